@@ -144,7 +144,9 @@ mod tests {
 
     #[test]
     fn a_malformed_key_is_refused() {
-        for text in ["", "xf_", "xf_short", "XF_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "xf_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"] {
+        for text in
+            ["", "xf_", "xf_short", "XF_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "xf_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"]
+        {
             assert_eq!(text.parse::<ApiKey>(), Err(MalformedKey), "{text}");
         }
     }

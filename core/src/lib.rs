@@ -7,10 +7,29 @@ pub mod api_key;
 
 pub mod content_type;
 
+pub mod sniff;
+
 pub mod intent;
 
 pub mod variant;
 
 pub mod object_key;
 
+pub mod file;
+
+pub mod lifecycle;
+
+pub mod catalog;
+
+pub mod blobs;
+
+pub mod cdn;
+
+#[cfg(feature = "aws")]
+pub mod aws;
+
+pub mod config;
+
 pub mod clock;
+
+pub mod error;

@@ -1,0 +1,259 @@
+//! One shape for every refusal: `application/problem+json` (RFC 9457). The only place that turns errors into statuses.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use xfiles_core::{api_key::Scope, error::Error};
+
+/// What a client can rely on when it handles a refusal. Codes are never renamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The request's fields break their rules; `errors` names each.
+    InvalidRequest,
+    /// The body is not JSON, or not an object.
+    MalformedJson,
+    /// The body was to be confirmed before it was uploaded.
+    NotUploaded,
+    /// No key, or one that opens nothing.
+    Unauthorized,
+    /// The key lacks the scope.
+    MissingScope,
+    /// No such file, for this key.
+    FileNotFound,
+    /// No such project or key.
+    NotFound,
+    /// No such route.
+    RouteNotFound,
+    /// The route does not know the method.
+    MethodNotAllowed,
+    /// The file changed at the same time.
+    Conflict,
+    /// The project has no room.
+    QuotaExceeded,
+    /// The request body is too long.
+    BodyTooLarge,
+    /// The request body is not declared as JSON.
+    UnsupportedMediaType,
+    /// The uploaded bytes are not what was declared.
+    ContentTypeMismatch,
+    /// A store is busy.
+    Unavailable,
+    /// A fault of ours.
+    Internal,
+}
+
+impl Code {
+    /// Every code.
+    pub const ALL: [Self; 16] = [
+        Self::InvalidRequest,
+        Self::MalformedJson,
+        Self::NotUploaded,
+        Self::Unauthorized,
+        Self::MissingScope,
+        Self::FileNotFound,
+        Self::NotFound,
+        Self::RouteNotFound,
+        Self::MethodNotAllowed,
+        Self::Conflict,
+        Self::QuotaExceeded,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::ContentTypeMismatch,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// The code as it stands in answers.
+    pub const fn as_str(self) -> &'static str {
+        self.facts().0
+    }
+
+    /// The HTTP status.
+    pub const fn status(self) -> StatusCode {
+        self.facts().1
+    }
+
+    /// Code, status, title, and what to do about it.
+    const fn facts(self) -> (&'static str, StatusCode, &'static str, &'static str) {
+        match self {
+            Self::InvalidRequest => (
+                "invalid_request",
+                StatusCode::BAD_REQUEST,
+                "The request breaks a rule",
+                "Correct each field that `errors` names and send the request again.",
+            ),
+            Self::MalformedJson => (
+                "malformed_json",
+                StatusCode::BAD_REQUEST,
+                "The body is not a JSON object",
+                "Send a JSON object in UTF-8.",
+            ),
+            Self::NotUploaded => (
+                "not_uploaded",
+                StatusCode::BAD_REQUEST,
+                "The file has not been uploaded",
+                "PUT the bytes to `uploadUrl`, wait for its 200, then confirm.",
+            ),
+            Self::Unauthorized => (
+                "unauthorized",
+                StatusCode::UNAUTHORIZED,
+                "The API key is not valid",
+                "Send `Authorization: Bearer xf_…` with a key that is neither expired nor revoked.",
+            ),
+            Self::MissingScope => {
+                ("missing_scope", StatusCode::FORBIDDEN, "The API key may not do this", "Use a key that has the scope.")
+            }
+            Self::FileNotFound => (
+                "file_not_found",
+                StatusCode::NOT_FOUND,
+                "No such file",
+                "Check the id; a file can be read once it is confirmed, and only with a key of its project.",
+            ),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "No such thing", "Check the id."),
+            Self::RouteNotFound => (
+                "route_not_found",
+                StatusCode::NOT_FOUND,
+                "No such route",
+                "Check the path; routes begin with /api/v1.",
+            ),
+            Self::MethodNotAllowed => (
+                "method_not_allowed",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "The route does not know this method",
+                "Use one of the methods that `Allow` names.",
+            ),
+            Self::Conflict => {
+                ("conflict", StatusCode::CONFLICT, "The file changed at the same time", "Read the file and try again.")
+            }
+            Self::QuotaExceeded => (
+                "quota_exceeded",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The project has no room",
+                "Delete files or raise the project's quota.",
+            ),
+            Self::BodyTooLarge => (
+                "body_too_large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The request body is too long",
+                "File bytes go to `uploadUrl`, not to the API.",
+            ),
+            Self::UnsupportedMediaType => (
+                "unsupported_media_type",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The body is not declared as JSON",
+                "Send `Content-Type: application/json`.",
+            ),
+            Self::ContentTypeMismatch => (
+                "content_type_mismatch",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The bytes are not what was declared",
+                "Begin a new upload that declares what the bytes are.",
+            ),
+            Self::Unavailable => (
+                "unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "A store is busy",
+                "Try again after the seconds that `Retry-After` names.",
+            ),
+            Self::Internal => (
+                "internal",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something broke",
+                "Report the request id to whoever runs this deployment.",
+            ),
+        }
+    }
+}
+
+/// A field that breaks its rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct FieldError {
+    /// Where: a JSON pointer into the body, or `?name` of a query parameter.
+    pub(crate) pointer: String,
+    /// Which rule.
+    pub(crate) code: &'static str,
+    /// The rule in words.
+    pub(crate) detail: String,
+}
+
+/// A refusal. The middleware in [`crate::request`] adds the request's id and writes it down.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) code: Code,
+    pub(crate) detail: String,
+    pub(crate) errors: Vec<FieldError>,
+    pub(crate) retry_after: Option<Duration>,
+    /// For the log only.
+    pub(crate) cause: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code) -> Self {
+        Self { code, detail: code.facts().2.to_owned(), errors: Vec::new(), retry_after: None, cause: None }
+    }
+
+    pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
+        let rules: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
+        Self { errors, ..Self::new(Code::InvalidRequest).because(rules.join("; ")) }
+    }
+
+    pub(crate) fn missing_scope(scope: Scope) -> Self {
+        Self::new(Code::MissingScope).because(format!("the API key lacks the scope `{scope}`"))
+    }
+
+    pub(crate) fn because(self, detail: impl Into<String>) -> Self {
+        Self { detail: detail.into(), ..self }
+    }
+
+    pub(crate) fn body(&self, instance: &str, request_id: &str) -> serde_json::Value {
+        let (code, status, title, hint) = self.code.facts();
+        serde_json::json!({
+            "type": format!("urn:xfiles:problem:{code}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": self.detail,
+            "instance": instance,
+            "code": code,
+            "requestId": request_id,
+            "error": self.detail,
+            "errors": self.errors,
+            "hint": hint,
+        })
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            Error::FileNotFound => Self::new(Code::FileNotFound).because(detail),
+            Error::ProjectNotFound | Error::KeyNotFound => Self::new(Code::NotFound).because(detail),
+            Error::NotUploaded => Self::new(Code::NotUploaded).because(detail),
+            Error::ContentTypeMismatch { .. } => Self::new(Code::ContentTypeMismatch).because(detail),
+            Error::QuotaExceeded { .. } => Self::new(Code::QuotaExceeded).because(detail),
+            Error::Conflict => Self::new(Code::Conflict).because(detail),
+            Error::Unavailable { retry_after, source } => Self {
+                retry_after: Some(retry_after),
+                cause: Some(source.to_string()),
+                ..Self::new(Code::Unavailable).because(detail)
+            },
+            Error::Internal(cause) => Self { cause: Some(cause.to_string()), ..Self::new(Code::Internal) },
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        if let Some(seconds) = self.retry_after.map(|d| d.as_secs().max(1)) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code == Code::Unauthorized {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}

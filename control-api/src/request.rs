@@ -1,0 +1,85 @@
+//! What every request gets: an id, one log line, one shape for refusals, and an answer even when a handler panics.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures::FutureExt as _;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use xfiles_core::id::FileId;
+
+use crate::{
+    auth::IdentitySlot,
+    error::{Code, Problem},
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// Runs a request.
+pub(crate) async fn handle(mut request: Request, next: Next) -> Response {
+    let id = request_id(&request);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    // The pattern, not the path: it groups, and it holds nothing of the client's.
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let identity = IdentitySlot::default();
+    request.extensions_mut().insert(identity.clone());
+    let started = tokio::time::Instant::now();
+
+    let panicked = |_| Problem { cause: Some("a handler panicked".to_owned()), ..Problem::new(Code::Internal) };
+    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = response.unwrap_or_else(|panic| panicked(panic).into_response());
+
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| refusal_of_a_layer(&response));
+    if let Some(problem) = &problem {
+        let body = problem.body(&path, &id).to_string();
+        *response.body_mut() = Body::from(body);
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_LENGTH);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    }
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+
+    let (project, key) = identity.get().map(|i| (i.project.to_string(), i.key.to_string())).unzip();
+    let status = response.status().as_u16();
+    let code = problem.as_ref().map(|p| p.code.as_str());
+    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(
+        request.id = id, http.method = %method, http.route = route, http.status = status, duration.ms = millis,
+        project.id = project, key.id = key, error.code = code, "request"
+    );
+    if let Some(cause) = problem.and_then(|p| p.cause) {
+        tracing::error!(request.id = id, cause, "a request failed");
+    }
+    response
+}
+
+/// The caller's `Request-Id`, if it is a modest token, so that a request can be followed through the caller's log and
+/// ours; otherwise one of our own.
+fn request_id(request: &Request) -> String {
+    let theirs = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let modest = |id: &&str| {
+        (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    theirs.filter(modest).map_or_else(|| FileId::mint().to_string(), str::to_owned)
+}
+
+/// A refusal that the framework made by itself.
+fn refusal_of_a_layer(response: &Response) -> Option<Problem> {
+    match response.status() {
+        status if !status.is_client_error() && !status.is_server_error() => None,
+        StatusCode::NOT_FOUND => Some(Problem::new(Code::RouteNotFound)),
+        StatusCode::METHOD_NOT_ALLOWED => Some(Problem::new(Code::MethodNotAllowed)),
+        StatusCode::PAYLOAD_TOO_LARGE => Some(Problem::new(Code::BodyTooLarge)),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Some(Problem::new(Code::UnsupportedMediaType)),
+        status if status.is_client_error() => Some(Problem::new(Code::InvalidRequest)),
+        _ => Some(Problem::new(Code::Internal)),
+    }
+}

@@ -1,0 +1,306 @@
+//! The bytes: one S3 bucket. Presigned uploads, conditional publication, variants, deletion.
+//! Nothing here knows records or decides who may read.
+
+use std::time::Duration;
+
+use aws_sdk_s3::{
+    Client,
+    config::{ProvideCredentials, SharedCredentialsProvider},
+    error::{ProvideErrorMetadata, SdkError},
+    operation::{copy_object::CopyObjectOutput, get_object::GetObjectOutput},
+    presigning::PresigningConfig,
+    primitives::ByteStream,
+    types::{Delete, MetadataDirective, ObjectIdentifier},
+};
+
+use crate::{
+    clock::{Clock, Timestamp},
+    content_type::ContentType,
+    error::{Cause, Error, Result},
+    file::File,
+    intent::UPLOAD_URL_LIFE,
+    object_key::ObjectKey,
+};
+
+/// How much of an upload is read to tell what it is.
+pub const HEAD_BYTES: u64 = 64 * 1024;
+
+/// Time for a URL's last use to reach the store before its credentials end.
+const CREDENTIALS_MARGIN: Duration = Duration::from_secs(30);
+
+/// The bucket.
+#[derive(Clone, Debug)]
+pub struct Blobs {
+    s3: Client,
+    credentials: SharedCredentialsProvider,
+    bucket: String,
+    clock: Clock,
+}
+
+/// A URL to which exactly one object can be put, with what the request must carry. `Debug` does not show it.
+pub struct PresignedPut {
+    /// The URL; whoever has it can put the object.
+    pub url: String,
+    /// The headers that the signature binds and the client must send. Its HTTP library adds `Host` and
+    /// `Content-Length`, which are bound as well.
+    pub headers: Vec<(String, String)>,
+    /// When the URL stops working.
+    pub expires_at: Timestamp,
+    /// How long it works.
+    pub life: Duration,
+}
+
+impl std::fmt::Debug for PresignedPut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PresignedPut").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// What the store says of a staged object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staged {
+    /// Its ETag; the published object must be copied from this one.
+    pub etag: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its media type.
+    pub content_type: String,
+    /// Its first bytes, at most [`HEAD_BYTES`].
+    pub head: Vec<u8>,
+}
+
+/// What became of a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The object is in place, now or since an earlier try.
+    Yes,
+    /// The staged object is not the one that was inspected, and nothing was published.
+    SourceChanged,
+}
+
+impl Blobs {
+    /// The bucket, through a client and the credentials it signs with.
+    pub fn new(s3: Client, credentials: SharedCredentialsProvider, bucket: impl Into<String>, clock: Clock) -> Self {
+        Self { s3, credentials, bucket: bucket.into(), clock }
+    }
+
+    /// Makes the bucket, unless it is there. On AWS the template makes it.
+    pub async fn create_bucket(&self) -> Result<()> {
+        match self.s3.create_bucket().bucket(&self.bucket).send().await {
+            Ok(_) => Ok(()),
+            Err(e) if matches!(e.code(), Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")) => Ok(()),
+            Err(e) => Err(failed("creating the bucket", e)),
+        }
+    }
+
+    /// A URL for uploading the file, good for 900 s or as long as the credentials that sign it.
+    ///
+    /// It binds key, type, length and, when declared, the checksum. Nothing else is signed: the SDK signs every header
+    /// that is set, and a client that sends only `Content-Type` must succeed.
+    pub async fn presign_put(&self, file: &File) -> Result<PresignedPut> {
+        let now = self.clock.now();
+        let life = self.url_life(now).await?;
+        let config = PresigningConfig::builder()
+            .start_time(now.into())
+            .expires_in(life)
+            .build()
+            .map_err(|e| Error::Internal(Cause::new("presigning", &e)))?;
+        let length = i64::try_from(file.size.bytes()).expect("an upload is at most 100 MB");
+        let signed = self
+            .s3
+            .put_object()
+            .bucket(&self.bucket)
+            .key(file.staging_key().to_string())
+            .content_type(file.content_type.as_str())
+            .content_length(length)
+            .set_checksum_sha256(file.checksum.map(|c| c.to_string()))
+            .presigned(config)
+            .await
+            .map_err(|e| Error::Internal(Cause::new("presigning", &e)))?;
+        let added_by_http =
+            |name: &str| name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("host");
+        let headers = signed.headers().filter(|(name, _)| !added_by_http(name));
+        Ok(PresignedPut {
+            url: signed.uri().to_owned(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            expires_at: now + life,
+            life,
+        })
+    }
+
+    async fn url_life(&self, now: Timestamp) -> Result<Duration> {
+        let doing = "reading the signing credentials";
+        let credentials =
+            self.credentials.provide_credentials().await.map_err(|e| Error::Internal(Cause::new(doing, &e)))?;
+        let Some(end) = credentials.expiry() else {
+            return Ok(UPLOAD_URL_LIFE);
+        };
+        let left = Timestamp::from(end).since(now).saturating_sub(CREDENTIALS_MARGIN);
+        let whole_seconds = Duration::from_secs(left.as_secs());
+        if whole_seconds.is_zero() {
+            let source = Cause::because(doing, "they end within seconds and were not refreshed");
+            return Err(Error::Unavailable { retry_after: CREDENTIALS_MARGIN, source });
+        }
+        Ok(whole_seconds.min(UPLOAD_URL_LIFE))
+    }
+
+    /// Looks at what was put for the file: one ranged read tells size, type, ETag and first bytes of one and the same
+    /// object. `None`: nothing was put.
+    pub async fn inspect_staged(&self, file: &File) -> Result<Option<Staged>> {
+        let range = format!("bytes=0-{}", HEAD_BYTES - 1);
+        let get = self.s3.get_object().bucket(&self.bucket).key(file.staging_key().to_string()).range(range);
+        let object = match get.send().await {
+            Ok(object) => object,
+            // Without the right to list the bucket, S3 answers 403 for a key that does not exist.
+            Err(e) if matches!(status(&e), Some(404 | 403 | 416)) => return Ok(None),
+            Err(e) => return Err(failed("inspecting an upload", e)),
+        };
+        let size = full_size(&object).ok_or_else(|| {
+            Error::Internal(Cause::because("inspecting an upload", "the store did not tell the size"))
+        })?;
+        Ok(Some(Staged {
+            etag: object.e_tag.clone().unwrap_or_default(),
+            size,
+            content_type: object.content_type.clone().unwrap_or_default(),
+            head: read(object.body).await?,
+        }))
+    }
+
+    /// Copies the staged object with this ETag to the file's place, with our own metadata and nothing of the client's,
+    /// and only if nothing is there. All tries use the same ETag, so two can never publish different bytes.
+    pub async fn publish(&self, file: &File, etag: &str) -> Result<Published> {
+        let target = file.original_key();
+        let copied = self
+            .s3
+            .copy_object()
+            .bucket(&self.bucket)
+            .key(target.to_string())
+            .copy_source(format!("{}/{}", self.bucket, file.staging_key()))
+            .copy_source_if_match(etag)
+            .if_none_match("*")
+            .metadata_directive(MetadataDirective::Replace)
+            .content_type(file.content_type.as_str())
+            .cache_control(target.cache_control())
+            .set_content_disposition(disposition(&file.content_type).map(str::to_owned))
+            .send()
+            .await;
+        match copied {
+            Ok(CopyObjectOutput { .. }) => Ok(Published::Yes),
+            // Either the source is another object or gone, or the target is there: done before, if it is ours.
+            Err(e) if matches!(status(&e), Some(404 | 403 | 409 | 412)) => match self.head(&target).await? {
+                Some((found, size)) if found == etag && size == file.size.bytes() => Ok(Published::Yes),
+                Some(_) => {
+                    let reason = "another object is in the file's place";
+                    Err(Error::Internal(Cause::because("publishing", reason)))
+                }
+                None if status(&e) == Some(409) => Err(failed("publishing", e)),
+                None => Ok(Published::SourceChanged),
+            },
+            Err(e) => Err(failed("publishing", e)),
+        }
+    }
+
+    /// Reads a whole object. `None`: it does not exist.
+    pub async fn get(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>> {
+        match self.s3.get_object().bucket(&self.bucket).key(key.to_string()).send().await {
+            Ok(object) => read(object.body).await.map(Some),
+            Err(e) if matches!(status(&e), Some(404 | 403)) => Ok(None),
+            Err(e) => Err(failed("reading an object", e)),
+        }
+    }
+
+    /// Stores a variant under the media type and cache headers that its key implies.
+    pub async fn put_variant(&self, key: &ObjectKey, bytes: impl Into<ByteStream>) -> Result<()> {
+        let ObjectKey::Variant { spec, .. } = key else {
+            return Err(Error::Internal(Cause::because("storing a variant", "the key names no variant")));
+        };
+        self.s3
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key.to_string())
+            .content_type(spec.format.mime())
+            .cache_control(key.cache_control())
+            .body(bytes.into())
+            .send()
+            .await
+            .map_err(|e| failed("storing a variant", e))?;
+        Ok(())
+    }
+
+    /// Deletes objects, at most 1,000. Those that do not exist are no error.
+    pub async fn delete(&self, keys: impl IntoIterator<Item = ObjectKey>) -> Result<()> {
+        let name = |key: ObjectKey| ObjectIdentifier::builder().key(key.to_string()).build().expect("the key is set");
+        let keys: Vec<_> = keys.into_iter().map(name).collect();
+        let delete = Delete::builder().set_objects(Some(keys)).quiet(true).build().expect("objects are set");
+        let answer = self
+            .s3
+            .delete_objects()
+            .bucket(&self.bucket)
+            .delete(delete)
+            .send()
+            .await
+            .map_err(|e| failed("deleting objects", e))?;
+        match answer.errors().first() {
+            None => Ok(()),
+            Some(error) => {
+                let code = error.code().unwrap_or("unknown").to_owned();
+                Err(Error::Unavailable {
+                    retry_after: Duration::from_secs(1),
+                    source: Cause::because("deleting objects", code),
+                })
+            }
+        }
+    }
+
+    /// An object's ETag and size. `None`: it does not exist.
+    async fn head(&self, key: &ObjectKey) -> Result<Option<(String, u64)>> {
+        match self.s3.head_object().bucket(&self.bucket).key(key.to_string()).send().await {
+            Ok(head) => {
+                let size = head.content_length.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+                Ok(Some((head.e_tag.unwrap_or_default(), size)))
+            }
+            Err(e) if matches!(status(&e), Some(404 | 403)) => Ok(None),
+            Err(e) => Err(failed("looking for an object", e)),
+        }
+    }
+}
+
+/// Documents that can run script leave as attachments, so that no browser opens them where they could do harm.
+fn disposition(content_type: &ContentType) -> Option<&'static str> {
+    content_type.is_active().then_some("attachment")
+}
+
+/// The size of the whole object that a ranged read is a part of: the number after the slash of `Content-Range`.
+fn full_size(object: &GetObjectOutput) -> Option<u64> {
+    match object.content_range() {
+        Some(range) => range.rsplit_once('/')?.1.parse().ok(),
+        None => u64::try_from(object.content_length?).ok(),
+    }
+}
+
+async fn read(body: ByteStream) -> Result<Vec<u8>> {
+    match body.collect().await {
+        Ok(bytes) => Ok(bytes.to_vec()),
+        Err(e) => Err(Error::Unavailable {
+            retry_after: Duration::from_secs(1),
+            source: Cause::new("reading an object's bytes", &e),
+        }),
+    }
+}
+
+fn status<E>(error: &SdkError<E>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
+fn failed<E>(doing: &'static str, error: SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let passing = match &error {
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
+        // 200: a copy that failed after S3 had begun to answer carries its error in the body.
+        _ => matches!(status(&error), Some(200 | 409 | 429 | 500..=599)),
+    };
+    let source = Cause::new(doing, &error);
+    if passing { Error::Unavailable { retry_after: Duration::from_secs(1), source } } else { Error::Internal(source) }
+}

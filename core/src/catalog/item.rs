@@ -1,0 +1,399 @@
+//! Records as DynamoDB items. The only place that knows attribute names, key shapes and indexes.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use sha2::{Digest as _, Sha256};
+
+use super::{KeyRecord, Project};
+use crate::{
+    api_key::{KeyHash, Scope},
+    clock::Timestamp,
+    error::{Cause, Error, Result},
+    file::{File, State},
+    id::{FileId, KeyId, ProjectId},
+    intent::{ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, VariantPolicy},
+    object_key::Visibility,
+    sniff::Dimensions,
+};
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// The table's key attributes.
+pub(super) const PK: &str = "PK";
+pub(super) const SK: &str = "SK";
+
+/// One of the table's sparse global secondary indexes: its name and its key attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// The index's name.
+    pub name: &'static str,
+    /// Its partition key attribute.
+    pub pk: &'static str,
+    /// Its sort key attribute.
+    pub sk: &'static str,
+}
+
+/// What a project has, newest last: confirmed files, and keys.
+pub const LIST: Index = Index { name: "list", pk: "listPK", sk: "listSK" };
+/// An entity's confirmed files by position.
+pub const ENTITY: Index = Index { name: "entity", pk: "entityPK", sk: "entitySK" };
+/// An owner's confirmed files.
+pub const OWNER: Index = Index { name: "owner", pk: "ownerPK", sk: "ownerSK" };
+/// Files that owe work, by when it is due.
+pub const DUE: Index = Index { name: "due", pk: "duePK", sk: "dueSK" };
+
+/// All indexes.
+pub const INDEXES: [Index; 4] = [LIST, ENTITY, OWNER, DUE];
+
+/// What the indexes carry beside their keys, so that a list can be filtered without reading the files.
+pub const PROJECTED: [&str; 7] =
+    ["visibility", "variantsVisibility", "owner", "entityType", "entityId", "entityRole", "entityPosition"];
+
+/// How many partitions the due index is spread over.
+pub(super) const DUE_SHARDS: u8 = 16;
+
+/// Project counters, which expressions in the catalog update.
+pub(super) const QUOTA_BYTES: &str = "quotaBytes";
+pub(super) const FREE_BYTES: &str = "freeBytes";
+pub(super) const RESERVED_BYTES: &str = "reservedBytes";
+pub(super) const FILE_COUNT: &str = "fileCount";
+pub(super) const VERSION: &str = "version";
+pub(super) const REVOKED_AT: &str = "revokedAt";
+
+pub(super) fn file_key(id: FileId) -> Item {
+    key(format!("F#{id}"), "F")
+}
+
+pub(super) fn project_key(id: ProjectId) -> Item {
+    key(format!("P#{id}"), "P")
+}
+
+pub(super) fn api_key_key(hash: &KeyHash) -> Item {
+    key(format!("K#{}", hash.as_str()), "K")
+}
+
+fn key(pk: String, sk: &str) -> Item {
+    Item::from([(PK.to_owned(), AttributeValue::S(pk)), (SK.to_owned(), AttributeValue::S(sk.to_owned()))])
+}
+
+/// The list-index partition of a project's files.
+pub(super) fn files_of(project: ProjectId) -> String {
+    format!("P#{project}")
+}
+
+/// The list-index partition of a project's keys.
+pub(super) fn keys_of(project: ProjectId) -> String {
+    format!("P#{project}#K")
+}
+
+/// The list-index partition of all projects.
+pub(super) const PROJECTS: &str = "PROJECTS";
+
+/// The entity-index partition of one entity. The words are hashed with their lengths: whatever they contain, no two
+/// entities share a partition, and the key stays under DynamoDB's 2,048 bytes.
+pub(super) fn files_of_entity(project: ProjectId, kind: &EntityWord, id: &EntityWord) -> String {
+    format!("P#{project}#E#{}", digest(&[kind.as_str(), id.as_str()]))
+}
+
+/// The owner-index partition of one owner.
+pub(super) fn files_of_owner(project: ProjectId, owner: &OwnerId) -> String {
+    format!("P#{project}#O#{}", digest(&[owner.as_str()]))
+}
+
+/// A due-index partition.
+pub(super) fn due_shard(shard: u8) -> String {
+    format!("W#{shard:02}")
+}
+
+/// The due-index sort key just after everything that is due at `now`.
+pub(super) fn due_until(now: Timestamp) -> String {
+    format!("{}$", millis(now))
+}
+
+fn digest(words: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for word in words {
+        hash.update((word.len() as u64).to_be_bytes());
+        hash.update(word.as_bytes());
+    }
+    hex::encode(hash.finalize())
+}
+
+/// Milliseconds in a fixed number of digits, so that text order is time order until the year 5138.
+fn millis(t: Timestamp) -> String {
+    format!("{:014}", t.as_millis())
+}
+
+pub(super) fn s(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(super) fn n(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+pub(super) fn file_to_item(file: &File) -> Item {
+    let mut item = file_key(file.id);
+    let mut set = |name: &str, value: AttributeValue| {
+        item.insert(name.to_owned(), value);
+    };
+    set("project", s(file.project.as_str()));
+    set("name", s(file.name.to_string()));
+    set("originalFilename", s(file.original_filename.as_str()));
+    set("contentType", s(file.content_type.as_str()));
+    set("size", n(file.size.bytes()));
+    set("visibility", s(file.visibility.as_str()));
+    set("variantsEnabled", AttributeValue::Bool(file.variants.enabled));
+    set("variantsVisibility", s(file.variants.visibility.as_str()));
+    set("created", n(file.created.as_millis()));
+    set(VERSION, n(file.version));
+    set("epoch", n(file.epoch));
+    if let Some(owner) = &file.owner {
+        set("owner", s(owner.as_str()));
+    }
+    if let Some(entity) = &file.entity {
+        set("entityType", s(entity.kind.as_str()));
+        set("entityId", s(entity.id.as_str()));
+        set("entityPosition", n(entity.position.0));
+        if let Some(role) = &entity.role {
+            set("entityRole", s(role.as_str()));
+        }
+    }
+    if let Some(checksum) = file.checksum {
+        set("checksumSha256", s(checksum.to_string()));
+    }
+    if let Some(Dimensions { width, height }) = file.dimensions {
+        set("width", n(width));
+        set("height", n(height));
+    }
+    set("status", s(file.state.as_str()));
+    if let State::Confirming { etag } | State::Confirmed { etag } = &file.state {
+        set("etag", s(etag));
+    }
+
+    let place = format!("{}#{}", millis(file.created), file.id);
+    if let Some(due) = file.due {
+        let shard = Sha256::digest(file.id.as_str())[0] % DUE_SHARDS;
+        set(DUE.pk, s(due_shard(shard)));
+        set(DUE.sk, s(format!("{}#{}", millis(due), file.id)));
+        set("due", n(due.as_millis()));
+    }
+    if file.is_confirmed() {
+        set(LIST.pk, s(files_of(file.project)));
+        set(LIST.sk, s(&place));
+        if let Some(owner) = &file.owner {
+            set(OWNER.pk, s(files_of_owner(file.project, owner)));
+            set(OWNER.sk, s(&place));
+        }
+        if let Some(entity) = &file.entity {
+            set(ENTITY.pk, s(files_of_entity(file.project, &entity.kind, &entity.id)));
+            set(ENTITY.sk, s(format!("{:010}#{place}", entity.position.0)));
+        }
+    }
+    item
+}
+
+pub(super) fn file_from_item(item: &Item) -> Result<File> {
+    let read = Reader(item);
+    let etag = || read.text("etag").map(str::to_owned);
+    let state = match read.text("status")? {
+        "pending" => State::Pending,
+        "confirming" => State::Confirming { etag: etag()? },
+        "confirmed" => State::Confirmed { etag: etag()? },
+        "expiring" => State::Expiring,
+        "deleting" => State::Deleting,
+        _ => return Err(corrupt("status")),
+    };
+    let dimensions = match (read.maybe_number("width")?, read.maybe_number("height")?) {
+        (Some(width), Some(height)) => Some(Dimensions { width, height }),
+        _ => None,
+    };
+    Ok(File {
+        id: file_id(item)?,
+        project: read.parsed("project")?,
+        name: read.parsed("name")?,
+        original_filename: OriginalFilename::new(read.text("originalFilename")?)
+            .ok_or_else(|| corrupt("originalFilename"))?,
+        content_type: read.parsed("contentType")?,
+        size: ByteSize::new(read.number("size")?).ok_or_else(|| corrupt("size"))?,
+        visibility: read.parsed("visibility")?,
+        owner: read.maybe_text("owner")?.and_then(OwnerId::new),
+        entity: entity_of(&read)?,
+        variants: VariantPolicy {
+            enabled: read.flag("variantsEnabled")?,
+            visibility: read.parsed("variantsVisibility")?,
+        },
+        checksum: read
+            .maybe_text("checksumSha256")?
+            .map(|t| t.parse().map_err(|_| corrupt("checksumSha256")))
+            .transpose()?,
+        dimensions,
+        created: Timestamp::from_millis(read.number("created")?),
+        state,
+        due: read.maybe_number("due")?.map(Timestamp::from_millis),
+        version: read.number(VERSION)?,
+        epoch: read.number("epoch")?,
+    })
+}
+
+fn entity_of(read: &Reader<'_>) -> Result<Option<Entity>> {
+    let (Some(kind), Some(id)) = (read.maybe_text("entityType")?, read.maybe_text("entityId")?) else {
+        return Ok(None);
+    };
+    Ok(Some(Entity {
+        kind: EntityWord::new(kind).ok_or_else(|| corrupt("entityType"))?,
+        id: EntityWord::new(id).ok_or_else(|| corrupt("entityId"))?,
+        role: read.maybe_text("entityRole")?.and_then(EntityWord::new),
+        position: Position(read.number("entityPosition")?),
+    }))
+}
+
+/// The file that an item, or an index entry, is about.
+pub(super) fn file_id(item: &Item) -> Result<FileId> {
+    let pk = Reader(item).text(PK)?;
+    pk.strip_prefix("F#").and_then(|id| id.parse().ok()).ok_or_else(|| corrupt(PK))
+}
+
+/// What an index entry says about a file: enough to filter and to sort.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) id: FileId,
+    pub(super) visibility: Visibility,
+    pub(super) variants_visibility: Visibility,
+    pub(super) owner: Option<String>,
+    pub(super) entity_type: Option<String>,
+    pub(super) entity_id: Option<String>,
+    pub(super) entity_role: Option<String>,
+    pub(super) position: u32,
+    /// `created#id`: the order of arrival.
+    pub(super) place: String,
+}
+
+pub(super) fn entry_from_item(item: &Item) -> Result<Entry> {
+    let read = Reader(item);
+    let owned = |name| read.maybe_text(name).map(|t| t.map(str::to_owned));
+    // Sort keys end in `created#id`; the entity index puts the position before it.
+    let place = [LIST.sk, OWNER.sk, ENTITY.sk].into_iter().find_map(|sk| match sk {
+        sk if sk == ENTITY.sk => read.maybe_text(sk).ok().flatten()?.split_once('#').map(|(_, place)| place.to_owned()),
+        sk => read.maybe_text(sk).ok().flatten().map(str::to_owned),
+    });
+    Ok(Entry {
+        id: file_id(item)?,
+        visibility: read.parsed("visibility")?,
+        variants_visibility: read.parsed("variantsVisibility")?,
+        owner: owned("owner")?,
+        entity_type: owned("entityType")?,
+        entity_id: owned("entityId")?,
+        entity_role: owned("entityRole")?,
+        position: read.maybe_number("entityPosition")?.unwrap_or(0),
+        place: place.ok_or_else(|| corrupt("sort key"))?,
+    })
+}
+
+pub(super) fn project_to_item(project: &Project) -> Item {
+    let mut item = project_key(project.id);
+    item.insert("name".to_owned(), s(&project.name));
+    item.insert(QUOTA_BYTES.to_owned(), n(project.quota_bytes));
+    item.insert(FREE_BYTES.to_owned(), n(project.free_bytes));
+    item.insert(RESERVED_BYTES.to_owned(), n(project.reserved_bytes));
+    item.insert(FILE_COUNT.to_owned(), n(project.file_count));
+    item.insert("created".to_owned(), n(project.created.as_millis()));
+    item.insert(LIST.pk.to_owned(), s(PROJECTS));
+    item.insert(LIST.sk.to_owned(), s(format!("{}#{}", millis(project.created), project.id)));
+    item
+}
+
+pub(super) fn project_from_item(item: &Item) -> Result<Project> {
+    let read = Reader(item);
+    let id = read.text(PK)?.strip_prefix("P#").and_then(|id| id.parse().ok()).ok_or_else(|| corrupt(PK))?;
+    Ok(Project {
+        id,
+        name: read.text("name")?.to_owned(),
+        quota_bytes: read.number(QUOTA_BYTES)?,
+        free_bytes: read.number(FREE_BYTES)?,
+        reserved_bytes: read.number(RESERVED_BYTES)?,
+        file_count: read.number(FILE_COUNT)?,
+        created: Timestamp::from_millis(read.number("created")?),
+    })
+}
+
+/// The project that an index entry is about.
+pub(super) fn project_id(item: &Item) -> Result<ProjectId> {
+    Reader(item).text(PK)?.strip_prefix("P#").and_then(|id| id.parse().ok()).ok_or_else(|| corrupt(PK))
+}
+
+pub(super) fn key_to_item(key: &KeyRecord) -> Item {
+    let mut item = api_key_key(&key.hash);
+    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    item.insert("project".to_owned(), s(key.project.as_str()));
+    item.insert("keyId".to_owned(), s(key.id.as_str()));
+    item.insert("name".to_owned(), s(&key.name));
+    item.insert("lastFour".to_owned(), s(&key.last_four));
+    item.insert("scopes".to_owned(), s(scopes.join(" ")));
+    item.insert("created".to_owned(), n(key.created.as_millis()));
+    if let Some(at) = key.expires_at {
+        item.insert("expiresAt".to_owned(), n(at.as_millis()));
+    }
+    if let Some(at) = key.revoked_at {
+        item.insert(REVOKED_AT.to_owned(), n(at.as_millis()));
+    }
+    item.insert(LIST.pk.to_owned(), s(keys_of(key.project)));
+    item.insert(LIST.sk.to_owned(), s(format!("{}#{}", millis(key.created), key.id)));
+    item
+}
+
+pub(super) fn key_from_item(item: &Item) -> Result<KeyRecord> {
+    let read = Reader(item);
+    let scopes: Result<Vec<Scope>, _> = read.text("scopes")?.split_whitespace().map(str::parse).collect();
+    Ok(KeyRecord {
+        hash: key_hash(item)?,
+        id: read.parsed::<KeyId>("keyId")?,
+        project: read.parsed("project")?,
+        name: read.text("name")?.to_owned(),
+        last_four: read.text("lastFour")?.to_owned(),
+        scopes: scopes.map_err(|_| corrupt("scopes"))?,
+        created: Timestamp::from_millis(read.number("created")?),
+        expires_at: read.maybe_number("expiresAt")?.map(Timestamp::from_millis),
+        revoked_at: read.maybe_number(REVOKED_AT)?.map(Timestamp::from_millis),
+    })
+}
+
+/// The key that an index entry is about.
+pub(super) fn key_hash(item: &Item) -> Result<KeyHash> {
+    let hash = Reader(item).text(PK)?.strip_prefix("K#").ok_or_else(|| corrupt(PK))?;
+    Ok(KeyHash::from_stored(hash.to_owned()))
+}
+
+struct Reader<'a>(&'a Item);
+
+impl<'a> Reader<'a> {
+    fn maybe_text(&self, name: &'static str) -> Result<Option<&'a str>> {
+        self.0.get(name).map(|v| v.as_s().map(String::as_str).map_err(|_| corrupt(name))).transpose()
+    }
+
+    fn text(&self, name: &'static str) -> Result<&'a str> {
+        self.maybe_text(name)?.ok_or_else(|| corrupt(name))
+    }
+
+    fn parsed<T: std::str::FromStr>(&self, name: &'static str) -> Result<T> {
+        self.text(name)?.parse().map_err(|_| corrupt(name))
+    }
+
+    fn maybe_number<T: std::str::FromStr>(&self, name: &'static str) -> Result<Option<T>> {
+        let number = self.0.get(name).map(|v| v.as_n().map_err(|_| corrupt(name))).transpose()?;
+        number.map(|text| text.parse().map_err(|_| corrupt(name))).transpose()
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &'static str) -> Result<T> {
+        self.maybe_number(name)?.ok_or_else(|| corrupt(name))
+    }
+
+    fn flag(&self, name: &'static str) -> Result<bool> {
+        self.0.get(name).and_then(|v| v.as_bool().ok()).copied().ok_or_else(|| corrupt(name))
+    }
+}
+
+fn corrupt(attribute: &'static str) -> Error {
+    Error::Internal(Cause::because("reading an item", format!("attribute `{attribute}` is missing or malformed")))
+}

@@ -1,0 +1,98 @@
+//! What can go wrong with a file, in the words of the domain. `control-api` alone turns these into HTTP.
+
+use std::{error::Error as StdError, fmt, time::Duration};
+
+use crate::cdn::InvalidateError;
+
+/// The result of an operation on files.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation did not happen. Nothing was changed, unless a variant says otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is missing, belongs to another project, is not confirmed, or is being deleted: nobody learns which.
+    #[error("no such file")]
+    FileNotFound,
+    /// The project does not exist.
+    #[error("no such project")]
+    ProjectNotFound,
+    /// The project has no such key.
+    #[error("no such API key")]
+    KeyNotFound,
+    /// The bytes have not arrived.
+    #[error("the file has not been uploaded; PUT it to the upload URL first")]
+    NotUploaded,
+    /// The bytes are not what was declared. The upload is refused for good and its quota given back.
+    #[error("the uploaded bytes are not {declared}")]
+    ContentTypeMismatch {
+        /// The declared media type.
+        declared: String,
+    },
+    /// The project has no room.
+    #[error("the project has {free} bytes left, and the file needs {size}")]
+    QuotaExceeded {
+        /// What the file needs, in bytes.
+        size: u64,
+        /// What the project has, in bytes.
+        free: u64,
+    },
+    /// Somebody else changed the record at the same time.
+    #[error("the file changed at the same time; read it and try again")]
+    Conflict,
+    /// A store is throttled or does not answer; the same call may succeed later.
+    #[error("a store is busy")]
+    Unavailable {
+        /// How long to wait before the next try.
+        retry_after: Duration,
+        /// What the store said, for the log.
+        source: Cause,
+    },
+    /// A store refused what it should not, or holds what it should not.
+    #[error("internal error")]
+    Internal(#[source] Cause),
+}
+
+impl From<InvalidateError> for Error {
+    fn from(error: InvalidateError) -> Self {
+        let source = Cause::new("invalidating cached copies", &error);
+        if error.is_retryable() {
+            Self::Unavailable { retry_after: Duration::from_secs(5), source }
+        } else {
+            Self::Internal(source)
+        }
+    }
+}
+
+/// The reason behind an error, for the log and never for a client.
+#[derive(Debug)]
+pub struct Cause {
+    doing: &'static str,
+    message: String,
+}
+
+impl Cause {
+    /// What was being done, and what was said, with all sources.
+    pub fn new(doing: &'static str, error: &(dyn StdError + 'static)) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            source = error.source();
+        }
+        Self { doing, message }
+    }
+
+    /// What was being done, and what was wrong with it.
+    pub fn because(doing: &'static str, message: impl Into<String>) -> Self {
+        Self { doing, message: message.into() }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.doing, self.message)
+    }
+}
+
+impl StdError for Cause {}

@@ -1,0 +1,94 @@
+//! Confirming an upload: inspect, claim, publish.
+
+use super::Files;
+use crate::{
+    blobs::{Published, Staged},
+    catalog::Consistency,
+    error::{Error, Result},
+    file::{File, State},
+    id::{FileId, ProjectId},
+    sniff,
+};
+
+/// How often a confirmation starts over because the record or the staged bytes changed under it.
+const ATTEMPTS: u32 = 4;
+
+impl Files {
+    /// Publishes an uploaded file. Any number of calls publish once and answer the same.
+    ///
+    /// # Errors
+    /// [`NotUploaded`](Error::NotUploaded) while the bytes have not arrived, and
+    /// [`ContentTypeMismatch`](Error::ContentTypeMismatch) when they are not what was declared; that ends the upload.
+    pub async fn confirm(&self, project: ProjectId, id: FileId) -> Result<File> {
+        for _ in 0..ATTEMPTS {
+            let file = self.catalog.file(id, Consistency::Strong).await?;
+            if file.project != project {
+                return Err(Error::FileNotFound);
+            }
+            let step = match &file.state {
+                State::Confirmed { .. } => return Ok(file),
+                State::Expiring | State::Deleting => return Err(Error::FileNotFound),
+                State::Confirming { .. } => self.publish(&file).await,
+                State::Pending => match self.claim(&file).await {
+                    Ok(claimed) => self.publish(&claimed).await,
+                    Err(e) => Err(e),
+                },
+            };
+            match step {
+                Ok(Some(confirmed)) => return Ok(confirmed),
+                // The bytes were replaced, or somebody else moved the record: look again at what there is now.
+                Ok(None) | Err(Error::Conflict) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    async fn claim(&self, file: &File) -> Result<File> {
+        let staged = self.blobs.inspect_staged(file).await?.ok_or(Error::NotUploaded)?;
+        if !agrees(file, &staged) {
+            return self.refuse(file).await;
+        }
+        let dimensions = sniff::dimensions(&file.content_type, &staged.head);
+        let claimed = file.claim(staged.etag, dimensions, self.clock.now())?;
+        self.catalog.replace(&claimed).await?;
+        Ok(claimed)
+    }
+
+    async fn refuse(&self, file: &File) -> Result<File> {
+        let expiring = file.expire(self.clock.now())?;
+        self.catalog.replace(&expiring).await?;
+        self.settle(&expiring).await?;
+        Err(Error::ContentTypeMismatch { declared: file.content_type.to_string() })
+    }
+
+    /// Publishes claimed bytes. `None`: they were replaced before they could be copied, and the upload is open again.
+    ///
+    /// The staged bytes go before the record is cleared, so that a crash in between leaves work on the record rather
+    /// than an object that nobody knows of.
+    pub(super) async fn publish(&self, file: &File) -> Result<Option<File>> {
+        let State::Confirming { etag } = &file.state else {
+            return Err(Error::Conflict);
+        };
+        match self.blobs.publish(file, etag).await? {
+            Published::Yes => {
+                self.blobs.delete([file.staging_key()]).await?;
+                let confirmed = file.finish()?;
+                self.catalog.publish(&confirmed).await?;
+                Ok(Some(confirmed))
+            }
+            Published::SourceChanged => {
+                self.catalog.replace(&file.reopen(self.clock.now())?).await?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Whether the bytes are what was declared. The upload's signature binds size and type already; a store that is not
+/// ours might not have checked it.
+fn agrees(file: &File, staged: &Staged) -> bool {
+    staged.size == file.size.bytes()
+        && staged.content_type.eq_ignore_ascii_case(file.content_type.as_str())
+        && sniff::agrees(&file.content_type, &staged.head)
+}

@@ -1,0 +1,440 @@
+//! What the first bytes of a file tell: whether they are what was declared, and how large a picture is.
+//!
+//! Owns every magic number. It only reads what it is given: it allocates nothing, decodes nothing, and no input makes it
+//! panic, because everything here was written by a stranger.
+
+mod header;
+
+pub use self::header::{Dimensions, Header, Orientation};
+use crate::content_type::ContentType;
+
+/// Whether `head`, the beginning of a file, is what `content_type` says. The first kilobyte decides for every binary
+/// type; of a text all of `head` is looked at, so the more the better.
+pub fn agrees(content_type: &ContentType, head: &[u8]) -> bool {
+    !is_machine_code(head) && has_form(content_type.as_str(), head)
+}
+
+/// The size of a picture as a viewer shows it, turned upright. `None` when `content_type` is no raster image, or when
+/// `head` does not tell: 64 KiB nearly always do, but a JPEG may carry more than that before its frame header.
+pub fn dimensions(content_type: &ContentType, head: &[u8]) -> Option<Dimensions> {
+    if !content_type.is_raster() {
+        return None;
+    }
+    Some(Raster::of(head)?.header(head)?.upright())
+}
+
+/// A kind of picture made of pixels, as its own bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raster {
+    /// JPEG, of any coding process.
+    Jpeg,
+    /// PNG, animated or not.
+    Png,
+    /// GIF.
+    Gif,
+    /// WebP, lossy or lossless, animated or not.
+    WebP,
+    /// AVIF, a still or a sequence.
+    Avif,
+    /// TIFF or BigTIFF, of either byte order.
+    Tiff,
+    /// Windows bitmap.
+    Bmp,
+    /// Windows icon.
+    Ico,
+}
+
+impl Raster {
+    /// Recognises a picture by its first bytes, never by its name.
+    pub fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0xFF, 0xD8, 0xFF, ..] => Some(Self::Jpeg),
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => Some(Self::Png),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::WebP),
+            [b'I', b'I', b'*' | b'+', 0, ..] | [b'M', b'M', 0, b'*' | b'+', ..] => Some(Self::Tiff),
+            // At 14 is the size of the second header, which tells a bitmap from a text that begins with BM.
+            [b'B', b'M', ..] if matches!(head.get(14..18), Some([12..=124, 0, 0, 0])) => Some(Self::Bmp),
+            // At 4 is the number of pictures, at 9 a reserved zero.
+            [0, 0, 1, 0, count, more, _, _, _, 0, ..] if *count > 0 || *more > 0 => Some(Self::Ico),
+            _ if brands(head).any(|brand| matches!(brand, b"avif" | b"avis")) => Some(Self::Avif),
+            _ => None,
+        }
+    }
+
+    /// What the header says, without decoding. `None` if it is cut short, damaged, or says zero pixels.
+    pub fn header(self, head: &[u8]) -> Option<Header> {
+        header::read(self, head)
+    }
+}
+
+fn has_form(mime: &str, head: &[u8]) -> bool {
+    match mime {
+        "image/jpeg" => Raster::of(head) == Some(Raster::Jpeg),
+        "image/png" => Raster::of(head) == Some(Raster::Png),
+        "image/gif" => Raster::of(head) == Some(Raster::Gif),
+        "image/webp" => Raster::of(head) == Some(Raster::WebP),
+        "image/avif" => Raster::of(head) == Some(Raster::Avif),
+        "image/tiff" => Raster::of(head) == Some(Raster::Tiff),
+        "image/bmp" => Raster::of(head) == Some(Raster::Bmp),
+        "image/x-icon" | "image/ico" | "image/vnd.microsoft.icon" => Raster::of(head) == Some(Raster::Ico),
+        "image/svg+xml" => is_svg(head),
+        "application/pdf" => is_pdf(head),
+        "application/msword" => is_compound_file(head),
+        "text/plain" | "text/javascript" => is_text(head),
+        "text/csv" | "text/html" | "text/css" | "application/json" | "application/xml" => {
+            is_text(head) && !head.starts_with(b"#!")
+        }
+        "application/zip" => is_zip(head),
+        "application/gzip" => head.starts_with(&[0x1F, 0x8B, 0x08]),
+        "application/x-tar" => is_tar(head),
+        "audio/mpeg" => is_mp3(head),
+        "audio/wav" => matches!(head.get(..4), Some(b"RIFF" | b"RF64")) && head.get(8..12) == Some(b"WAVE"),
+        "audio/ogg" | "video/ogg" => head.starts_with(b"OggS"),
+        "audio/webm" | "video/webm" => is_matroska(head),
+        "video/mp4" => head.get(4..8) == Some(b"ftyp"),
+        "font/woff" => head.starts_with(b"wOFF"),
+        "font/woff2" => head.starts_with(b"wOF2"),
+        "font/ttf" => is_true_type(head),
+        // OpenType is a container; either kind of outline may be in a file that is declared so.
+        "font/otf" => head.starts_with(b"OTTO") || is_true_type(head),
+        // Word and its siblings put a document with a password into a compound file, whatever its extension.
+        _ if mime.starts_with("application/vnd.openxmlformats-officedocument.") => {
+            is_zip(head) || is_compound_file(head)
+        }
+        _ => false,
+    }
+}
+
+/// Programs for Linux, macOS and Windows. A script is text, and only where its type is not a script's is it refused.
+fn is_machine_code(head: &[u8]) -> bool {
+    matches!(
+        head,
+        [0x7F, b'E', b'L', b'F', ..]
+            | [0xFE, 0xED, 0xFA, 0xCE | 0xCF, ..]
+            | [0xCE | 0xCF, 0xFA, 0xED, 0xFE, ..]
+            | [0xCA, 0xFE, 0xBA, 0xBE, ..]
+            | [0xBE, 0xBA, 0xFE, 0xCA, ..]
+    ) || is_dos_program(head)
+}
+
+/// A program's two letters may also begin a text, or the first file name in a tar: what follows them tells.
+fn is_dos_program(head: &[u8]) -> bool {
+    if !head.starts_with(b"MZ") || !head.iter().take(64).any(|&byte| byte == 0) {
+        return false;
+    }
+    let new_header = || {
+        let at = head.get(0x3C..0x40)?.try_into().ok().map(u32::from_le_bytes)?;
+        head.get(usize::try_from(at).ok()?..)
+    };
+    !is_tar(head) || new_header().is_some_and(|header| header.starts_with(b"PE\0\0"))
+}
+
+/// Text holds no NUL. UTF-16 is full of them, and says with its first two bytes that it is UTF-16.
+fn is_text(head: &[u8]) -> bool {
+    match head {
+        [0xFF, 0xFE, units @ ..] | [0xFE, 0xFF, units @ ..] => !units.as_chunks::<2>().0.contains(&[0, 0]),
+        _ => !head.contains(&0),
+    }
+}
+
+/// An XML text, in UTF-8 or another superset of ASCII, whose outermost element is `svg`.
+fn is_svg(head: &[u8]) -> bool {
+    if !is_text(head) {
+        return false;
+    }
+    let mut rest = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start();
+    loop {
+        let after = match rest {
+            [b'<', b'?', tail @ ..] => after(tail, b"?>"),
+            [b'<', b'!', b'-', b'-', tail @ ..] => after(tail, b"-->"),
+            [b'<', b'!', tail @ ..] => after_doctype(tail),
+            [b'<', tail @ ..] => return is_svg_name(tail),
+            _ => None,
+        };
+        match after {
+            Some(tail) => rest = tail.trim_ascii_start(),
+            None => return false,
+        }
+    }
+}
+
+fn after<'a>(text: &'a [u8], end: &[u8]) -> Option<&'a [u8]> {
+    let at = text.windows(end.len()).position(|window| window == end)?;
+    text.get(at + end.len()..)
+}
+
+/// What follows a document type declaration, which may hold declarations of its own in brackets.
+fn after_doctype(text: &[u8]) -> Option<&[u8]> {
+    let at = text.iter().position(|byte| matches!(byte, b'[' | b'>'))?;
+    let mut rest = text.get(at..)?;
+    while !rest.starts_with(b">") {
+        rest = after(rest, b"]")?.trim_ascii_start();
+    }
+    rest.get(1..)
+}
+
+fn is_svg_name(text: &[u8]) -> bool {
+    let end = text.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b':');
+    let name = end.and_then(|end| text.get(..end));
+    name.and_then(|name| name.rsplit(|byte| *byte == b':').next()) == Some(b"svg")
+}
+
+/// Readers look for the signature within the first kilobyte, so writers are not strict about its place.
+fn is_pdf(head: &[u8]) -> bool {
+    head.windows(5).take(1024).any(|window| window == b"%PDF-")
+}
+
+/// The container of Word before 2007, and of every Office document with a password.
+fn is_compound_file(head: &[u8]) -> bool {
+    head.starts_with(&[0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1])
+}
+
+/// A local file, the end of an empty archive, or a part of a split one.
+fn is_zip(head: &[u8]) -> bool {
+    matches!(head, [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, ..])
+}
+
+fn is_tar(head: &[u8]) -> bool {
+    head.get(257..262) == Some(b"ustar")
+}
+
+/// A tag, or a frame of layer III, II or I; layer 0 would be AAC.
+fn is_mp3(head: &[u8]) -> bool {
+    match head {
+        [b'I', b'D', b'3', ..] => true,
+        [0xFF, second, third, ..] => {
+            let (sync, version, layer) = (second >> 5, second >> 3 & 3, second >> 1 & 3);
+            let (bit_rate, sample_rate) = (third >> 4, third >> 2 & 3);
+            sync == 7 && version != 1 && layer != 0 && bit_rate != 15 && sample_rate != 3
+        }
+        _ => false,
+    }
+}
+
+/// An EBML header names its document type within its first few dozen bytes.
+fn is_matroska(head: &[u8]) -> bool {
+    let start = head.get(..256).unwrap_or(head);
+    let names = |name: &[u8]| start.windows(name.len()).any(|window| window == name);
+    start.starts_with(&[0x1A, 0x45, 0xDF, 0xA3]) && (names(b"webm") || names(b"matroska"))
+}
+
+fn is_true_type(head: &[u8]) -> bool {
+    matches!(head, [0, 1, 0, 0, ..] | [b't', b'r', b'u', b'e', ..])
+}
+
+/// The brands of an ISO base media file: the major one, then those it is compatible with.
+fn brands(head: &[u8]) -> impl Iterator<Item = &[u8; 4]> {
+    let (kind, payload) = header::boxes(head).next().unwrap_or_default();
+    let listed = if kind == *b"ftyp" { payload.as_chunks::<4>().0 } else { &[] };
+    // The second word is the major brand's version.
+    listed.iter().enumerate().filter_map(|(at, brand)| (at != 1).then_some(brand))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop, proptest};
+
+    use super::*;
+
+    const EVERY_TYPE: [&str; 36] = [
+        "image/jpeg",
+        "image/png",
+        "image/gif",
+        "image/webp",
+        "image/svg+xml",
+        "image/avif",
+        "image/tiff",
+        "image/bmp",
+        "image/x-icon",
+        "image/ico",
+        "image/vnd.microsoft.icon",
+        "application/pdf",
+        "application/msword",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "application/vnd.openxmlformats-officedocument.presentationml.slideshow",
+        "text/plain",
+        "text/csv",
+        "text/html",
+        "text/css",
+        "text/javascript",
+        "application/json",
+        "application/xml",
+        "application/zip",
+        "application/gzip",
+        "application/x-tar",
+        "audio/mpeg",
+        "audio/wav",
+        "audio/ogg",
+        "audio/webm",
+        "video/mp4",
+        "video/webm",
+        "video/ogg",
+        "font/woff",
+        "font/woff2",
+        "font/ttf",
+        "font/otf",
+    ];
+
+    fn agree(mime: &str, head: &[u8]) -> bool {
+        agrees(&mime.parse().unwrap(), head)
+    }
+
+    /// The types among all that agree with `head`.
+    fn agreeing(head: &[u8]) -> Vec<&'static str> {
+        EVERY_TYPE.into_iter().filter(|mime| agree(mime, head)).collect()
+    }
+
+    fn tar(first_name: &[u8]) -> Vec<u8> {
+        let mut head = vec![0; 1024];
+        head[..first_name.len()].copy_from_slice(first_name);
+        head[257..265].copy_from_slice(b"ustar\x0000");
+        head
+    }
+
+    #[test]
+    fn a_binary_head_agrees_with_its_own_types_only() {
+        const OFFICE: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+        const SHOW: &str = "application/vnd.openxmlformats-officedocument.presentationml.slideshow";
+        let bmp = [b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".as_slice(), &[0; 40]].concat();
+        let cases: [(&[u8], &[&str]); 27] = [
+            (b"\xFF\xD8\xFF\xE0\0\x10JFIF\0", &["image/jpeg"]),
+            (b"\x89PNG\r\n\x1A\n\0\0\0\rIHDR", &["image/png"]),
+            (b"GIF89a\x01\0\x01\0\0\0\0", &["image/gif"]),
+            (b"GIF87a\x01\0\x01\0\0\0\0", &["image/gif"]),
+            (b"RIFF\x24\0\0\0WEBPVP8 \0\0\0\0", &["image/webp"]),
+            (b"\0\0\0\x1CftypavifABCDmif1miaf", &["image/avif", "video/mp4"]),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0avifmif1", &["image/avif", "video/mp4"]),
+            (b"II*\0\x08\0\0\0", &["image/tiff"]),
+            (b"MM\0*\0\0\0\x08", &["image/tiff"]),
+            (&bmp, &["image/bmp"]),
+            (b"\0\0\x01\0\x01\0\x10\x10\0\0\x01\0\x20\0", &["image/x-icon", "image/ico", "image/vnd.microsoft.icon"]),
+            (b"%PDF-1.7\n%\0", &["application/pdf"]),
+            (b"\xEF\xBB\xBF\0\n%PDF-1.4", &["application/pdf"]),
+            (b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1\0", &["application/msword", OFFICE, SHOW]),
+            (b"PK\x03\x04\x14\0", &[OFFICE, SHOW, "application/zip"]),
+            (b"\x1F\x8B\x08\0\0\0", &["application/gzip"]),
+            (b"ID3\x04\0\0", &["audio/mpeg"]),
+            (b"\xFF\xFB\x90\x44\0\0", &["audio/mpeg"]),
+            (b"RIFF\x24\0\0\0WAVEfmt \0", &["audio/wav"]),
+            (b"OggS\0\x02", &["audio/ogg", "video/ogg"]),
+            (b"\x1A\x45\xDF\xA3\x9F\x42\x86\x81\x01\x42\x82\x84webm\0", &["audio/webm", "video/webm"]),
+            (b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2", &["video/mp4"]),
+            (b"wOFF\0\x01\0\0", &["font/woff"]),
+            (b"wOF2\0\x01\0\0", &["font/woff2"]),
+            (b"\0\x01\0\0\0\x0C", &["font/ttf", "font/otf"]),
+            (b"OTTO\0\x0C", &["font/otf"]),
+            (b"\0\0\0\0\0\0", &[]),
+        ];
+        for (head, expected) in cases {
+            assert_eq!(agreeing(head), expected, "{head:?}");
+        }
+        assert_eq!(agreeing(&tar(b"readme")), ["application/x-tar"]);
+    }
+
+    #[test]
+    fn aac_is_not_mp3() {
+        assert!(!agree("audio/mpeg", b"\xFF\xF1\x50\x80"));
+    }
+
+    #[test]
+    fn text_holds_no_nul_unless_it_is_utf_16() {
+        for mime in ["text/plain", "text/csv", "text/html", "text/css", "text/javascript", "application/json"] {
+            assert!(agree(mime, "naïve, señor".as_bytes()), "{mime}");
+            assert!(agree(mime, b"na\xEFve in Latin-1"), "{mime}");
+            assert!(agree(mime, b"\xFF\xFEh\0i\0"), "{mime}");
+            assert!(agree(mime, b"\xFE\xFF\0h\0i"), "{mime}");
+            assert!(!agree(mime, b"a\0b"), "{mime}");
+            assert!(!agree(mime, b"\xFF\xFEh\0\0\0"), "{mime}");
+        }
+    }
+
+    #[test]
+    fn a_picture_type_never_accepts_a_page_or_a_script() {
+        for text in ["<!DOCTYPE html><script>", "<svg xmlns='http://www.w3.org/2000/svg'/>", "GIF is a format", "BM"] {
+            for mime in EVERY_TYPE.into_iter().filter(|mime| mime.parse::<ContentType>().unwrap().is_raster()) {
+                assert!(!agree(mime, text.as_bytes()), "{mime}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn svg_is_a_text_whose_outermost_element_is_svg() {
+        for good in [
+            "<svg>",
+            "\u{FEFF}<?xml version='1.0'?>\n<!-- a > b -->\n<svg width='1'/>",
+            "<!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN' 'http://www.w3.org/'>\n<svg:svg xmlns:svg=''>",
+            "<!DOCTYPE svg [\n<!ENTITY a '>'>\n<!ENTITY b '[]'>\n] >\n<svg\n>",
+        ] {
+            assert!(agree("image/svg+xml", good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "",
+            "svg",
+            "<",
+            "<svg",
+            "<svgx>",
+            "<html><svg>",
+            "<?xml version='1.0'?>",
+            "<!--<svg>",
+            "<!DOCTYPE svg [",
+            "x<svg>",
+            "<svg>\0",
+        ] {
+            assert!(!agree("image/svg+xml", bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn programs_are_refused_whatever_was_declared() {
+        let pe = |mut head: Vec<u8>| {
+            head[..2].copy_from_slice(b"MZ");
+            head[0x3C..0x40].copy_from_slice(&0x80_u32.to_le_bytes());
+            head[0x80..0x84].copy_from_slice(b"PE\0\0");
+            head
+        };
+        let dos_with_pdf = [b"MZ\0\0".as_slice(), b"%PDF-1.7"].concat();
+        for head in [
+            b"\x7FELF\x02\x01\x01\0".as_slice(),
+            b"\xCF\xFA\xED\xFE\x07\0\0\x01",
+            b"\xFE\xED\xFA\xCE\0\0\0\x07",
+            b"\xCA\xFE\xBA\xBE\0\0\0\x02",
+            b"\x7FELF without a nul",
+            &pe(vec![0; 512]),
+            &pe(tar(b"")),
+            &dos_with_pdf,
+        ] {
+            assert!(agreeing(head).is_empty(), "{head:?} agrees with {:?}", agreeing(head));
+        }
+    }
+
+    #[test]
+    fn the_letters_of_a_program_alone_are_no_program() {
+        assert!(agree("text/csv", b"MZ,QX\n1,2\n"));
+        assert!(agree("application/x-tar", &tar(b"MZ notes.txt")));
+    }
+
+    #[test]
+    fn a_script_may_be_plain_text_or_javascript() {
+        let script = b"#!/usr/bin/env node\nlet a = 1;\n";
+        assert_eq!(agreeing(script), ["text/plain", "text/javascript"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_head_panics(mut head in prop::collection::vec(any::<u8>(), 0..300), start in 0..12_usize, cut in any::<u8>()) {
+            let starts: [&[u8]; 12] = [
+                b"", b"\xFF\xD8\xFF\xE1\0\x30Exif\0\0II*\0\x08\0\0\0", b"\x89PNG\r\n\x1A\n\0\0\0\rIHDR\0\0\x01\0\0\0\x01\0",
+                b"GIF89a", b"RIFF\x80\0\0\0WEBPVP8X\x0A\0\0\0\x08", b"\0\0\0\x10ftypavif\0\0\0\0\0\0\0\x60meta\0\0\0\0\0\0\0\x50iprp\0\0\0\x40ipco",
+                b"II*\0\x08\0\0\0\x03\0", b"MM\0*\0\0\0\x08\0\x03", b"BM", b"\0\0\x01\0\x03\0", b"<!DOCTYPE [", b"MZ",
+            ];
+            head.splice(0..0, starts[start].iter().copied());
+            head.truncate(head.len().saturating_sub(usize::from(cut) / 16));
+            for mime in EVERY_TYPE {
+                let content_type: ContentType = mime.parse().unwrap();
+                agrees(&content_type, &head);
+                dimensions(&content_type, &head);
+            }
+        }
+    }
+}
