@@ -1,1 +1,21 @@
-//! Placeholder.
+//! XFiles on one machine: the stores' engines, the stand-in for CloudFront and the schedule, in one process around the
+//! same code that runs on AWS. Nothing here decides anything about files.
+#![warn(missing_docs)]
+
+mod in_process;
+
+pub mod s3;
+
+pub mod dynamodb;
+
+pub mod distribution;
+
+pub mod secrets;
+
+mod stack;
+
+pub use stack::{BUCKET, Data, REGION, Stack, StackOptions, StartError, open_catalog};
+
+/// What to log when nothing else is asked for. The protocol layer of the object store logs signatures and signed URLs,
+/// so every filter must end in [`s3::LOG_DIRECTIVE`].
+pub const LOG_FILTER: &str = "info,s3s=off";

@@ -1,1 +1,364 @@
-//! Placeholder.
+//! The harness: a whole stack on free ports with a clock that the test moves, a client that speaks HTTP to it, and eyes
+//! that look at what is stored.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header::HeaderMap};
+use serde_json::{Value, json};
+use xfiles_core::{
+    api_key::{ApiKey, Scope},
+    catalog::{Catalog, Consistency, FileFilter, KeyRecord, PageNumber, PageSize, Project},
+    clock::{Clock, Timestamp},
+    error::Error,
+    file::{File, State},
+    id::{FileId, ProjectId},
+    intent::UPLOAD_URL_LIFE,
+    lifecycle::Files,
+};
+use xfiles_standalone::{BUCKET, Data, Stack, StackOptions};
+
+/// The first bytes of a file of each kind that tests upload, enough to be recognised.
+pub const TEXT: (&str, &str, &[u8]) = ("note.txt", "text/plain", b"hello, world\n");
+
+/// A running stack and a client with a key of its first project.
+pub struct World {
+    /// The stack.
+    pub stack: Stack,
+    /// The time that the stack lives in.
+    pub clock: Clock,
+    /// The client.
+    pub client: Client,
+    http: reqwest::Client,
+}
+
+/// How a world differs from the usual one.
+#[derive(Clone, Debug)]
+pub struct WorldOptions {
+    /// Where everything is kept.
+    pub data: Data,
+    /// The first project's quota in bytes.
+    pub quota_bytes: u64,
+}
+
+impl Default for WorldOptions {
+    fn default() -> Self {
+        Self { data: Data::Ephemeral, quota_bytes: 1_000_000_000 }
+    }
+}
+
+impl World {
+    /// A fresh world in memory.
+    pub async fn start() -> Self {
+        Self::with(WorldOptions::default()).await
+    }
+
+    /// A fresh world whose first project has this much room.
+    pub async fn with_quota(quota_bytes: u64) -> Self {
+        Self::with(WorldOptions { quota_bytes, ..WorldOptions::default() }).await
+    }
+
+    /// A world on these terms, with a key of its own whether or not it was there before.
+    pub async fn with(options: WorldOptions) -> Self {
+        let clock = Clock::manual(Clock::system().now());
+        let stack = Stack::start(StackOptions {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            quota_bytes: options.quota_bytes,
+            clock: clock.clone(),
+            cleanup_every: None,
+            ..StackOptions::new(options.data)
+        })
+        .await
+        .expect("a stack starts");
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        let key = match stack.first_key() {
+            Some(key) => key.clone(),
+            None => add_key(&stack.files().catalog, stack.project(), &Scope::ALL, clock.now()).await,
+        };
+        let client = Client { url: stack.url().to_string(), key: key.reveal().to_owned(), http: http.clone() };
+        Self { stack, clock, client, http }
+    }
+
+    /// What the handlers work on.
+    pub fn files(&self) -> &Files {
+        self.stack.files()
+    }
+
+    /// Time passes.
+    pub fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    /// Enough time for a pending upload to be due.
+    pub fn pass_expiry(&self) {
+        self.pass(UPLOAD_URL_LIFE + xfiles_core::file::EXPIRY_GRACE + Duration::from_secs(1));
+    }
+
+    /// A client with a new key of the same project and these scopes.
+    pub async fn client_with(&self, scopes: &[Scope]) -> Client {
+        self.client_of(self.stack.project(), scopes).await
+    }
+
+    /// A client of a new project with its own quota.
+    pub async fn client_of_another_project(&self) -> Client {
+        let project = Project::new("another", 1_000_000, self.clock.now());
+        self.files().catalog.create_project(&project).await.expect("a project is created");
+        self.client_of(project.id, &Scope::ALL).await
+    }
+
+    async fn client_of(&self, project: ProjectId, scopes: &[Scope]) -> Client {
+        let key = add_key(&self.files().catalog, project, scopes, self.clock.now()).await;
+        Client { key: key.reveal().to_owned(), ..self.client.clone() }
+    }
+
+    /// A plain GET, of a whole URL or of a path on the CDN.
+    pub async fn get(&self, url: &str) -> Response {
+        self.request(Method::GET, url).send().await.expect("the stack answers")
+    }
+
+    /// A plain request to a whole URL or to a path on the CDN.
+    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        let url = if url.starts_with('/') { format!("{}{url}", self.stack.url()) } else { url.to_owned() };
+        self.http.request(method, url)
+    }
+
+    /// Runs the cleanup once.
+    pub async fn sweep(&self) -> xfiles_cleanup_cron::Report {
+        xfiles_cleanup_cron::run(self.files(), xfiles_cleanup_cron::Bounds::default()).await.expect("the sweep runs")
+    }
+
+    /// The first project's counters.
+    pub async fn project(&self) -> Project {
+        self.files().catalog.project(self.stack.project(), Consistency::Strong).await.expect("the project is there")
+    }
+
+    /// Every object in the bucket, with its size.
+    pub async fn objects(&self) -> BTreeMap<String, u64> {
+        let mut objects = BTreeMap::new();
+        let mut pages = self.stack.s3_client().list_objects_v2().bucket(BUCKET).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            for object in page.expect("the store lists").contents() {
+                let size = object.size().and_then(|s| u64::try_from(s).ok()).expect("an object has a size");
+                objects.insert(object.key().expect("an object has a key").to_owned(), size);
+            }
+        }
+        objects
+    }
+
+    /// Every record of a project, in whatever state: what is listed, and what owes work.
+    pub async fn records(&self, project: ProjectId) -> Vec<File> {
+        let catalog = &self.files().catalog;
+        let mut records = Vec::new();
+        for page in 1.. {
+            let page = PageNumber::new(page).expect("from 1");
+            let size = PageSize::new(PageSize::MAX).expect("within bounds");
+            let files = catalog.list(project, &FileFilter::default(), page, size).await.expect("the catalog lists").files;
+            if files.is_empty() {
+                break;
+            }
+            records.extend(files);
+        }
+        let end_of_time = Timestamp::from_millis(99_999_999_999_999);
+        for shard in 0..Catalog::DUE_SHARDS {
+            let mut after = None;
+            loop {
+                let page = catalog.due(shard, end_of_time, after).await.expect("the due index answers");
+                for id in page.files {
+                    let file = catalog.file(id, Consistency::Strong).await.expect("what is due exists");
+                    if file.project == project && !file.is_confirmed() {
+                        records.push(file);
+                    }
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        records
+    }
+
+    /// What must hold whenever nobody is in the middle of something: bytes, records and quota agree.
+    pub async fn check(&self) {
+        let objects = self.objects().await;
+        let mut accounted: Vec<String> = Vec::new();
+        for project in self.files().catalog.projects().await.expect("projects are listed") {
+            let records = self.records(project.id).await;
+            let bytes = |filter: fn(&&File) -> bool| records.iter().filter(filter).map(|f| f.size.bytes()).sum::<u64>();
+            assert_eq!(project.free_bytes + bytes(|_| true), project.quota_bytes, "free and held bytes are the quota");
+            let unpublished = bytes(|f| matches!(f.state, State::Pending | State::Confirming { .. } | State::Expiring));
+            assert_eq!(project.reserved_bytes, unpublished, "reserved bytes are those of unpublished files");
+            let confirmed = records.iter().filter(|f| f.is_confirmed()).count();
+            assert_eq!(project.file_count, confirmed as u64, "the count is that of confirmed files");
+            for file in &records {
+                if file.is_confirmed() {
+                    let key = file.original_key().to_string();
+                    assert_eq!(objects.get(&key), Some(&file.size.bytes()), "a confirmed file has its bytes");
+                } else {
+                    assert!(file.due.is_some(), "a file that is not confirmed owes work");
+                }
+                let folder = format!("/{}/{}/", file.project, file.id);
+                accounted.extend(objects.keys().filter(|key| key.contains(&folder)).cloned());
+            }
+        }
+        let orphans: Vec<&String> =
+            objects.keys().filter(|key| key.starts_with("files/") && !accounted.contains(key)).collect();
+        assert!(orphans.is_empty(), "published objects without a record: {orphans:?}");
+    }
+
+    /// Checks what must hold, and stops.
+    pub async fn end(self) {
+        self.check().await;
+        self.stack.stop().await;
+    }
+}
+
+async fn add_key(catalog: &Catalog, project: ProjectId, scopes: &[Scope], now: Timestamp) -> ApiKey {
+    let key = ApiKey::mint();
+    catalog.create_key(&KeyRecord::new(&key, project, "test", scopes, now)).await.expect("a key is created");
+    key
+}
+
+/// A client of the API with one key.
+#[derive(Clone)]
+pub struct Client {
+    url: String,
+    key: String,
+    http: reqwest::Client,
+}
+
+/// An answer of the API.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Value,
+}
+
+impl Answer {
+    /// Reads a response whose body is JSON.
+    pub async fn of(response: Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.expect("a body");
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Self { status, headers, body }
+    }
+
+    /// The body, if the status is 200.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        self.body
+    }
+
+    /// Asserts a refusal with all that every refusal has, and gives its body.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Value {
+        assert_eq!((self.status.as_u16(), self.body["code"].as_str()), (status, Some(code)), "{}", self.body);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.headers["request-id"].to_str().ok(), self.body["requestId"].as_str());
+        assert_eq!(self.body["status"], status);
+        assert_eq!(self.body["error"], self.body["detail"]);
+        for field in ["type", "title", "detail", "instance", "hint"] {
+            assert!(self.body[field].as_str().is_some_and(|text| !text.is_empty()), "{field}: {}", self.body);
+        }
+        assert!(self.body["errors"].is_array());
+        self.body
+    }
+}
+
+impl Client {
+    /// The raw key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The same client with another key.
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
+    /// A request with the key.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.key)
+    }
+
+    /// Sends a request without a body.
+    pub async fn send(&self, method: Method, path: &str) -> Answer {
+        Answer::of(self.request(method, path).send().await.expect("the API answers")).await
+    }
+
+    /// GETs.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path).await
+    }
+
+    /// POSTs JSON.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.request(Method::POST, path).json(body).send().await.expect("the API answers")).await
+    }
+
+    /// DELETEs.
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path).await
+    }
+
+    /// Step one: an intent, with more fields if any are given.
+    pub async fn intent(&self, name: &str, content_type: &str, size: usize, more: Value) -> Answer {
+        let mut body = json!({"filename": name, "contentType": content_type, "size": size});
+        merge(&mut body, more);
+        self.post("/api/v1/files/upload-intent", &body).await
+    }
+
+    /// Step two: the PUT, as curl would send it.
+    pub async fn put(&self, intent: &Value, content_type: &str, bytes: impl Into<reqwest::Body>) -> StatusCode {
+        let url = intent["uploadUrl"].as_str().expect("an upload URL");
+        let put = self.http.put(url).header("content-type", content_type).body(bytes);
+        put.send().await.expect("the store answers").status()
+    }
+
+    /// Step three: confirm.
+    pub async fn confirm(&self, id: &str) -> Answer {
+        self.post("/api/v1/files/confirm", &json!({"fileId": id})).await
+    }
+
+    /// All three steps. Gives the confirmed file.
+    pub async fn upload(&self, (name, content_type, bytes): (&str, &str, &[u8]), more: Value) -> Value {
+        let intent = self.intent(name, content_type, bytes.len(), more).await.ok();
+        assert_eq!(self.put(&intent, content_type, bytes.to_vec()).await, StatusCode::OK);
+        self.confirm(id_of(&intent)).await.ok()["file"].clone()
+    }
+}
+
+/// The id in an intent's answer or in a file.
+pub fn id_of(body: &Value) -> &str {
+    body["fileId"].as_str().or(body["id"].as_str()).expect("an id")
+}
+
+/// The id as the core has it.
+pub fn file_id(body: &Value) -> FileId {
+    id_of(body).parse().expect("a file id")
+}
+
+/// Whether the core answers that there is no such file.
+pub fn is_gone<T>(read: &Result<T, Error>) -> bool {
+    matches!(read, Err(Error::FileNotFound))
+}
+
+fn merge(into: &mut Value, more: Value) {
+    if let (Value::Object(into), Value::Object(more)) = (into, more) {
+        into.extend(more);
+    }
+}
+
+/// A fixture of the repository.
+pub fn fixture(name: &str) -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}

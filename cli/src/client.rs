@@ -1,0 +1,351 @@
+//! The HTTP client of the API, and of the object store's one presigned PUT. It knows the wire and nothing of terminals.
+//! Redirects are never followed, so the API key goes to the given address only.
+
+use std::{collections::BTreeMap, fmt::Write as _, io, time::Duration};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use ureq::{
+    Agent, AsSendBody, Body, SendBody,
+    http::{Method, Request, Response, header, request},
+};
+use xfiles_core::{api_key::ApiKey, clock::Timestamp, id::FileId};
+
+use crate::{
+    args::{ServerArgs, ServerUrl},
+    failure::{Exit, Failure, Retry},
+};
+
+/// A machine that does not answer the first packet in this time is not there.
+const CONNECT: Duration = Duration::from_secs(10);
+/// The longest silence on a connection. The API's own limit on an answer is 30 s; a store may verify 100 MB first.
+const SILENCE: Duration = Duration::from_secs(60);
+/// From this size on, ask before the body is sent (100-continue): otherwise a store that refuses at the headers closes the
+/// connection under the body, and its reason is lost.
+const ASK_FIRST: u64 = 256 * 1024;
+
+/// A client of one server under one API key.
+pub(crate) struct Client {
+    agent: Agent,
+    server: ServerUrl,
+    key: ApiKey,
+}
+
+/// An answer of the API: what is understood of it, and all of it.
+pub(crate) struct Answer<T> {
+    pub(crate) value: T,
+    pub(crate) raw: Value,
+}
+
+/// What the upload-intent request says.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Intent<'a> {
+    pub(crate) filename: &'a str,
+    pub(crate) content_type: &'a str,
+    pub(crate) size: u64,
+    pub(crate) visibility: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) owner_user_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) entity: Option<IntentEntity<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) transformations: Option<Transformations>,
+    pub(crate) checksum_sha256: String,
+}
+
+/// The entity of an upload-intent request.
+#[derive(Serialize)]
+pub(crate) struct IntentEntity<'a> {
+    #[serde(rename = "type")]
+    pub(crate) kind: &'a str,
+    pub(crate) id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<&'a str>,
+    pub(crate) position: u32,
+}
+
+/// Whether and for whom variants are made.
+#[derive(Serialize)]
+pub(crate) struct Transformations {
+    pub(crate) image: ImageTransformations,
+}
+
+/// The only kind of transformation.
+#[derive(Serialize)]
+pub(crate) struct ImageTransformations {
+    pub(crate) enabled: bool,
+    pub(crate) visibility: &'static str,
+}
+
+/// Where and how to upload. It holds a signed URL, so it has no `Debug`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ticket {
+    pub(crate) file_id: FileId,
+    upload_url: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+}
+
+/// A file as the API shows it: what a person wants to see.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FileView {
+    pub(crate) id: FileId,
+    pub(crate) filename: String,
+    pub(crate) original_filename: String,
+    pub(crate) content_type: String,
+    pub(crate) size: u64,
+    pub(crate) visibility: String,
+    pub(crate) owner_user_id: Option<String>,
+    pub(crate) entity: Option<EntityView>,
+    pub(crate) width: Option<u32>,
+    pub(crate) height: Option<u32>,
+    created_at: String,
+}
+
+impl FileView {
+    /// When the upload began; `None` when the server writes times in an unknown way.
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        Timestamp::parse_rfc3339(&self.created_at)
+    }
+}
+
+/// The entity of a file.
+#[derive(Deserialize)]
+pub(crate) struct EntityView {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) id: String,
+    pub(crate) role: Option<String>,
+    pub(crate) position: u32,
+}
+
+/// Where a file and its variants can be read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Urls {
+    pub(crate) url: String,
+    #[serde(default)]
+    pub(crate) variants: Vec<VariantUrl>,
+}
+
+/// Where one variant can be read.
+#[derive(Deserialize)]
+pub(crate) struct VariantUrl {
+    pub(crate) width: u32,
+    pub(crate) url: String,
+}
+
+/// A file and where to read it.
+#[derive(Deserialize)]
+pub(crate) struct FileWithUrls {
+    pub(crate) file: FileView,
+    #[serde(flatten)]
+    pub(crate) urls: Urls,
+}
+
+/// One page of a listing.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Page {
+    pub(crate) files: Vec<FileView>,
+    pub(crate) total: u64,
+    pub(crate) page: u64,
+    pub(crate) total_pages: u64,
+}
+
+impl Client {
+    /// A client as the arguments ask for. Nothing is sent yet.
+    pub(crate) fn new(args: &ServerArgs) -> Result<Self, Failure> {
+        let given = args.api_key.as_ref().map(|key| key.reveal().trim()).filter(|key| !key.is_empty());
+        let given = given.ok_or_else(|| {
+            Failure::new(Exit::Unauthorized, "no API key")
+                .or_hint("set XFILES_API_KEY; `xf serve` prints a key at its first start, `xf keys create` makes more")
+        })?;
+        let key = given.parse().map_err(|malformed: xfiles_core::api_key::MalformedKey| {
+            Failure::new(Exit::Unauthorized, malformed.to_string()).or_hint("check XFILES_API_KEY and --api-key")
+        })?;
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("xf/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(CONNECT))
+            .timeout_per_read(Some(SILENCE))
+            .timeout_per_write(Some(SILENCE))
+            .build()
+            .new_agent();
+        Ok(Self { agent, server: args.url.clone(), key })
+    }
+
+    /// Asks for an upload. Not safe to repeat: each success reserves quota.
+    pub(crate) fn begin_upload(&self, intent: &Intent<'_>) -> Result<Ticket, Failure> {
+        let body = serde_json::to_vec(intent).expect("an intent is JSON");
+        self.post("/api/v1/files/upload-intent", body).map(|answer| answer.value)
+    }
+
+    /// Sends the bytes where the ticket says, with exactly its headers. Safe to repeat.
+    pub(crate) fn put(&self, ticket: &Ticket, size: u64, bytes: &mut dyn io::Read) -> Result<(), Failure> {
+        let mut request = Request::builder().method(Method::PUT).uri(&ticket.upload_url);
+        for (name, value) in &ticket.headers {
+            request = request.header(name, value);
+        }
+        if !ticket.headers.keys().any(|name| name.eq_ignore_ascii_case("content-length")) {
+            request = request.header(header::CONTENT_LENGTH, size);
+        }
+        if size >= ASK_FIRST {
+            request = request.header(header::EXPECT, "100-continue");
+        }
+        let mut response = self.send("the object store", request, SendBody::from_reader(bytes))?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let status = response.status().as_u16();
+        let retry = retry_of(&response);
+        let reason = response.body_mut().read_to_string().unwrap_or_default();
+        Err(Failure::new(Exit::Failed, store_refusal(status, &reason)).retry(retry))
+    }
+
+    /// Publishes an uploaded file. Safe to repeat.
+    pub(crate) fn confirm(&self, file: FileId) -> Result<(), Failure> {
+        let body = serde_json::json!({"fileId": file}).to_string().into_bytes();
+        self.post::<Value>("/api/v1/files/confirm", body).map(|_| ())
+    }
+
+    /// A file and its URLs, those of variants in `format` (the server's default when `None`).
+    pub(crate) fn get(&self, file: FileId, format: Option<&str>) -> Result<Answer<FileWithUrls>, Failure> {
+        let query: Vec<_> = format.map(|format| ("format", format.to_owned())).into_iter().collect();
+        self.api(Method::GET, &path(&format!("/api/v1/files/{file}"), &query), ())
+    }
+
+    /// One page of the confirmed files that match the filters.
+    pub(crate) fn list(&self, filters: &[(&'static str, String)]) -> Result<Answer<Page>, Failure> {
+        self.api(Method::GET, &path("/api/v1/files", filters), ())
+    }
+
+    /// Fresh URLs of a file.
+    pub(crate) fn fresh_urls(&self, file: FileId) -> Result<Answer<Urls>, Failure> {
+        self.post(&format!("/api/v1/files/{file}/url"), b"{}".to_vec())
+    }
+
+    /// Deletes a file.
+    pub(crate) fn delete(&self, file: FileId) -> Result<(), Failure> {
+        self.api::<Value>(Method::DELETE, &format!("/api/v1/files/{file}"), ()).map(|_| ())
+    }
+
+    fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<Answer<T>, Failure> {
+        self.api(Method::POST, path, body)
+    }
+
+    fn api<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl AsSendBody,
+    ) -> Result<Answer<T>, Failure> {
+        let Self { server, key, .. } = self;
+        let mut request = Request::builder()
+            .method(&method)
+            .uri(format!("{server}{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {}", key.reveal()));
+        if method == Method::POST {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let mut response = self.send(&format!("the server at {server}"), request, body)?;
+        let status = response.status();
+        let retry = retry_of(&response);
+        let request_id = response.headers().get("request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let bytes = response.body_mut().read_to_vec().map_err(|error| self.unreachable(&error))?;
+        if !status.is_success() {
+            return Err(Failure::of_answer(status.as_u16(), request_id, &bytes).retry(retry));
+        }
+        let raw: Value = serde_json::from_slice(&bytes).map_err(|_| self.not_understood())?;
+        let value = T::deserialize(&raw).map_err(|_| self.not_understood())?;
+        Ok(Answer { value, raw })
+    }
+
+    fn send(&self, whom: &str, request: request::Builder, body: impl AsSendBody) -> Result<Response<Body>, Failure> {
+        let request = request.body(body).map_err(|_| self.not_understood())?;
+        self.agent.run(request).map_err(|error| no_answer(whom, &error))
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Failure {
+        no_answer(&format!("the server at {}", self.server), error)
+    }
+
+    fn not_understood(&self) -> Failure {
+        Failure::new(Exit::Failed, format!("the answer of {} is not what the API promises", self.server))
+            .or_hint("is --url an XFiles server?")
+    }
+}
+
+/// A path with its query.
+fn path(path: &str, query: &[(&'static str, String)]) -> String {
+    query.iter().enumerate().fold(path.to_owned(), |mut path, (i, (name, value))| {
+        let mark = if i == 0 { '?' } else { '&' };
+        write!(path, "{mark}{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)).expect("a String takes all text");
+        path
+    })
+}
+
+/// No answer came. The error's own text can hold a URL, which may be signed, so only its kind is told.
+fn no_answer(whom: &str, error: &ureq::Error) -> Failure {
+    let kind = match error {
+        ureq::Error::Io(error) => error.kind().to_string(),
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        ureq::Error::HostNotFound => "no such host".to_owned(),
+        ureq::Error::Rustls(error) => format!("TLS: {error}"),
+        ureq::Error::Tls(error) => format!("TLS: {error}"),
+        ureq::Error::Protocol(_) => "it does not speak HTTP".to_owned(),
+        ureq::Error::ConnectProxyFailed(_) | ureq::Error::InvalidProxyUrl => "the proxy refused".to_owned(),
+        _ => "the connection failed".to_owned(),
+    };
+    Failure::new(Exit::Unreachable, format!("{whom} cannot be reached: {kind}"))
+        .retry(Retry::After(Duration::ZERO))
+        .or_hint("is it running, and is --url (XFILES_URL) right?")
+}
+
+/// Whether an answer invites another try, and when: 429 and every 5xx do.
+fn retry_of(response: &Response<Body>) -> Retry {
+    let status = response.status();
+    if status.as_u16() != 429 && !status.is_server_error() {
+        return Retry::Never;
+    }
+    let after = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    Retry::After(Duration::from_secs(after.unwrap_or(0)))
+}
+
+/// What the object store said. Only its code and message: S3 also answers with the key id and the string that was signed.
+fn store_refusal(status: u16, xml: &str) -> String {
+    let element = |name: &str| {
+        let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(text, _)| text)
+    };
+    match (element("Code"), element("Message")) {
+        (Some(code), Some(message)) => format!("the object store refused the upload: {code}: {message}"),
+        (Some(code), None) => format!("the object store refused the upload: {code}"),
+        _ => format!("the object store refused the upload with status {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_escapes_what_could_change_its_meaning() {
+        let query = [("entityId", "a&b=c #%é".to_owned()), ("page", "2".to_owned())];
+        assert_eq!(path("/p", &query), "/p?entityId=a%26b%3Dc%20%23%25%C3%A9&page=2");
+        assert_eq!(path("/p", &[]), "/p");
+    }
+
+    #[test]
+    fn a_store_refusal_shows_code_and_message_and_no_signed_text() {
+        let xml = "<Error><Code>SignatureDoesNotMatch</Code><Message>Nope</Message><StringToSign>secret</StringToSign></Error>";
+        assert_eq!(store_refusal(403, xml), "the object store refused the upload: SignatureDoesNotMatch: Nope");
+        assert_eq!(store_refusal(502, "<html>"), "the object store refused the upload with status 502");
+    }
+}

@@ -1,0 +1,251 @@
+//! How a command ends: its exit code, and what a person is told when it did not succeed.
+//! A failure never carries an API key, a signature or a signed URL.
+
+use std::{io, process::ExitCode, time::Duration};
+
+use serde_json::{Value, json};
+use xfiles_core::error::Error;
+use xfiles_standalone::StartError;
+
+/// How a command ended. The numbers are part of the command's contract; [`Exit::HELP`] explains them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything was done.
+    Ok = 0,
+    /// Something was not done, for a reason without a code of its own, or for several reasons.
+    Failed = 1,
+    /// The arguments do not make sense.
+    Usage = 2,
+    /// The server did not answer.
+    Unreachable = 3,
+    /// The API key is missing, refused, or may not do this.
+    Unauthorized = 4,
+    /// There is no such file, key or project.
+    NotFound = 5,
+    /// The project's quota has no room.
+    QuotaExceeded = 6,
+    /// The data directory or an address is in use, or cannot be used.
+    Unavailable = 7,
+}
+
+impl Exit {
+    /// The exit codes, as `--help` explains them.
+    pub const HELP: &str = "\
+Exit codes:
+  0  everything was done
+  1  something failed (for several files: for different reasons)
+  2  wrong arguments
+  3  the server cannot be reached
+  4  the API key is missing, refused, or lacks the scope
+  5  no such file, key or project
+  6  the project's quota has no room
+  7  the data directory or an address is in use or unusable";
+
+    /// The exit of several operations: what they have in common, otherwise [`Exit::Failed`].
+    pub(crate) fn of_all(exits: impl IntoIterator<Item = Self>) -> Self {
+        let mut failures = exits.into_iter().filter(|exit| *exit != Self::Ok);
+        match failures.next() {
+            None => Self::Ok,
+            Some(first) if failures.all(|exit| exit == first) => first,
+            Some(_) => Self::Failed,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why something was not done.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    detail: String,
+    hint: Option<String>,
+    code: Option<String>,
+    request_id: Option<String>,
+    retry: Retry,
+}
+
+/// Whether doing the same again may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// No.
+    Never,
+    /// Yes, after a pause of at least this.
+    After(Duration),
+}
+
+impl Failure {
+    /// A failure that will not go away by itself.
+    pub(crate) fn new(exit: Exit, detail: impl Into<String>) -> Self {
+        Self { exit, detail: detail.into(), hint: None, code: None, request_id: None, retry: Retry::Never }
+    }
+
+    /// With what the person can do about it, unless that is known already.
+    pub(crate) fn or_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
+    /// With a word on whether to try again.
+    pub(crate) fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// An answer of the API that is not a success. `body` is problem+json, unless something else than the API answered.
+    pub(crate) fn of_answer(status: u16, request_id: Option<String>, body: &[u8]) -> Self {
+        let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |field: &str| problem.get(field).and_then(Value::as_str).map(str::to_owned);
+        let Some(detail) = text("detail").or_else(|| text("error")) else {
+            return Self { request_id, ..Self::of_stranger(status) };
+        };
+        Self {
+            exit: exit_of(status),
+            detail: with_field_errors(detail, &problem),
+            hint: text("hint"),
+            code: text("code"),
+            request_id: text("requestId").or(request_id),
+            retry: Retry::Never,
+        }
+    }
+
+    /// An error that something else than the API answered: a proxy, or an address where no XFiles is.
+    fn of_stranger(status: u16) -> Self {
+        // A plain 404 says nothing about a file, so it does not count as one that is missing.
+        let exit = if status == 404 { Exit::Failed } else { exit_of(status) };
+        Self::new(exit, format!("the server answered {status} and no explanation"))
+            .or_hint("is --url an XFiles server?")
+    }
+
+    /// Standard output could not be written. A reader that went away, as `head` does, is no failure.
+    pub(crate) fn of_output(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(Exit::Ok, ""),
+            _ => Self::new(Exit::Failed, format!("standard output: {}", os_text(error))),
+        }
+    }
+
+    /// The exit code.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// What went wrong, in one sentence; empty when there is nothing to tell.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// What can be done about it.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Under what name the server's log knows the request.
+    pub(crate) fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    /// Whether doing the same again may help.
+    pub(crate) fn retries(&self) -> Retry {
+        self.retry
+    }
+
+    /// The failure as one JSON value.
+    pub(crate) fn to_json(&self) -> Value {
+        let Self { exit, detail, hint, code, request_id, retry: _ } = self;
+        json!({"detail": detail, "hint": hint, "code": code, "requestId": request_id, "exitCode": *exit as u8})
+    }
+}
+
+/// What went wrong in the library; only commands on the data directory meet these.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::FileNotFound | Error::ProjectNotFound | Error::KeyNotFound => {
+                Self::new(Exit::NotFound, error.to_string())
+            }
+            Error::Unavailable { source, .. } | Error::Internal(source) => Self::new(Exit::Failed, source.to_string()),
+            _ => Self::new(Exit::Failed, error.to_string()),
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::new(Exit::Unavailable, without_os_number(&error.to_string()))
+    }
+}
+
+/// What the operating system says, without its number.
+pub(crate) fn os_text(error: &io::Error) -> String {
+    without_os_number(&error.to_string())
+}
+
+fn without_os_number(text: &str) -> String {
+    let Some((before, rest)) = text.split_once(" (os error ") else { return text.to_owned() };
+    let after = rest.split_once(')').map_or("", |(_, after)| after);
+    format!("{before}{after}")
+}
+
+fn exit_of(status: u16) -> Exit {
+    match status {
+        401 | 403 => Exit::Unauthorized,
+        404 => Exit::NotFound,
+        413 => Exit::QuotaExceeded,
+        _ => Exit::Failed,
+    }
+}
+
+/// The detail, and for each field that was refused its pointer and why.
+fn with_field_errors(detail: String, problem: &Value) -> String {
+    let errors = problem.get("errors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    errors.iter().fold(detail, |text, error| {
+        let part = |field: &str| error.get(field).and_then(Value::as_str).unwrap_or_default();
+        match (part("pointer"), part("detail")) {
+            (_, reason) if reason.is_empty() || text.contains(reason) => text,
+            (pointer, reason) => format!("{text}\n  {pointer}: {reason}"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_becomes_its_exit_code_detail_hint_and_request_id() {
+        let body =
+            br#"{"status":413,"detail":"no room","code":"quota_exceeded","requestId":"r1","hint":"delete some"}"#;
+        let failure = Failure::of_answer(413, None, body);
+        assert_eq!(failure.exit(), Exit::QuotaExceeded);
+        assert_eq!(failure.detail(), "no room");
+        assert_eq!(failure.hint(), Some("delete some"));
+        assert_eq!(failure.request_id(), Some("r1"));
+    }
+
+    #[test]
+    fn every_refused_field_is_named() {
+        let body = br#"{"detail":"2 fields are wrong","errors":[{"pointer":"/size","detail":"too big"},{"pointer":"/filename","detail":"empty"}]}"#;
+        assert_eq!(
+            Failure::of_answer(400, None, body).detail(),
+            "2 fields are wrong\n  /size: too big\n  /filename: empty"
+        );
+    }
+
+    #[test]
+    fn an_answer_without_a_problem_is_not_taken_for_a_missing_file() {
+        let failure = Failure::of_answer(404, Some("r2".into()), b"<html>nginx</html>");
+        assert_eq!((failure.exit(), failure.request_id()), (Exit::Failed, Some("r2")));
+    }
+
+    #[test]
+    fn several_operations_exit_with_what_they_have_in_common() {
+        assert_eq!(Exit::of_all([]), Exit::Ok);
+        assert_eq!(Exit::of_all([Exit::Ok, Exit::NotFound, Exit::NotFound]), Exit::NotFound);
+        assert_eq!(Exit::of_all([Exit::NotFound, Exit::Unreachable]), Exit::Failed);
+    }
+}

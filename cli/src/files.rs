@@ -1,0 +1,337 @@
+//! `xf ls`, `xf get`, `xf url` and `xf rm`: looking at published files, and deleting them.
+
+use std::fmt::Write as _;
+
+use xfiles_core::{
+    clock::{Clock, Timestamp},
+    id::FileId,
+    intent::EntityWord,
+    object_key::Visibility,
+    variant::{ImageFormat, Width},
+};
+
+use crate::{
+    args::{EntityFilter, ServerArgs, visibility},
+    client::{Client, EntityView, FileView, FileWithUrls, Page, Urls},
+    failure::{Exit, Failure},
+    output::{Console, printable_line, table},
+    units::{Bytes, age},
+};
+
+/// List published files, twenty a page
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf ls
+  xf ls --entity listing:42 --role gallery
+  xf ls --owner user-7 --visibility private --page 2
+  xf ls --json | jq -r '.files[].id'
+
+With --entity the order is by position, then oldest first; otherwise newest first.")]
+pub(crate) struct ListArgs {
+    /// Only files attached to things of this type, or to this one
+    #[arg(long, value_name = "type[:id]")]
+    entity: Option<EntityFilter>,
+    /// Only files with this role at their thing
+    #[arg(long, value_name = "ROLE", value_parser = role)]
+    role: Option<EntityWord>,
+    /// Only files of this user of your application
+    #[arg(long, value_name = "ID", value_parser = crate::upload::owner)]
+    owner: Option<xfiles_core::intent::OwnerId>,
+    /// Only public or only private files
+    #[arg(long, value_name = "public|private", value_parser = visibility)]
+    visibility: Option<Visibility>,
+    /// Only files whose variants are public or private
+    #[arg(long, value_name = "public|private", value_parser = visibility)]
+    variant_visibility: Option<Visibility>,
+    /// Which page, from 1
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    page: u32,
+    /// Print the page as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Show one file and where it can be read
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf get 3f9k2m7q1x5b8d0s6w4z
+  xf get --format avif 3f9k2m7q1x5b8d0s6w4z
+  xf get --json 3f9k2m7q1x5b8d0s6w4z | jq .file.size")]
+pub(crate) struct GetArgs {
+    /// The file's id
+    #[arg(value_name = "ID")]
+    id: FileId,
+    /// The format of the variants' URLs: webp, jpeg, png or avif
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    format: Option<ImageFormat>,
+    /// Print the file as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Print a fresh URL of a file; that of a private file works for five minutes
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf url 3f9k2m7q1x5b8d0s6w4z
+  curl -o photo.jpg \"$(xf url 3f9k2m7q1x5b8d0s6w4z)\"
+  curl -o small.webp \"$(xf url --width 400 3f9k2m7q1x5b8d0s6w4z)\"")]
+pub(crate) struct UrlArgs {
+    /// The file's id
+    #[arg(value_name = "ID")]
+    id: FileId,
+    /// The WebP variant of this width instead of the file itself
+    #[arg(long, value_name = "PIXELS", value_parser = width)]
+    width: Option<Width>,
+    /// Print all URLs as JSON
+    #[arg(long, conflicts_with = "width")]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Delete files with all their variants; on a terminal it asks first
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf rm 3f9k2m7q1x5b8d0s6w4z
+  xf ls --entity listing:42 --json | jq -r '.files[].id' | xargs xf rm --yes")]
+pub(crate) struct RemoveArgs {
+    /// The files' ids
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<FileId>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+fn role(text: &str) -> Result<EntityWord, String> {
+    EntityWord::new(text).ok_or_else(|| format!("a role is 1 to {} characters", EntityWord::MAX_CHARS))
+}
+
+fn format(text: &str) -> Result<ImageFormat, String> {
+    text.parse().map_err(|error: xfiles_core::variant::UnknownFormat| error.to_string())
+}
+
+fn width(text: &str) -> Result<Width, String> {
+    text.parse().map_err(|error: xfiles_core::variant::UnknownWidth| error.to_string())
+}
+
+pub(crate) fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let answer = Client::new(&args.server)?.list(&filters(args))?;
+    if args.json {
+        console.json(&answer.raw)?;
+        return Ok(Exit::Ok);
+    }
+    let page = &answer.value;
+    if !page.files.is_empty() {
+        console.result(page_table(page, Clock::system().now()))?;
+    }
+    console.note(page_note(page));
+    Ok(Exit::Ok)
+}
+
+pub(crate) fn get(args: &GetArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let answer = Client::new(&args.server)?.get(args.id, args.format.map(ImageFormat::extension))?;
+    if args.json {
+        console.json(&answer.raw)?;
+    } else {
+        console.result(summary(&answer.value))?;
+    }
+    Ok(Exit::Ok)
+}
+
+pub(crate) fn url(args: &UrlArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let answer = Client::new(&args.server)?.fresh_urls(args.id)?;
+    if args.json {
+        console.json(&answer.raw)?;
+        return Ok(Exit::Ok);
+    }
+    let Urls { url, variants } = answer.value;
+    let url = match args.width {
+        None => url,
+        Some(width) => {
+            let variant = variants.into_iter().find(|variant| variant.width == width.pixels());
+            let none = || Failure::new(Exit::NotFound, "this file has no variants");
+            variant.ok_or_else(none).map_err(|f| f.or_hint("upload an image with --variants"))?.url
+        }
+    };
+    console.result(printable_line(&url))?;
+    Ok(Exit::Ok)
+}
+
+pub(crate) fn remove(args: &RemoveArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let client = Client::new(&args.server)?;
+    let what = match args.ids.as_slice() {
+        [id] => format!("file {id}"),
+        ids => format!("{} files", ids.len()),
+    };
+    if !args.yes && console.confirm(&format!("Delete {what} and all variants, for good?")) == Some(false) {
+        return Err(Failure::new(Exit::Failed, "nothing was deleted"));
+    }
+    let mut exits = Vec::new();
+    for id in &args.ids {
+        match client.delete(*id) {
+            Ok(()) => console.result(format_args!("deleted {id}"))?,
+            Err(failure) => {
+                console.failure(&failure, Some(id.as_str()));
+                exits.push(failure.exit());
+            }
+        }
+    }
+    Ok(Exit::of_all(exits))
+}
+
+fn filters(args: &ListArgs) -> Vec<(&'static str, String)> {
+    let ListArgs { entity, role, owner, visibility, variant_visibility, page, json: _, server: _ } = args;
+    let (kind, id) = match entity {
+        Some(EntityFilter { kind, id }) => (Some(kind), id.as_ref()),
+        None => (None, None),
+    };
+    let given = [
+        ("entityType", kind.map(|word| word.as_str().to_owned())),
+        ("entityId", id.map(|word| word.as_str().to_owned())),
+        ("role", role.as_ref().map(|word| word.as_str().to_owned())),
+        ("ownerUserId", owner.as_ref().map(|owner| owner.as_str().to_owned())),
+        ("visibility", visibility.map(|v| v.to_string())),
+        ("variantVisibility", variant_visibility.map(|v| v.to_string())),
+        ("page", (*page > 1).then(|| page.to_string())),
+    ];
+    given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+fn page_table(page: &Page, now: Timestamp) -> String {
+    let rows: Vec<_> = page.files.iter().map(|file| row(file, now)).collect();
+    table(["ID", "CREATED", "SIZE", "TYPE", "ACCESS", "NAME"], &rows)
+}
+
+fn row(file: &FileView, now: Timestamp) -> [String; 6] {
+    [
+        file.id.to_string(),
+        file.created().map_or_else(String::new, |created| age(created, now)),
+        Bytes(file.size).to_string(),
+        printable_line(&file.content_type),
+        printable_line(&file.visibility),
+        printable_line(&file.original_filename),
+    ]
+}
+
+fn page_note(page: &Page) -> String {
+    let Page { files, total, page, total_pages } = page;
+    let count = if *total == 1 { "1 file".to_owned() } else { format!("{total} files") };
+    match (files.len(), *page < *total_pages) {
+        (0, _) if *total == 0 => "no files".to_owned(),
+        (0, _) => format!("{count}, none on page {page}; the last page is {total_pages}"),
+        (_, true) => format!("{count}, page {page} of {total_pages}; add --page {} for the next", page + 1),
+        (_, false) if *total_pages > 1 => format!("{count}, page {page} of {total_pages}"),
+        (_, false) => count,
+    }
+}
+
+/// A file and its URLs for a person: the name, then a line per fact.
+pub(crate) fn summary(answer: &FileWithUrls) -> String {
+    let FileWithUrls { file, urls: Urls { url, variants } } = answer;
+    let mut text = printable_line(&file.original_filename);
+    let mut line = |label: &str, value: &str| {
+        write!(text, "\n  {label:<7}  {}", printable_line(value)).expect("a String takes all text");
+    };
+    line("id", file.id.as_str());
+    line("name", &file.filename);
+    line("content", &content(file));
+    line("access", access(&file.visibility));
+    if let Some(entity) = &file.entity {
+        line("entity", &entity_text(entity));
+    }
+    if let Some(owner) = &file.owner_user_id {
+        line("owner", owner);
+    }
+    if let Some(created) = file.created() {
+        line("created", &created.to_string());
+    }
+    line("url", url);
+    for variant in variants {
+        line(&format!("{} px", variant.width), &variant.url);
+    }
+    text
+}
+
+fn access(visibility: &str) -> &str {
+    if visibility == "private" { "private, signed URLs work for five minutes" } else { visibility }
+}
+
+fn content(file: &FileView) -> String {
+    let size = Bytes(file.size);
+    match (file.width, file.height) {
+        (Some(width), Some(height)) => format!("{}, {size}, {width} x {height}", file.content_type),
+        _ => format!("{}, {size}", file.content_type),
+    }
+}
+
+fn entity_text(entity: &EntityView) -> String {
+    let EntityView { kind, id, role, position } = entity;
+    match role {
+        Some(role) => format!("{kind} {id}, {role}, position {position}"),
+        None => format!("{kind} {id}, position {position}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn file(extra: Value) -> Value {
+        let mut file = json!({
+            "id": "abcdefghijklmnopqrst", "filename": "photo-a7x9k2.jpg", "originalFilename": "Photo\u{1b}.JPG",
+            "contentType": "image/jpeg", "size": 2_936_013, "visibility": "private", "uploadStatus": "confirmed",
+            "ownerUserId": null, "entity": null, "transformations": {"image": {"enabled": true, "visibility": "private"}},
+            "createdAt": "2025-10-09T08:53:20.007Z",
+        });
+        file.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        file
+    }
+
+    #[test]
+    fn a_row_shows_a_file_in_human_units_and_its_name_last() {
+        let file: FileView = serde_json::from_value(file(json!({}))).unwrap();
+        let now = Timestamp::parse_rfc3339("2025-10-09T10:53:20Z").unwrap();
+        let expected = ["abcdefghijklmnopqrst", "1 hour ago", "2.8 MB", "image/jpeg", "private", "Photo\u{fffd}.JPG"];
+        assert_eq!(row(&file, now), expected);
+    }
+
+    #[test]
+    fn a_summary_has_a_line_for_everything_that_is_known() {
+        let known = json!({"width": 4000, "height": 3000, "ownerUserId": "u1",
+            "entity": {"type": "listing", "id": "42", "role": "cover", "position": 3}});
+        let answer =
+            json!({"file": file(known), "url": "http://cdn/o", "variants": [{"width": 100, "url": "http://cdn/v"}]});
+        assert_eq!(
+            summary(&serde_json::from_value(answer).unwrap()),
+            "Photo\u{fffd}.JPG\n  id       abcdefghijklmnopqrst\n  name     photo-a7x9k2.jpg\n  \
+             content  image/jpeg, 2.8 MB, 4000 x 3000\n  access   private, signed URLs work for five minutes\n  entity   listing 42, cover, position 3\n  \
+             owner    u1\n  created  2025-10-09T08:53:20.007Z\n  url      http://cdn/o\n  100 px   http://cdn/v"
+        );
+    }
+
+    #[test]
+    fn the_note_under_a_page_says_how_to_go_on() {
+        let note = |files: usize, total: u64, page: u64, total_pages: u64| {
+            let view = || serde_json::from_value(file(json!({}))).unwrap();
+            page_note(&Page { files: (0..files).map(|_| view()).collect(), total, page, total_pages })
+        };
+        assert_eq!(note(0, 0, 1, 0), "no files");
+        assert_eq!(note(1, 1, 1, 1), "1 file");
+        assert_eq!(note(20, 41, 1, 3), "41 files, page 1 of 3; add --page 2 for the next");
+        assert_eq!(note(1, 41, 3, 3), "41 files, page 3 of 3");
+        assert_eq!(note(0, 41, 9, 3), "41 files, none on page 9; the last page is 3");
+    }
+}

@@ -1,0 +1,87 @@
+//! The `xf` command: `xf serve` runs XFiles on one machine, the other commands are a client of its API.
+//!
+//! It is a library so that tests can call [`run`] with arguments and read what a terminal would have shown.
+//! It owns arguments, exit codes and what people see; it never decides anything about files, which is the server's work.
+#![warn(missing_docs)]
+
+mod admin;
+mod args;
+mod cleanup;
+mod client;
+mod completions;
+mod failure;
+mod files;
+mod media_type;
+mod output;
+mod progress;
+mod retry;
+mod serve;
+mod units;
+mod upload;
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+    time::Duration,
+};
+
+use clap::Parser as _;
+use tokio::runtime::Runtime;
+
+use crate::{
+    args::{Cli, Command},
+    failure::{Failure, os_text},
+    output::shell_word,
+};
+pub use crate::{failure::Exit, output::Console};
+
+/// Runs the command that `arguments` name, the program's own name first, and says how it ended.
+/// Everything it prints goes to `console`; only progress bars and the server's log go to the process's own terminal.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, console: &mut Console<'_>) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(answer) => return console.usage(&answer),
+    };
+    console.set_quiet(cli.quiet);
+    let program = arguments.first().map_or_else(|| "xf".to_owned(), |name| callable(name));
+    match carry_out(cli.command, &program, console) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            console.failure(&failure, None);
+            failure.exit()
+        }
+    }
+}
+
+/// How a program that was called by this name is called from any folder, as one word for a shell.
+fn callable(name: &OsStr) -> String {
+    let on_path = Path::new(name).components().count() == 1;
+    let path = std::env::current_exe().ok().filter(|_| !on_path);
+    shell_word(&path.map_or_else(|| name.to_string_lossy().into_owned(), |path| path.to_string_lossy().into_owned()))
+}
+
+fn carry_out(command: Command, program: &str, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    match command {
+        Command::Serve(args) => serve::run(&args, program, console),
+        Command::Upload(args) => upload::run(&args, console),
+        Command::Ls(args) => files::list(&args, console),
+        Command::Get(args) => files::get(&args, console),
+        Command::Url(args) => files::url(&args, console),
+        Command::Rm(args) => files::remove(&args, console),
+        Command::Keys(args) => admin::keys(&args, console),
+        Command::Projects(args) => admin::projects(&args, console),
+        Command::Cleanup(args) => cleanup::run(&args, console),
+        Command::Completions(args) => completions::print(&args, console),
+    }
+}
+
+/// Does asynchronous work to its end. Whatever the work leaves running is dropped a second later.
+fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = Runtime::new();
+    let runtime =
+        runtime.map_err(|error| Failure::new(Exit::Unavailable, format!("no threads: {}", os_text(&error))))?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}

@@ -1,0 +1,201 @@
+//! What people see: results on standard output, everything else on standard error.
+//! Text that came from elsewhere passes through [`printable`] before it reaches a terminal.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write},
+};
+
+use console::style;
+use serde_json::Value;
+
+use crate::failure::{Exit, Failure};
+
+/// Where a command's words go. A console that is not the process's own is no terminal: no colour, no progress, no
+/// questions.
+pub struct Console<'a> {
+    out: Box<dyn Write + 'a>,
+    err: Box<dyn Write + 'a>,
+    owner: Owner,
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Process,
+    Caller,
+}
+
+impl Console<'static> {
+    /// The process's standard streams.
+    pub fn of_process() -> Self {
+        Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), owner: Owner::Process, quiet: false }
+    }
+}
+
+impl<'a> Console<'a> {
+    /// A console that writes results to `out` and everything else to `err`.
+    pub fn new(out: impl Write + 'a, err: impl Write + 'a) -> Self {
+        Self { out: Box::new(out), err: Box::new(err), owner: Owner::Caller, quiet: false }
+    }
+
+    pub(crate) fn set_quiet(&mut self, quiet: bool) {
+        self.quiet = quiet;
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Whether progress bars make sense: standard error is a terminal on which escape codes are welcome.
+    pub(crate) fn shows_progress(&self) -> bool {
+        !self.quiet && self.colours_errors()
+    }
+
+    /// Writes one line of the result.
+    pub(crate) fn result(&mut self, line: impl fmt::Display) -> Result<(), Failure> {
+        writeln!(self.out, "{line}").and_then(|()| self.out.flush()).map_err(|error| Failure::of_output(&error))
+    }
+
+    /// Writes a JSON value as the result, indented.
+    pub(crate) fn json(&mut self, value: &Value) -> Result<(), Failure> {
+        self.result(format_args!("{value:#}"))
+    }
+
+    /// Tells the person something that is not the result; `--quiet` silences it.
+    pub(crate) fn note(&mut self, line: impl fmt::Display) {
+        if !self.quiet {
+            self.error_line(line);
+        }
+    }
+
+    /// Tells what went wrong, and with `subject` with which file.
+    pub(crate) fn failure(&mut self, failure: &Failure, subject: Option<&str>) {
+        if failure.detail().is_empty() {
+            return;
+        }
+        let label = |text: &'static str| style(text).for_stderr().bold().force_styling(self.colours_errors());
+        let (error, hint) = (label("error:").red(), label("hint:"));
+        let subject = subject.map_or_else(String::new, |subject| format!("{}: ", printable(subject)));
+        self.error_line(format_args!("{error} {subject}{}", printable(failure.detail())));
+        if let Some(text) = failure.hint() {
+            self.error_line(format_args!("{hint} {}", printable(text)));
+        }
+        if let Some(id) = failure.request_id() {
+            self.error_line(format_args!("request id: {}", printable(id)));
+        }
+    }
+
+    /// Shows what the argument parser answered: help, a version, or what is wrong with the arguments.
+    pub(crate) fn usage(&mut self, answer: &clap::Error) -> Exit {
+        let shown = match self.owner {
+            Owner::Process => answer.print(),
+            Owner::Caller if answer.use_stderr() => write!(self.err, "{answer}"),
+            Owner::Caller => write!(self.out, "{answer}"),
+        };
+        match shown {
+            Ok(()) if answer.use_stderr() => Exit::Usage,
+            Ok(()) => Exit::Ok,
+            Err(error) => Failure::of_output(&error).exit(),
+        }
+    }
+
+    /// Asks a question whose answer is no unless it begins with `y`. `None` when nobody is there to answer.
+    pub(crate) fn confirm(&mut self, question: &str) -> Option<bool> {
+        let somebody = self.owner == Owner::Process && io::stdin().is_terminal() && io::stderr().is_terminal();
+        if !somebody {
+            return None;
+        }
+        let mut answer = String::new();
+        let asked = write!(self.err, "{question} [y/N] ").and_then(|()| self.err.flush());
+        let heard = asked.and_then(|()| io::stdin().read_line(&mut answer));
+        Some(heard.is_ok() && answer.trim_start().to_ascii_lowercase().starts_with('y'))
+    }
+
+    /// Whether standard error is a terminal that wants colour.
+    pub(crate) fn colours_errors(&self) -> bool {
+        // `console` honours NO_COLOR, CLICOLOR and TERM=dumb; forcing colour into a file is not for us.
+        self.owner == Owner::Process && io::stderr().is_terminal() && console::colors_enabled_stderr()
+    }
+
+    /// Standard error is the last resort: when it is gone there is nobody to tell.
+    fn error_line(&mut self, line: impl fmt::Display) {
+        drop(writeln!(self.err, "{line}"));
+    }
+}
+
+/// `text` without what could steer a terminal or reorder its line: control characters and Unicode's direction marks.
+/// Line feeds stay, because our own messages have them.
+pub(crate) fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// As [`printable`], and on one line.
+pub(crate) fn printable_line(text: &str) -> String {
+    printable(text).replace('\n', "\u{fffd}")
+}
+
+/// A text as one word of a POSIX shell.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// Rows as aligned columns, two spaces apart. The last column may be of any length and any script.
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = heading.map(str::len);
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: [&str; N]| {
+        let padded: String = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
+        padded.trim_end().to_owned()
+    };
+    let mut lines = vec![line(heading)];
+    lines.extend(rows.iter().map(|row| line(row.each_ref().map(String::as_str))));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_name_cannot_steer_the_terminal() {
+        assert_eq!(printable_line("a\u{1b}[2Jb\r\nc\u{202e}gpj.exe"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}gpj.exe");
+        assert_eq!(printable("Grüße 写真\nok"), "Grüße 写真\nok");
+    }
+
+    #[test]
+    fn a_word_for_the_shell_is_quoted_only_when_it_must_be() {
+        assert_eq!(shell_word("/opt/xf/bin-1.0"), "/opt/xf/bin-1.0");
+        assert_eq!(shell_word("My Files"), "'My Files'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
+
+    #[test]
+    fn columns_align_and_lines_have_no_trailing_space() {
+        let rows = [["1".to_owned(), "a".to_owned()], ["200".to_owned(), String::new()]];
+        assert_eq!(table(["ID", "NAME"], &rows), "ID   NAME\n1    a\n200");
+    }
+
+    #[test]
+    fn a_failure_is_told_on_standard_error_with_its_subject() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let failure = Failure::new(Exit::Failed, "too big").or_hint("make it smaller");
+        Console::new(&mut out, &mut err).failure(&failure, Some("a.jpg"));
+        assert_eq!(String::from_utf8(err).unwrap(), "error: a.jpg: too big\nhint: make it smaller\n");
+        assert!(out.is_empty());
+    }
+}

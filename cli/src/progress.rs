@@ -1,0 +1,67 @@
+//! One progress bar per running upload, on standard error, and only on a terminal that wants it.
+
+use std::io;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::output::printable_line;
+
+/// The bars of one command.
+pub(crate) struct Bars {
+    group: MultiProgress,
+}
+
+/// The bar of one upload. It disappears when it is dropped.
+pub(crate) struct Bar {
+    bar: ProgressBar,
+}
+
+/// A name is cut to this many characters, so that the bar has room in 80 columns.
+const NAME: usize = 24;
+
+impl Bars {
+    /// Bars that are drawn, or that are not.
+    pub(crate) fn new(shown: bool) -> Self {
+        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self { group: MultiProgress::with_draw_target(target) }
+    }
+
+    /// A bar for a file of that many bytes, below the others.
+    pub(crate) fn start(&self, name: &str, size: u64) -> Bar {
+        let style = ProgressStyle::with_template(
+            "{prefix:24} {msg:10} [{bar:24}] {binary_bytes:>11} {binary_bytes_per_sec:>13}",
+        )
+        .expect("the template is well formed")
+        .progress_chars("=> ");
+        let name = printable_line(name);
+        let name = match name.char_indices().nth(NAME) {
+            Some(_) => name.chars().take(NAME - 1).chain(['…']).collect(),
+            None => name,
+        };
+        Bar { bar: self.group.add(ProgressBar::new(size).with_style(style).with_prefix(name)) }
+    }
+
+    /// Writes lines while the bars stand aside.
+    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.group.suspend(write)
+    }
+}
+
+impl Bar {
+    /// Begins a phase at its first byte.
+    pub(crate) fn phase(&self, name: &'static str) {
+        self.bar.set_message(name);
+        self.bar.reset();
+    }
+
+    /// A reader that moves the bar.
+    pub(crate) fn follow<R: io::Read>(&self, bytes: R) -> impl io::Read {
+        self.bar.wrap_read(bytes)
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,183 @@
+//! `xf serve`: the whole of XFiles in this process, until a signal ends it.
+
+mod ready;
+mod welcome;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use xfiles_core::{api_key::ApiKey, cdn::BaseUrl};
+use xfiles_standalone::{BUCKET, Data, REGION, Stack, StackOptions, s3::LOG_DIRECTIVE};
+
+use self::{
+    ready::{Ready, ReadyFile, ReadyStore},
+    welcome::Running,
+};
+use crate::{
+    failure::{Exit, Failure, os_text},
+    output::Console,
+    units::Bytes,
+    wait,
+};
+
+/// Run XFiles on this machine: API, CDN, image worker, object store and cleanup in one process
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf serve
+  xf serve --data /var/lib/xfiles --quota 200GB
+  xf serve --listen 0.0.0.0:8787 --public-url https://files.example.com --s3-public-url https://store.example.com
+  xf serve --ephemeral --listen 127.0.0.1:0 --ready-file ready.json
+
+The first start makes a project and prints its API key, once, with a block to paste into a shell. Later starts say
+how to make another key. SIGTERM and Ctrl-C let requests in flight finish; a second one does not wait for them.")]
+pub(crate) struct ServeArgs {
+    /// Where everything is kept; made if it is not there
+    #[arg(long, value_name = "DIR", default_value = "./.xfiles")]
+    data: PathBuf,
+    /// Keep nothing: start empty and forget everything at the end
+    #[arg(long, conflicts_with = "data")]
+    ephemeral: bool,
+    /// Where the API and the CDN listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, StackOptions::DEFAULT_PORT)))]
+    listen: SocketAddr,
+    /// Where the object store listens [default: the next port]
+    #[arg(long, value_name = "ADDR")]
+    s3_listen: Option<SocketAddr>,
+    /// Where clients find the API and the CDN [default: where they listen]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<BaseUrl>,
+    /// Where clients find the object store [default: where it listens]
+    #[arg(long, value_name = "URL")]
+    s3_public_url: Option<BaseUrl>,
+    /// How much the first start's project may hold
+    #[arg(long, value_name = "SIZE", default_value = "10GB")]
+    quota: Bytes,
+    /// Write the log as JSON lines
+    #[arg(long)]
+    json_logs: bool,
+    /// While ready, keep a JSON file here with addresses and keys, readable by its owner only
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+}
+
+/// `program` is how this program is called from any folder.
+pub(crate) fn run(args: &ServeArgs, program: &str, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    start_log(args.json_logs, console);
+    wait(serve(args, program, console)).map(|()| Exit::Ok)
+}
+
+async fn serve(args: &ServeArgs, program: &str, console: &mut Console<'_>) -> Result<(), Failure> {
+    if let Some(path) = &args.ready_file {
+        ReadyFile::clear(path).map_err(|error| unusable(&format!("cannot remove {}", path.display()), &error))?;
+    }
+    let mut stop = Stop::listen().map_err(|error| unusable("cannot listen to signals", &error))?;
+    let stack = tokio::select! {
+        started = Stack::start(options(args)) => started?,
+        () = stop.asked() => return Ok(()),
+    };
+    let ready_file = args.ready_file.as_ref().map(|path| {
+        ReadyFile::write(path, &ready(&stack))
+            .map_err(|error| unusable(&format!("cannot write {}", path.display()), &error))
+    });
+    // Before any failure of the ready file is acted on: a new key is told nowhere else.
+    announce(args, program, &stack, console);
+    let ready_file = ready_file.transpose()?;
+
+    stop.asked().await;
+    drop(ready_file);
+    console.note("stopping; once more to stop at once");
+    tokio::select! {
+        () = stack.stop() => {}
+        () = stop.asked() => {}
+    }
+    Ok(())
+}
+
+fn options(args: &ServeArgs) -> StackOptions {
+    let data = if args.ephemeral { Data::Ephemeral } else { Data::Directory(args.data.clone()) };
+    StackOptions {
+        listen: args.listen,
+        s3_listen: args.s3_listen,
+        public_url: args.public_url.clone(),
+        s3_public_url: args.s3_public_url.clone(),
+        quota_bytes: args.quota.0,
+        ..StackOptions::new(data)
+    }
+}
+
+/// Says where everything is. A closed standard output does not stop a server.
+fn announce(args: &ServeArgs, program: &str, stack: &Stack, console: &mut Console<'_>) {
+    let project_id = stack.project().to_string();
+    let running = Running {
+        url: stack.url().as_str(),
+        store_url: stack.s3_url().as_str(),
+        bucket: BUCKET,
+        data: (!args.ephemeral).then_some(args.data.as_path()),
+        project_id: &project_id,
+        program,
+    };
+    let told = match (stack.first_key().map(ApiKey::reveal), console.is_quiet()) {
+        (Some(key), true) => console.result(key),
+        (None, true) => Ok(()),
+        (Some(key), false) => console.result(format_args!("{}\n\n{}", running.places(), running.first_steps(key))),
+        (None, false) => console.result(format_args!("{}\n\n{}", running.places(), running.new_key_hint())),
+    };
+    drop(told);
+}
+
+fn ready(stack: &Stack) -> Ready<'_> {
+    let credentials = stack.s3_credentials();
+    Ready {
+        url: stack.url().as_str(),
+        cdn_url: stack.url().as_str(),
+        project_id: stack.project(),
+        api_key: stack.first_key().map(ApiKey::reveal),
+        s3: ReadyStore {
+            endpoint: stack.s3_url().as_str(),
+            region: REGION,
+            bucket: BUCKET,
+            access_key_id: credentials.access_key_id(),
+            secret_access_key: credentials.secret_access_key(),
+        },
+    }
+}
+
+/// The log, on standard error. Only the first call of a process counts.
+fn start_log(json: bool, console: &Console<'_>) {
+    let filter = EnvFilter::new(format!("info,{LOG_DIRECTIVE}"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = if json { log.json().try_init() } else { log.with_ansi(console.colours_errors()).try_init() };
+    // An error says that there is a log already.
+    drop(started);
+}
+
+fn unusable(what: &str, error: &io::Error) -> Failure {
+    Failure::new(Exit::Unavailable, format!("{what}: {}", os_text(error)))
+}
+
+/// The signals that ask for an end.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    /// From here on the signals no longer end the process by themselves.
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next signal.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The ready file: what a script needs to know about a running server. It exists exactly while the server is ready.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use xfiles_core::id::ProjectId;
+use xfiles_standalone::secrets::write_private;
+
+/// What the ready file says. It holds secrets, so it has no `Debug` and only its owner can read the file.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Ready<'a> {
+    pub(super) url: &'a str,
+    pub(super) cdn_url: &'a str,
+    pub(super) project_id: ProjectId,
+    /// Only when this start made a key: no other raw key exists anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) api_key: Option<&'a str>,
+    pub(super) s3: ReadyStore<'a>,
+}
+
+/// How any S3 client reaches the object store.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReadyStore<'a> {
+    pub(super) endpoint: &'a str,
+    pub(super) region: &'a str,
+    pub(super) bucket: &'a str,
+    pub(super) access_key_id: &'a str,
+    pub(super) secret_access_key: &'a str,
+}
+
+/// A ready file on disk; dropping it removes it.
+pub(super) struct ReadyFile {
+    path: PathBuf,
+}
+
+impl ReadyFile {
+    /// Removes what an earlier run left at `path`, so that nobody takes it for this run's.
+    pub(super) fn clear(path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the file; it appears at `path` whole, and readable by its owner only.
+    pub(super) fn write(path: &Path, ready: &Ready<'_>) -> io::Result<Self> {
+        let text = serde_json::to_vec_pretty(ready).expect("texts are JSON");
+        write_private(path, &text)?;
+        Ok(Self { path: path.to_owned() })
+    }
+}
+
+impl Drop for ReadyFile {
+    fn drop(&mut self) {
+        // The server is going away and nobody is left to act on a failure; the next start clears the path again.
+        drop(Self::clear(&self.path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn ready(api_key: Option<&str>) -> Ready<'_> {
+        let s3 = ReadyStore {
+            endpoint: "http://127.0.0.1:2",
+            region: "us-east-1",
+            bucket: "b",
+            access_key_id: "a",
+            secret_access_key: "s",
+        };
+        Ready {
+            url: "http://127.0.0.1:1",
+            cdn_url: "http://127.0.0.1:1",
+            project_id: "abcdefghijkl".parse().unwrap(),
+            api_key,
+            s3,
+        }
+    }
+
+    #[test]
+    fn the_file_is_whole_private_and_gone_with_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ready.json");
+        fs::write(&path, "stale").unwrap();
+        let file = ReadyFile::write(&path, &ready(Some("k"))).unwrap();
+
+        let told: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let s3 = json!({"endpoint": "http://127.0.0.1:2", "region": "us-east-1", "bucket": "b", "accessKeyId": "a",
+            "secretAccessKey": "s"});
+        let url = "http://127.0.0.1:1";
+        assert_eq!(told, json!({"url": url, "cdnUrl": url, "projectId": "abcdefghijkl", "apiKey": "k", "s3": s3}));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(file);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn there_is_no_api_key_when_none_was_made() {
+        assert!(serde_json::to_value(ready(None)).unwrap().get("apiKey").is_none());
+    }
+}

@@ -1,0 +1,81 @@
+//! What `xf serve` says when it is ready: where everything is and, at the first start, a block to paste into a shell.
+
+use std::path::Path;
+
+use crate::output::shell_word;
+
+/// The running server, as far as it is told.
+pub(super) struct Running<'a> {
+    pub(super) url: &'a str,
+    pub(super) store_url: &'a str,
+    pub(super) bucket: &'a str,
+    /// Where the data is; `None` when it goes away with the process.
+    pub(super) data: Option<&'a Path>,
+    pub(super) project_id: &'a str,
+    /// How this program is called from any folder.
+    pub(super) program: &'a str,
+}
+
+impl Running<'_> {
+    /// Where everything is.
+    pub(super) fn places(&self) -> String {
+        let Self { url, store_url, bucket, project_id, .. } = self;
+        let data = self.data.map_or_else(|| "nowhere, gone at the end".into(), Path::to_string_lossy);
+        format!(
+            "XFiles is ready.\n  API, CDN  {url}\n  store     {store_url} (S3, bucket {bucket})\n  data      {data}\n  \
+             project   {project_id}"
+        )
+    }
+
+    /// The first start: the key, which is told this once, and what to do with it.
+    pub(super) fn first_steps(&self, api_key: &str) -> String {
+        let block = paste_block(self.url, api_key);
+        format!(
+            "The API key, shown this once (only its hash is kept):\n\n  {api_key}\n\n\
+             Paste this into a shell, in a folder with a photo.jpg. It asks for an upload, sends the photo, publishes it,\n\
+             and prints the address of a smaller version to open in a browser:\n\n{block}\n\n\
+             With the variables that it sets, the same in one line:\n\n{} upload --public --variants photo.jpg\n",
+            self.program
+        )
+    }
+
+    /// A later start: how to get a key when the first is lost.
+    pub(super) fn new_key_hint(&self) -> String {
+        let data =
+            self.data.map_or_else(String::new, |path| format!(" --data {}", shell_word(&path.to_string_lossy())));
+        format!("API keys are shown only once. Make another with:\n\n  {} keys create{data}\n", self.program)
+    }
+}
+
+/// The three calls for any POSIX shell with curl. It has no comments, because zsh does not take them when typed, and no
+/// exclamation mark, because shells expand it.
+fn paste_block(url: &str, api_key: &str) -> String {
+    format!(
+        r#"export XFILES_URL={url} XFILES_API_KEY={api_key}
+
+intent=$(curl -sS "$XFILES_URL/api/v1/files/upload-intent" \
+  -H "Authorization: Bearer $XFILES_API_KEY" -H "Content-Type: application/json" \
+  -d "{{\"filename\": \"photo.jpg\", \"contentType\": \"image/jpeg\", \"size\": $(wc -c < photo.jpg), \"visibility\": \"public\",
+       \"transformations\": {{\"image\": {{\"enabled\": true, \"visibility\": \"public\"}}}}}}"); echo "$intent"
+
+curl -sS -X PUT "$(echo "$intent" | sed 's|.*"uploadUrl": *"\([^"]*\)".*|\1|')" \
+  -H "Content-Type: image/jpeg" --data-binary @photo.jpg
+
+curl -sS "$XFILES_URL/api/v1/files/confirm" \
+  -H "Authorization: Bearer $XFILES_API_KEY" -H "Content-Type: application/json" \
+  -d "{{\"fileId\": \"$(echo "$intent" | sed 's|.*"fileId": *"\([^"]*\)".*|\1|')\"}}"; echo
+
+echo "Open $XFILES_URL/$(echo "$intent" | sed 's|.*"key": *"files/originals/\([^"]*\)[.][^"]*".*|files/variants/\1_w400.webp|')""#,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_block_to_paste_has_nothing_that_an_interactive_shell_takes_otherwise() {
+        let block = paste_block("http://127.0.0.1:8787", "xf_key");
+        assert!(!block.contains('!') && !block.contains('#') && !block.contains('\t'));
+    }
+}

@@ -1,0 +1,181 @@
+//! The `xf` binary as a person starts it: what it prints can be pasted, it stops when asked, and it says clearly why it
+//! does not start. What needs no process of its own is tested in the workspace's suite.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+const PHOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/portrait-exif6.jpg");
+
+/// A running `xf serve` on free ports, with its data in the folder in which it runs.
+struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    /// What it said when it was ready.
+    said: String,
+    ready: Value,
+    ready_file: PathBuf,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Self {
+        let mut command = xf(folder);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        // The last thing that it says is a command to type.
+        while !said.contains("upload --public") && !said.contains("keys create") {
+            assert_ne!(stdout.read_line(&mut said).unwrap(), 0, "the server ended: {:?}", child.wait());
+        }
+        let ready_file = folder.join("ready.json");
+        let ready = serde_json::from_slice(&fs::read(&ready_file).unwrap()).unwrap();
+        Self { child, stdout, said, ready, ready_file }
+    }
+
+    fn text(&self, field: &str) -> &str {
+        self.ready[field].as_str().unwrap()
+    }
+
+    /// Asks it to end, and gives its exit code.
+    fn terminate(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.stdout.read_to_string(&mut self.said).unwrap();
+        let code = self.child.wait().unwrap().code();
+        assert!(!self.ready_file.exists(), "the ready file goes when the server does");
+        code
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // After `terminate` there is nothing to kill; after a failed assertion there is.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn xf(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xf"));
+    command.current_dir(folder).env_remove("XFILES_URL").env_remove("XFILES_API_KEY").env("RUST_BACKTRACE", "1");
+    command
+}
+
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// Asserts that a start fails with a message in people's words.
+#[track_caller]
+fn assert_refused(command: &mut Command, says: &str) {
+    let (code, stdout, stderr) = run(command);
+    assert_eq!(code, Some(7), "{stderr}");
+    assert!(stderr.starts_with("error: ") && stderr.contains(says), "{stderr}");
+    assert!(!stderr.contains("panicked") && !stderr.contains("backtrace") && !stderr.contains("os error"), "{stderr}");
+    assert_eq!(stdout, "");
+}
+
+#[test]
+fn the_printed_block_pasted_into_a_shell_publishes_a_photo_and_its_variants() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: this needs curl, as the block that it pastes does");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(PHOTO, folder.path().join("photo.jpg")).unwrap();
+    let server = Server::start(folder.path());
+    let block: Vec<&str> = server.said.lines().skip_while(|line| !line.starts_with("export ")).collect();
+    let block = block.join("\n").split("\n\nWith the variables").next().unwrap().to_owned() + "\n";
+
+    let mut shell =
+        Command::new("sh").current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    shell.stdin.take().unwrap().write_all(block.as_bytes()).unwrap();
+    let said = String::from_utf8(shell.wait_with_output().unwrap().stdout).unwrap();
+
+    let address = said.lines().last().unwrap().strip_prefix("Open ").unwrap();
+    assert!(address.starts_with(server.text("cdnUrl")) && address.ends_with("_w400.webp"), "{said}");
+    let mut variant = ureq::get(address).call().unwrap();
+    assert_eq!(variant.headers()["content-type"], "image/webp");
+    assert_eq!(&variant.body_mut().read_to_vec().unwrap()[8..12], b"WEBP");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_key_and_the_files_outlive_a_restart_and_the_key_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Server::start(folder.path());
+    let key = first.text("apiKey").to_owned();
+    assert!(first.said.contains(&key));
+    let mode = fs::metadata(&first.ready_file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "only the owner reads the ready file");
+    let mut upload = xf(folder.path());
+    upload.args(["upload", "--url", first.text("url"), "--public", PHOTO]).env("XFILES_API_KEY", &key);
+    let (code, stdout, stderr) = run(&mut upload);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "nothing but the result when nobody watches");
+    let line = |label: &str| stdout.lines().find_map(|line| line.trim().strip_prefix(label)).unwrap().trim().to_owned();
+    let path = line("url").strip_prefix(first.text("cdnUrl")).unwrap().to_owned();
+    assert_eq!(first.terminate(), Some(0));
+
+    let second = Server::start(folder.path());
+    assert!(second.ready.get("apiKey").is_none() && !second.said.contains("xf_"), "{}", second.said);
+    let bytes = ureq::get(format!("{}{path}", second.text("cdnUrl"))).call().unwrap().body_mut().read_to_vec().unwrap();
+    assert_eq!(bytes, fs::read(PHOTO).unwrap());
+    let mut list = xf(folder.path());
+    list.args(["ls", "--url", second.text("url")]).env("XFILES_API_KEY", &key);
+    assert!(run(&mut list).1.contains(&line("id")));
+    assert_eq!(second.terminate(), Some(0));
+}
+
+#[test]
+fn a_directory_in_use_is_refused_and_its_keys_can_be_made_nevertheless() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    assert_refused(
+        xf(folder.path()).args(["serve", "--listen", "127.0.0.1:0"]),
+        ".xfiles is in use by another process",
+    );
+    assert_refused(xf(folder.path()).arg("cleanup"), ".xfiles is in use");
+
+    let (code, key, _) = run(xf(folder.path()).args(["keys", "create"]));
+    assert_eq!(code, Some(0));
+    let mut list = xf(folder.path());
+    let (code, stdout, stderr) = run(list.args(["ls", "--url", server.text("url")]).env("XFILES_API_KEY", key.trim()));
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(0), "", "no files\n"));
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_taken_port_is_named_with_the_flag_that_changes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    assert_refused(xf(folder.path()).args(["serve", "--ephemeral", "--listen", &address]), "--listen");
+    let both = ["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--s3-listen", &address];
+    assert_refused(xf(folder.path()).args(both), "--s3-listen");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let data = ["serve", "--listen", "127.0.0.1:0", "--data", "file/data"];
+    assert_refused(xf(folder.path()).args(data), "cannot use the data directory file/data");
+}
+
+#[test]
+fn a_directory_that_was_never_served_is_no_data_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["cleanup"][..], &["keys", "list"], &["projects", "list"]] {
+        assert_refused(xf(folder.path()).args(arguments), "nothing was ever served from it");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}

@@ -1,0 +1,100 @@
+//! Brings the colours of a picture to sRGB, because a variant carries no profile and viewers take that for sRGB.
+
+use image::DynamicImage;
+use moxcms::{CmsError, ColorProfile, DataColorSpace, Layout, ParsingOptions, TransformOptions};
+
+use super::limits::MAX_PROFILE_BYTES;
+
+/// Converts from `profile`. A profile that is damaged, or is for other channels than the picture has, is passed over, as
+/// viewers do: so is the one of a CMYK JPEG, whose pixels are RGB by now.
+pub(super) fn to_srgb(mut pixels: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
+    let layout = layout(&pixels);
+    if let Some(conversion) = profile.and_then(|profile| Conversion::from(profile, layout)) {
+        // What cannot be converted is left as it is.
+        let _: Result<(), CmsError> = conversion.apply(&mut pixels);
+    }
+    pixels
+}
+
+fn layout(pixels: &DynamicImage) -> Layout {
+    match (pixels.color().has_color(), pixels.color().has_alpha()) {
+        (true, true) => Layout::Rgba,
+        (true, false) => Layout::Rgb,
+        (false, true) => Layout::GrayAlpha,
+        (false, false) => Layout::Gray,
+    }
+}
+
+/// From another colour space to sRGB. Alpha passes through.
+struct Conversion {
+    layout: Layout,
+    from: ColorProfile,
+    to: ColorProfile,
+}
+
+impl Conversion {
+    /// `None` if the profile cannot be used or is sRGB.
+    fn from(profile: &[u8], layout: Layout) -> Option<Self> {
+        let options = ParsingOptions { max_profile_size: MAX_PROFILE_BYTES, ..ParsingOptions::default() };
+        let from = ColorProfile::new_from_slice_with_options(profile, options).ok()?;
+        let (space, to) = match layout {
+            Layout::Gray | Layout::GrayAlpha => (DataColorSpace::Gray, grey_srgb()),
+            _ => (DataColorSpace::Rgb, ColorProfile::new_srgb()),
+        };
+        let conversion = Self { layout, from, to };
+        (conversion.from.color_space == space && conversion.changes_colours().ok()?).then_some(conversion)
+    }
+
+    /// Whether any of some colours all over the space moves by more than rounding would move it. The many variants of
+    /// the sRGB profile do not, and pictures that carry one are spared the conversion.
+    fn changes_colours(&self) -> Result<bool, CmsError> {
+        const STEPS: [u8; 6] = [0, 51, 102, 153, 204, 255];
+
+        let (layout, probe): (_, Vec<u8>) = if self.from.color_space == DataColorSpace::Gray {
+            (Layout::Gray, STEPS.to_vec())
+        } else {
+            let pairs = STEPS.into_iter().flat_map(|green| STEPS.map(|blue| [green, blue]));
+            let colours = pairs.flat_map(|[green, blue]| STEPS.map(|red| [red, green, blue]));
+            (Layout::Rgb, colours.flatten().collect())
+        };
+        let mut moved = vec![0; probe.len()];
+        let options = TransformOptions::default();
+        self.from.create_transform_8bit(layout, &self.to, layout, options)?.transform(&probe, &mut moved)?;
+        Ok(probe.into_iter().zip(moved).any(|(before, after)| before.abs_diff(after) > 1))
+    }
+
+    fn apply(&self, pixels: &mut DynamicImage) -> Result<(), CmsError> {
+        match pixels {
+            DynamicImage::ImageLuma8(image) => self.apply8(image),
+            DynamicImage::ImageLumaA8(image) => self.apply8(image),
+            DynamicImage::ImageRgb8(image) => self.apply8(image),
+            DynamicImage::ImageRgba8(image) => self.apply8(image),
+            DynamicImage::ImageLuma16(image) => self.apply16(image),
+            DynamicImage::ImageLumaA16(image) => self.apply16(image),
+            DynamicImage::ImageRgb16(image) => self.apply16(image),
+            DynamicImage::ImageRgba16(image) => self.apply16(image),
+            _ => Err(CmsError::InvalidLayout),
+        }
+    }
+
+    fn apply8(&self, samples: &mut [u8]) -> Result<(), CmsError> {
+        let options = TransformOptions::default();
+        let transform = self.from.create_transform_8bit(self.layout, &self.to, self.layout, options)?;
+        let source = samples.to_vec();
+        transform.transform(&source, samples)
+    }
+
+    fn apply16(&self, samples: &mut [u16]) -> Result<(), CmsError> {
+        let options = TransformOptions::default();
+        let transform = self.from.create_transform_16bit(self.layout, &self.to, self.layout, options)?;
+        let source = samples.to_vec();
+        transform.transform(&source, samples)
+    }
+}
+
+/// The curve of sRGB without its colours.
+fn grey_srgb() -> ColorProfile {
+    let mut grey = ColorProfile::new_gray_with_gamma(2.2);
+    grey.gray_trc = ColorProfile::new_srgb().red_trc;
+    grey
+}

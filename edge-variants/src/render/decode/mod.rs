@@ -1,0 +1,83 @@
+//! From the bytes of an original to its pixels as they are stored: not yet turned, not yet in sRGB.
+//!
+//! Every decoder here is handed the size that the header claimed and refuses bytes that turn out to be of another, so
+//! that the limits hold for what is allocated as well.
+
+mod jpeg;
+mod webp;
+
+use std::io::Cursor;
+
+use image::{
+    DynamicImage, ImageDecoder, ImageError, Limits,
+    codecs::{gif::GifDecoder, png::PngDecoder},
+};
+use xfiles_core::sniff::{Dimensions, Raster};
+
+use super::{
+    Refusal,
+    limits::{self, MAX_FRAME_BYTES, MAX_SIDE, MAX_SCRATCH_BYTES},
+};
+
+/// The pixels of an original and the colour profile that came with them.
+pub(super) struct Decoded {
+    /// Grey or RGB, with alpha or without, in 8 or 16 bits.
+    pub pixels: DynamicImage,
+    /// An ICC profile, unchecked.
+    pub profile: Option<Vec<u8>>,
+}
+
+pub(super) type Decoder = fn(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal>;
+
+/// The decoder for a kind of picture.
+pub(super) fn decoder(raster: Raster) -> Result<Decoder, Refusal> {
+    match raster {
+        Raster::Jpeg => Ok(jpeg::decode),
+        Raster::Png => Ok(png),
+        Raster::Gif => Ok(gif),
+        Raster::WebP => Ok(webp::decode),
+        Raster::Avif | Raster::Tiff | Raster::Bmp | Raster::Ico => Err(Refusal::Unsupported),
+    }
+}
+
+/// The still picture, if it is animated.
+fn png(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
+    let decoder = PngDecoder::with_limits(Cursor::new(original), limits(MAX_SCRATCH_BYTES));
+    frame(decoder.map_err(|error| refusal(&error, stored))?, stored)
+}
+
+/// The first frame, in its place on a transparent canvas.
+fn gif(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
+    let mut decoder = GifDecoder::new(Cursor::new(original)).map_err(|error| refusal(&error, stored))?;
+    decoder.set_limits(limits(MAX_FRAME_BYTES)).map_err(|error| refusal(&error, stored))?;
+    frame(decoder, stored)
+}
+
+fn frame(mut decoder: impl ImageDecoder, stored: Dimensions) -> Result<Decoded, Refusal> {
+    if decoder.dimensions() != (stored.width, stored.height) {
+        return Err(Refusal::Corrupt);
+    }
+    limits::frame_bytes(stored, decoder.color_type().bytes_per_pixel())?;
+    // A profile that cannot be read is as good as none.
+    let profile = decoder.icc_profile().unwrap_or(None);
+    let pixels = DynamicImage::from_decoder(decoder).map_err(|error| refusal(&error, stored))?;
+    Ok(Decoded { pixels, profile })
+}
+
+fn limits(max_alloc: u64) -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(max_alloc);
+    limits
+}
+
+fn refusal(error: &ImageError, stored: Dimensions) -> Refusal {
+    match error {
+        ImageError::Unsupported(_) => Refusal::Unsupported,
+        ImageError::Limits(_) => Refusal::TooManyPixels { width: stored.width, height: stored.height },
+        ImageError::Decoding(_) | ImageError::Encoding(_) | ImageError::Parameter(_) | ImageError::IoError(_) => {
+            Refusal::Corrupt
+        }
+    }
+}

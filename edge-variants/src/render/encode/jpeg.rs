@@ -1,0 +1,50 @@
+//! Baseline JPEG, 4:2:0, with Huffman tables made for the picture.
+
+use image::{DynamicImage, GrayAlphaImage, GrayImage, Luma, Rgb, RgbImage, RgbaImage};
+use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
+
+use crate::render::Refusal;
+
+/// 1..=100.
+const QUALITY: u8 = 80;
+
+/// What shows through where a picture is transparent: the colour of paper.
+const WHITE: u8 = 255;
+
+pub(super) fn encode(pixels: DynamicImage) -> Result<Vec<u8>, Refusal> {
+    let side = |pixels: u32| u16::try_from(pixels).expect("a variant's sides are within those of WebP, 14 bits");
+    let (width, height) = (side(pixels.width()), side(pixels.height()));
+    let (samples, colours) = match (pixels.color().has_color(), pixels.color().has_alpha()) {
+        (true, true) => (flatten(&pixels.into_rgba8()).into_raw(), ColorType::Rgb),
+        (true, false) => (pixels.into_rgb8().into_raw(), ColorType::Rgb),
+        (false, true) => (flatten_grey(&pixels.into_luma_alpha8()).into_raw(), ColorType::Luma),
+        (false, false) => (pixels.into_luma8().into_raw(), ColorType::Luma),
+    };
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, QUALITY);
+    encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
+    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+    encoder.set_optimized_huffman_tables(true);
+    encoder.encode(&samples, width, height, colours).map_err(|_| Refusal::Unencodable)?;
+    Ok(bytes)
+}
+
+fn flatten(picture: &RgbaImage) -> RgbImage {
+    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let [red, green, blue, alpha] = picture.get_pixel(x, y).0;
+        Rgb([red, green, blue].map(|sample| on_white(sample, alpha)))
+    })
+}
+
+fn flatten_grey(picture: &GrayAlphaImage) -> GrayImage {
+    GrayImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let [sample, alpha] = picture.get_pixel(x, y).0;
+        Luma([on_white(sample, alpha)])
+    })
+}
+
+fn on_white(sample: u8, alpha: u8) -> u8 {
+    let [sample, alpha, white, max] = [sample, alpha, WHITE, u8::MAX].map(u32::from);
+    let mixed = (sample * alpha + white * (max - alpha) + max / 2) / max;
+    u8::try_from(mixed).expect("a mean of two samples is a sample")
+}

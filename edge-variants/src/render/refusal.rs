@@ -1,0 +1,43 @@
+//! Why no variant is made.
+
+use super::limits;
+
+/// Why an original has no variant. Rendering it again would end the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not a picture, or of a kind that is not decoded.
+    #[error("variants are made from JPEG, PNG, WebP and GIF")]
+    Unsupported,
+    /// A side is longer than [`Refusal::MAX_SIDE`].
+    #[error("the picture is {width} x {height} pixels; a side may have {}", Refusal::MAX_SIDE)]
+    SideTooLong {
+        /// From left to right, as stored.
+        width: u32,
+        /// From top to bottom, as stored.
+        height: u32,
+    },
+    /// The picture is within the sides but not within the area, or its pixels are too deep for their number.
+    #[error("the picture is {width} x {height} pixels; at most {} are decoded, fewer at 16 bits", Refusal::MAX_PIXELS)]
+    TooManyPixels {
+        /// From left to right, as stored.
+        width: u32,
+        /// From top to bottom, as stored.
+        height: u32,
+    },
+    /// The bytes contradict themselves or end too early.
+    #[error("the picture is damaged or cut short")]
+    Corrupt,
+    /// The format asked for is not made yet.
+    #[error("variants are made as WebP, JPEG and PNG")]
+    FormatNotOffered,
+    /// The encoder gave up, which it does only when it gets no memory.
+    #[error("the variant could not be encoded")]
+    Unencodable,
+}
+
+impl Refusal {
+    /// The longest side that is decoded, in pixels.
+    pub const MAX_SIDE: u32 = limits::MAX_SIDE;
+    /// The largest area that is decoded, in pixels.
+    pub const MAX_PIXELS: u64 = limits::MAX_PIXELS;
+}

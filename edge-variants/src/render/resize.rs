@@ -1,0 +1,93 @@
+//! Makes a picture smaller, never larger.
+
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use image::DynamicImage;
+use xfiles_core::{sniff::Dimensions, variant::Width};
+
+/// The longest side that WebP can hold; every format keeps to it, so that a variant has one size whatever its format.
+const LONGEST_SIDE: u32 = 16_383;
+
+/// The size of the variant of an upright picture: as wide as asked or as the picture, whichever is less, in proportion,
+/// and at least one pixel high.
+pub(super) fn fit(upright: Dimensions, width: Width) -> Dimensions {
+    let Dimensions { width: from_width, height: from_height } = upright;
+    let width = width.pixels().min(from_width);
+    let height = in_proportion(from_height, width, from_width);
+    if height <= LONGEST_SIDE {
+        Dimensions { width, height }
+    } else {
+        Dimensions { width: in_proportion(from_width, LONGEST_SIDE, from_height), height: LONGEST_SIDE }
+    }
+}
+
+/// `length * to / from`, rounded, at least 1.
+fn in_proportion(length: u32, to: u32, from: u32) -> u32 {
+    let (length, to, from) = (u64::from(length), u64::from(to), u64::from(from));
+    let scaled = (length * to + from / 2) / from;
+    u32::try_from(scaled.max(1)).expect("nothing is enlarged, so the result is within the original's sides")
+}
+
+/// Resizes in gamma space with Lanczos3, which is what viewers, sharp and Pillow do. Alpha weighs the colours; an alpha
+/// that is opaque everywhere is dropped.
+pub(super) fn shrink(pixels: DynamicImage, size: Dimensions) -> DynamicImage {
+    let opaque = is_opaque(&pixels);
+    let small = if (pixels.width(), pixels.height()) == (size.width, size.height) {
+        pixels
+    } else {
+        let mut small = DynamicImage::new(size.width, size.height, pixels.color());
+        let lanczos = ResizeAlg::Convolution(FilterType::Lanczos3);
+        let options = ResizeOptions::new().resize_alg(lanczos).use_alpha(!opaque);
+        let resized = Resizer::new().resize(&pixels, &mut small, &options);
+        resized.expect("both pictures have the same layout, one that the resizer knows");
+        small
+    };
+    if opaque { without_alpha(small) } else { small }
+}
+
+fn is_opaque(pixels: &DynamicImage) -> bool {
+    match pixels {
+        DynamicImage::ImageLumaA8(image) => image.as_chunks::<2>().0.iter().all(|pixel| pixel[1] == u8::MAX),
+        DynamicImage::ImageRgba8(image) => image.as_chunks::<4>().0.iter().all(|pixel| pixel[3] == u8::MAX),
+        DynamicImage::ImageLumaA16(image) => image.as_chunks::<2>().0.iter().all(|pixel| pixel[1] == u16::MAX),
+        DynamicImage::ImageRgba16(image) => image.as_chunks::<4>().0.iter().all(|pixel| pixel[3] == u16::MAX),
+        _ => true,
+    }
+}
+
+fn without_alpha(pixels: DynamicImage) -> DynamicImage {
+    match pixels {
+        DynamicImage::ImageLumaA8(_) => pixels.into_luma8().into(),
+        DynamicImage::ImageRgba8(_) => pixels.into_rgb8().into(),
+        DynamicImage::ImageLumaA16(_) => pixels.into_luma16().into(),
+        DynamicImage::ImageRgba16(_) => pixels.into_rgb16().into(),
+        _ => pixels,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fitted(width: u32, height: u32, to: Width) -> (u32, u32) {
+        let size = fit(Dimensions { width, height }, to);
+        (size.width, size.height)
+    }
+
+    #[test]
+    fn a_variant_keeps_the_proportion_and_is_never_enlarged() {
+        let [w100, .., w1200] = Width::ALL;
+        assert_eq!(fitted(4000, 3000, w1200), (1200, 900));
+        assert_eq!(fitted(3000, 4000, w100), (100, 133));
+        assert_eq!(fitted(1201, 801, w1200), (1200, 800));
+        assert_eq!(fitted(640, 480, w1200), (640, 480));
+        assert_eq!(fitted(1, 1, w100), (1, 1));
+    }
+
+    #[test]
+    fn extreme_proportions_keep_at_least_a_pixel_and_at_most_what_webp_holds() {
+        let [w100, .., w1200] = Width::ALL;
+        assert_eq!(fitted(16_384, 1, w100), (100, 1));
+        assert_eq!(fitted(1, 16_384, w100), (1, 16_383));
+        assert_eq!(fitted(1080, 16_384, w1200), (1080, 16_383));
+    }
+}

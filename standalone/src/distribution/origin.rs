@@ -1,0 +1,285 @@
+//! Fourth, on a miss: the origins. The bucket is asked first; for a variant that it does not have, the worker, which is
+//! told the path and nothing else: no query, no cookie, no header of the viewer's.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_s3::{
+    Client,
+    error::{ProvideErrorMetadata as _, SdkError},
+    operation::get_object::{GetObjectError, GetObjectOutput, builders::GetObjectFluentBuilder},
+    primitives::DateTimeFormat,
+};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::Request,
+    response::Response,
+};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{
+        CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+        LAST_MODIFIED, RETRY_AFTER,
+    },
+};
+use tower::ServiceExt as _;
+use xfiles_core::object_key::ObjectKey;
+
+use super::{
+    behaviour::{Behaviour, Origins},
+    range::ByteRange,
+};
+
+/// The largest object that is held in memory; larger ones are streamed from the bucket to each viewer.
+pub(super) const MAX_HELD: usize = 8 * 1024 * 1024;
+
+/// How long a path with nothing behind it stays so. CloudFront's default for errors, too.
+const MISSING_LIFETIME: Duration = Duration::from_secs(10);
+
+/// The headers of an origin's answer that describe the object, and so reach the viewer.
+const DESCRIBING: [HeaderName; 7] =
+    [CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LAST_MODIFIED];
+
+/// A bucket, and the client that reads it.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// A client whose credentials may get objects.
+    pub client: Client,
+    /// The bucket's name.
+    pub name: String,
+}
+
+/// The bucket and the worker behind the distribution.
+pub(super) struct Origin {
+    pub(super) bucket: Bucket,
+    pub(super) worker: Router,
+}
+
+/// What the origins said of a path.
+pub(super) type Outcome = Result<Arc<Object>, Absence>;
+
+/// Why there is no object.
+#[derive(Clone, Debug)]
+pub(super) enum Absence {
+    /// Nothing is there, as far as a reader may know.
+    Missing,
+    /// An origin refused, or gave no answer that can be served.
+    Failed {
+        /// The status for the viewer.
+        status: StatusCode,
+        /// When to ask again, if the origin said so.
+        retry_after: Option<HeaderValue>,
+        /// How long it stays so, if the origin said so.
+        lifetime: Duration,
+    },
+}
+
+/// An object, as an origin described it.
+pub(super) struct Object {
+    /// The headers that describe it.
+    pub(super) headers: HeaderMap,
+    /// Its length in bytes.
+    pub(super) length: u64,
+    body: Option<Bytes>,
+    lifetime: Duration,
+}
+
+impl Origin {
+    /// Finds the object of a behaviour.
+    pub(super) async fn fetch(&self, behaviour: &Behaviour) -> Outcome {
+        match (self.ask_bucket(&behaviour.key).await, behaviour.origins) {
+            (Err(Absence::Missing), Origins::BucketThenWorker) => self.ask_worker(&behaviour.key).await,
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// An object that is too large to hold, or a part of it, streamed from the bucket.
+    pub(super) async fn stream(
+        &self,
+        key: &ObjectKey,
+        object: &Object,
+        range: Option<ByteRange>,
+    ) -> Result<Body, Absence> {
+        // The same bytes that were described, or none.
+        let etag = object.headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(ToOwned::to_owned);
+        let range = range.map(|range| format!("bytes={}-{}", range.first, range.last));
+        let request = self.get(key).set_if_match(etag).set_range(range);
+        match request.send().await {
+            Ok(output) => Ok(Body::new(output.body.into_inner())),
+            Err(error) => Err(refusal(key, &error)),
+        }
+    }
+
+    async fn ask_bucket(&self, key: &ObjectKey) -> Outcome {
+        match self.get(key).send().await {
+            Ok(output) => take_in(key, output).await,
+            Err(error) => Err(refusal(key, &error)),
+        }
+    }
+
+    fn get(&self, key: &ObjectKey) -> GetObjectFluentBuilder {
+        self.bucket.client.get_object().bucket(&self.bucket.name).key(key.to_string())
+    }
+
+    async fn ask_worker(&self, key: &ObjectKey) -> Outcome {
+        let request = Request::builder().uri(format!("/{key}")).body(Body::empty()).expect("a key is a path");
+        let Ok(response) = self.worker.clone().oneshot(request).await;
+        match response.status() {
+            StatusCode::OK => take_over(key, response).await,
+            // Too large to pass through a Lambda's answer, so the worker stored it and sends the viewer back here.
+            StatusCode::FOUND => match self.ask_bucket(key).await {
+                Err(Absence::Missing) => {
+                    Err(failure(key, "the worker pointed to an object that the bucket does not have"))
+                }
+                outcome => outcome,
+            },
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Err(Absence::Missing),
+            status => {
+                let headers = response.headers();
+                // A failure passes; what the worker refuses, such as an original that is no picture, stays as it says.
+                let lifetime = if status.is_client_error() { shared_lifetime(headers) } else { Duration::ZERO };
+                Err(Absence::Failed { status, retry_after: headers.get(RETRY_AFTER).cloned(), lifetime })
+            }
+        }
+    }
+}
+
+/// Makes the bucket's answer an object.
+async fn take_in(key: &ObjectKey, output: GetObjectOutput) -> Outcome {
+    let headers = headers_of(&output);
+    let Some(length) = output.content_length().and_then(|length| u64::try_from(length).ok()) else {
+        return Err(failure(key, "the bucket did not say how long the object is"));
+    };
+    if length > MAX_HELD as u64 {
+        return Ok(Arc::new(Object::described(headers, length, None)));
+    }
+    match output.body.collect().await.map(|body| body.into_bytes()) {
+        Ok(body) if body.len() as u64 == length => Ok(Arc::new(Object::described(headers, length, Some(body)))),
+        Ok(_) | Err(_) => Err(failure(key, "the bucket's answer broke off")),
+    }
+}
+
+/// Makes the worker's answer an object.
+async fn take_over(key: &ObjectKey, response: Response) -> Outcome {
+    let (parts, body) = response.into_parts();
+    let mut headers = parts.headers;
+    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    match to_bytes(body, MAX_HELD).await {
+        Ok(body) if declared.is_none_or(|length| length == body.len()) => {
+            headers =
+                DESCRIBING.into_iter().filter_map(|name| headers.remove(&name).map(|value| (name, value))).collect();
+            let length = body.len() as u64;
+            Ok(Arc::new(Object::described(headers, length, Some(body))))
+        }
+        Ok(_) | Err(_) => Err(failure(key, "the worker's answer broke off or is too large")),
+    }
+}
+
+fn headers_of(output: &GetObjectOutput) -> HeaderMap {
+    let last_modified = output.last_modified().and_then(|time| time.fmt(DateTimeFormat::HttpDate).ok());
+    [
+        (CACHE_CONTROL, output.cache_control()),
+        (CONTENT_DISPOSITION, output.content_disposition()),
+        (CONTENT_ENCODING, output.content_encoding()),
+        (CONTENT_LANGUAGE, output.content_language()),
+        (CONTENT_TYPE, output.content_type()),
+        (ETAG, output.e_tag()),
+        (LAST_MODIFIED, last_modified.as_deref()),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, HeaderValue::from_str(value?).ok()?)))
+    .collect()
+}
+
+/// What a refusal of the bucket's means. S3 says 403 where nothing is, to a reader who may not list.
+fn refusal(key: &ObjectKey, error: &SdkError<GetObjectError>) -> Absence {
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    if let Some(403 | 404) = status {
+        return Absence::Missing;
+    }
+    tracing::warn!(object.directory = %directory(key), s3.status = status, s3.code = error.code(), "the bucket gave no answer: {error}");
+    Absence::BROKEN
+}
+
+fn failure(key: &ObjectKey, what: &str) -> Absence {
+    tracing::warn!(object.directory = %directory(key), "{what}");
+    Absence::BROKEN
+}
+
+/// A key as a log may have it: without the stored name, which is made from the client's.
+fn directory(key: &ObjectKey) -> String {
+    let key = key.to_string();
+    key.rsplit_once('/').map(|(directory, _)| directory.to_owned()).unwrap_or_default()
+}
+
+/// How long an outcome may be remembered; zero for not at all.
+pub(super) fn lifetime(outcome: &Outcome) -> Duration {
+    match outcome {
+        Ok(object) => object.lifetime,
+        Err(Absence::Missing) => MISSING_LIFETIME,
+        Err(Absence::Failed { lifetime, .. }) => *lifetime,
+    }
+}
+
+impl Absence {
+    /// An origin made no sense.
+    pub(super) const BROKEN: Self =
+        Self::Failed { status: StatusCode::BAD_GATEWAY, retry_after: None, lifetime: Duration::ZERO };
+}
+
+impl Object {
+    fn described(headers: HeaderMap, length: u64, body: Option<Bytes>) -> Self {
+        let lifetime = shared_lifetime(&headers);
+        Self { headers, length, body, lifetime }
+    }
+
+    /// The bytes, unless they are too many to hold.
+    pub(super) fn held_body(&self) -> Option<&Bytes> {
+        self.body.as_ref()
+    }
+
+    /// An object without headers.
+    #[cfg(test)]
+    pub(super) fn held(body: Bytes, lifetime: Duration) -> Self {
+        Self { headers: HeaderMap::new(), length: body.len() as u64, body: Some(body), lifetime }
+    }
+}
+
+/// How long a shared cache may keep what has these headers. CloudFront too keeps nothing that says `private`.
+fn shared_lifetime(headers: &HeaderMap) -> Duration {
+    let cache_control = headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (mut max_age, mut s_maxage) = (None, None);
+    for directive in cache_control.split(',').map(|directive| directive.trim().to_ascii_lowercase()) {
+        let (name, value) = directive.split_once('=').unwrap_or((&directive, ""));
+        match name {
+            "no-store" | "no-cache" | "private" => return Duration::ZERO,
+            "s-maxage" => s_maxage = value.parse().ok(),
+            "max-age" => max_age = value.parse().ok(),
+            _ => {}
+        }
+    }
+    s_maxage.or(max_age).map_or(Duration::ZERO, Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shared_lifetime_is_s_maxage_and_else_max_age() {
+        for (cache_control, seconds) in [
+            ("public, max-age=3600, s-maxage=31536000", 31_536_000),
+            ("max-age=300, s-maxage=31536000", 31_536_000),
+            ("Max-Age=300", 300),
+            ("s-maxage=60, no-store", 0),
+            ("private, max-age=300", 0),
+            ("no-cache", 0),
+            ("s-maxage=soon", 0),
+            ("", 0),
+        ] {
+            let headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static(cache_control))]);
+            assert_eq!(shared_lifetime(&headers), Duration::from_secs(seconds), "{cache_control}");
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! Which objects exist: one SQLite table of buckets and one of objects, each row naming its blob.
+//!
+//! An object is visible when, and only when, its row is committed. All changes go through one thread, which runs
+//! whatever is queued as one transaction and waits for the disk once for all of it. Nothing here reads or writes an
+//! object's bytes, or knows what a request is.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params, types::Type,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use xfiles_core::clock::Timestamp;
+
+use super::{
+    blob::{BlobId, Blobs, FreshBlob},
+    checksum::Checksum,
+};
+
+/// The version of the tables below, kept in the database's `user_version`.
+const SCHEMA_VERSION: i64 = 1;
+
+/// Keys are blobs, so that SQLite compares them byte by byte, as S3 does.
+const SCHEMA: &str = "
+    CREATE TABLE buckets (name TEXT PRIMARY KEY, created INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE objects (
+        bucket TEXT NOT NULL,
+        key BLOB NOT NULL,
+        blob TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        md5 TEXT NOT NULL,
+        modified INTEGER NOT NULL,
+        facts TEXT NOT NULL,
+        PRIMARY KEY (bucket, key)
+    ) WITHOUT ROWID;
+    CREATE INDEX objects_by_blob ON objects (blob);
+    PRAGMA user_version = 1;
+";
+
+/// Changes per transaction. More would only make the first of them wait.
+const MAX_BATCH: usize = 256;
+/// Read connections that are kept open; a burst opens more and closes them again.
+const IDLE_READERS: usize = 8;
+/// How long a connection waits for another one that recovers the log after a crash.
+const BUSY: Duration = Duration::from_secs(10);
+/// Rows that are skipped one by one before a listing jumps over a common prefix.
+const SKIP_BEFORE_SEEK: usize = 16;
+
+/// Where an object is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Location {
+    pub(super) bucket: String,
+    pub(super) key: String,
+}
+
+/// An object without its bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Object {
+    pub(super) blob: BlobId,
+    pub(super) size: u64,
+    /// Hex of the MD5 of the bytes: the ETag.
+    pub(super) md5: String,
+    pub(super) modified: Timestamp,
+    pub(super) facts: Facts,
+}
+
+/// What is served with the bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Facts {
+    pub(super) headers: Headers,
+    pub(super) checksum: Option<Checksum>,
+}
+
+/// The headers that came with an upload or a copy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Headers {
+    pub(super) content_type: Option<String>,
+    pub(super) content_encoding: Option<String>,
+    pub(super) content_disposition: Option<String>,
+    pub(super) content_language: Option<String>,
+    pub(super) cache_control: Option<String>,
+    /// Seconds since the Unix epoch.
+    pub(super) expires: Option<i64>,
+    /// `x-amz-meta-*`, without the prefix.
+    pub(super) metadata: BTreeMap<String, String>,
+}
+
+/// An object as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) size: u64,
+    pub(super) md5: String,
+    pub(super) modified: Timestamp,
+}
+
+/// A bucket as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bucket {
+    pub(super) name: String,
+    pub(super) created: Timestamp,
+}
+
+/// A change was not committed, and nothing of it is visible. The cause is in the log.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the index could not be written")]
+pub(super) struct Unwritten;
+
+/// Why an index cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum IndexError {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("it was made by a newer version of this program")]
+    TooNew,
+    #[error("cannot start its threads: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+/// The index. Dropping it commits what is queued and stops its threads.
+pub(super) struct Index {
+    readers: Readers,
+    changes: Option<mpsc::Sender<Change>>,
+    threads: Vec<JoinHandle<()>>,
+    stopping: Arc<AtomicBool>,
+}
+
+/// Makes one change and returns what to do once it is committed. If it is not, the acknowledgement is dropped.
+type Change = Box<dyn FnOnce(&mut Batch<'_>) -> rusqlite::Result<Acknowledge> + Send>;
+type Acknowledge = Box<dyn FnOnce() + Send>;
+
+impl Index {
+    /// Opens the index, making it if it is not there, and begins to remove the garbage of earlier runs in the
+    /// background. `durable`: a committed change is on the disk.
+    pub(super) fn open(path: &Path, durable: bool, blobs: &Blobs) -> Result<Self, IndexError> {
+        let writer = open_writer(path, durable)?;
+        let readers = Readers { path: path.to_owned(), idle: Arc::default() };
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (changes, queue) = mpsc::channel();
+        let (garbage, bin) = mpsc::channel();
+        let collector = Collector { blobs: blobs.clone(), readers: readers.clone(), stopping: stopping.clone() };
+        let threads = vec![
+            named("xf-s3-index").spawn(move || write_all(writer, &queue, &garbage))?,
+            named("xf-s3-garbage").spawn(move || collector.run(&bin))?,
+        ];
+        Ok(Self { readers, changes: Some(changes), threads, stopping })
+    }
+
+    /// For reading, on threads that may block.
+    pub(super) fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    /// Queues a change and waits until it is committed. It runs even if the caller goes away meanwhile.
+    ///
+    /// `change` sees every change that was queued before it. An error of SQLite undoes the whole transaction; a refusal
+    /// must be part of `T`.
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Unwritten> {
+        let (acknowledge, acknowledged) = oneshot::channel();
+        let change: Change = Box::new(move |batch| {
+            let value = change(batch)?;
+            // The caller may be gone, which is its own affair.
+            Ok(Box::new(move || drop(acknowledge.send(value))))
+        });
+        let queue = self.changes.as_ref().expect("the queue is open until the index is dropped");
+        queue.send(change).map_err(|_| Unwritten)?;
+        acknowledged.await.map_err(|_| Unwritten)
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.changes = None;
+        for thread in self.threads.drain(..) {
+            // A panic there was reported when it happened.
+            drop(thread.join());
+        }
+    }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index").field("path", &self.readers.path).finish_non_exhaustive()
+    }
+}
+
+fn named(name: &str) -> thread::Builder {
+    thread::Builder::new().name(name.to_owned())
+}
+
+fn open_writer(path: &Path, durable: bool) -> Result<Connection, IndexError> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", if durable { "full" } else { "off" })?;
+    // Plain fsync does not reach the disk on macOS; elsewhere this does nothing.
+    connection.pragma_update(None, "fullfsync", durable)?;
+    let schema = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    match schema.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
+        0 => schema.execute_batch(SCHEMA)?,
+        SCHEMA_VERSION => {}
+        _ => return Err(IndexError::TooNew),
+    }
+    schema.commit()?;
+    Ok(connection)
+}
+
+/// The writer's thread: until the queue closes, commits whatever is in it and acknowledges all of that together.
+fn write_all(mut connection: Connection, queue: &mpsc::Receiver<Change>, garbage: &mpsc::Sender<BlobId>) {
+    while let Ok(first) = queue.recv() {
+        let changes = std::iter::once(first).chain(queue.try_iter()).take(MAX_BATCH);
+        match commit(&mut connection, changes) {
+            Ok(Committed { acknowledgements, unused }) => {
+                acknowledgements.into_iter().for_each(|acknowledge| acknowledge());
+                // The collector outlives this thread's last send or is not needed: the next start collects as well.
+                unused.into_iter().for_each(|blob| drop(garbage.send(blob)));
+            }
+            Err(error) => tracing::error!(%error, "the object index could not be written"),
+        }
+    }
+}
+
+struct Committed {
+    acknowledgements: Vec<Acknowledge>,
+    unused: Vec<BlobId>,
+}
+
+fn commit(connection: &mut Connection, changes: impl Iterator<Item = Change>) -> rusqlite::Result<Committed> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut batch = Batch { transaction: &transaction, fresh: Vec::new(), unused: Vec::new() };
+    let acknowledgements = changes.map(|change| change(&mut batch)).collect::<rusqlite::Result<_>>()?;
+    let Batch { fresh, unused, .. } = batch;
+    let outcome = transaction.commit();
+    // A full disk refuses before anything is written. After any other failure recovery may still find the transaction
+    // complete, so its bytes stay until the next start knows.
+    if !outcome.as_ref().is_err_and(|e| e.sqlite_error_code() == Some(ErrorCode::DiskFull)) {
+        fresh.into_iter().for_each(FreshBlob::adopt);
+    }
+    outcome.map(|()| Committed { acknowledgements, unused })
+}
+
+/// The changes of one transaction: what a change may read and write.
+pub(super) struct Batch<'t> {
+    transaction: &'t Transaction<'t>,
+    fresh: Vec<FreshBlob>,
+    unused: Vec<BlobId>,
+}
+
+impl Batch<'_> {
+    /// The rows as the changes so far have left them.
+    pub(super) fn rows(&self) -> Rows<'_> {
+        Rows(self.transaction)
+    }
+
+    /// Makes a bucket that does not exist.
+    pub(super) fn create_bucket(&mut self, bucket: &Bucket) -> rusqlite::Result<()> {
+        let mut insert = self.transaction.prepare_cached("INSERT INTO buckets (name, created) VALUES (?, ?)")?;
+        insert.execute(params![bucket.name, bucket.created.as_millis()]).map(drop)
+    }
+
+    /// Removes a bucket that is empty.
+    pub(super) fn delete_bucket(&mut self, name: &str) -> rusqlite::Result<()> {
+        self.transaction.prepare_cached("DELETE FROM buckets WHERE name = ?")?.execute([name]).map(drop)
+    }
+
+    /// Puts an object with bytes of its own; what was there is replaced.
+    pub(super) fn put(&mut self, at: &Location, object: &Object, blob: FreshBlob) -> rusqlite::Result<()> {
+        self.fresh.push(blob);
+        self.link(at, object)
+    }
+
+    /// Puts an object that shares the bytes of another; what was there is replaced.
+    pub(super) fn link(&mut self, at: &Location, object: &Object) -> rusqlite::Result<()> {
+        let replaced = self.rows().blob(at)?;
+        let facts = serde_json::to_string(&object.facts).expect("facts are plain data");
+        let size = i64::try_from(object.size).expect("an object is smaller than 2^63 bytes");
+        let mut put = self.transaction.prepare_cached(
+            "INSERT OR REPLACE INTO objects (bucket, key, blob, size, md5, modified, facts) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )?;
+        put.execute(params![
+            at.bucket,
+            at.key.as_bytes(),
+            object.blob.as_str(),
+            size,
+            object.md5,
+            object.modified.as_millis(),
+            facts
+        ])?;
+        self.release(replaced)
+    }
+
+    /// Removes an object; one that is not there is no error.
+    pub(super) fn remove(&mut self, at: &Location) -> rusqlite::Result<()> {
+        let removed = self.rows().blob(at)?;
+        let mut remove = self.transaction.prepare_cached("DELETE FROM objects WHERE bucket = ? AND key = ?")?;
+        remove.execute(params![at.bucket, at.key.as_bytes()])?;
+        self.release(removed)
+    }
+
+    /// Notes that a row let go of a blob, which is garbage if it was the last one.
+    fn release(&mut self, blob: Option<BlobId>) -> rusqlite::Result<()> {
+        if let Some(blob) = blob
+            && !self.rows().uses(&blob)?
+        {
+            self.unused.push(blob);
+        }
+        Ok(())
+    }
+}
+
+/// Connections for reading. Clones share them.
+#[derive(Clone)]
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Readers {
+    /// Reads what is committed. Blocks on the disk.
+    pub(super) fn read<T>(&self, read: impl FnOnce(Rows<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let idle = self.idle().pop();
+        let connection = idle.map_or_else(|| open_reader(&self.path), Ok)?;
+        let result = read(Rows(&connection));
+        let mut idle = self.idle();
+        if idle.len() < IDLE_READERS {
+            idle.push(connection);
+        }
+        result
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        // A list of connections is whole whatever its last user did.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+/// The rows that a connection sees.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'c>(&'c Connection);
+
+/// What a walk over the keys does after an entry.
+pub(super) enum Step {
+    /// Goes on with the next key.
+    Next,
+    /// Goes on after every key with this prefix.
+    After(String),
+    /// Ends.
+    Stop,
+}
+
+impl Rows<'_> {
+    /// Whether the bucket exists.
+    pub(super) fn has_bucket(&self, name: &str) -> rusqlite::Result<bool> {
+        self.0.prepare_cached("SELECT 1 FROM buckets WHERE name = ?")?.exists([name])
+    }
+
+    /// All buckets by name.
+    pub(super) fn buckets(&self) -> rusqlite::Result<Vec<Bucket>> {
+        let mut select = self.0.prepare_cached("SELECT name, created FROM buckets ORDER BY name")?;
+        let bucket = |row: &Row<'_>| Ok(Bucket { name: row.get(0)?, created: Timestamp::from_millis(row.get(1)?) });
+        select.query_map([], bucket)?.collect()
+    }
+
+    /// Whether a bucket has no objects.
+    pub(super) fn is_empty(&self, bucket: &str) -> rusqlite::Result<bool> {
+        self.0.prepare_cached("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1")?.exists([bucket]).map(|any| !any)
+    }
+
+    /// One object.
+    pub(super) fn object(&self, at: &Location) -> rusqlite::Result<Option<Object>> {
+        let mut select = self.0.prepare_cached(
+            "SELECT blob, size, md5, modified, facts FROM objects WHERE bucket = ? AND key = ?",
+        )?;
+        let object = |row: &Row<'_>| {
+            let facts: String = row.get(4)?;
+            Ok(Object {
+                blob: blob(row, 0)?,
+                size: size(row, 1)?,
+                md5: row.get(2)?,
+                modified: Timestamp::from_millis(row.get(3)?),
+                facts: serde_json::from_str(&facts).map_err(|e| unreadable(4, Type::Text, e))?,
+            })
+        };
+        select.query_row(params![at.bucket, at.key.as_bytes()], object).optional()
+    }
+
+    fn blob(&self, at: &Location) -> rusqlite::Result<Option<BlobId>> {
+        let mut select = self.0.prepare_cached("SELECT blob FROM objects WHERE bucket = ? AND key = ?")?;
+        select.query_row(params![at.bucket, at.key.as_bytes()], |row| blob(row, 0)).optional()
+    }
+
+    /// Whether any object has this blob.
+    fn uses(&self, blob: &BlobId) -> rusqlite::Result<bool> {
+        self.0.prepare_cached("SELECT 1 FROM objects WHERE blob = ? LIMIT 1")?.exists([blob.as_str()])
+    }
+
+    /// Visits the objects of a bucket whose keys have the prefix and are not before `from`, in order of their bytes.
+    pub(super) fn walk(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        from: &[u8],
+        mut visit: impl FnMut(Entry) -> Step,
+    ) -> rusqlite::Result<()> {
+        let end = end_of_prefix(prefix);
+        let mut from = from.max(prefix.as_bytes()).to_vec();
+        let mut select = self.0.prepare_cached(
+            "SELECT key, size, md5, modified FROM objects WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key",
+        )?;
+        'seek: loop {
+            let mut rows = select.query(params![bucket, from, end])?;
+            let mut passed: Option<(String, usize)> = None;
+            while let Some(row) = rows.next()? {
+                let entry = entry(row)?;
+                if let Some((prefix, skipped)) = &mut passed
+                    && entry.key.starts_with(prefix.as_str())
+                {
+                    *skipped += 1;
+                    if *skipped == SKIP_BEFORE_SEEK {
+                        from = end_of_prefix(prefix);
+                        continue 'seek;
+                    }
+                    continue;
+                }
+                match visit(entry) {
+                    Step::Next => {}
+                    Step::After(prefix) => passed = Some((prefix, 0)),
+                    Step::Stop => return Ok(()),
+                }
+            }
+            return Ok(());
+        }
+    }
+}
+
+/// The least string of bytes that is after every key with this prefix. No byte of UTF-8 is 255.
+pub(super) fn end_of_prefix(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    match end.last_mut() {
+        Some(last) => *last += 1,
+        None => end.push(u8::MAX),
+    }
+    end
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let key: Vec<u8> = row.get(0)?;
+    Ok(Entry {
+        key: String::from_utf8(key).map_err(|e| unreadable(0, Type::Blob, e))?,
+        size: size(row, 1)?,
+        md5: row.get(2)?,
+        modified: Timestamp::from_millis(row.get(3)?),
+    })
+}
+
+fn size(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).and_then(|n| u64::try_from(n).map_err(|e| unreadable(column, Type::Integer, e)))
+}
+
+fn blob(row: &Row<'_>, column: usize) -> rusqlite::Result<BlobId> {
+    let text: String = row.get(column)?;
+    BlobId::parse(&text).ok_or_else(|| rusqlite::Error::InvalidColumnType(column, "blob".to_owned(), Type::Text))
+}
+
+fn unreadable(column: usize, stored: Type, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, stored, Box::new(error))
+}
+
+/// Removes blobs that no row refers to: first what earlier runs left behind, then what this one lets go of.
+struct Collector {
+    blobs: Blobs,
+    readers: Readers,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Collector {
+    fn run(&self, bin: &mpsc::Receiver<BlobId>) {
+        let mut removed = 0_usize;
+        let searched = self.blobs.of_earlier_runs(|blobs| removed += self.remove_unused(blobs));
+        if let Err(error) = searched {
+            tracing::warn!(%error, "could not search the object store for abandoned uploads");
+        }
+        if removed > 0 {
+            tracing::info!(blobs.removed = removed, "removed abandoned uploads from the object store");
+        }
+        for blob in bin {
+            self.remove(&blob);
+        }
+    }
+
+    /// An unused blob stays unused: a row can take over a blob only from another row.
+    fn remove_unused(&self, blobs: Vec<BlobId>) -> usize {
+        let mut removed = 0;
+        for blob in blobs {
+            if self.stopping.load(Ordering::Relaxed) {
+                break;
+            }
+            match self.readers.read(|rows| rows.uses(&blob)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.remove(&blob);
+                    removed += 1;
+                }
+                Err(error) => tracing::warn!(%error, "could not tell whether a blob is in use"),
+            }
+        }
+        removed
+    }
+
+    fn remove(&self, blob: &BlobId) {
+        if let Err(error) = self.blobs.remove(blob) {
+            tracing::warn!(%error, "could not remove an unused blob; the next start will");
+        }
+    }
+}
