@@ -21,6 +21,11 @@ use crate::{
 
 /// Make, list and revoke API keys
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf keys create --name web-app --expires-in 90d
+  xf keys list
+  xf keys revoke k3x9q2m7ab")]
 pub(crate) struct KeysArgs {
     #[command(subcommand)]
     action: KeysAction,
@@ -92,6 +97,10 @@ struct RevokeKey {
 
 /// Make and list projects
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf projects create shop --quota 50GB
+  xf projects list")]
 pub(crate) struct ProjectsArgs {
     #[command(subcommand)]
     action: ProjectsAction,

@@ -176,7 +176,11 @@ impl From<Error> for Failure {
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
-        Self::new(Exit::Unavailable, without_os_number(&error.to_string()))
+        let failure = Self::new(Exit::Unavailable, without_os_number(&error.to_string()));
+        match error {
+            StartError::Prepare(_) => failure.or_hint("is the disk full? the log above says more"),
+            _ => failure,
+        }
     }
 }
 

@@ -28,28 +28,29 @@ impl Server {
     fn start(folder: &Path) -> Self {
         let mut command = xf(folder);
         command.args(["serve", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut said = String::new();
         // The last thing that it says is a command to type.
         while !said.contains("upload --public") && !said.contains("keys create") {
-            assert_ne!(stdout.read_line(&mut said).unwrap(), 0, "the server ended: {:?}", child.wait());
+            assert_ne!(stdout.read_line(&mut said).expect("it says text"), 0, "the server ended: {:?}", child.wait());
         }
         let ready_file = folder.join("ready.json");
-        let ready = serde_json::from_slice(&fs::read(&ready_file).unwrap()).unwrap();
+        let ready = fs::read(&ready_file).expect("it is ready");
+        let ready = serde_json::from_slice(&ready).expect("the ready file is JSON");
         Self { child, stdout, said, ready, ready_file }
     }
 
     fn text(&self, field: &str) -> &str {
-        self.ready[field].as_str().unwrap()
+        self.ready[field].as_str().expect("a text")
     }
 
     /// Asks it to end, and gives its exit code.
     fn terminate(mut self) -> Option<i32> {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        self.stdout.read_to_string(&mut self.said).unwrap();
-        let code = self.child.wait().unwrap().code();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
+        self.stdout.read_to_string(&mut self.said).expect("it says text");
+        let code = self.child.wait().expect("it ends").code();
         assert!(!self.ready_file.exists(), "the ready file goes when the server does");
         code
     }
@@ -70,8 +71,9 @@ fn xf(folder: &Path) -> Command {
 }
 
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    let Output { status, stdout, stderr } = command.output().expect("the binary runs");
+    let text = |bytes| String::from_utf8(bytes).expect("it says text");
+    (status.code(), text(stdout), text(stderr))
 }
 
 /// Asserts that a start fails with a message in people's words.

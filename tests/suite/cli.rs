@@ -23,7 +23,7 @@ impl Ran {
 
     #[track_caller]
     fn json(self) -> Value {
-        serde_json::from_str(&self.ok()).unwrap()
+        serde_json::from_str(&self.ok()).expect("JSON")
     }
 }
 
@@ -33,9 +33,10 @@ async fn xf(arguments: &[&str]) -> Ran {
     let run = move || {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let exit = xfiles_cli::run(arguments, &mut Console::new(&mut out, &mut err));
-        Ran { exit, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Ran { exit, out: text(out), err: text(err) }
     };
-    tokio::task::spawn_blocking(run).await.unwrap()
+    tokio::task::spawn_blocking(run).await.expect("it returns")
 }
 
 /// Runs `xf` against a world with its key.
@@ -49,19 +50,19 @@ struct Folder(tempfile::TempDir);
 
 impl Folder {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(tempfile::tempdir().expect("a folder"))
     }
 
     /// Puts a file there and gives its path.
     fn file(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.0.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path.to_str().unwrap().to_owned()
+        std::fs::write(&path, bytes).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
     }
 
     fn data(&self) -> (Data, String) {
         let path = self.0.path().join("data");
-        let text = path.to_str().unwrap().to_owned();
+        let text = path.to_str().expect("UTF-8").to_owned();
         (Data::Directory(path), text)
     }
 }
@@ -72,7 +73,8 @@ async fn an_uploaded_photo_is_shown_listed_read_and_deleted() {
     let photo = fixture("portrait-exif6.jpg");
     let path = folder.file("Portrait (1).JPG", &photo);
 
-    let shown = xf_in(&world, &["upload", "--public", "--variants", "--entity", "listing:42:cover:3", &path]).await.ok();
+    let shown =
+        xf_in(&world, &["upload", "--public", "--variants", "--entity", "listing:42:cover:3", &path]).await.ok();
     assert!(shown.starts_with("Portrait (1).JPG\n") && shown.contains("listing 42, cover, position 3"), "{shown}");
     let line = |label: &str| {
         let found = shown.lines().find_map(|line| line.trim().strip_prefix(label));
@@ -135,7 +137,8 @@ async fn many_files_are_reported_in_the_order_of_the_arguments_and_one_failure_s
 #[tokio::test]
 async fn a_file_that_is_large_enough_to_be_announced_arrives_whole() {
     let (world, folder) = (World::start().await, Folder::new());
-    let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| b"0123456789abcdef"[(i.wrapping_mul(2_654_435_761) >> 28) as usize]).collect();
+    let bytes: Vec<u8> =
+        (0..3_000_000_u32).map(|i| b"0123456789abcdef"[(i.wrapping_mul(2_654_435_761) >> 28) as usize]).collect();
     let path = folder.file("large.txt", &bytes);
     let uploaded = xf_in(&world, &["upload", "--public", "--json", &path]).await.json();
     assert_eq!(world.get(uploaded[0]["url"].as_str().unwrap()).await.bytes().await.unwrap(), bytes);
@@ -205,7 +208,8 @@ async fn keys_and_projects_are_made_on_the_data_directory_of_a_running_server() 
     let listed = xf(&["projects", "list", "--json", "--data", &directory]).await.json();
     assert_eq!((listed[0]["name"].as_str(), listed[1]["id"].as_str()), (Some("default"), made["id"].as_str()));
 
-    let key = xf(&["keys", "create", "--project", "shop", "--scope", "read", "--quiet", "--data", &directory]).await.ok();
+    let key =
+        xf(&["keys", "create", "--project", "shop", "--scope", "read", "--quiet", "--data", &directory]).await.ok();
     let key = key.trim();
     assert_eq!(ls(key).await, Exit::Ok);
     let keys = xf(&["keys", "list", "--project", "shop", "--json", "--data", &directory]).await.json();

@@ -9,5 +9,6 @@ mod lists;
 mod machine;
 mod private;
 mod s3_conformance;
+mod signatures;
 mod uploads;
 mod variants;

@@ -129,9 +129,8 @@ impl Vectors {
         let text = include_str!("../fixtures/signatures/vectors.json");
         let document: Value = serde_json::from_str(text).unwrap();
         let keys = document["publicKeys"].as_object().unwrap();
-        let trust = |(id, pem): (&String, &Value)| {
-            TrustedKey::from_pem(id.parse().unwrap(), pem.as_str().unwrap()).unwrap()
-        };
+        let trust =
+            |(id, pem): (&String, &Value)| TrustedKey::from_pem(id.parse().unwrap(), pem.as_str().unwrap()).unwrap();
         let text_of = |value: &Value| value.as_str().unwrap().to_owned();
         Self {
             now: Timestamp::from_millis(document["now"].as_i64().unwrap() * 1000),

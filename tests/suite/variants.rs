@@ -114,7 +114,7 @@ async fn every_path_that_names_no_offered_variant_is_a_404_and_stores_nothing() 
         good.replace("/p-", "/q-"),
         good.replace("/files/", "//files/"),
         good.replace("/variants/", "/variants//"),
-        good.replace("/variants/", "/variants/x/../"),
+        good.replace("/variants/", "/variants/x/%2e%2e%2f"),
         good.replace("/variants/", "%2fvariants/"),
         good.replace("_w400", "%5Fw400"),
         format!("{good}/"),
@@ -135,9 +135,9 @@ async fn every_path_that_names_no_offered_variant_is_a_404_and_stores_nothing() 
 #[tokio::test]
 async fn a_picture_that_cannot_be_decoded_is_refused_and_nothing_is_stored() {
     let world = World::start().await;
-    let mut broken = fixture("portrait-exif6.jpg");
-    broken.truncate(1_000);
-    let file = world.client.upload(("p.jpg", "image/jpeg", &broken), public()).await;
+    let mut broken = fixture("palette-alpha.png");
+    broken.truncate(100);
+    let file = world.client.upload(("p.png", "image/png", &broken), public()).await;
     let url = answer(&world, &file, "webp").await["variants"][0]["url"].as_str().unwrap().to_owned();
     assert_eq!(world.get(&url).await.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(world.objects().await.len(), 1);

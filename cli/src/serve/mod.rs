@@ -12,7 +12,7 @@ use std::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use xfiles_core::{api_key::ApiKey, cdn::BaseUrl};
-use xfiles_standalone::{BUCKET, Data, REGION, Stack, StackOptions, s3::LOG_DIRECTIVE};
+use xfiles_standalone::{BUCKET, Data, REGION, Stack, StackOptions, s3::LOG_DIRECTIVE, secrets::write_private};
 
 use self::{
     ready::{Ready, ReadyFile, ReadyStore},
@@ -31,11 +31,13 @@ use crate::{
 Examples:
   xf serve
   xf serve --data /var/lib/xfiles --quota 200GB
-  xf serve --listen 0.0.0.0:8787 --public-url https://files.example.com --s3-public-url https://store.example.com
+  xf serve --listen 0.0.0.0:8787 \\
+    --public-url https://files.example.com --s3-public-url https://store.example.com
   xf serve --ephemeral --listen 127.0.0.1:0 --ready-file ready.json
 
-The first start makes a project and prints its API key, once, with a block to paste into a shell. Later starts say
-how to make another key. SIGTERM and Ctrl-C let requests in flight finish; a second one does not wait for them.")]
+The first start makes a project and prints its API key, once, with a block to paste into a shell. \
+Later starts say how to make another key. SIGTERM and Ctrl-C let requests in flight finish; \
+a second one does not wait for them.")]
 pub(crate) struct ServeArgs {
     /// Where everything is kept; made if it is not there
     #[arg(long, value_name = "DIR", default_value = "./.xfiles")]
@@ -73,12 +75,9 @@ pub(crate) fn run(args: &ServeArgs, program: &str, console: &mut Console<'_>) ->
 }
 
 async fn serve(args: &ServeArgs, program: &str, console: &mut Console<'_>) -> Result<(), Failure> {
-    if let Some(path) = &args.ready_file {
-        ReadyFile::clear(path).map_err(|error| unusable(&format!("cannot remove {}", path.display()), &error))?;
-    }
     let mut stop = Stop::listen().map_err(|error| unusable("cannot listen to signals", &error))?;
     let stack = tokio::select! {
-        started = Stack::start(options(args)) => started?,
+        started = start(args) => started?,
         () = stop.asked() => return Ok(()),
     };
     let ready_file = args.ready_file.as_ref().map(|path| {
@@ -97,6 +96,19 @@ async fn serve(args: &ServeArgs, program: &str, console: &mut Console<'_>) -> Re
         () = stop.asked() => {}
     }
     Ok(())
+}
+
+/// Starts the stack. A start that fails leaves the ready file as it was: it may be that of the server in whose way it is.
+async fn start(args: &ServeArgs) -> Result<Stack, Failure> {
+    let Some(path) = &args.ready_file else { return Ok(Stack::start(options(args)).await?) };
+    let earlier =
+        ReadyFile::take(path).map_err(|error| unusable(&format!("cannot remove {}", path.display()), &error))?;
+    let started = Stack::start(options(args)).await;
+    if let (Err(_), Some(bytes)) = (&started, earlier) {
+        // The start's own failure is the one to tell.
+        drop(write_private(path, &bytes));
+    }
+    Ok(started?)
 }
 
 fn options(args: &ServeArgs) -> StackOptions {
@@ -150,7 +162,9 @@ fn ready(stack: &Stack) -> Ready<'_> {
 
 /// The log, on standard error. Only the first call of a process counts.
 fn start_log(json: bool, console: &Console<'_>) {
-    let filter = EnvFilter::new(format!("info,{LOG_DIRECTIVE}"));
+    // The SDK wants to close a connection after a failure, and complains that there is none: the engines are in process.
+    let connectionless = "aws_smithy_runtime::client::http::connection_poisoning=off";
+    let filter = EnvFilter::new(format!("info,{connectionless},{LOG_DIRECTIVE}"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = if json { log.json().try_init() } else { log.with_ansi(console.colours_errors()).try_init() };
     // An error says that there is a log already.

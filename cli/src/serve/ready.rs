@@ -39,11 +39,12 @@ pub(super) struct ReadyFile {
 }
 
 impl ReadyFile {
-    /// Removes what an earlier run left at `path`, so that nobody takes it for this run's.
-    pub(super) fn clear(path: &Path) -> io::Result<()> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+    /// Takes away what is at `path`, so that nobody takes an earlier run's file for this run's.
+    pub(super) fn take(path: &Path) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(path).and_then(|bytes| fs::remove_file(path).map(|()| bytes)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -57,8 +58,8 @@ impl ReadyFile {
 
 impl Drop for ReadyFile {
     fn drop(&mut self) {
-        // The server is going away and nobody is left to act on a failure; the next start clears the path again.
-        drop(Self::clear(&self.path));
+        // The server is going away and nobody is left to act on a failure; the next start takes the file away.
+        drop(fs::remove_file(&self.path));
     }
 }
 

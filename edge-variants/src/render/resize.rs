@@ -1,7 +1,9 @@
 //! Makes a picture smaller, never larger.
 
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use image::DynamicImage;
+use std::fmt::Debug;
+
+use image::{DynamicImage, ImageBuffer, Pixel};
+use pic_scale::{ImageSize, ImageStore, ImageStoreMut, PicScaleError, Resampling, ResamplingFunction, Scaler};
 use xfiles_core::{sniff::Dimensions, variant::Width};
 
 /// The longest side that WebP can hold; every format keeps to it, so that a variant has one size whatever its format.
@@ -34,14 +36,56 @@ pub(super) fn shrink(pixels: DynamicImage, size: Dimensions) -> DynamicImage {
     let small = if (pixels.width(), pixels.height()) == (size.width, size.height) {
         pixels
     } else {
-        let mut small = DynamicImage::new(size.width, size.height, pixels.color());
-        let lanczos = ResizeAlg::Convolution(FilterType::Lanczos3);
-        let options = ResizeOptions::new().resize_alg(lanczos).use_alpha(!opaque);
-        let resized = Resizer::new().resize(&pixels, &mut small, &options);
-        resized.expect("both pictures have the same layout, one that the resizer knows");
-        small
+        resample(&pixels, size, !opaque)
+            .expect("decoders yield 8 or 16 bits, and both pictures have the sizes of the plan")
     };
     if opaque { without_alpha(small) } else { small }
+}
+
+fn resample(pixels: &DynamicImage, size: Dimensions, weigh: bool) -> Result<DynamicImage, PicScaleError> {
+    /// Bits of a 16-bit sample that count.
+    const ALL: usize = 16;
+
+    let scaler = Scaler::new(ResamplingFunction::Lanczos3);
+    let from = image_size(pixels.width(), pixels.height());
+    let to = image_size(size.width, size.height);
+    match pixels {
+        DynamicImage::ImageLuma8(image) => run(&*scaler.plan_planar_resampling(from, to)?, image, size),
+        DynamicImage::ImageLumaA8(image) => run(&*scaler.plan_gray_alpha_resampling(from, to, weigh)?, image, size),
+        DynamicImage::ImageRgb8(image) => run(&*scaler.plan_rgb_resampling(from, to)?, image, size),
+        DynamicImage::ImageRgba8(image) => run(&*scaler.plan_rgba_resampling(from, to, weigh)?, image, size),
+        DynamicImage::ImageLuma16(image) => run(&*scaler.plan_planar_resampling16(from, to, ALL)?, image, size),
+        DynamicImage::ImageLumaA16(image) => {
+            run(&*scaler.plan_gray_alpha_resampling16(from, to, weigh, ALL)?, image, size)
+        }
+        DynamicImage::ImageRgb16(image) => run(&*scaler.plan_rgb_resampling16(from, to, ALL)?, image, size),
+        DynamicImage::ImageRgba16(image) => run(&*scaler.plan_rgba_resampling16(from, to, weigh, ALL)?, image, size),
+        _ => Err(PicScaleError::UnsupportedBitDepth(32)),
+    }
+}
+
+fn run<P, const CHANNELS: usize>(
+    plan: &Resampling<P::Subpixel, CHANNELS>,
+    source: &ImageBuffer<P, Vec<P::Subpixel>>,
+    size: Dimensions,
+) -> Result<DynamicImage, PicScaleError>
+where
+    P: Pixel<Subpixel: Debug + Default>,
+    DynamicImage: From<ImageBuffer<P, Vec<P::Subpixel>>>,
+{
+    let ImageSize { width, height } = plan.source_size();
+    let source = ImageStore::borrow(source, width, height)?;
+    let mut target = ImageBuffer::new(size.width, size.height);
+    let ImageSize { width, height } = plan.target_size();
+    let mut store = ImageStoreMut::borrow(&mut target, width, height)?;
+    store.bit_depth = size_of::<P::Subpixel>() * 8;
+    plan.resample(&source, &mut store)?;
+    Ok(target.into())
+}
+
+fn image_size(width: u32, height: u32) -> ImageSize {
+    let side = |pixels: u32| usize::try_from(pixels).expect("a side is within 14 bits");
+    ImageSize::new(side(width), side(height))
 }
 
 fn is_opaque(pixels: &DynamicImage) -> bool {

@@ -4,7 +4,7 @@
 use xfiles_core::object_key::{ObjectKey, Visibility};
 
 /// How a path is served.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Behaviour {
     /// What the path names.
     pub(super) key: ObjectKey,

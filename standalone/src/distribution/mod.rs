@@ -111,7 +111,7 @@ impl Distribution {
     /// address needs the server to provide [`ConnectInfo<SocketAddr>`].
     pub fn router(&self, worker: Router) -> Router {
         let origin = Origin { bucket: self.bucket.clone(), worker };
-        let edge = Edge { distribution: self.clone(), origin: Arc::new(origin) };
+        let edge = Arc::new(Edge { distribution: self.clone(), origin: Arc::new(origin) });
         let mut router = Router::new();
         for path in ["/files", "/files/", "/files/{*path}", "/staging", "/staging/", "/staging/{*path}"] {
             router = router.route(path, any(serve));
@@ -121,13 +121,12 @@ impl Distribution {
 }
 
 /// A distribution with its worker.
-#[derive(Clone)]
 struct Edge {
     distribution: Distribution,
     origin: Arc<Origin>,
 }
 
-async fn serve(State(edge): State<Edge>, request: Request) -> Response {
+async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     // No request has a body that matters here.
     let (request, _) = request.into_parts();
     let mut response = edge.answer(&request).await.unwrap_or_else(Refused::into_response);
@@ -152,9 +151,8 @@ impl Edge {
                 gate.admit(uri.path(), uri.query(), peer(request), clock.now()).map_err(Refused::Denied)?;
             }
         }
-        let behaviour = Arc::new(behaviour);
         let fetch = || {
-            let (origin, behaviour) = (Arc::clone(&self.origin), Arc::clone(&behaviour));
+            let (origin, behaviour) = (Arc::clone(&self.origin), behaviour.clone());
             async move { origin.fetch(&behaviour).await }
         };
         let Lookup { outcome, age } = cache.get_or_fetch(uri.path(), fetch).await;

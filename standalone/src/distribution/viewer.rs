@@ -192,7 +192,7 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// The policy that a canned signature is made over.
+/// The policy that a canned signature is made over. Written apart from the signer's, so that each proves the other.
 fn canned_policy(url: &str, expires: &str) -> String {
     format!(r#"{{"Statement":[{{"Resource":"{url}","Condition":{{"DateLessThan":{{"AWS:EpochTime":{expires}}}}}}}]}}"#)
 }

@@ -28,8 +28,8 @@ use super::checksum::{Algorithm, Checksum, Hasher};
 /// Hex digits of a blob's name that tell which run of the process wrote it.
 const RUN_DIGITS: usize = 8;
 const NAME_DIGITS: usize = 32;
-/// A directory per value of the last byte of the name keeps each of them small enough to list quickly.
-const SHARDS: usize = 256;
+/// A directory per last digit of the name: few enough to make at once, enough to list a million blobs piece by piece.
+const SHARDS: &str = "0123456789abcdef";
 /// How much is read from the disk at once. Two pieces per download are in memory.
 const READ_BYTES: u64 = 256 * 1024;
 
@@ -43,7 +43,7 @@ impl BlobId {
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let well_formed = text.len() == NAME_DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let well_formed = text.len() == NAME_DIGITS && text.bytes().all(|b| SHARDS.as_bytes().contains(&b));
         well_formed.then(|| Self(text.to_owned()))
     }
 
@@ -52,7 +52,7 @@ impl BlobId {
     }
 
     fn shard(&self) -> &str {
-        &self.0[NAME_DIGITS - 2..]
+        &self.0[NAME_DIGITS - 1..]
     }
 }
 
@@ -76,8 +76,8 @@ struct Directory {
 impl Blobs {
     /// Opens the directory, making it and its shards if they are not there. `durable`: a finished blob is on the disk.
     pub(super) fn open(root: PathBuf, durable: bool) -> io::Result<Self> {
-        for shard in 0..SHARDS {
-            fs::create_dir_all(root.join(format!("{shard:02x}")))?;
+        for shard in SHARDS.chars() {
+            fs::create_dir_all(root.join(shard.to_string()))?;
         }
         if durable {
             sync_directory(&root)?;
@@ -120,9 +120,9 @@ impl Blobs {
     /// Calls `visit` with each shard's blobs that earlier runs wrote. What this run writes is never among them, so that
     /// a search for garbage cannot meet an upload in progress.
     pub(super) fn of_earlier_runs(&self, mut visit: impl FnMut(Vec<BlobId>)) -> io::Result<()> {
-        for shard in 0..SHARDS {
+        for shard in SHARDS.chars() {
             let mut blobs = Vec::new();
-            for entry in fs::read_dir(self.0.root.join(format!("{shard:02x}")))? {
+            for entry in fs::read_dir(self.0.root.join(shard.to_string()))? {
                 let name = entry?.file_name();
                 let id = name.to_str().and_then(BlobId::parse);
                 blobs.extend(id.filter(|id| !id.0.starts_with(&self.0.run)));

@@ -210,10 +210,11 @@ fn open_writer(path: &Path, durable: bool) -> Result<Connection, IndexError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(32);
-    connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", if durable { "full" } else { "off" })?;
     // Plain fsync does not reach the disk on macOS; elsewhere this does nothing.
     connection.pragma_update(None, "fullfsync", durable)?;
+    // After `synchronous`, which decides whether this waits for the disk.
+    connection.pragma_update(None, "journal_mode", "wal")?;
     let schema = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match schema.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
         0 => schema.execute_batch(SCHEMA)?,
@@ -536,5 +537,165 @@ impl Collector {
         if let Err(error) = self.blobs.remove(blob) {
             tracing::warn!(%error, "could not remove an unused blob; the next start will");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::s3::blob::{Expected, FinishedBlob};
+
+    struct Home {
+        directory: TempDir,
+        blobs: Blobs,
+    }
+
+    impl Home {
+        fn new() -> Self {
+            let directory = TempDir::new().unwrap();
+            let blobs = Blobs::open(directory.path().join("blobs"), false).unwrap();
+            Self { directory, blobs }
+        }
+
+        fn index(&self) -> Index {
+            Index::open(&self.directory.path().join("index"), false, &self.blobs).unwrap()
+        }
+
+        fn blob(&self, bytes: &[u8]) -> FreshBlob {
+            let mut writer = self.blobs.create(bytes.len() as u64, None).unwrap();
+            writer.write(bytes).unwrap();
+            let FinishedBlob { blob, .. } = writer.finish(&Expected::default()).unwrap();
+            blob
+        }
+
+        fn has(&self, blob: &BlobId) -> bool {
+            self.blobs.read(blob, 0..0).is_ok()
+        }
+    }
+
+    fn at(key: &str) -> Location {
+        Location { bucket: "bucket".to_owned(), key: key.to_owned() }
+    }
+
+    fn object(blob: &FreshBlob) -> Object {
+        let blob = blob.id().clone();
+        let modified = Timestamp::from_millis(1_760_000_000_000);
+        Object { blob, size: 1, md5: "0".repeat(32), modified, facts: Facts::default() }
+    }
+
+    async fn put(home: &Home, index: &Index, key: &str) -> Object {
+        let blob = home.blob(b"1");
+        let (at, object) = (at(key), object(&blob));
+        let put = object.clone();
+        index.change(move |batch| batch.put(&at, &put, blob)).await.unwrap();
+        object
+    }
+
+    fn keys(index: &Index, prefix: &str, visit: impl Fn(&str) -> Step) -> Vec<String> {
+        let mut keys = Vec::new();
+        let walked = index.readers().read(|rows| {
+            rows.walk("bucket", prefix, &[], |entry| {
+                let step = visit(&entry.key);
+                keys.push(entry.key);
+                step
+            })
+        });
+        walked.unwrap();
+        keys
+    }
+
+    #[tokio::test]
+    async fn a_blob_goes_with_the_last_object_that_has_it() {
+        let home = Home::new();
+        let index = home.index();
+        let first = put(&home, &index, "first").await;
+        let shared = first.clone();
+        index.change(move |batch| batch.link(&at("second"), &shared)).await.unwrap();
+        let kept = put(&home, &index, "first").await;
+        drop(index);
+        assert!(home.has(&first.blob) && home.has(&kept.blob), "the second object still has the first blob");
+
+        let index = home.index();
+        index.change(|batch| batch.remove(&at("second"))).await.unwrap();
+        drop(index);
+        assert!(!home.has(&first.blob) && home.has(&kept.blob));
+    }
+
+    #[tokio::test]
+    async fn a_change_that_fails_leaves_neither_row_nor_blob() {
+        let home = Home::new();
+        let index = home.index();
+        let blob = home.blob(b"1");
+        let (id, object) = (blob.id().clone(), object(&blob));
+        let failed: Result<(), Unwritten> = index
+            .change(move |batch| {
+                batch.put(&at("x"), &object, blob)?;
+                Err(rusqlite::Error::InvalidQuery)
+            })
+            .await;
+        assert!(failed.is_err());
+        assert_eq!(keys(&index, "", |_| Step::Next), [""; 0]);
+        assert!(!home.has(&id));
+        put(&home, &index, "x").await;
+    }
+
+    #[tokio::test]
+    async fn a_change_that_nobody_waits_for_is_made_all_the_same() {
+        let home = Home::new();
+        let index = home.index();
+        let blob = home.blob(b"1");
+        let object = object(&blob);
+        let mut change = Box::pin(index.change(move |batch| batch.put(&at("x"), &object, blob)));
+        assert!(futures::poll!(change.as_mut()).is_pending());
+        drop(change);
+        put(&home, &index, "y").await;
+        assert_eq!(keys(&index, "", |_| Step::Next), ["x", "y"]);
+    }
+
+    #[tokio::test]
+    async fn garbage_of_an_earlier_run_is_removed_and_nothing_else() {
+        let mut home = Home::new();
+        let index = home.index();
+        let kept = put(&home, &index, "x").await;
+        drop(index);
+        let garbage = home.blob(b"garbage");
+        let abandoned = garbage.id().clone();
+        garbage.adopt();
+
+        home.blobs = Blobs::open(home.directory.path().join("blobs"), false).unwrap();
+        let in_progress = home.blob(b"2");
+        let readers = home.index().readers().clone();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (bin, closed) = mpsc::channel();
+        drop(bin);
+        Collector { blobs: home.blobs.clone(), readers, stopping }.run(&closed);
+        assert!(!home.has(&abandoned));
+        assert!(home.has(&kept.blob) && home.has(in_progress.id()));
+    }
+
+    #[tokio::test]
+    async fn a_walk_passes_over_a_prefix_of_any_size() {
+        let home = Home::new();
+        let index = home.index();
+        for i in 0..SKIP_BEFORE_SEEK * 2 {
+            put(&home, &index, &format!("b/{i:03}")).await;
+        }
+        for key in ["a", "b0", "c"] {
+            put(&home, &index, key).await;
+        }
+        let skip = |key: &str| if key.starts_with("b/") { Step::After("b/".to_owned()) } else { Step::Next };
+        assert_eq!(keys(&index, "", skip), ["a", "b/000", "b0", "c"]);
+        assert_eq!(keys(&index, "b", |_| Step::Stop), ["b/000"]);
+    }
+
+    #[test]
+    fn an_index_of_a_newer_version_is_refused() {
+        let home = Home::new();
+        drop(home.index());
+        let path = home.directory.path().join("index");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+        assert!(matches!(Index::open(&path, false, &home.blobs), Err(IndexError::TooNew)));
     }
 }

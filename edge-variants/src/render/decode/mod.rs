@@ -16,7 +16,7 @@ use xfiles_core::sniff::{Dimensions, Raster};
 
 use super::{
     Refusal,
-    limits::{self, MAX_FRAME_BYTES, MAX_SIDE, MAX_SCRATCH_BYTES},
+    limits::{self, MAX_FRAME_BYTES, MAX_SCRATCH_BYTES, MAX_SIDE},
 };
 
 /// The pixels of an original and the colour profile that came with them.
