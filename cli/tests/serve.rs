@@ -141,10 +141,9 @@ fn a_key_and_the_files_outlive_a_restart_and_the_key_is_told_once() {
 fn a_directory_in_use_is_refused_and_its_keys_can_be_made_nevertheless() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
-    assert_refused(
-        xf(folder.path()).args(["serve", "--listen", "127.0.0.1:0"]),
-        ".xfiles is in use by another process",
-    );
+    let another = ["serve", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"];
+    assert_refused(xf(folder.path()).args(another), ".xfiles is in use by another process");
+    assert!(server.ready_file.exists(), "it is still that of the first");
     assert_refused(xf(folder.path()).arg("cleanup"), ".xfiles is in use");
 
     let (code, key, _) = run(xf(folder.path()).args(["keys", "create"]));

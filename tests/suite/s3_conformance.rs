@@ -498,7 +498,11 @@ async fn an_unsigned_amz_header_is_refused_and_nothing_is_stored() {
         ("x-amz-copy-source", copy_source.as_str()),
     ];
     for (name, value) in unsigned {
-        assert_eq!(answer(store.whole(&url).header(name, value).body(HELLO)).await, refused(403, "AccessDenied"), "{name}");
+        assert_eq!(
+            answer(store.whole(&url).header(name, value).body(HELLO)).await,
+            refused(403, "AccessDenied"),
+            "{name}"
+        );
     }
     assert!(!store.exists(&key).await);
 }
@@ -664,7 +668,8 @@ async fn put_in_chunks(
     let config = store.config().endpoint_url(endpoint).http_client(tcp(tamper));
     let config = config.request_checksum_calculation(RequestChecksumCalculation::WhenSupported);
     let body = ByteStream::new(SdkBody::retryable(|| {
-        let chunks = futures::stream::iter([Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from_static(HELLO)))]);
+        let chunks =
+            futures::stream::iter([Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from_static(HELLO)))]);
         SdkBody::from_body_1_x(http_body_util::StreamBody::new(chunks))
     }));
     let put = Client::from_conf(config.build()).put_object().bucket(&store.bucket).key(key).body(body);
@@ -707,7 +712,11 @@ async fn a_signed_body_that_was_changed_on_the_way_stores_nothing() {
     let store = Store::open().await;
     let key = store.key("x");
     let config = store.config().http_client(tcp(|_| Bytes::from_static(b"HELLO, store")));
-    let put = Client::from_conf(config.build()).put_object().bucket(&store.bucket).key(&key).body(ByteStream::from_static(HELLO));
+    let put = Client::from_conf(config.build())
+        .put_object()
+        .bucket(&store.bucket)
+        .key(&key)
+        .body(ByteStream::from_static(HELLO));
     assert_eq!(refusal(put.send().await), refused(400, "XAmzContentSHA256Mismatch"));
     assert!(!store.exists(&key).await);
 }
@@ -740,7 +749,8 @@ async fn a_large_object_streams_in_and_out() {
     let bytes: Vec<u8> = (0..20_000_000_u32).map(|i| (i % 251) as u8).collect();
     store.put_request(&key).body(bytes.clone().into()).send().await.unwrap();
     assert!(store.get(&key).await == bytes);
-    let part = store.client.get_object().bucket(&store.bucket).key(&key).range("bytes=3000000-9999999").send().await.unwrap();
+    let part =
+        store.client.get_object().bucket(&store.bucket).key(&key).range("bytes=3000000-9999999").send().await.unwrap();
     assert_eq!(part.content_range(), Some("bytes 3000000-9999999/20000000"));
     assert!(part.body.collect().await.unwrap().to_vec() == bytes[3_000_000..10_000_000]);
 }
@@ -1018,10 +1028,7 @@ async fn more_than_a_thousand_deletions_at_once_are_refused() {
 // Copying.
 
 /// A source with headers and metadata, and a copy request from it.
-async fn copying(
-    store: &Store,
-    to: &str,
-) -> (String, CopyObjectFluentBuilder) {
+async fn copying(store: &Store, to: &str) -> (String, CopyObjectFluentBuilder) {
     let source = store.key("source");
     let put = store.put_request(&source).content_type("text/plain").content_encoding("gzip").metadata("owner", "me");
     let etag = put.body(ByteStream::from_static(HELLO)).send().await.unwrap().e_tag.unwrap();
@@ -1041,7 +1048,8 @@ async fn a_copy_keeps_headers_and_metadata_unless_told_to_replace_them() {
     assert_eq!(head.metadata().unwrap()["owner"], "me");
 
     let (_, copy) = copying(&store, &replaced).await;
-    let copy = copy.metadata_directive(MetadataDirective::Replace).content_type("image/jpeg").cache_control("max-age=5");
+    let copy =
+        copy.metadata_directive(MetadataDirective::Replace).content_type("image/jpeg").cache_control("max-age=5");
     copy.send().await.unwrap();
     let head = store.client.head_object().bucket(&store.bucket).key(&replaced).send().await.unwrap();
     assert_eq!((head.content_type(), head.cache_control()), (Some("image/jpeg"), Some("max-age=5")));
@@ -1261,12 +1269,43 @@ async fn a_listing_of_nothing_and_a_wrong_token_are_what_they_are() {
 async fn an_awkward_key_is_a_key_like_any_other() {
     let store = Store::open().await;
     let names = [
-        "a", "a/b", "a//b", "/a", "a/", "dot/./x", "dot/../x", "..", "../../etc/passwd", "a b", "a+b", "a%20b", "a%2Fb", "é",
-        "日本語", "\u{1F600}", "?", "#", "&=;,:@!$'()*", "\\", "\"", "<tag>", "tab\there", "-", "~", "con", "A", "a\u{301}",
+        "a",
+        "a/b",
+        "a//b",
+        "/a",
+        "a/",
+        "dot/./x",
+        "dot/../x",
+        "..",
+        "../../etc/passwd",
+        "a b",
+        "a+b",
+        "a%20b",
+        "a%2Fb",
+        "é",
+        "日本語",
+        "\u{1F600}",
+        "?",
+        "#",
+        "&=;,:@!$'()*",
+        "\\",
+        "\"",
+        "<tag>",
+        "tab\there",
+        "-",
+        "~",
+        "con",
+        "A",
+        "a\u{301}",
     ];
     for name in names {
         let key = store.key(name);
-        store.put_request(&key).body(name.as_bytes().to_vec().into()).send().await.unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        store
+            .put_request(&key)
+            .body(name.as_bytes().to_vec().into())
+            .send()
+            .await
+            .unwrap_or_else(|e| panic!("{name}: {e:?}"));
     }
     for name in names {
         assert_eq!(store.get(&store.key(name)).await, name.as_bytes(), "{name}");
@@ -1333,7 +1372,10 @@ async fn a_page_can_read_why_it_was_refused() {
     let Some(store) = Store::open_embedded("CORS without configuration").await else { return };
     let address = store.address(&store.key("x"));
     let refused = store.http.put(address).header("origin", "https://app.example").body(HELLO).send().await.unwrap();
-    assert_eq!((refused.status().as_u16(), &refused.headers()["access-control-allow-origin"]), (403, &"*".parse().unwrap()));
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["access-control-allow-origin"]),
+        (403, &"*".parse().unwrap())
+    );
 }
 
 #[tokio::test]

@@ -304,10 +304,7 @@ mod tests {
         assert_eq!(refusal(Signature::of(&Uri::from_static("/b/k"), &v2)), "InvalidRequest");
         let v4 = headers(&[("authorization", "AWS4-HMAC-SHA256 x")]);
         assert_eq!(refusal(Signature::of(&presigned(""), &v4)), "InvalidArgument");
-        assert_eq!(
-            refusal(Signature::of(&presigned("&X-Amz-Expires=9"), &none)),
-            "AuthorizationQueryParametersError"
-        );
+        assert_eq!(refusal(Signature::of(&presigned("&X-Amz-Expires=9"), &none)), "AuthorizationQueryParametersError");
     }
 
     #[test]

@@ -317,7 +317,8 @@ impl Stream for BlobReader {
 impl ByteStream for BlobReader {
     fn remaining_length(&self) -> RemainingLength {
         let buffered = self.first.as_ref().map_or(0, Bytes::len);
-        usize::try_from(self.remaining).map_or_else(|_| RemainingLength::unknown(), |n| RemainingLength::new_exact(n + buffered))
+        usize::try_from(self.remaining)
+            .map_or_else(|_| RemainingLength::unknown(), |n| RemainingLength::new_exact(n + buffered))
     }
 }
 

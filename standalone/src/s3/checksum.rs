@@ -124,10 +124,9 @@ impl Declared {
             Self::InHeader(checksum) => Ok(Some(checksum)),
             Self::InTrailer(algorithm) => {
                 let value = |sent: &HeaderMap| sent.get(algorithm.header())?.to_str().map(str::to_owned).ok();
-                let base64 = trailers
-                    .and_then(|t| t.read(value))
-                    .flatten()
-                    .ok_or_else(|| s3_error!(InvalidRequest, "The announced trailer {} is missing.", algorithm.header()))?;
+                let base64 = trailers.and_then(|t| t.read(value)).flatten().ok_or_else(|| {
+                    s3_error!(InvalidRequest, "The announced trailer {} is missing.", algorithm.header())
+                })?;
                 Checksum::parse(algorithm, &base64).map(Some)
             }
         }

@@ -260,7 +260,9 @@ mod tests {
         log.0.lock().unwrap().clear();
 
         // The bucket is missing; then the signature is wrong; then it is not there.
-        for uri in [url.uri(), &url.uri().replace("private-name", "other-name"), "http://store.local/bucket/private-name.jpg"] {
+        for uri in
+            [url.uri(), &url.uri().replace("private-name", "other-name"), "http://store.local/bucket/private-name.jpg"]
+        {
             let request = Request::put(uri).header("host", "store.local").header("content-length", 1);
             let answer = store.service().oneshot(request.body(Body::from("x")).unwrap()).await.unwrap();
             assert!(answer.status().is_client_error());

@@ -17,6 +17,7 @@ use s3s::{
     dto::{self, CopySource, ETag, ETagCondition, StreamingBlob, TimestampFormat},
     s3_error,
 };
+use tokio::task::JoinHandle;
 use xfiles_core::clock::{Clock, Timestamp};
 
 use super::{
@@ -131,34 +132,29 @@ impl Operations {
         opened.await?
     }
 
-    /// Takes in a body: bytes go to the disk as they come, and are verified before this returns.
-    async fn receive(&self, mut body: StreamingBlob, upload: Upload) -> S3Result<FinishedBlob> {
+    /// Takes in a body for a bucket: bytes go to the disk as they come, and are verified before this returns.
+    async fn receive(&self, bucket: &str, mut body: StreamingBlob, upload: Upload) -> S3Result<FinishedBlob> {
         let Upload { size, md5, declared, trailers } = upload;
         let algorithm = declared.algorithm();
-        let mut writing = None;
+        let (readers, blobs, bucket) = (self.index.readers().clone(), self.blobs.clone(), bucket.to_owned());
+        let mut writing: JoinHandle<S3Result<BlobWriter>> = tokio::task::spawn_blocking(move || {
+            let exists = readers.read(|rows| rows.has_bucket(&bucket)).map_err(Fault::from)?;
+            if exists { Ok(blobs.create(size, algorithm).map_err(Fault::from)?) } else { Err(no_such_bucket()) }
+        });
         loop {
-            let piece = next_piece(&mut body).await.map_err(|e| broken_body(&e))?;
-            let blobs = self.blobs.clone();
-            let writer = move |previous: Option<BlobWriter>| previous.map_or_else(|| blobs.create(size, algorithm), Ok);
             // While one piece is written, the next one is already read from the network.
-            let previous = match writing.take() {
-                Some(task) => Some(finished(task).await?),
-                None => None,
+            let piece = next_piece(&mut body).await.map_err(|e| broken_body(&e))?;
+            let mut writer = writing.await.map_err(Fault::from)??;
+            let write = move || -> S3Result<BlobWriter> {
+                piece.chunks.iter().try_for_each(|chunk| writer.write(chunk))?;
+                Ok(writer)
             };
             if piece.last {
                 let expected = Expected { md5, checksum: declared.after_body(trailers.as_ref())? };
-                return finished(tokio::task::spawn_blocking(move || {
-                    let mut writer = writer(previous)?;
-                    piece.chunks.iter().try_for_each(|chunk| writer.write(chunk))?;
-                    writer.finish(&expected)
-                }))
-                .await;
+                let finish = move || Ok(write()?.finish(&expected)?);
+                return tokio::task::spawn_blocking(finish).await.map_err(Fault::from)?;
             }
-            writing = Some(tokio::task::spawn_blocking(move || {
-                let mut writer = writer(previous)?;
-                piece.chunks.iter().try_for_each(|chunk| writer.write(chunk))?;
-                Ok(writer)
-            }));
+            writing = tokio::task::spawn_blocking(write);
         }
     }
 
@@ -271,15 +267,19 @@ async fn next_piece(body: &mut StreamingBlob) -> Result<Piece, StdError> {
     Ok(Piece { chunks, last: false })
 }
 
-async fn finished<T>(task: tokio::task::JoinHandle<Result<T, WriteError>>) -> S3Result<T> {
-    task.await.map_err(Fault::from)?.map_err(|error| match error {
-        WriteError::WrongSize => incomplete_body(),
-        WriteError::WrongMd5 => s3_error!(BadDigest, "The Content-MD5 you specified did not match what we received."),
-        WriteError::WrongChecksum(algorithm) => {
-            s3_error!(BadDigest, "The {} you specified did not match what we received.", algorithm.header())
+impl From<WriteError> for S3Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::WrongSize => incomplete_body(),
+            WriteError::WrongMd5 => {
+                s3_error!(BadDigest, "The Content-MD5 you specified did not match what we received.")
+            }
+            WriteError::WrongChecksum(algorithm) => {
+                s3_error!(BadDigest, "The {} you specified did not match what we received.", algorithm.header())
+            }
+            WriteError::Disk(error) => Fault::from(error).into(),
         }
-        WriteError::Disk(error) => Fault::from(error).into(),
-    })
+    }
 }
 
 /// The protocol layer verifies the body's signatures while it streams, and keeps the types of its errors to itself.
@@ -429,7 +429,10 @@ macro_rules! present {
 
 #[async_trait::async_trait]
 impl S3 for Operations {
-    async fn create_bucket(&self, request: S3Request<dto::CreateBucketInput>) -> S3Result<S3Response<dto::CreateBucketOutput>> {
+    async fn create_bucket(
+        &self,
+        request: S3Request<dto::CreateBucketInput>,
+    ) -> S3Result<S3Response<dto::CreateBucketOutput>> {
         let dto::CreateBucketInput { bucket, create_bucket_configuration, .. } = request.input;
         let place = create_bucket_configuration.and_then(|c| c.location_constraint);
         if place.is_some_and(|place| place.as_str() != self.region) {
@@ -447,7 +450,10 @@ impl S3 for Operations {
         Ok(S3Response::new(dto::CreateBucketOutput { location }))
     }
 
-    async fn head_bucket(&self, request: S3Request<dto::HeadBucketInput>) -> S3Result<S3Response<dto::HeadBucketOutput>> {
+    async fn head_bucket(
+        &self,
+        request: S3Request<dto::HeadBucketInput>,
+    ) -> S3Result<S3Response<dto::HeadBucketOutput>> {
         self.require_bucket(&request.input.bucket).await?;
         Ok(S3Response::new(dto::HeadBucketOutput { bucket_region: Some(self.region.clone()), ..Default::default() }))
     }
@@ -473,7 +479,10 @@ impl S3 for Operations {
         Ok(S3Response::new(dto::ListBucketsOutput { buckets: Some(buckets.collect()), ..Default::default() }))
     }
 
-    async fn delete_bucket(&self, request: S3Request<dto::DeleteBucketInput>) -> S3Result<S3Response<dto::DeleteBucketOutput>> {
+    async fn delete_bucket(
+        &self,
+        request: S3Request<dto::DeleteBucketInput>,
+    ) -> S3Result<S3Response<dto::DeleteBucketOutput>> {
         let bucket = request.input.bucket;
         let gone = self.change(move |batch| {
             if !batch.rows().has_bucket(&bucket)? {
@@ -500,10 +509,9 @@ impl S3 for Operations {
         };
         let headers = headers_of!(input);
         let body = input.body.ok_or_else(|| s3_error!(IncompleteBody, "The request has no body."))?;
-        self.require_bucket(&at.bucket).await?;
 
         let size = upload.size;
-        let FinishedBlob { blob, md5, checksum } = self.receive(body, upload).await?;
+        let FinishedBlob { blob, md5, checksum } = self.receive(&at.bucket, body, upload).await?;
         let object = Object {
             blob: blob.id().clone(),
             size,
@@ -550,7 +558,10 @@ impl S3 for Operations {
         Ok(S3Response::new(dto::GetObjectOutput { body: Some(body), ..output }))
     }
 
-    async fn head_object(&self, request: S3Request<dto::HeadObjectInput>) -> S3Result<S3Response<dto::HeadObjectOutput>> {
+    async fn head_object(
+        &self,
+        request: S3Request<dto::HeadObjectInput>,
+    ) -> S3Result<S3Response<dto::HeadObjectOutput>> {
         let input = request.input;
         whole_current_object(input.version_id.as_deref(), input.part_number)?;
         let at = Location { bucket: input.bucket, key: input.key };
@@ -561,7 +572,10 @@ impl S3 for Operations {
         Ok(S3Response::with_status(present!(HeadObjectOutput, object, slice, input.checksum_mode), status))
     }
 
-    async fn delete_object(&self, request: S3Request<dto::DeleteObjectInput>) -> S3Result<S3Response<dto::DeleteObjectOutput>> {
+    async fn delete_object(
+        &self,
+        request: S3Request<dto::DeleteObjectInput>,
+    ) -> S3Result<S3Response<dto::DeleteObjectOutput>> {
         let input = request.input;
         whole_current_object(input.version_id.as_deref(), None)?;
         let at = Location { bucket: input.bucket, key: input.key };
@@ -612,7 +626,10 @@ impl S3 for Operations {
         Ok(S3Response::new(dto::DeleteObjectsOutput { deleted, errors: Some(errors), request_charged: None }))
     }
 
-    async fn copy_object(&self, request: S3Request<dto::CopyObjectInput>) -> S3Result<S3Response<dto::CopyObjectOutput>> {
+    async fn copy_object(
+        &self,
+        request: S3Request<dto::CopyObjectInput>,
+    ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
         let input = request.input;
         let CopySource::Bucket { bucket, key, version_id } = input.copy_source else {
             return Err(s3_error!(NotImplemented, "There are no access points here"));
@@ -635,7 +652,8 @@ impl S3 for Operations {
             Some(_) => return Err(s3_error!(InvalidArgument, "Unknown metadata directive.")),
         };
         if from == to && headers.is_none() {
-            let message = "This copy request is illegal because it is trying to copy an object to itself without changing it.";
+            let message =
+                "This copy request is illegal because it is trying to copy an object to itself without changing it.";
             return Err(s3_error!(InvalidRequest, "{message}"));
         }
 
@@ -713,7 +731,10 @@ impl S3 for Operations {
         }))
     }
 
-    async fn list_objects(&self, request: S3Request<dto::ListObjectsInput>) -> S3Result<S3Response<dto::ListObjectsOutput>> {
+    async fn list_objects(
+        &self,
+        request: S3Request<dto::ListObjectsInput>,
+    ) -> S3Result<S3Response<dto::ListObjectsOutput>> {
         let input = request.input;
         let encoding = Encoding::of(input.encoding_type.as_ref())?;
         let (prefix, delimiter) = (input.prefix.unwrap_or_default(), input.delimiter);
@@ -768,7 +789,8 @@ fn whole_current_object(version: Option<&str>, part: Option<i32>) -> S3Result {
 
 fn condition(headers: &HeaderMap, name: HeaderName) -> S3Result<Option<ETagCondition>> {
     let parse = |value: &HeaderValue| {
-        ETagCondition::parse_http_header(value.as_bytes()).map_err(|_| s3_error!(InvalidArgument, "{name} is not valid"))
+        ETagCondition::parse_http_header(value.as_bytes())
+            .map_err(|_| s3_error!(InvalidArgument, "{name} is not valid"))
     };
     headers.get(&name).map(parse).transpose()
 }
