@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use xfiles_core::{error::Error, id::FileId, lifecycle::Files};
+use xfiles_core::{error::Error, lifecycle::Files};
 
 /// How often it runs.
 pub const INTERVAL: Duration = Duration::from_secs(60);
@@ -28,8 +28,8 @@ impl Default for Bounds {
 pub struct Report {
     /// How many records owe nothing any more.
     pub settled: u64,
-    /// The records that could not be settled and are tried again at the next run.
-    pub failed: Vec<FileId>,
+    /// The ids of the records that could not be settled and are tried again at the next run.
+    pub failed: Vec<String>,
     /// Whether it stopped at its bounds with more to do.
     pub more: bool,
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -27,6 +28,9 @@ const KEY_LIFE: Duration = Duration::from_secs(30);
 /// How many keys are remembered. When there are more, all are forgotten and looked up again.
 const KEYS_REMEMBERED: usize = 10_000;
 
+/// How old the note of a key's last use may become before it is renewed.
+const LAST_USED_GRAIN: Duration = Duration::from_secs(60 * 60);
+
 /// Keys that were looked up lately.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyCache {
@@ -48,6 +52,9 @@ impl KeyCache {
         }
         let found = self.catalog.key(&hash).await?;
         if let Some(record) = &found {
+            if record.is_live(now) && record.last_used.is_none_or(|last| now.since(last) >= LAST_USED_GRAIN) {
+                self.catalog.touch_key(&hash, now).await?;
+            }
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if seen.len() >= KEYS_REMEMBERED {
                 seen.clear();
@@ -75,8 +82,8 @@ pub(crate) struct Identity {
 /// The authenticated caller.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    project: ProjectId,
-    scopes: Vec<Scope>,
+    pub(crate) project: ProjectId,
+    pub(crate) scopes: Vec<Scope>,
 }
 
 impl Caller {
@@ -93,10 +100,53 @@ impl FromRequestParts<Api> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let key = bearer(parts).ok_or_else(|| Problem::new(Code::Unauthorized))?;
         let record = api.keys.live(&key).await?.ok_or_else(|| Problem::new(Code::Unauthorized))?;
-        if let Some(slot) = parts.extensions.get::<IdentitySlot>() {
-            slot.get_or_init(|| Identity { project: record.project, key: record.id });
+        // A request that is read by more than one layer counts once.
+        let first = match parts.extensions.get::<IdentitySlot>() {
+            Some(slot) => slot.set(Identity { project: record.project, key: record.id }).is_ok(),
+            None => true,
+        };
+        if first {
+            api.rate.take(record.id, api.files.clock.now())?;
         }
         Ok(Self { project: record.project, scopes: record.scopes })
+    }
+}
+
+/// How often a key may ask: so many requests a second, and twice as many at once after a rest.
+#[derive(Clone, Debug)]
+pub(crate) struct RateLimit {
+    per_second: Option<NonZeroU32>,
+    buckets: Arc<Mutex<HashMap<KeyId, Bucket>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    tokens: f64,
+    filled: Timestamp,
+}
+
+impl RateLimit {
+    pub(crate) fn new(per_second: Option<NonZeroU32>) -> Self {
+        Self { per_second, buckets: Arc::default() }
+    }
+
+    fn take(&self, key: KeyId, now: Timestamp) -> Result<(), Problem> {
+        let Some(rate) = self.per_second.map(|rate| f64::from(rate.get())) else {
+            return Ok(());
+        };
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= KEYS_REMEMBERED {
+            buckets.clear();
+        }
+        let bucket = buckets.entry(key).or_insert(Bucket { tokens: 2.0 * rate, filled: now });
+        bucket.tokens = (bucket.tokens + now.since(bucket.filled).as_secs_f64() * rate).min(2.0 * rate);
+        bucket.filled = now;
+        if bucket.tokens < 1.0 {
+            let retry_after = Some(Duration::from_secs_f64((1.0 - bucket.tokens) / rate));
+            return Err(Problem { retry_after, ..Problem::new(Code::RateLimited) });
+        }
+        bucket.tokens -= 1.0;
+        Ok(())
     }
 }
 

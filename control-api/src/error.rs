@@ -28,6 +28,22 @@ pub enum Code {
     RouteNotFound,
     /// The route does not know the method.
     MethodNotAllowed,
+    /// The upload is finished already.
+    NotPending,
+    /// The file has no place in an order.
+    NoEntity,
+    /// The file is not the version that the caller knows.
+    PreconditionFailed,
+    /// A numbered page that would count or skip too much.
+    PageTooDeep,
+    /// The quota would be less than what the project holds.
+    QuotaBelowUsage,
+    /// The same idempotency key is being carried out.
+    RequestInFlight,
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused,
+    /// The key asks too often.
+    RateLimited,
     /// The file changed at the same time.
     Conflict,
     /// The project has no room.
@@ -46,7 +62,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidRequest,
         Self::MalformedJson,
         Self::NotUploaded,
@@ -56,6 +72,14 @@ impl Code {
         Self::NotFound,
         Self::RouteNotFound,
         Self::MethodNotAllowed,
+        Self::NotPending,
+        Self::NoEntity,
+        Self::PreconditionFailed,
+        Self::PageTooDeep,
+        Self::QuotaBelowUsage,
+        Self::RequestInFlight,
+        Self::IdempotencyKeyReused,
+        Self::RateLimited,
         Self::Conflict,
         Self::QuotaExceeded,
         Self::BodyTooLarge,
@@ -124,6 +148,54 @@ impl Code {
                 "The route does not know this method",
                 "Use one of the methods that `Allow` names.",
             ),
+            Self::NotPending => (
+                "not_pending",
+                StatusCode::CONFLICT,
+                "The upload is finished already",
+                "Read the file; a new version of it is a new upload.",
+            ),
+            Self::NoEntity => (
+                "no_entity",
+                StatusCode::BAD_REQUEST,
+                "The file has no entity",
+                "Give the file an entity when its upload begins.",
+            ),
+            Self::PreconditionFailed => (
+                "precondition_failed",
+                StatusCode::PRECONDITION_FAILED,
+                "The file has changed",
+                "Read the file, decide again, and send its new ETag.",
+            ),
+            Self::PageTooDeep => (
+                "page_too_deep",
+                StatusCode::BAD_REQUEST,
+                "The page is too deep",
+                "Walk the list: begin with an empty `cursor`, go on with each `nextCursor`.",
+            ),
+            Self::QuotaBelowUsage => (
+                "quota_below_usage",
+                StatusCode::CONFLICT,
+                "The project holds more than that",
+                "Delete files first, or choose a higher quota.",
+            ),
+            Self::RequestInFlight => (
+                "request_in_flight",
+                StatusCode::CONFLICT,
+                "The same request is in flight",
+                "Wait for its answer, or try again after a minute.",
+            ),
+            Self::IdempotencyKeyReused => (
+                "idempotency_key_reused",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The idempotency key belongs to another request",
+                "Use a new key for a new request.",
+            ),
+            Self::RateLimited => (
+                "rate_limited",
+                StatusCode::TOO_MANY_REQUESTS,
+                "The API key asks too often",
+                "Try again after the seconds that `Retry-After` names.",
+            ),
             Self::Conflict => {
                 ("conflict", StatusCode::CONFLICT, "The file changed at the same time", "Read the file and try again.")
             }
@@ -178,6 +250,12 @@ pub(crate) struct FieldError {
     pub(crate) detail: String,
 }
 
+impl FieldError {
+    pub(crate) fn invalid(pointer: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), code: "invalid", detail: rule.into() }
+    }
+}
+
 /// A refusal. The middleware in [`crate::request`] adds the request's id and writes it down.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -207,6 +285,12 @@ impl Problem {
         Self { detail: detail.into(), ..self }
     }
 
+    /// What `errors` of a batch say of one item.
+    pub(crate) fn item(&self) -> serde_json::Value {
+        let (code, status, _, hint) = self.code.facts();
+        serde_json::json!({"status": status.as_u16(), "code": code, "detail": self.detail, "errors": self.errors, "hint": hint})
+    }
+
     pub(crate) fn body(&self, instance: &str, request_id: &str) -> serde_json::Value {
         let (code, status, title, hint) = self.code.facts();
         serde_json::json!({
@@ -233,6 +317,11 @@ impl From<Error> for Problem {
             Error::NotUploaded => Self::new(Code::NotUploaded).because(detail),
             Error::ContentTypeMismatch { .. } => Self::new(Code::ContentTypeMismatch).because(detail),
             Error::QuotaExceeded { .. } => Self::new(Code::QuotaExceeded).because(detail),
+            Error::NotPending => Self::new(Code::NotPending).because(detail),
+            Error::NoEntity => Self::new(Code::NoEntity).because(detail),
+            Error::PreconditionFailed => Self::new(Code::PreconditionFailed).because(detail),
+            Error::TooDeep { .. } => Self::new(Code::PageTooDeep).because(detail),
+            Error::QuotaBelowUsage { .. } => Self::new(Code::QuotaBelowUsage).because(detail),
             Error::Conflict => Self::new(Code::Conflict).because(detail),
             Error::Unavailable { retry_after, source } => Self {
                 retry_after: Some(retry_after),

@@ -1,17 +1,22 @@
 //! From a request's text to the core's types. All faults of one request are found at once.
 
-use std::{num::NonZeroU32, str::FromStr};
+use std::{collections::HashSet, num::NonZeroU32, str::FromStr, time::Duration};
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
+    extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Query, Request, rejection::BytesRejection},
     response::IntoResponse as _,
 };
 use bytes::Bytes;
 use http::{StatusCode, header, request::Parts};
 use serde_json::{Map, Value};
 use xfiles_core::{
-    catalog::{FileFilter, PageNumber, PageSize},
-    id::FileId,
+    api_key::Scope,
+    catalog::{Cursor, FileFilter, NamePrefix, PageNumber, PageSize},
+    cdn::Expiry,
+    clock::Timestamp,
+    error::Error,
+    file::Patch,
+    id::{FileId, KeyId, ProjectId},
     intent::{ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, UploadIntent, VariantPolicy},
     object_key::Visibility,
     variant::ImageFormat,
@@ -42,6 +47,23 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
+/// A body may be left out where all its fields may be.
+impl<S: Send + Sync> OptionalFromRequest<S> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        let sent = request.headers().contains_key(header::CONTENT_TYPE);
+        if sent { <Self as FromRequest<S>>::from_request(request, state).await.map(Some) } else { Ok(None) }
+    }
+}
+
+impl Body {
+    /// What a body that was left out says.
+    pub(crate) fn or_empty(body: Option<Self>) -> Self {
+        body.unwrap_or_else(|| Self(Map::new()))
+    }
+}
+
 fn unread(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         Problem::new(Code::BodyTooLarge)
@@ -54,77 +76,205 @@ impl Body {
     /// `POST /files/upload-intent`.
     pub(crate) fn upload_intent(&self) -> Result<UploadIntent, Problem> {
         let mut fields = Fields::of(&self.0);
-        let original_filename = fields.need("filename", |v| {
-            text(v).and_then(OriginalFilename::new).ok_or("must be a string of 1 to 1024 characters")
-        });
-        let content_type = fields.need("contentType", |v| {
-            text(v)
-                .and_then(|t| t.parse().ok())
-                .ok_or("must be an allowed media type without parameters, such as image/jpeg")
-        });
-        let size = fields.need("size", |v| {
-            v.as_u64().and_then(ByteSize::new).ok_or("must be a whole number of bytes, 1 to 104857600")
-        });
-        let visibility = fields.maybe("visibility", readers);
-        let owner = fields.maybe("ownerUserId", owner);
-        let entity = fields.maybe_object("entity", |entity| {
-            let kind = entity.need("type", word);
-            let id = entity.need("id", word);
-            let role = entity.maybe("role", word);
-            let position = entity.maybe("position", |v| {
-                let position = v.as_u64().and_then(|n| u32::try_from(n).ok());
-                position.map(Position).ok_or("must be a whole number, 0 to 4294967295")
-            });
-            Some(Entity { kind: kind?, id: id?, role, position: position.unwrap_or_default() })
-        });
-        let variants = fields.maybe_object("transformations", |t| {
-            t.maybe_object("image", |image| {
-                let enabled = image.maybe("enabled", |v| v.as_bool().ok_or("must be true or false"));
-                let visibility = image.maybe("visibility", readers);
-                Some(VariantPolicy {
-                    enabled: enabled.unwrap_or(false),
-                    visibility: visibility.unwrap_or(Visibility::Private),
-                })
-            })
-        });
-        let checksum = fields.maybe("checksumSha256", |v| {
-            text(v).and_then(|t| t.parse().ok()).ok_or("must be the base64 of 32 bytes, 44 characters")
-        });
-        fields.finish()?;
-        match (original_filename, content_type, size) {
-            (Some(original_filename), Some(content_type), Some(size)) => Ok(UploadIntent {
-                original_filename,
-                content_type,
-                size,
-                visibility: visibility.unwrap_or(Visibility::Private),
-                owner,
-                entity,
-                variants: variants.unwrap_or_default(),
-                checksum,
-            }),
-            _ => Err(Problem::new(Code::InvalidRequest)),
-        }
+        let intent = intent_of(&mut fields);
+        fields.finish(intent)
+    }
+
+    /// `POST /files/upload-intents`.
+    pub(crate) fn upload_intents(&self) -> Result<(Vec<UploadIntent>, bool), Problem> {
+        let mut fields = Fields::of(&self.0);
+        let intents = fields.objects("files", MAX_BATCH, intent_of);
+        let all_or_nothing = fields.maybe("allOrNothing", flag).unwrap_or(false);
+        fields.finish(intents.map(|intents| (intents, all_or_nothing)))
     }
 
     /// `POST /files/confirm`. An id that is not one is a file that does not exist.
     pub(crate) fn file_id(&self) -> Result<FileId, Problem> {
         let mut fields = Fields::of(&self.0);
         let id = fields.need("fileId", |v| text(v).ok_or("must be a string"));
-        fields.finish()?;
-        parse_file_id(&id.unwrap_or_default())
+        parse_file_id(&fields.finish(id)?)
+    }
+
+    /// `POST /files/confirms`, `POST /files/delete`: at most so many ids. `None`: one that is none.
+    pub(crate) fn file_ids(&self, most: usize) -> Result<Vec<Option<FileId>>, Problem> {
+        let mut fields = Fields::of(&self.0);
+        let ids = fields.texts("fileIds", most);
+        Ok(fields.finish(ids)?.iter().map(|id| id.parse().ok()).collect())
+    }
+
+    /// `PUT /entities/{type}/{id}/order`: ids, each once.
+    pub(crate) fn order(&self) -> Result<Vec<FileId>, Problem> {
+        let ids = self.file_ids(MAX_BATCH)?;
+        let mut seen = HashSet::new();
+        let known = ids.into_iter().collect::<Option<Vec<_>>>().ok_or(Error::FileNotFound)?;
+        if known.iter().all(|id| seen.insert(*id)) {
+            Ok(known)
+        } else {
+            Err(Problem::invalid(vec![FieldError::invalid("/fileIds", "must name each file once")]))
+        }
+    }
+
+    /// `PATCH /files/{id}`.
+    pub(crate) fn patch(&self) -> Result<Patch, Problem> {
+        let mut fields = Fields::of(&self.0);
+        let mut patch = Patch {
+            visibility: fields.maybe("visibility", readers),
+            owner: fields.maybe("ownerUserId", owner).map(Some),
+            position: fields.maybe("position", position),
+            variants_enabled: None,
+            variants_visibility: None,
+        };
+        if self.0.get("ownerUserId").is_some_and(Value::is_null) {
+            patch.owner = Some(None);
+        }
+        fields.maybe_object("transformations", |transformations| {
+            transformations.maybe_object("image", |image| {
+                patch.variants_enabled = image.maybe("enabled", flag);
+                patch.variants_visibility = image.maybe("visibility", readers);
+                Some(())
+            })
+        });
+        fields.finish(Some(patch))
+    }
+
+    /// `POST /files/{id}/url`: for how long, in seconds, and whether to save rather than to open.
+    pub(crate) fn url_life(&self) -> Result<Option<Duration>, Problem> {
+        let mut fields = Fields::of(&self.0);
+        let life = fields.maybe("expiresIn", |v| {
+            let seconds = v.as_u64().filter(|s| (5..=Expiry::MAX_LIFE.as_secs()).contains(s));
+            seconds.map(Duration::from_secs).ok_or("must be a whole number of seconds, 5 to 604800")
+        });
+        fields.finish(Some(life))
     }
 
     /// `POST /cleanup`.
     pub(crate) fn dry_run(&self) -> Result<bool, Problem> {
         let mut fields = Fields::of(&self.0);
-        let dry_run = fields.maybe("dryRun", |v| v.as_bool().ok_or("must be true or false"));
-        fields.finish()?;
-        Ok(dry_run.unwrap_or(false))
+        let dry_run = fields.maybe("dryRun", flag);
+        fields.finish(Some(dry_run.unwrap_or(false)))
+    }
+
+    /// `POST /projects`.
+    pub(crate) fn project(&self) -> Result<NewProject, Problem> {
+        let mut fields = Fields::of(&self.0);
+        let name = fields.need("name", name);
+        let quota_bytes = fields.need("quotaBytes", quota);
+        fields.finish(name.zip(quota_bytes).map(|(name, quota_bytes)| NewProject { name, quota_bytes }))
+    }
+
+    /// `PATCH /projects/{id}`.
+    pub(crate) fn project_patch(&self) -> Result<ProjectPatch, Problem> {
+        let mut fields = Fields::of(&self.0);
+        let patch = ProjectPatch { name: fields.maybe("name", name), quota_bytes: fields.maybe("quotaBytes", quota) };
+        fields.finish(Some(patch))
+    }
+
+    /// `POST /projects/{id}/keys`.
+    pub(crate) fn key(&self) -> Result<NewKey, Problem> {
+        let mut fields = Fields::of(&self.0);
+        let name = fields.need("name", name);
+        let scopes = fields.maybe("scopes", |v| {
+            let words = v.as_array().filter(|words| !words.is_empty());
+            let scopes = words.and_then(|words| words.iter().map(|w| w.as_str()?.parse().ok()).collect::<Option<Vec<Scope>>>());
+            scopes.ok_or("must be a list of `read`, `write`, `delete` and `admin`")
+        });
+        let expires_in = fields.maybe("expiresIn", |v| {
+            let seconds = v.as_u64().filter(|s| (1..=MAX_KEY_LIFE).contains(s));
+            seconds.map(Duration::from_secs).ok_or("must be a whole number of seconds, at most ten years")
+        });
+        fields.finish(name.map(|name| {
+            let mut scopes = scopes.unwrap_or_else(|| Scope::DEFAULT.to_vec());
+            scopes.sort_unstable();
+            scopes.dedup();
+            NewKey { name, scopes, expires_in }
+        }))
+    }
+
+    /// `POST /projects/{id}/keys/{keyId}/rotate`.
+    pub(crate) fn grace(&self) -> Result<Option<Duration>, Problem> {
+        let mut fields = Fields::of(&self.0);
+        let grace = fields.maybe("gracePeriod", |v| {
+            let seconds = v.as_u64().filter(|s| *s <= MAX_GRACE);
+            seconds.map(Duration::from_secs).ok_or("must be a whole number of seconds, at most 30 days")
+        });
+        fields.finish(Some(grace))
     }
 }
 
+/// How many items a batch has at the most.
+pub(crate) const MAX_BATCH: usize = 100;
+/// Ten years, in seconds.
+const MAX_KEY_LIFE: u64 = 10 * 365 * 24 * 60 * 60;
+/// Thirty days, in seconds.
+const MAX_GRACE: u64 = 30 * 24 * 60 * 60;
+
+/// A project to make.
+pub(crate) struct NewProject {
+    pub(crate) name: String,
+    pub(crate) quota_bytes: u64,
+}
+
+/// A change to a project.
+pub(crate) struct ProjectPatch {
+    pub(crate) name: Option<String>,
+    pub(crate) quota_bytes: Option<u64>,
+}
+
+/// A key to make.
+pub(crate) struct NewKey {
+    pub(crate) name: String,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) expires_in: Option<Duration>,
+}
+
+fn intent_of(fields: &mut Fields<'_>) -> Option<UploadIntent> {
+    let original_filename = fields.need("filename", |v| {
+        text(v).and_then(OriginalFilename::new).ok_or("must be a string of 1 to 1024 characters")
+    });
+    let content_type = fields.need("contentType", |v| {
+        text(v)
+            .and_then(|t| t.parse().ok())
+            .ok_or("must be an allowed media type without parameters, such as image/jpeg")
+    });
+    let size = fields.need("size", |v| {
+        v.as_u64().and_then(ByteSize::new).ok_or("must be a whole number of bytes, 1 to 104857600")
+    });
+    let visibility = fields.maybe("visibility", readers);
+    let owner = fields.maybe("ownerUserId", owner);
+    let entity = fields.maybe_object("entity", |entity| {
+        let kind = entity.need("type", word);
+        let id = entity.need("id", word);
+        let role = entity.maybe("role", word);
+        let position = entity.maybe("position", position);
+        Some(Entity { kind: kind?, id: id?, role, position: position.unwrap_or_default() })
+    });
+    let variants = fields.maybe_object("transformations", |t| {
+        t.maybe_object("image", |image| {
+            let enabled = image.maybe("enabled", flag);
+            let visibility = image.maybe("visibility", readers);
+            Some(VariantPolicy {
+                enabled: enabled.unwrap_or(false),
+                visibility: visibility.unwrap_or(Visibility::Private),
+            })
+        })
+    });
+    let checksum = fields.maybe("checksumSha256", |v| {
+        text(v).and_then(|t| t.parse().ok()).ok_or("must be the base64 of 32 bytes, 44 characters")
+    });
+    Some(UploadIntent {
+        original_filename: original_filename?,
+        content_type: content_type?,
+        size: size?,
+        visibility: visibility.unwrap_or(Visibility::Private),
+        owner,
+        entity,
+        variants: variants.unwrap_or_default(),
+        checksum,
+    })
+}
+
 fn parse_file_id(id: &str) -> Result<FileId, Problem> {
-    id.parse().map_err(|_| Problem::from(xfiles_core::error::Error::FileNotFound))
+    id.parse().map_err(|_| Problem::from(Error::FileNotFound))
 }
 
 type Rule<T> = Result<T, &'static str>;
@@ -132,6 +282,26 @@ type Rule<T> = Result<T, &'static str>;
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
+
+fn flag(value: &Value) -> Rule<bool> {
+    value.as_bool().ok_or("must be true or false")
+}
+
+fn position(value: &Value) -> Rule<Position> {
+    let position = value.as_u64().and_then(|n| u32::try_from(n).ok());
+    position.map(Position).ok_or("must be a whole number, 0 to 4294967295")
+}
+
+fn name(value: &Value) -> Rule<String> {
+    text(value).filter(|t| (1..=100).contains(&t.chars().count())).ok_or("must be a string of 1 to 100 characters")
+}
+
+fn quota(value: &Value) -> Rule<u64> {
+    value.as_u64().filter(|n| *n <= MAX_QUOTA).ok_or("must be a whole number of bytes, at most 2^53")
+}
+
+/// The largest whole number that every JSON reader keeps exact.
+const MAX_QUOTA: u64 = 1 << 53;
 
 fn readers(value: &Value) -> Rule<Visibility> {
     value.as_str().and_then(|t| t.parse().ok()).ok_or("must be `public` or `private`")
@@ -185,8 +355,50 @@ impl<'a> Fields<'a> {
         value
     }
 
-    fn finish(self) -> Result<(), Problem> {
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }
+    /// A list of at most so many objects, each read by itself.
+    fn objects<T>(&mut self, name: &str, most: usize, read: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let values = self.list(name, most)?;
+        let mut items = Vec::with_capacity(values.len());
+        for (i, value) in values.iter().enumerate() {
+            let pointer = format!("{}/{name}/{i}", self.pointer);
+            let Some(object) = value.as_object() else {
+                self.errors.push(FieldError::invalid(pointer, "must be an object"));
+                continue;
+            };
+            let mut inner = Self { object, pointer, errors: Vec::new() };
+            items.extend(read(&mut inner));
+            self.errors.append(&mut inner.errors);
+        }
+        Some(items)
+    }
+
+    /// A list of at most so many strings.
+    fn texts(&mut self, name: &str, most: usize) -> Option<Vec<&'a str>> {
+        let texts: Option<Vec<&str>> = self.list(name, most)?.iter().map(Value::as_str).collect();
+        if texts.is_none() {
+            self.refuse(name, "invalid", "must be a list of strings");
+        }
+        texts
+    }
+
+    fn list(&mut self, name: &str, most: usize) -> Option<&'a Vec<Value>> {
+        let Some(value) = self.get(name) else {
+            self.refuse(name, "required", "is required");
+            return None;
+        };
+        let list = value.as_array().filter(|list| (1..=most).contains(&list.len()));
+        if list.is_none() {
+            self.refuse(name, "invalid", &format!("must be a list of 1 to {most}"));
+        }
+        list
+    }
+
+    /// What was read, if nothing was wrong with any field.
+    fn finish<T>(self, value: Option<T>) -> Result<T, Problem> {
+        match value {
+            Some(value) if self.errors.is_empty() => Ok(value),
+            _ => Err(Problem::invalid(self.errors)),
+        }
     }
 
     fn get(&self, name: &str) -> Option<&'a Value> {
@@ -208,7 +420,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Path(id) = Path::<String>::from_request_parts(parts, state)
             .await
-            .map_err(|_| Problem::from(xfiles_core::error::Error::FileNotFound))?;
+            .map_err(|_| Problem::from(Error::FileNotFound))?;
         parse_file_id(&id).map(Self)
     }
 }
@@ -228,41 +440,157 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     }
 }
 
+/// The project in the path.
+pub(crate) struct ProjectPath(pub(crate) ProjectId);
+
+impl<S: Send + Sync> FromRequestParts<S> for ProjectPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id = Path::<String>::from_request_parts(parts, state).await.ok().and_then(|Path(id)| id.parse().ok());
+        id.map(Self).ok_or_else(|| Error::ProjectNotFound.into())
+    }
+}
+
+/// The project and the key in the path.
+pub(crate) struct KeyPath {
+    pub(crate) project: ProjectId,
+    pub(crate) key: KeyId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let ids = Path::<(String, String)>::from_request_parts(parts, state).await.ok();
+        let ids = ids.and_then(|Path((project, key))| Some(Self { project: project.parse().ok()?, key: key.parse().ok()? }));
+        ids.ok_or_else(|| Error::KeyNotFound.into())
+    }
+}
+
+/// The entity in the path.
+pub(crate) struct EntityPath {
+    pub(crate) kind: EntityWord,
+    pub(crate) id: EntityWord,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for EntityPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let words = Path::<(String, String)>::from_request_parts(parts, state).await.ok();
+        let words = words.and_then(|Path((kind, id))| {
+            Some(Self { kind: EntityWord::new(kind)?, id: EntityWord::new(id)? })
+        });
+        words.ok_or_else(|| Error::FileNotFound.into())
+    }
+}
+
+/// The revision that `If-Match` asks for: one of ours, or whichever there is.
+pub(crate) struct IfMatch(pub(crate) Option<u64>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(header::IF_MATCH) else {
+            return Ok(Self(None));
+        };
+        match value.to_str().map(str::trim) {
+            Ok("*") => Ok(Self(None)),
+            // Whatever we did not give out matches nothing.
+            Ok(tag) => {
+                let revision = tag.strip_prefix('"').and_then(|t| t.strip_suffix('"')).and_then(|t| t.parse().ok());
+                Ok(Self(Some(revision.unwrap_or(u64::MAX))))
+            }
+            Err(_) => Ok(Self(Some(u64::MAX))),
+        }
+    }
+}
+
 /// What `GET /files` asks for.
 pub(crate) struct ListQuery {
     pub(crate) filter: FileFilter,
-    pub(crate) page: PageNumber,
     pub(crate) size: PageSize,
+    pub(crate) position: ListPosition,
     pub(crate) with_urls: bool,
 }
 
+/// Where in a list.
+pub(crate) enum ListPosition {
+    /// At a numbered page.
+    Page(PageNumber),
+    /// Walking: at the beginning, or where the last page ended.
+    Walk(Option<Cursor>),
+}
+
 impl Parameters {
-    pub(crate) fn list(&self) -> Result<ListQuery, Problem> {
+    pub(crate) fn list(&self, project: ProjectId) -> Result<ListQuery, Problem> {
+        let mut errors = Vec::new();
+        let filter = self.filter(&mut errors);
+        let page = self.read("page", &mut errors, |t| {
+            t.parse::<NonZeroU32>().map_err(|_| "must be a whole number from 1")
+        });
+        let size = self.read("limit", &mut errors, |t| {
+            t.parse().ok().and_then(PageSize::new).ok_or("must be a whole number, 1 to 100")
+        });
+        let include = self.read("include", &mut errors, |t| if t == "urls" { Ok(()) } else { Err("can only be `urls`") });
+        let cursor = self.read("cursor", &mut errors, |t| {
+            let ours = |cursor: &Cursor| cursor.belongs_to(project, &filter);
+            match t {
+                "" => Ok(None),
+                t => t.parse().ok().filter(ours).map(Some).ok_or("must be a `nextCursor` of this list with these filters"),
+            }
+        });
+        if cursor.is_some() && page.is_some() {
+            errors.push(FieldError::invalid("?cursor", "cannot be given together with `page`"));
+        }
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors));
+        }
+        let position = match cursor {
+            Some(cursor) => ListPosition::Walk(cursor),
+            None => ListPosition::Page(page.unwrap_or(PageNumber::MIN)),
+        };
+        Ok(ListQuery { filter, size: size.unwrap_or_default(), position, with_urls: include.is_some() })
+    }
+
+    /// The filters of a list.
+    fn filter(&self, errors: &mut Vec<FieldError>) -> FileFilter {
+        FileFilter {
+            entity_type: self.word("entityType", errors),
+            entity_id: self.word("entityId", errors),
+            role: self.word("role", errors),
+            owner: self.read("ownerUserId", errors, |t| OwnerId::new(t).ok_or("must be 1 to 256 characters")),
+            visibility: self.visibility("visibility", errors),
+            variants_visibility: self.visibility("variantVisibility", errors),
+            created_after: self.time("createdAfter", errors),
+            created_before: self.time("createdBefore", errors),
+            content_type: self.read("contentType", errors, |t| {
+                t.parse().map_err(|_| "must be a media type such as image/jpeg, or a family such as image/*")
+            }),
+            name_prefix: self.read("q", errors, |t| NamePrefix::new(t).ok_or("must be 1 to 64 characters")),
+        }
+    }
+
+    /// What `DELETE /files` asks for: at least one of the entity's words.
+    pub(crate) fn bulk_delete(&self) -> Result<FileFilter, Problem> {
         let mut errors = Vec::new();
         let filter = FileFilter {
             entity_type: self.word("entityType", &mut errors),
             entity_id: self.word("entityId", &mut errors),
             role: self.word("role", &mut errors),
-            owner: self.read("ownerUserId", &mut errors, |t| OwnerId::new(t).ok_or("must be 1 to 256 characters")),
-            visibility: self.visibility("visibility", &mut errors),
-            variants_visibility: self.visibility("variantVisibility", &mut errors),
+            ..FileFilter::default()
         };
-        let page =
-            self.read("page", &mut errors, |t| t.parse::<NonZeroU32>().map_err(|_| "must be a whole number from 1"));
-        let size = self.read("limit", &mut errors, |t| {
-            t.parse().ok().and_then(PageSize::new).ok_or("must be a whole number, 1 to 100")
-        });
-        let include =
-            self.read("include", &mut errors, |t| if t == "urls" { Ok(()) } else { Err("can only be `urls`") });
-        if !errors.is_empty() {
-            return Err(Problem::invalid(errors));
+        let known = ["entityType", "entityId", "role"];
+        // A filter that is not known here would delete more than its writer meant.
+        for (name, _) in self.0.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
+            errors.push(FieldError::invalid(format!("?{name}"), "is not a filter of this request"));
         }
-        Ok(ListQuery {
-            filter,
-            page: page.unwrap_or(PageNumber::MIN),
-            size: size.unwrap_or_default(),
-            with_urls: include.is_some(),
-        })
+        if self.0.is_empty() {
+            errors.push(FieldError::invalid("?entityType", "or `entityId` or `role` is required"));
+        }
+        if errors.is_empty() { Ok(filter) } else { Err(Problem::invalid(errors)) }
     }
 
     /// The format of listed variant URLs.
@@ -280,13 +608,17 @@ impl Parameters {
         self.read(name, errors, |t| Visibility::from_str(t).map_err(|_| "must be `public` or `private`"))
     }
 
+    fn time(&self, name: &str, errors: &mut Vec<FieldError>) -> Option<Timestamp> {
+        self.read(name, errors, |t| Timestamp::parse_rfc3339(t).ok_or("must be a time such as 2026-01-31T12:00:00Z"))
+    }
+
     fn read<T>(&self, name: &str, errors: &mut Vec<FieldError>, parse: impl FnOnce(&str) -> Rule<T>) -> Option<T> {
         let mut values = self.0.iter().filter(|(found, _)| found == name).map(|(_, value)| value);
         let value = values.next()?;
         let parsed = if values.next().is_some() { Err("may be given once") } else { parse(value) };
         parsed
             .map_err(|rule| {
-                errors.push(FieldError { pointer: format!("?{name}"), code: "invalid", detail: rule.to_owned() });
+                errors.push(FieldError::invalid(format!("?{name}"), rule));
             })
             .ok()
     }

@@ -1,60 +1,109 @@
 //! The HTTP API: who may call what, requests in, answers out. It decides nothing about files; `xfiles-core` does.
 //!
-//! A request crosses the modules in this order: [`request`] gives it an id, a log line and one shape for every refusal;
-//! `auth` turns the bearer token into a project and its scopes; `input` turns text into types and finds all faults at
-//! once; `files` calls the core; `view` writes the answer.
+//! A request crosses the modules in this order: `request` gives it an id, a log line and one shape for every refusal;
+//! `once` answers a repeated POST with its first success; `auth` turns the bearer token into a project and its scopes;
+//! `input` turns text into types and finds all faults at once; `files`, `entities`, `projects` and `admin` call the
+//! core; `view` writes the answer.
 
 mod admin;
 mod auth;
+mod entities;
 mod error;
 mod files;
+mod health;
 mod input;
+mod once;
+mod projects;
 mod request;
 mod view;
+
+use std::num::NonZeroU32;
 
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{get, post},
+    routing::{delete, get, post, put},
 };
 use xfiles_core::lifecycle::Files;
 
 pub use self::error::Code;
-use self::{auth::KeyCache, error::Problem};
+use self::{
+    auth::{KeyCache, RateLimit},
+    error::Problem,
+    request::Served,
+};
 
-/// The largest request body, in bytes. The largest legal one is a few kilobytes.
-const MAX_BODY_BYTES: usize = 256 * 1024;
+/// The largest request body, in bytes. The largest legal one is a batch of a hundred intents.
+const MAX_BODY_BYTES: usize = 512 * 1024;
+
+/// What a deployment decides about its API.
+#[derive(Clone, Debug, Default)]
+pub struct ApiOptions {
+    /// How many requests a second one key may make, twice as many at once after a rest. `None`: no limit.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// The origins whose pages may call the API from a browser, each as a browser sends it: `https://app.example.com`.
+    /// An API key in a page is everybody's, so there is none by default.
+    pub allowed_origins: Vec<String>,
+}
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
 pub struct Api {
     files: Files,
     keys: KeyCache,
+    rate: RateLimit,
+    origins: std::sync::Arc<[String]>,
+    served: Served,
 }
 
 impl Api {
     /// The API of these files.
-    pub fn new(files: Files) -> Self {
+    pub fn new(files: Files, options: ApiOptions) -> Self {
         let keys = KeyCache::new(files.catalog.clone(), files.clock.clone());
-        Self { files, keys }
+        let rate = RateLimit::new(options.requests_per_second);
+        Self { files, keys, rate, origins: options.allowed_origins.into(), served: Served::default() }
     }
 }
 
-/// Every route. The same router is run by Lambda and served on a socket.
+/// Every route that clients use. The same router is run by Lambda and served on a socket.
 pub fn router(api: Api) -> Router {
     let files = Router::new()
         .route("/upload-intent", post(files::upload_intent))
+        .route("/upload-intents", post(files::upload_intents))
         .route("/confirm", post(files::confirm))
-        .route("/", get(files::list))
-        .route("/{id}", get(files::get).delete(files::delete))
-        .route("/{id}/url", post(files::urls));
+        .route("/confirms", post(files::confirms))
+        .route("/delete", post(files::delete_listed))
+        .route("/", get(files::list).delete(files::delete_matching))
+        .route("/{id}", get(files::get).patch(files::patch).delete(files::delete))
+        .route("/{id}/url", post(files::urls))
+        .route("/{id}/resign", post(files::resign));
+    let projects = Router::new()
+        .route("/", get(projects::list).post(projects::create))
+        .route("/{id}", get(projects::get).patch(projects::patch).delete(projects::delete))
+        .route("/{id}/empty", post(projects::empty))
+        .route("/{id}/keys", get(projects::list_keys).post(projects::create_key))
+        .route("/{id}/keys/{key}", delete(projects::revoke_key))
+        .route("/{id}/keys/{key}/rotate", post(projects::rotate_key));
     Router::new()
         .nest("/api/v1/files", files)
+        .route("/api/v1/entities/{type}/{id}/order", put(entities::order))
+        .route("/api/v1/usage", get(projects::usage))
+        .nest("/api/v1/projects", projects)
         .route("/api/v1/cleanup", post(admin::cleanup))
+        .layer(middleware::from_fn_with_state(api.clone(), once::handle))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/version", get(health::version))
         .fallback(|| async { Problem::new(Code::RouteNotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(Code::MethodNotAllowed) })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn(request::handle))
+        .layer(middleware::from_fn_with_state(api.clone(), request::handle))
         .with_state(api)
+}
+
+/// `GET /metrics`: what this process has served, for a Prometheus server beside it. On Lambda, where no process sees
+/// all requests, the log lines carry the same.
+pub fn metrics_router(api: Api) -> Router {
+    Router::new().route("/metrics", get(health::metrics)).with_state(api)
 }

@@ -1,18 +1,25 @@
-//! What every request gets: an id, one log line, one shape for refusals, and an answer even when a handler panics.
+//! What every request gets: an id, one log line, one shape for refusals, an answer even when a handler panics, and
+//! permission for the origins that may call from a browser.
 
-use std::panic::AssertUnwindSafe;
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     body::Body,
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures::FutureExt as _;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use xfiles_core::id::FileId;
 
 use crate::{
+    Api,
     auth::IdentitySlot,
     error::{Code, Problem},
 };
@@ -20,7 +27,11 @@ use crate::{
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// Runs a request.
-pub(crate) async fn handle(mut request: Request, next: Next) -> Response {
+pub(crate) async fn handle(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let allowed = allowed_origin(&api, request.headers());
+    if let (Some(origin), &Method::OPTIONS) = (&allowed, request.method()) {
+        return preflight(origin);
+    }
     let id = request_id(&request);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -47,6 +58,14 @@ pub(crate) async fn handle(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, id);
     }
 
+    if let Some(origin) = allowed {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Request-Id, Retry-After"));
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+
+    api.served.count(&format!("method=\"{method}\",route=\"{route}\",status=\"{}\"", response.status().as_u16()), started.elapsed());
     let (project, key) = identity.get().map(|i| (i.project.to_string(), i.key.to_string())).unzip();
     let status = response.status().as_u16();
     let code = problem.as_ref().map(|p| p.code.as_str());
@@ -81,5 +100,47 @@ fn refusal_of_a_layer(response: &Response) -> Option<Problem> {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Some(Problem::new(Code::UnsupportedMediaType)),
         status if status.is_client_error() => Some(Problem::new(Code::InvalidRequest)),
         _ => Some(Problem::new(Code::Internal)),
+    }
+}
+
+fn allowed_origin(api: &Api, headers: &HeaderMap) -> Option<HeaderValue> {
+    let origin = headers.get(header::ORIGIN)?;
+    api.origins.iter().any(|allowed| origin == allowed).then(|| origin.clone())
+}
+
+fn preflight(origin: &HeaderValue) -> Response {
+    let headers = [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE")),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, If-Match, Request-Id"),
+        ),
+        (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3000")),
+        (header::VARY, HeaderValue::from_static("Origin")),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+/// How many requests were served and how long they took, by their labels.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Served(Arc<Mutex<BTreeMap<String, (u64, Duration)>>>);
+
+impl Served {
+    fn count(&self, labels: &str, took: Duration) {
+        let mut served = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match served.get_mut(labels) {
+            Some((count, time)) => {
+                *count += 1;
+                *time += took;
+            }
+            None => drop(served.insert(labels.to_owned(), (1, took))),
+        }
+    }
+
+    /// Labels, number of requests, seconds.
+    pub(crate) fn snapshot(&self) -> Vec<(String, u64, f64)> {
+        let served = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        served.iter().map(|(labels, (count, time))| (labels.clone(), *count, time.as_secs_f64())).collect()
     }
 }

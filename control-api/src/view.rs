@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 use xfiles_core::{
+    catalog::{Clearing, KeyRecord, Project},
     clock::Timestamp,
     file::File,
-    id::FileId,
+    id::{FileId, KeyId, ProjectId},
     lifecycle::{Begun, FileUrls},
 };
 
@@ -186,7 +187,7 @@ pub(crate) enum CleanupAnswer {
     /// It ran.
     Run {
         settled: u64,
-        failed: Vec<FileId>,
+        failed: Vec<String>,
         /// Whether it stopped at its bounds with more to do.
         more: bool,
     },
@@ -209,4 +210,150 @@ impl From<&File> for OverdueView {
         let state = file.state.as_str();
         Self { id: file.id, state, size: file.size.bytes(), created_at: file.created }
     }
+}
+
+/// `{"files": [File]}`.
+#[derive(Serialize)]
+pub(crate) struct FilesAnswer {
+    pub(crate) files: Vec<FileView>,
+}
+
+/// A page of a list that is walked.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WalkAnswer {
+    pub(crate) files: Vec<ListedFile>,
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// Either kind of page.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum PageAnswer {
+    Numbered(ListAnswer),
+    Walked(WalkAnswer),
+}
+
+/// The results of a batch, in the order of what was asked: what a single request would have answered, or `error`.
+#[derive(Serialize)]
+pub(crate) struct BatchAnswer {
+    pub(crate) results: Vec<serde_json::Value>,
+}
+
+/// What a bulk deletion did.
+#[derive(Serialize)]
+pub(crate) struct DeletedAnswer {
+    pub(crate) deleted: u64,
+    /// Present and true when its time ran out: the same request goes on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) more: bool,
+}
+
+/// What a project holds, in bytes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UsageView {
+    quota_bytes: u64,
+    used_bytes: u64,
+    reserved_bytes: u64,
+    free_bytes: u64,
+    files: u64,
+}
+
+impl From<&Project> for UsageView {
+    fn from(project: &Project) -> Self {
+        Self {
+            quota_bytes: project.quota_bytes,
+            used_bytes: project.used_bytes() - project.reserved_bytes,
+            reserved_bytes: project.reserved_bytes,
+            free_bytes: project.free_bytes,
+            files: project.file_count,
+        }
+    }
+}
+
+/// A project.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProjectView {
+    id: ProjectId,
+    name: String,
+    status: &'static str,
+    usage: UsageView,
+    created_at: Timestamp,
+}
+
+impl From<&Project> for ProjectView {
+    fn from(project: &Project) -> Self {
+        let status = match project.clearing {
+            None => "active",
+            Some(Clearing { and_project: false, .. }) => "emptying",
+            Some(Clearing { and_project: true, .. }) => "deleting",
+        };
+        Self {
+            id: project.id,
+            name: project.name.clone(),
+            status,
+            usage: UsageView::from(project),
+            created_at: project.created,
+        }
+    }
+}
+
+/// `{"project": Project}`.
+#[derive(Serialize)]
+pub(crate) struct ProjectAnswer {
+    pub(crate) project: ProjectView,
+}
+
+/// `{"projects": [Project]}`.
+#[derive(Serialize)]
+pub(crate) struct ProjectsAnswer {
+    pub(crate) projects: Vec<ProjectView>,
+}
+
+/// A key, without what opens anything.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KeyView {
+    id: KeyId,
+    name: String,
+    prefix: &'static str,
+    last_four: String,
+    scopes: Vec<&'static str>,
+    created_at: Timestamp,
+    last_used_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+}
+
+impl From<&KeyRecord> for KeyView {
+    fn from(key: &KeyRecord) -> Self {
+        Self {
+            id: key.id,
+            name: key.name.clone(),
+            prefix: "xf_",
+            last_four: key.last_four.clone(),
+            scopes: key.scopes.iter().map(|scope| scope.as_str()).collect(),
+            created_at: key.created,
+            last_used_at: key.last_used,
+            expires_at: key.expires_at,
+            revoked_at: key.revoked_at,
+        }
+    }
+}
+
+/// A key and, in the one answer that makes it, what opens something.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KeyAnswer {
+    pub(crate) key: KeyView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_key: Option<String>,
+}
+
+/// `{"keys": [Key]}`.
+#[derive(Serialize)]
+pub(crate) struct KeysAnswer {
+    pub(crate) keys: Vec<KeyView>,
 }

@@ -7,7 +7,7 @@ use aws_sdk_s3::{
     Client,
     config::{ProvideCredentials, SharedCredentialsProvider},
     error::{ProvideErrorMetadata, SdkError},
-    operation::{copy_object::CopyObjectOutput, get_object::GetObjectOutput},
+    operation::get_object::GetObjectOutput,
     presigning::PresigningConfig,
     primitives::ByteStream,
     types::{Delete, MetadataDirective, ObjectIdentifier},
@@ -19,7 +19,7 @@ use crate::{
     error::{Cause, Error, Result},
     file::File,
     intent::UPLOAD_URL_LIFE,
-    object_key::ObjectKey,
+    object_key::{ObjectKey, Visibility},
 };
 
 /// How much of an upload is read to tell what it is.
@@ -69,12 +69,12 @@ pub struct Staged {
     pub head: Vec<u8>,
 }
 
-/// What became of a publication.
+/// What became of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published {
+pub enum Copied {
     /// The object is in place, now or since an earlier try.
     Yes,
-    /// The staged object is not the one that was inspected, and nothing was published.
+    /// The source is gone or another object, and nothing was copied.
     SourceChanged,
 }
 
@@ -90,6 +90,16 @@ impl Blobs {
             Ok(_) => Ok(()),
             Err(e) if matches!(e.code(), Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")) => Ok(()),
             Err(e) => Err(failed("creating the bucket", e)),
+        }
+    }
+
+    /// Whether the store answers.
+    pub async fn ready(&self) -> Result<()> {
+        // A key that nobody has: a bucket that may not be listed answers 403 for it, which is an answer.
+        match self.s3.head_object().bucket(&self.bucket).key("staging/-").send().await {
+            Ok(_) => Ok(()),
+            Err(e) if matches!(status(&e), Some(403 | 404)) => Ok(()),
+            Err(e) => Err(failed("asking the store whether it is there", e)),
         }
     }
 
@@ -168,14 +178,22 @@ impl Blobs {
 
     /// Copies the staged object with this ETag to the file's place, with our own metadata and nothing of the client's,
     /// and only if nothing is there. All tries use the same ETag, so two can never publish different bytes.
-    pub async fn publish(&self, file: &File, etag: &str) -> Result<Published> {
-        let target = file.original_key();
+    pub async fn publish(&self, file: &File, etag: &str) -> Result<Copied> {
+        self.copy(file, &file.staging_key(), &file.original_key(), etag).await
+    }
+
+    /// Copies the published object to where readers of another visibility find it.
+    pub async fn move_to(&self, file: &File, visibility: Visibility, etag: &str) -> Result<Copied> {
+        self.copy(file, &file.original_key(), &file.original_key_at(visibility), etag).await
+    }
+
+    async fn copy(&self, file: &File, source: &ObjectKey, target: &ObjectKey, etag: &str) -> Result<Copied> {
         let copied = self
             .s3
             .copy_object()
             .bucket(&self.bucket)
             .key(target.to_string())
-            .copy_source(format!("{}/{}", self.bucket, file.staging_key()))
+            .copy_source(format!("{}/{source}", self.bucket))
             .copy_source_if_match(etag)
             .if_none_match("*")
             .metadata_directive(MetadataDirective::Replace)
@@ -185,18 +203,18 @@ impl Blobs {
             .send()
             .await;
         match copied {
-            Ok(CopyObjectOutput { .. }) => Ok(Published::Yes),
+            Ok(_) => Ok(Copied::Yes),
             // Either the source is another object or gone, or the target is there: done before, if it is ours.
-            Err(e) if matches!(status(&e), Some(404 | 403 | 409 | 412)) => match self.head(&target).await? {
-                Some((found, size)) if found == etag && size == file.size.bytes() => Ok(Published::Yes),
+            Err(e) if matches!(status(&e), Some(404 | 403 | 409 | 412)) => match self.head(target).await? {
+                Some((found, size)) if found == etag && size == file.size.bytes() => Ok(Copied::Yes),
                 Some(_) => {
                     let reason = "another object is in the file's place";
-                    Err(Error::Internal(Cause::because("publishing", reason)))
+                    Err(Error::Internal(Cause::because("copying an object", reason)))
                 }
-                None if status(&e) == Some(409) => Err(failed("publishing", e)),
-                None => Ok(Published::SourceChanged),
+                None if status(&e) == Some(409) => Err(failed("copying an object", e)),
+                None => Ok(Copied::SourceChanged),
             },
-            Err(e) => Err(failed("publishing", e)),
+            Err(e) => Err(failed("copying an object", e)),
         }
     }
 

@@ -36,6 +36,27 @@ pub enum Error {
         /// What the project has, in bytes.
         free: u64,
     },
+    /// The upload is finished already.
+    #[error("the file is confirmed; only a pending upload has an upload URL")]
+    NotPending,
+    /// The file is attached to nothing, so it has no place in an order.
+    #[error("the file has no entity, so it has no position")]
+    NoEntity,
+    /// The file is not the version that the caller knows.
+    #[error("the file has changed since; its ETag is another")]
+    PreconditionFailed,
+    /// A numbered page that would count or skip too much.
+    #[error("a numbered page reaches {ceiling} entries deep; use `cursor` to go on")]
+    TooDeep {
+        /// How many index entries it may count and skip.
+        ceiling: usize,
+    },
+    /// The quota would be less than what the project holds.
+    #[error("the project holds {used} bytes, which is more than that quota")]
+    QuotaBelowUsage {
+        /// What it holds or reserves, in bytes.
+        used: u64,
+    },
     /// Somebody else changed the record at the same time.
     #[error("the file changed at the same time; read it and try again")]
     Conflict,

@@ -101,12 +101,14 @@ impl ObjectKey {
         }
     }
 
-    /// The CDN paths, each with a trailing `*`, that cover every object of a file at one visibility.
-    pub fn purge_paths(visibility: Visibility, project: ProjectId, file: FileId) -> [String; 2] {
-        [
-            format!("/files/originals/{visibility}/{project}/{file}/*"),
-            format!("/files/variants/{visibility}/{project}/{file}/*"),
-        ]
+    /// The CDN path, with a trailing `*`, that covers a file's original at one visibility.
+    pub fn original_paths(visibility: Visibility, project: ProjectId, file: FileId) -> String {
+        format!("/files/originals/{visibility}/{project}/{file}/*")
+    }
+
+    /// The CDN path, with a trailing `*`, that covers a file's variants at one visibility.
+    pub fn variant_paths(visibility: Visibility, project: ProjectId, file: FileId) -> String {
+        format!("/files/variants/{visibility}/{project}/{file}/*")
     }
 }
 

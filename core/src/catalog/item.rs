@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest as _, Sha256};
 
-use super::{KeyRecord, Project};
+use super::{Clearing, Debtor, KeyRecord, NamePrefix, Project};
 use crate::{
     api_key::{KeyHash, Scope},
     clock::Timestamp,
     error::{Cause, Error, Result},
-    file::{File, State},
+    file::{File, Purge, State},
     id::{FileId, KeyId, ProjectId},
     intent::{ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, VariantPolicy},
     object_key::Visibility,
@@ -47,8 +47,18 @@ pub const DUE: Index = Index { name: "due", pk: "duePK", sk: "dueSK" };
 pub const INDEXES: [Index; 4] = [LIST, ENTITY, OWNER, DUE];
 
 /// What the indexes carry beside their keys, so that a list can be filtered without reading the files.
-pub const PROJECTED: [&str; 7] =
-    ["visibility", "variantsVisibility", "owner", "entityType", "entityId", "entityRole", "entityPosition"];
+pub const PROJECTED: [&str; 10] = [
+    "visibility",
+    "variantsVisibility",
+    "owner",
+    "entityType",
+    "entityId",
+    "entityRole",
+    "entityPosition",
+    "created",
+    "contentType",
+    "nameKey",
+];
 
 /// How many partitions the due index is spread over.
 pub(super) const DUE_SHARDS: u8 = 16;
@@ -58,6 +68,8 @@ pub(super) const QUOTA_BYTES: &str = "quotaBytes";
 pub(super) const FREE_BYTES: &str = "freeBytes";
 pub(super) const RESERVED_BYTES: &str = "reservedBytes";
 pub(super) const FILE_COUNT: &str = "fileCount";
+/// Set on a project that takes no new uploads, because it is being removed.
+pub(super) const CLOSED: &str = "closed";
 pub(super) const VERSION: &str = "version";
 pub(super) const REVOKED_AT: &str = "revokedAt";
 
@@ -75,6 +87,11 @@ pub(super) fn api_key_key(hash: &KeyHash) -> Item {
 
 fn key(pk: String, sk: &str) -> Item {
     Item::from([(PK.to_owned(), AttributeValue::S(pk)), (SK.to_owned(), AttributeValue::S(sk.to_owned()))])
+}
+
+/// The record of one request under one idempotency key. The key is hashed: it may hold any characters.
+pub(super) fn once_key(project: ProjectId, key: &str) -> Item {
+    self::key(format!("I#{project}#{}", digest(&[key])), "I")
 }
 
 /// The list-index partition of a project's files.
@@ -106,6 +123,20 @@ pub(super) fn due_shard(shard: u8) -> String {
     format!("W#{shard:02}")
 }
 
+/// The due-index attributes of whoever owes work from that time on.
+pub(super) fn due_entry(id: &str, due: Timestamp) -> [(&'static str, String); 2] {
+    let shard = Sha256::digest(id)[0] % DUE_SHARDS;
+    [(DUE.pk, due_shard(shard)), (DUE.sk, format!("{}#{id}", millis(due)))]
+}
+
+/// Whom a due-index entry is about.
+pub(super) fn debtor(item: &Item) -> Result<Debtor> {
+    let pk = Reader(item).text(PK)?;
+    let file = pk.strip_prefix("F#").and_then(|id| id.parse().ok()).map(Debtor::File);
+    let project = || pk.strip_prefix("P#").and_then(|id| id.parse().ok()).map(Debtor::Project);
+    file.or_else(project).ok_or_else(|| corrupt(PK))
+}
+
 /// The due-index sort key just after everything that is due at `now`.
 pub(super) fn due_until(now: Timestamp) -> String {
     format!("{}$", millis(now))
@@ -121,7 +152,7 @@ fn digest(words: &[&str]) -> String {
 }
 
 /// Milliseconds in a fixed number of digits, so that text order is time order until the year 5138.
-fn millis(t: Timestamp) -> String {
+pub(super) fn millis(t: Timestamp) -> String {
     format!("{:014}", t.as_millis())
 }
 
@@ -168,20 +199,28 @@ pub(super) fn file_to_item(file: &File) -> Item {
         set("height", n(height));
     }
     set("status", s(file.state.as_str()));
-    if let State::Confirming { etag } | State::Confirmed { etag } = &file.state {
+    if let State::Confirming { etag } | State::Confirmed { etag, .. } | State::Moving { etag, .. } = &file.state {
         set("etag", s(etag));
     }
+    if let State::Moving { to, .. } = &file.state {
+        set("movingTo", s(to.as_str()));
+    }
+    if let State::Confirmed { owes: Some(purge), .. } | State::Moving { leaves: purge, .. } = &file.state {
+        set("purge", s(purge_to_text(*purge)));
+    }
+    set("revision", n(file.revision));
 
     let place = format!("{}#{}", millis(file.created), file.id);
     if let Some(due) = file.due {
-        let shard = Sha256::digest(file.id.as_str())[0] % DUE_SHARDS;
-        set(DUE.pk, s(due_shard(shard)));
-        set(DUE.sk, s(format!("{}#{}", millis(due), file.id)));
+        for (name, value) in due_entry(file.id.as_str(), due) {
+            set(name, s(value));
+        }
         set("due", n(due.as_millis()));
     }
     if file.is_confirmed() {
         set(LIST.pk, s(files_of(file.project)));
         set(LIST.sk, s(&place));
+        set("nameKey", s(NamePrefix::key_of(file.original_filename.as_str())));
         if let Some(owner) = &file.owner {
             set(OWNER.pk, s(files_of_owner(file.project, owner)));
             set(OWNER.sk, s(&place));
@@ -200,7 +239,12 @@ pub(super) fn file_from_item(item: &Item) -> Result<File> {
     let state = match read.text("status")? {
         "pending" => State::Pending,
         "confirming" => State::Confirming { etag: etag()? },
-        "confirmed" => State::Confirmed { etag: etag()? },
+        "confirmed" => State::Confirmed { etag: etag()?, owes: read.maybe_text("purge")?.map(purge_from_text) },
+        "moving" => State::Moving {
+            etag: etag()?,
+            to: read.parsed("movingTo")?,
+            leaves: read.maybe_text("purge")?.map(purge_from_text).unwrap_or_default(),
+        },
         "expiring" => State::Expiring,
         "deleting" => State::Deleting,
         _ => return Err(corrupt("status")),
@@ -234,7 +278,26 @@ pub(super) fn file_from_item(item: &Item) -> Result<File> {
         due: read.maybe_number("due")?.map(Timestamp::from_millis),
         version: read.number(VERSION)?,
         epoch: read.number("epoch")?,
+        revision: read.number("revision")?,
     })
+}
+
+/// A purge as words, such as `original:public variants:public again`.
+fn purge_to_text(purge: Purge) -> String {
+    let original = purge.original.map(|v| format!("original:{v}"));
+    let variants = purge.variants().map(|v| format!("variants:{v}"));
+    let again = purge.again.then(|| "again".to_owned());
+    original.into_iter().chain(variants).chain(again).collect::<Vec<_>>().join(" ")
+}
+
+fn purge_from_text(text: &str) -> Purge {
+    let has = |word: &str| text.split(' ').any(|found| found == word);
+    Purge {
+        original: Visibility::ALL.into_iter().find(|v| has(&format!("original:{v}"))),
+        public_variants: has("variants:public"),
+        private_variants: has("variants:private"),
+        again: has("again"),
+    }
 }
 
 fn entity_of(read: &Reader<'_>) -> Result<Option<Entity>> {
@@ -266,20 +329,20 @@ pub(super) struct Entry {
     pub(super) entity_id: Option<String>,
     pub(super) entity_role: Option<String>,
     pub(super) position: u32,
-    /// `created#id`: the order of arrival.
-    pub(super) place: String,
+    pub(super) created: Timestamp,
+    pub(super) content_type: String,
+    /// The client's name in lower case, as far as prefixes are compared.
+    pub(super) name: String,
+    /// The order of arrival.
+    pub(super) place: (Timestamp, FileId),
 }
 
 pub(super) fn entry_from_item(item: &Item) -> Result<Entry> {
     let read = Reader(item);
     let owned = |name| read.maybe_text(name).map(|t| t.map(str::to_owned));
-    // Sort keys end in `created#id`; the entity index puts the position before it.
-    let place = [LIST.sk, OWNER.sk, ENTITY.sk].into_iter().find_map(|sk| match sk {
-        sk if sk == ENTITY.sk => read.maybe_text(sk).ok().flatten()?.split_once('#').map(|(_, place)| place.to_owned()),
-        sk => read.maybe_text(sk).ok().flatten().map(str::to_owned),
-    });
+    let (id, created) = (file_id(item)?, Timestamp::from_millis(read.number("created")?));
     Ok(Entry {
-        id: file_id(item)?,
+        id,
         visibility: read.parsed("visibility")?,
         variants_visibility: read.parsed("variantsVisibility")?,
         owner: owned("owner")?,
@@ -287,8 +350,16 @@ pub(super) fn entry_from_item(item: &Item) -> Result<Entry> {
         entity_id: owned("entityId")?,
         entity_role: owned("entityRole")?,
         position: read.maybe_number("entityPosition")?.unwrap_or(0),
-        place: place.ok_or_else(|| corrupt("sort key"))?,
+        created,
+        content_type: read.text("contentType")?.to_owned(),
+        name: read.text("nameKey")?.to_owned(),
+        place: (created, id),
     })
+}
+
+/// An index entry's sort key.
+pub(super) fn sort_key(item: &Item, index: Index) -> Result<String> {
+    Reader(item).text(index.sk).map(str::to_owned)
 }
 
 pub(super) fn project_to_item(project: &Project) -> Item {
@@ -315,6 +386,10 @@ pub(super) fn project_from_item(item: &Item) -> Result<Project> {
         reserved_bytes: read.number(RESERVED_BYTES)?,
         file_count: read.number(FILE_COUNT)?,
         created: Timestamp::from_millis(read.number("created")?),
+        clearing: read.maybe_number("clearBefore")?.map(|before| Clearing {
+            before: Timestamp::from_millis(before),
+            and_project: item.contains_key(CLOSED),
+        }),
     })
 }
 
@@ -356,6 +431,7 @@ pub(super) fn key_from_item(item: &Item) -> Result<KeyRecord> {
         created: Timestamp::from_millis(read.number("created")?),
         expires_at: read.maybe_number("expiresAt")?.map(Timestamp::from_millis),
         revoked_at: read.maybe_number(REVOKED_AT)?.map(Timestamp::from_millis),
+        last_used: read.maybe_number("lastUsed")?.map(Timestamp::from_millis),
     })
 }
 
@@ -365,14 +441,14 @@ pub(super) fn key_hash(item: &Item) -> Result<KeyHash> {
     Ok(KeyHash::from_stored(hash.to_owned()))
 }
 
-struct Reader<'a>(&'a Item);
+pub(super) struct Reader<'a>(pub(super) &'a Item);
 
 impl<'a> Reader<'a> {
-    fn maybe_text(&self, name: &'static str) -> Result<Option<&'a str>> {
+    pub(super) fn maybe_text(&self, name: &'static str) -> Result<Option<&'a str>> {
         self.0.get(name).map(|v| v.as_s().map(String::as_str).map_err(|_| corrupt(name))).transpose()
     }
 
-    fn text(&self, name: &'static str) -> Result<&'a str> {
+    pub(super) fn text(&self, name: &'static str) -> Result<&'a str> {
         self.maybe_text(name)?.ok_or_else(|| corrupt(name))
     }
 
@@ -380,12 +456,12 @@ impl<'a> Reader<'a> {
         self.text(name)?.parse().map_err(|_| corrupt(name))
     }
 
-    fn maybe_number<T: std::str::FromStr>(&self, name: &'static str) -> Result<Option<T>> {
+    pub(super) fn maybe_number<T: std::str::FromStr>(&self, name: &'static str) -> Result<Option<T>> {
         let number = self.0.get(name).map(|v| v.as_n().map_err(|_| corrupt(name))).transpose()?;
         number.map(|text| text.parse().map_err(|_| corrupt(name))).transpose()
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &'static str) -> Result<T> {
+    pub(super) fn number<T: std::str::FromStr>(&self, name: &'static str) -> Result<T> {
         self.maybe_number(name)?.ok_or_else(|| corrupt(name))
     }
 

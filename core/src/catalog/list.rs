@@ -2,16 +2,22 @@
 //!
 //! The indexes carry what filters need, so a list reads index entries and then only the files it shows. The indexes
 //! may lag behind; each shown file is read from the table itself, and one that is no longer there is left out.
+//!
+//! A numbered page counts and skips entries, which is linear in the matches by nature and therefore has a ceiling. A
+//! cursor names the place where the last page ended, so every page costs the same.
 
-use std::{collections::HashMap, num::NonZeroU32};
+use std::{collections::HashMap, num::NonZeroU32, str::FromStr, time::Duration};
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     Catalog, Consistency, failed,
-    item::{self, ENTITY, Entry, Index, LIST, OWNER, s},
+    item::{self, ENTITY, Entry, Index, Item, LIST, OWNER, s},
 };
 use crate::{
+    clock::Timestamp,
     error::{Cause, Error, Result},
     file::File,
     id::{FileId, ProjectId},
@@ -34,16 +40,98 @@ pub struct FileFilter {
     pub visibility: Option<Visibility>,
     /// The variants readable so.
     pub variants_visibility: Option<Visibility>,
+    /// Begun at this time or later.
+    pub created_after: Option<Timestamp>,
+    /// Begun before this time.
+    pub created_before: Option<Timestamp>,
+    /// Of this media type.
+    pub content_type: Option<TypeFilter>,
+    /// With a client-side name that begins so, whatever the case.
+    pub name_prefix: Option<NamePrefix>,
+}
+
+/// A media type, or all of a family, such as `image/*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TypeFilter {
+    /// Exactly this type.
+    Exact(String),
+    /// Every type that begins so; ends with a slash.
+    Family(String),
+}
+
+/// A text that is neither a media type nor a family of them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a media type such as image/jpeg, or a family such as image/*")]
+pub struct InvalidTypeFilter;
+
+impl FromStr for TypeFilter {
+    type Err = InvalidTypeFilter;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTypeFilter> {
+        let text = text.to_ascii_lowercase();
+        match text.split_once('/') {
+            Some((family, "*")) if !family.is_empty() => Ok(Self::Family(format!("{family}/"))),
+            Some((family, subtype)) if !family.is_empty() && !subtype.is_empty() => Ok(Self::Exact(text)),
+            _ => Err(InvalidTypeFilter),
+        }
+    }
+}
+
+/// The beginning of a client-side file name, 1..=64 characters; compared without case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamePrefix(String);
+
+impl NamePrefix {
+    /// The longest, in characters.
+    pub const MAX_CHARS: usize = 64;
+
+    /// Checks the length.
+    pub fn new(text: &str) -> Option<Self> {
+        (1..=Self::MAX_CHARS).contains(&text.chars().count()).then(|| Self(text.to_lowercase()))
+    }
+
+    /// What an index entry keeps of a name, so that prefixes can be compared with it.
+    pub(super) fn key_of(name: &str) -> String {
+        name.to_lowercase().chars().take(2 * Self::MAX_CHARS).collect()
+    }
 }
 
 impl FileFilter {
     fn is_empty(&self) -> bool {
-        !self.by_entity() && self.owner.is_none() && self.visibility.is_none() && self.variants_visibility.is_none()
+        self.index_answers() == Some(LIST) && self.created_after.is_none() && self.created_before.is_none()
     }
 
     /// An entity's files have an order of their own: by position, then oldest first. Others are newest first.
     fn by_entity(&self) -> bool {
         self.entity_type.is_some() || self.entity_id.is_some() || self.role.is_some()
+    }
+
+    fn index(&self) -> Index {
+        match (&self.entity_type, &self.entity_id, &self.owner) {
+            (Some(_), Some(_), _) => ENTITY,
+            (_, _, Some(_)) => OWNER,
+            _ => LIST,
+        }
+    }
+
+    /// The index of which every entry in the key range matches, if there is one.
+    fn index_answers(&self) -> Option<Index> {
+        let index = self.index();
+        let rest = [self.visibility.is_none(), self.variants_visibility.is_none(), self.content_type.is_none()];
+        let plain = self.role.is_none() && self.name_prefix.is_none() && rest.into_iter().all(|none| none);
+        let keys = match index {
+            ENTITY => self.owner.is_none() && self.created_after.is_none() && self.created_before.is_none(),
+            _ => self.entity_type.is_none() && self.entity_id.is_none(),
+        };
+        (plain && keys).then_some(index)
+    }
+
+    fn partition(&self, project: ProjectId) -> String {
+        match (&self.entity_type, &self.entity_id, &self.owner) {
+            (Some(kind), Some(id), _) => item::files_of_entity(project, kind, id),
+            (_, _, Some(owner)) => item::files_of_owner(project, owner),
+            _ => item::files_of(project),
+        }
     }
 
     fn accepts(&self, entry: &Entry) -> bool {
@@ -56,6 +144,20 @@ impl FileFilter {
             && self.owner.as_ref().is_none_or(|o| entry.owner.as_deref() == Some(o.as_str()))
             && self.visibility.is_none_or(|v| entry.visibility == v)
             && self.variants_visibility.is_none_or(|v| entry.variants_visibility == v)
+            && self.created_after.is_none_or(|t| entry.created >= t)
+            && self.created_before.is_none_or(|t| entry.created < t)
+            && self.name_prefix.as_ref().is_none_or(|prefix| entry.name.starts_with(&prefix.0))
+            && match &self.content_type {
+                None => true,
+                Some(TypeFilter::Exact(mime)) => entry.content_type == *mime,
+                Some(TypeFilter::Family(family)) => entry.content_type.starts_with(family),
+            }
+    }
+
+    /// What tells one filter from another, so that a cursor is not used with the wrong one.
+    fn digest(&self, project: ProjectId) -> [u8; 8] {
+        let digest = Sha256::digest(format!("{project} {self:?}"));
+        digest[..8].try_into().expect("a digest has 32 bytes")
     }
 }
 
@@ -87,7 +189,7 @@ impl Default for PageSize {
     }
 }
 
-/// A page of a list.
+/// A numbered page of a list.
 #[derive(Clone, Debug)]
 pub struct FilePage {
     /// The files, in the list's order.
@@ -100,8 +202,86 @@ pub struct FilePage {
     pub total_pages: u64,
 }
 
+/// A page of a list that is walked.
+#[derive(Clone, Debug)]
+pub struct FileRun {
+    /// The files, in the list's order. There may be fewer than asked for, even none, with more to come.
+    pub files: Vec<File>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// Ids of confirmed files, from the index and perhaps a moment old.
+#[derive(Debug)]
+pub(crate) struct IdRun {
+    pub(crate) ids: Vec<FileId>,
+    pub(crate) next: Option<Cursor>,
+}
+
+/// A place in a list: just after the entry with this sort key. Displays as an opaque text and parses back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    sort_key: String,
+    filter: [u8; 8],
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&BASE64.encode([&self.filter, self.sort_key.as_bytes()].concat()))
+    }
+}
+
+/// A text that no list gave out, or that another list did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a `nextCursor` of the same list with the same filters")]
+pub struct InvalidCursor;
+
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        if text.len() > 128 {
+            return Err(InvalidCursor);
+        }
+        let bytes = BASE64.decode(text).map_err(|_| InvalidCursor)?;
+        let (filter, sort_key) = bytes.split_first_chunk().ok_or(InvalidCursor)?;
+        let sort_key = String::from_utf8(sort_key.to_vec()).map_err(|_| InvalidCursor)?;
+        let cursor = Self { sort_key, filter: *filter };
+        cursor.file().map(|_| cursor).ok_or(InvalidCursor)
+    }
+}
+
+impl Cursor {
+    /// Whether this filter of this project gave it out.
+    pub fn belongs_to(&self, project: ProjectId, filter: &FileFilter) -> bool {
+        self.filter == filter.digest(project)
+    }
+
+    /// Every sort key ends in the file's id.
+    fn file(&self) -> Option<FileId> {
+        self.sort_key.rsplit_once('#')?.1.parse().ok()
+    }
+
+    /// The key of the index entry that it names.
+    fn start(&self, index: Index, partition: &str) -> Option<Item> {
+        let mut key = item::file_key(self.file()?);
+        key.insert(index.pk.to_owned(), s(partition));
+        key.insert(index.sk.to_owned(), s(&self.sort_key));
+        Some(key)
+    }
+}
+
+/// How many index entries a numbered page may count and skip. Beyond it the cursor is the way.
+pub const PAGE_CEILING: usize = 20_000;
+
+/// How many index entries one step of a walk looks at, whether or not they match.
+const STEP: usize = 2_000;
+
 impl Catalog {
-    /// One page of a project's confirmed files.
+    /// One numbered page of a project's confirmed files, with exact totals.
+    ///
+    /// # Errors
+    /// [`TooDeep`](Error::TooDeep) when more than [`PAGE_CEILING`] entries would have to be counted or skipped.
     pub async fn list(
         &self,
         project: ProjectId,
@@ -111,74 +291,146 @@ impl Catalog {
     ) -> Result<FilePage> {
         let per_page = size.get() as usize;
         let skip = (page.get() as usize - 1).saturating_mul(per_page);
-        let (shown, total) = if filter.is_empty() {
+        if skip >= PAGE_CEILING {
+            return Err(Error::TooDeep { ceiling: PAGE_CEILING });
+        }
+        let (entries, total) = if filter.is_empty() {
             let total = self.project(project, Consistency::Strong).await?.file_count;
-            let entries = self.entries(project, filter, Some(skip.saturating_add(per_page))).await?;
-            (entries, total)
+            (self.entries(project, filter, Some(skip + per_page)).await?, total)
         } else {
             let entries = self.entries(project, filter, None).await?;
             let total = entries.len() as u64;
             (entries, total)
         };
-        let ids: Vec<FileId> = shown.into_iter().skip(skip).take(per_page).map(|entry| entry.id).collect();
+        let ids: Vec<FileId> = entries.into_iter().skip(skip).take(per_page).map(|entry| entry.id).collect();
         let files = self.confirmed_files(project, &ids).await?;
         Ok(FilePage { files, total, page, total_pages: total.div_ceil(u64::from(size.get())) })
     }
 
+    /// One page of a walk through a project's confirmed files, from the beginning or from where the last page ended.
+    /// An entity's files come by position when both its type and its id are given, everything else newest first.
+    pub async fn walk(
+        &self,
+        project: ProjectId,
+        filter: &FileFilter,
+        from: Option<&Cursor>,
+        size: PageSize,
+    ) -> Result<FileRun> {
+        let run = self.step(project, filter, from, size.get() as usize).await?;
+        Ok(FileRun { files: self.confirmed_files(project, &run.ids).await?, next: run.next })
+    }
+
+    /// The next ids of a walk, as many as one step finds.
+    pub(crate) async fn scan(
+        &self,
+        project: ProjectId,
+        filter: &FileFilter,
+        from: Option<&Cursor>,
+    ) -> Result<IdRun> {
+        self.step(project, filter, from, PageSize::MAX as usize).await
+    }
+
+    async fn step(
+        &self,
+        project: ProjectId,
+        filter: &FileFilter,
+        from: Option<&Cursor>,
+        wanted: usize,
+    ) -> Result<IdRun> {
+        let (index, partition) = (filter.index(), filter.partition(project));
+        let mut start = from.and_then(|cursor| cursor.start(index, &partition));
+        // An index that answers alone is read just as far as needed; another in larger pieces.
+        let piece = if filter.index_answers().is_some() { wanted } else { wanted.max(200) };
+        let (mut ids, mut looked_at) = (Vec::new(), 0);
+        loop {
+            let page = self.query(index, &partition, filter, Some(piece), start).await?;
+            let last_of_page = page.items.len();
+            for (i, found) in page.items.iter().enumerate() {
+                let entry = item::entry_from_item(found)?;
+                looked_at += 1;
+                if filter.accepts(&entry) {
+                    ids.push(entry.id);
+                }
+                let end = i + 1 == last_of_page && page.next.is_none();
+                if (ids.len() == wanted || looked_at >= STEP) && !end {
+                    let sort_key = item::sort_key(found, index)?;
+                    return Ok(IdRun { ids, next: Some(Cursor { sort_key, filter: filter.digest(project) }) });
+                }
+            }
+            match page.next {
+                Some(next) => start = Some(next),
+                None => return Ok(IdRun { ids, next: None }),
+            }
+        }
+    }
+
     /// The matching index entries in the list's order, at least the first `enough` of them.
     async fn entries(&self, project: ProjectId, filter: &FileFilter, enough: Option<usize>) -> Result<Vec<Entry>> {
-        let (index, partition) = match (&filter.entity_type, &filter.entity_id, &filter.owner) {
-            (Some(kind), Some(id), _) => (ENTITY, item::files_of_entity(project, kind, id)),
-            (_, _, Some(owner)) => (OWNER, item::files_of_owner(project, owner)),
-            _ => (LIST, item::files_of(project)),
-        };
-        let mut entries = self.scan_index(index, &partition, filter, enough).await?;
+        let (index, partition) = (filter.index(), filter.partition(project));
+        let (mut entries, mut looked_at) = (Vec::new(), 0);
+        let mut start = None;
+        loop {
+            let wanted = enough.map(|enough| enough - entries.len());
+            let page = self.query(index, &partition, filter, wanted, start).await?;
+            looked_at += page.items.len();
+            for found in &page.items {
+                let entry = item::entry_from_item(found)?;
+                if filter.accepts(&entry) {
+                    entries.push(entry);
+                }
+            }
+            start = page.next;
+            if start.is_none() || enough.is_some_and(|enough| entries.len() >= enough) {
+                break;
+            }
+            if looked_at >= PAGE_CEILING {
+                return Err(Error::TooDeep { ceiling: PAGE_CEILING });
+            }
+        }
         if filter.by_entity() && index != ENTITY {
             entries.sort_by(|a, b| (a.position, &a.place).cmp(&(b.position, &b.place)));
         }
         Ok(entries)
     }
 
-    async fn scan_index(
+    async fn query(
         &self,
         index: Index,
         partition: &str,
         filter: &FileFilter,
-        enough: Option<usize>,
-    ) -> Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        let mut start: Option<HashMap<String, AttributeValue>> = None;
-        loop {
-            let wanted = enough.map(|enough| i32::try_from(enough - entries.len()).unwrap_or(i32::MAX));
-            let page = self
-                .dynamodb
-                .query()
-                .table_name(&self.table)
-                .index_name(index.name)
-                .key_condition_expression(format!("{} = :partition", index.pk))
-                .expression_attribute_values(":partition", s(partition))
-                .scan_index_forward(index == ENTITY)
-                .set_limit(wanted)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|e| failed("listing files", e))?;
-            for item in page.items() {
-                let entry = item::entry_from_item(item)?;
-                if filter.accepts(&entry) {
-                    entries.push(entry);
-                }
+        limit: Option<usize>,
+        start: Option<Item>,
+    ) -> Result<IndexPage> {
+        let mut query = self
+            .dynamodb
+            .query()
+            .table_name(&self.table)
+            .index_name(index.name)
+            .expression_attribute_values(":partition", s(partition))
+            .scan_index_forward(index == ENTITY)
+            .set_limit(limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)))
+            .set_exclusive_start_key(start);
+        let dated = filter.created_after.is_some() || filter.created_before.is_some();
+        let mut condition = format!("{} = :partition", index.pk);
+        if dated && index != ENTITY {
+            // These sort keys begin with the time.
+            let from = filter.created_after.unwrap_or(Timestamp::from_millis(0));
+            let until = filter.created_before.unwrap_or(Timestamp::from_millis(99_999_999_999_999));
+            if from >= until {
+                return Ok(IndexPage { items: Vec::new(), next: None });
             }
-            let done = enough.is_some_and(|enough| entries.len() >= enough);
-            match page.last_evaluated_key {
-                Some(key) if !key.is_empty() && !done => start = Some(key),
-                _ => return Ok(entries),
-            }
+            condition.push_str(&format!(" AND {} BETWEEN :from AND :until", index.sk));
+            query = query
+                .expression_attribute_values(":from", s(item::millis(from)))
+                .expression_attribute_values(":until", s(item::millis(until)));
         }
+        let page = query.key_condition_expression(condition).send().await.map_err(|e| failed("listing files", e))?;
+        let next = page.last_evaluated_key.filter(|key| !key.is_empty());
+        Ok(IndexPage { items: page.items.unwrap_or_default(), next })
     }
 
-    /// Those of the files that are confirmed and the project's, in the order of `ids`.
-    async fn confirmed_files(&self, project: ProjectId, ids: &[FileId]) -> Result<Vec<File>> {
+    /// Those of the files that are confirmed and the project's, in the order of `ids`; at most 100.
+    pub(crate) async fn confirmed_files(&self, project: ProjectId, ids: &[FileId]) -> Result<Vec<File>> {
         let mut found = HashMap::new();
         let mut keys: Vec<_> = ids.iter().map(|id| item::file_key(*id)).collect();
         // DynamoDB may answer a part and hand the rest back; each round makes progress or the store is busy.
@@ -211,7 +463,13 @@ impl Catalog {
             Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
         } else {
             let source = Cause::because("reading files", "the table keeps handing keys back");
-            Err(Error::Unavailable { retry_after: std::time::Duration::from_secs(1), source })
+            Err(Error::Unavailable { retry_after: Duration::from_secs(1), source })
         }
     }
+}
+
+/// What one query of an index answers.
+struct IndexPage {
+    items: Vec<Item>,
+    next: Option<HashMap<String, AttributeValue>>,
 }

@@ -6,6 +6,7 @@
 
 mod item;
 mod list;
+mod once;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -20,10 +21,13 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use self::item::{FILE_COUNT, FREE_BYTES, Item, PK, RESERVED_BYTES, REVOKED_AT, SK, VERSION, n, s};
+use self::item::{CLOSED, FILE_COUNT, FREE_BYTES, Item, PK, QUOTA_BYTES, RESERVED_BYTES, REVOKED_AT, SK, VERSION, n, s};
 pub use self::{
+    once::{Once, Outcome},
     item::{DUE, ENTITY, INDEXES, Index, LIST, OWNER, PROJECTED},
-    list::{FileFilter, FilePage, PageNumber, PageSize},
+    list::{
+        Cursor, FileFilter, FilePage, FileRun, InvalidCursor, NamePrefix, PAGE_CEILING, PageNumber, PageSize, TypeFilter,
+    },
 };
 use crate::{
     api_key::{ApiKey, KeyHash, Scope},
@@ -50,6 +54,17 @@ pub struct Project {
     pub file_count: u64,
     /// When it was made.
     pub created: Timestamp,
+    /// The clearing that is under way.
+    pub clearing: Option<Clearing>,
+}
+
+/// The removal of all files that a project had at some time, in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clearing {
+    /// Files that were begun before this go.
+    pub before: Timestamp,
+    /// Whether the project itself goes with them. It takes no new uploads then.
+    pub and_project: bool,
 }
 
 impl Project {
@@ -63,7 +78,13 @@ impl Project {
             reserved_bytes: 0,
             file_count: 0,
             created: now,
+            clearing: None,
         }
+    }
+
+    /// How many bytes its files hold or reserve.
+    pub fn used_bytes(&self) -> u64 {
+        self.quota_bytes - self.free_bytes
     }
 }
 
@@ -88,6 +109,8 @@ pub struct KeyRecord {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// When it was last used, to the hour.
+    pub last_used: Option<Timestamp>,
 }
 
 impl KeyRecord {
@@ -103,6 +126,7 @@ impl KeyRecord {
             created: now,
             expires_at: None,
             revoked_at: None,
+            last_used: None,
         }
     }
 
@@ -121,11 +145,20 @@ pub enum Consistency {
     Eventual,
 }
 
-/// Files whose work is due.
+/// Somebody whose work is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Debtor {
+    /// A file.
+    File(FileId),
+    /// A project that is being cleared.
+    Project(ProjectId),
+}
+
+/// Those whose work is due.
 #[derive(Debug)]
 pub struct DuePage {
-    /// The files.
-    pub files: Vec<FileId>,
+    /// Who.
+    pub debtors: Vec<Debtor>,
     /// Where the next page begins, if there may be one.
     pub next: Option<DuePosition>,
 }
@@ -180,6 +213,13 @@ impl Catalog {
         }
     }
 
+    /// Whether the table answers.
+    pub async fn ready(&self) -> Result<()> {
+        self.get("asking the table whether it is there", item::file_key(FileId::mint()), Consistency::Eventual)
+            .await
+            .map(drop)
+    }
+
     /// Adds a project.
     pub async fn create_project(&self, project: &Project) -> Result<()> {
         self.put_new("creating a project", item::project_to_item(project)).await
@@ -222,22 +262,166 @@ impl Catalog {
 
     /// Revokes a project's key. Revoking it again changes nothing.
     pub async fn revoke_key(&self, project: ProjectId, id: KeyId, now: Timestamp) -> Result<KeyRecord> {
-        let mut key = self.keys(project).await?.into_iter().find(|k| k.id == id).ok_or(Error::KeyNotFound)?;
+        let mut key = self.key_named(project, id).await?;
         if key.revoked_at.is_none() {
-            self.dynamodb
-                .update_item()
-                .table_name(&self.table)
-                .set_key(Some(item::api_key_key(&key.hash)))
-                .update_expression("SET #revoked = :now")
-                .condition_expression("attribute_exists(PK)")
-                .expression_attribute_names("#revoked", REVOKED_AT)
-                .expression_attribute_values(":now", n(now.as_millis()))
-                .send()
-                .await
-                .map_err(|e| failed("revoking a key", e))?;
+            self.set_on_key(&key.hash, REVOKED_AT, now).await?;
             key.revoked_at = Some(now);
         }
         Ok(key)
+    }
+
+    /// Makes a project's key stop working at a time, if it would work longer.
+    pub async fn end_key(&self, project: ProjectId, id: KeyId, at: Timestamp) -> Result<KeyRecord> {
+        let mut key = self.key_named(project, id).await?;
+        if key.expires_at.is_none_or(|end| at < end) {
+            self.set_on_key(&key.hash, "expiresAt", at).await?;
+            key.expires_at = Some(at);
+        }
+        Ok(key)
+    }
+
+    /// Notes that a key was used. Nobody waits for it to be exact.
+    pub async fn touch_key(&self, hash: &KeyHash, now: Timestamp) -> Result<()> {
+        self.set_on_key(hash, "lastUsed", now).await
+    }
+
+    async fn key_named(&self, project: ProjectId, id: KeyId) -> Result<KeyRecord> {
+        self.keys(project).await?.into_iter().find(|k| k.id == id).ok_or(Error::KeyNotFound)
+    }
+
+    async fn set_on_key(&self, hash: &KeyHash, attribute: &str, at: Timestamp) -> Result<()> {
+        self.dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item::api_key_key(hash)))
+            .update_expression("SET #attribute = :at")
+            .condition_expression(format!("attribute_exists({PK})"))
+            .expression_attribute_names("#attribute", attribute)
+            .expression_attribute_values(":at", n(at.as_millis()))
+            .send()
+            .await
+            .map_err(|e| failed("changing a key", e))?;
+        Ok(())
+    }
+
+    /// Removes a key's record.
+    pub async fn remove_key(&self, hash: &KeyHash) -> Result<()> {
+        self.delete("removing a key", item::api_key_key(hash)).await
+    }
+
+    /// Renames a project.
+    pub async fn rename_project(&self, id: ProjectId, name: &str) -> Result<()> {
+        self.update_project(id, "SET #name = :name", &format!("attribute_exists({PK})"), &[(":name", s(name))], &[("#name", "name")])
+            .await?
+            .then_some(())
+            .ok_or(Error::ProjectNotFound)
+    }
+
+    /// Gives a project another quota: what is free changes by as much.
+    ///
+    /// # Errors
+    /// [`QuotaBelowUsage`](Error::QuotaBelowUsage) when the project holds more than that.
+    pub async fn set_quota(&self, id: ProjectId, quota_bytes: u64) -> Result<()> {
+        for _ in 0..TRANSACTION_ATTEMPTS {
+            let project = self.project(id, Consistency::Strong).await?;
+            let used = project.used_bytes();
+            let free = quota_bytes.checked_sub(used).ok_or(Error::QuotaBelowUsage { used })?;
+            let written = self
+                .update_project(
+                    id,
+                    &format!("SET {QUOTA_BYTES} = :quota, {FREE_BYTES} = :free"),
+                    &format!("{QUOTA_BYTES} = :quotaBefore AND {FREE_BYTES} = :freeBefore"),
+                    &[
+                        (":quota", n(quota_bytes)),
+                        (":free", n(free)),
+                        (":quotaBefore", n(project.quota_bytes)),
+                        (":freeBefore", n(project.free_bytes)),
+                    ],
+                    &[],
+                )
+                .await?;
+            if written {
+                return Ok(());
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    /// Begins to clear a project, or moves the time before which files go. What is due at once is due for the cleanup.
+    pub async fn begin_clearing(&self, id: ProjectId, clearing: Clearing, due: Timestamp) -> Result<()> {
+        let Clearing { before, and_project } = clearing;
+        let [(pk, shard), (sk, place)] = item::due_entry(id.as_str(), due);
+        let mut set = format!("SET clearBefore = :before, {pk} = :shard, {sk} = :place");
+        let mut values = vec![(":before", n(before.as_millis())), (":shard", s(shard)), (":place", s(place))];
+        if and_project {
+            set.push_str(&format!(", {CLOSED} = :closed"));
+            values.push((":closed", AttributeValue::Bool(true)));
+        }
+        let there = self.update_project(id, &set, &format!("attribute_exists({PK})"), &values, &[]).await?;
+        there.then_some(()).ok_or(Error::ProjectNotFound)
+    }
+
+    /// A clearing is complete; unless another was begun meanwhile.
+    pub async fn end_clearing(&self, project: &Project) -> Result<()> {
+        let Some(Clearing { before, .. }) = project.clearing else {
+            return Ok(());
+        };
+        let remove = format!("REMOVE clearBefore, {}, {}", DUE.pk, DUE.sk);
+        self.update_project(project.id, &remove, "clearBefore = :before", &[(":before", n(before.as_millis()))], &[])
+            .await
+            .map(drop)
+    }
+
+    /// Removes the record of a project that holds nothing. `false`: it still holds something.
+    pub async fn remove_project(&self, project: &Project) -> Result<bool> {
+        let removed = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(item::project_key(project.id)))
+            .condition_expression(format!("{FREE_BYTES} = {QUOTA_BYTES}"))
+            .send()
+            .await;
+        match removed {
+            Ok(_) => Ok(true),
+            Err(e) if e.code() == Some("ConditionalCheckFailedException") => Ok(false),
+            Err(e) => Err(failed("removing a project", e)),
+        }
+    }
+
+    /// Whether the condition held and the update was made.
+    async fn update_project(
+        &self,
+        id: ProjectId,
+        update: &str,
+        condition: &str,
+        values: &[(&str, AttributeValue)],
+        names: &[(&str, &str)],
+    ) -> Result<bool> {
+        let owned = |(name, value): &(&str, AttributeValue)| ((*name).to_owned(), value.clone());
+        let names: HashMap<_, _> = names.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let written = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item::project_key(id)))
+            .update_expression(update)
+            .condition_expression(condition)
+            .set_expression_attribute_values((!values.is_empty()).then(|| values.iter().map(owned).collect()))
+            .set_expression_attribute_names((!names.is_empty()).then_some(names))
+            .send()
+            .await;
+        match written {
+            Ok(_) => Ok(true),
+            Err(e) if e.code() == Some("ConditionalCheckFailedException") => Ok(false),
+            Err(e) => Err(failed("changing a project", e)),
+        }
+    }
+
+    async fn delete(&self, doing: &'static str, key: Item) -> Result<()> {
+        let request = self.dynamodb.delete_item().table_name(&self.table).set_key(Some(key));
+        request.send().await.map_err(|e| failed(doing, e))?;
+        Ok(())
     }
 
     /// Reads a file, in whatever state.
@@ -246,22 +430,35 @@ impl Catalog {
         item::file_from_item(&item.ok_or(Error::FileNotFound)?)
     }
 
-    /// Adds a pending file and takes its bytes from the project's quota.
-    pub async fn reserve(&self, file: &File) -> Result<()> {
-        let size = file.size.bytes();
+    /// How many files one [`Catalog::reserve`] takes: DynamoDB's 100 actions in a transaction, less the project's.
+    pub const RESERVE_AT_ONCE: usize = 99;
+
+    /// Adds pending files of one project and takes their bytes from its quota: all or none.
+    ///
+    /// # Errors
+    /// [`QuotaExceeded`](Error::QuotaExceeded) when the project has no room for all of them together.
+    pub async fn reserve(&self, files: &[File]) -> Result<()> {
+        let Some(first) = files.first() else {
+            return Ok(());
+        };
+        let size = files.iter().map(|file| file.size.bytes()).sum();
         let quota = self.project_update(
-            file,
+            first,
             format!("SET {FREE_BYTES} = {FREE_BYTES} - :size, {RESERVED_BYTES} = {RESERVED_BYTES} + :size"),
-            format!("attribute_exists({PK}) AND {FREE_BYTES} >= :size"),
+            format!("attribute_exists({PK}) AND attribute_not_exists({CLOSED}) AND {FREE_BYTES} >= :size"),
             [(":size", n(size))],
         );
-        let record = self.put(item::file_to_item(file)).condition_expression(format!("attribute_not_exists({PK})"));
-        let record = record.build().expect("table and item are set");
-        match self.transact("reserving quota", vec![quota, TransactWriteItem::builder().put(record).build()]).await? {
+        let records = files.iter().map(|file| {
+            let new = self.put(item::file_to_item(file)).condition_expression(format!("attribute_not_exists({PK})"));
+            TransactWriteItem::builder().put(new.build().expect("table and item are set")).build()
+        });
+        match self.transact("reserving quota", std::iter::once(quota).chain(records).collect()).await? {
             None => Ok(()),
-            Some(reasons) => match reasons.first().and_then(|r| r.item()) {
-                Some(project) => Err(Error::QuotaExceeded { size, free: item::project_from_item(project)?.free_bytes }),
-                None => Err(Error::ProjectNotFound),
+            Some(reasons) => match reasons.first().and_then(|r| r.item()).map(item::project_from_item).transpose()? {
+                Some(project) if project.free_bytes < size => {
+                    Err(Error::QuotaExceeded { size, free: project.free_bytes })
+                }
+                _ => Err(Error::ProjectNotFound),
             },
         }
     }
@@ -284,6 +481,18 @@ impl Catalog {
                 Some(PutItemError::ConditionalCheckFailedException(found)) => settled_before(found.item(), file),
                 _ => Err(failed("writing a file", e)),
             },
+        }
+    }
+
+    /// Writes files over the versions before them: all or none. At most 100.
+    pub async fn replace_all(&self, files: &[File]) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let writes = files.iter().map(|file| self.record_write(file)).collect();
+        match self.transact("writing files", writes).await? {
+            None => Ok(()),
+            Some(_) => Err(Error::Conflict),
         }
     }
 
@@ -323,7 +532,7 @@ impl Catalog {
         self.remove(file, format!("SET {FREE_BYTES} = {FREE_BYTES} + :size")).await
     }
 
-    /// A page of the files whose work is due in one of the [`Catalog::DUE_SHARDS`] partitions, longest overdue first.
+    /// A page of those whose work is due in one of the [`Catalog::DUE_SHARDS`] partitions, longest overdue first.
     /// The index may lag behind the records: read each again before acting on it.
     pub async fn due(&self, shard: u8, now: Timestamp, after: Option<DuePosition>) -> Result<DuePage> {
         let page = self
@@ -339,9 +548,9 @@ impl Catalog {
             .send()
             .await
             .map_err(|e| failed("reading what is due", e))?;
-        let files = page.items().iter().map(item::file_id).collect::<Result<_>>()?;
+        let debtors = page.items().iter().map(item::debtor).collect::<Result<_>>()?;
         let next = page.last_evaluated_key.filter(|key| !key.is_empty()).map(DuePosition);
-        Ok(DuePage { files, next })
+        Ok(DuePage { debtors, next })
     }
 
     /// How many partitions [`Catalog::due`] has.
@@ -393,7 +602,7 @@ impl Catalog {
         TransactWriteItem::builder().update(update).build()
     }
 
-    async fn replace_with(&self, doing: &'static str, file: &File, counters: TransactWriteItem) -> Result<()> {
+    fn record_write(&self, file: &File) -> TransactWriteItem {
         let record = self
             .put(item::file_to_item(file))
             .condition_expression(format!("{VERSION} = :before"))
@@ -401,8 +610,11 @@ impl Catalog {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .expect("table and item are set");
-        let record = TransactWriteItem::builder().put(record).build();
-        match self.transact(doing, vec![record, counters]).await? {
+        TransactWriteItem::builder().put(record).build()
+    }
+
+    async fn replace_with(&self, doing: &'static str, file: &File, counters: TransactWriteItem) -> Result<()> {
+        match self.transact(doing, vec![self.record_write(file), counters]).await? {
             None => Ok(()),
             Some(reasons) => settled_before(reasons.first().and_then(CancellationReason::item), file),
         }

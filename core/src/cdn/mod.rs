@@ -41,6 +41,12 @@ impl Cdn {
         Self { base, signer: Arc::new(signer), invalidations }
     }
 
+    /// When a URL that is signed now stops working, unless its maker asks for something else: in five to six minutes,
+    /// the same moment for everybody who asks within a minute.
+    pub fn expiry(&self, now: Timestamp) -> Expiry {
+        self.signer.expiry(now)
+    }
+
     /// Where the CDN is.
     pub fn base_url(&self) -> &BaseUrl {
         &self.base
@@ -50,19 +56,19 @@ impl Cdn {
     ///
     /// Signed URLs of one object that are made in one calendar minute are identical, so that a browser's cache works.
     /// A variant is signed by the policy of [`Cdn::variant_urls`], an original by a canned policy of its own.
-    pub fn url(&self, key: &ObjectKey, now: Timestamp) -> Result<CdnUrl, NotServed> {
+    pub fn url(&self, key: &ObjectKey, expiry: Expiry) -> Result<CdnUrl, NotServed> {
         let url = format!("{}/{key}", self.base);
         match key {
             ObjectKey::Staging { .. } => Err(NotServed),
             ObjectKey::Original { visibility: Visibility::Public, .. }
             | ObjectKey::Variant { visibility: Visibility::Public, .. } => Ok(CdnUrl::permanent(url)),
             ObjectKey::Original { visibility: Visibility::Private, .. } => {
-                let query = self.signer.sign_url(&url, now);
-                Ok(CdnUrl::signed(url, &query, self.signer.expiry(now)))
+                let query = self.signer.sign_url(&url, expiry);
+                Ok(CdnUrl::signed(url, &query, expiry))
             }
             ObjectKey::Variant { visibility: Visibility::Private, project, file, .. } => {
-                let query = self.sign_variants(*project, *file, now);
-                Ok(CdnUrl::signed(url, &query, self.signer.expiry(now)))
+                let query = self.sign_variants(*project, *file, expiry);
+                Ok(CdnUrl::signed(url, &query, expiry))
             }
         }
     }
@@ -76,11 +82,11 @@ impl Cdn {
         file: FileId,
         stem: &Stem,
         format: ImageFormat,
-        now: Timestamp,
+        expiry: Expiry,
     ) -> [(Width, CdnUrl); Width::ALL.len()] {
         let query = match visibility {
             Visibility::Public => None,
-            Visibility::Private => Some(self.sign_variants(project, file, now)),
+            Visibility::Private => Some(self.sign_variants(project, file, expiry)),
         };
         Width::ALL.map(|width| {
             let spec = VariantSpec { width, format };
@@ -88,22 +94,22 @@ impl Cdn {
                 format!("{}/{}", self.base, ObjectKey::Variant { visibility, project, file, stem: stem.clone(), spec });
             let url = match &query {
                 None => CdnUrl::permanent(url),
-                Some(query) => CdnUrl::signed(url, query, self.signer.expiry(now)),
+                Some(query) => CdnUrl::signed(url, query, expiry),
             };
             (width, url)
         })
     }
 
     /// Makes the CDN forget the paths, each starting with `/` and optionally ending with `*`, as
-    /// [`ObjectKey::purge_paths`] makes them. One reference stands for one request, however often it is repeated.
+    /// [`ObjectKey::original_paths`] and [`ObjectKey::variant_paths`] make them. One reference stands for one request, however often it is repeated.
     pub fn invalidate<'a>(&'a self, caller_reference: &'a str, paths: Vec<String>) -> InvalidateFuture<'a> {
         self.invalidations.invalidate(caller_reference, paths)
     }
 
-    fn sign_variants(&self, project: ProjectId, file: FileId, now: Timestamp) -> String {
+    fn sign_variants(&self, project: ProjectId, file: FileId, expiry: Expiry) -> String {
         // The slash before the wildcard is what keeps one file's signature from a file whose id begins alike.
         let resource = format!("{}/files/variants/{}/{project}/{file}/*", self.base, Visibility::Private);
-        self.signer.sign_wildcard(&resource, now)
+        self.signer.sign_wildcard(&resource, expiry)
     }
 }
 
@@ -126,12 +132,23 @@ pub struct CdnUrl {
 }
 
 /// When a signed URL stops working.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Expiry {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
     /// The moment from which the URL is refused.
     at: Timestamp,
     /// How long the URL works at the least, from the moment it was made.
     at_least: Duration,
+}
+
+impl Expiry {
+    /// The longest life that a signed URL can be given.
+    pub const MAX_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+    /// This long from now, to the second.
+    pub fn after(now: Timestamp, life: Duration) -> Self {
+        let second_begun = Timestamp::from_millis((now.as_secs() + 1).saturating_mul(1000));
+        Self { at: second_begun + life, at_least: life }
+    }
 }
 
 impl CdnUrl {
@@ -244,6 +261,10 @@ mod tests {
         (cdn(key), public)
     }
 
+    fn url_from(cdn: &Cdn, key: &ObjectKey, now: Timestamp) -> Result<CdnUrl, NotServed> {
+        cdn.url(key, cdn.expiry(now))
+    }
+
     fn name() -> Filename {
         Filename::mint("Photo.jpg", &"image/jpeg".parse().unwrap())
     }
@@ -264,7 +285,7 @@ mod tests {
     #[test]
     fn a_public_url_is_the_key_under_the_base_and_has_no_end() {
         let key = original(Visibility::Public);
-        let url = fresh_cdn().0.url(&key, NOW).unwrap();
+        let url = url_from(&fresh_cdn().0, &key, NOW).unwrap();
         assert_eq!(url.as_str(), format!("https://cdn.example.com/{key}"));
         assert_eq!((url.expires_at(), url.expires_in()), (None, None));
     }
@@ -272,14 +293,14 @@ mod tests {
     #[test]
     fn a_staging_key_has_no_url() {
         let key = ObjectKey::Staging { project: ProjectId::mint(), file: FileId::mint(), name: name() };
-        assert_eq!(fresh_cdn().0.url(&key, NOW), Err(NotServed));
+        assert_eq!(url_from(&fresh_cdn().0, &key, NOW), Err(NotServed));
     }
 
     #[test]
     fn a_private_original_carries_a_canned_policy_that_its_public_key_verifies() {
         let (cdn, public) = fresh_cdn();
         let key = original(Visibility::Private);
-        let url = cdn.url(&key, NOW).unwrap();
+        let url = url_from(&cdn, &key, NOW).unwrap();
         let (base, query) = url.as_str().split_once('?').unwrap();
         let names: Vec<&str> = query.split('&').map(|pair| pair.split_once('=').unwrap().0).collect();
         assert_eq!(names, ["Expires", "Signature", "Key-Pair-Id", "Hash-Algorithm"]);
@@ -298,7 +319,7 @@ mod tests {
     fn all_variants_of_a_private_file_share_one_wildcard_signature() {
         let (cdn, public) = fresh_cdn();
         let (project, file, name) = (ProjectId::mint(), FileId::mint(), name());
-        let urls = cdn.variant_urls(Visibility::Private, project, file, name.stem(), ImageFormat::WebP, NOW);
+        let urls = cdn.variant_urls(Visibility::Private, project, file, name.stem(), ImageFormat::WebP, cdn.expiry(NOW));
         let (_, first) = &urls[0];
         let policy = unmask(parameter(first, "Policy"));
         let signature = DerSignature::try_from(unmask(parameter(first, "Signature")).as_slice()).unwrap();
@@ -317,26 +338,27 @@ mod tests {
             let stem = name.stem().clone();
             let key = ObjectKey::Variant { visibility: Visibility::Private, project, file, stem, spec };
             assert_eq!(url.as_str(), format!("https://cdn.example.com/{key}?{query}"));
-            assert_eq!(&cdn.url(&key, NOW).unwrap(), url);
+            assert_eq!(&url_from(&cdn, &key, NOW).unwrap(), url);
         }
     }
 
     #[test]
     fn public_variants_are_not_signed() {
-        let urls = fresh_cdn().0.variant_urls(
+        let (cdn, _) = fresh_cdn();
+        let urls = cdn.variant_urls(
             Visibility::Public,
             ProjectId::mint(),
             FileId::mint(),
             name().stem(),
             ImageFormat::Jpeg,
-            NOW,
+            cdn.expiry(NOW),
         );
         assert!(urls.iter().all(|(width, url)| url.as_str().ends_with(&format!("_w{width}.jpeg"))));
     }
 
     #[test]
     fn debug_does_not_show_a_signed_url() {
-        let url = fresh_cdn().0.url(&original(Visibility::Private), NOW).unwrap();
+        let url = url_from(&fresh_cdn().0, &original(Visibility::Private), NOW).unwrap();
         let shown = format!("{url:?}");
         assert!(!shown.contains("Signature") && !shown.contains(parameter(&url, "Signature")), "{shown}");
     }
@@ -377,12 +399,12 @@ mod tests {
             let (cdn, _) = fresh_cdn();
             let key = original(Visibility::Private);
             let at = |millis: i64| Timestamp::from_millis(minute * 60_000 + millis);
-            let url = cdn.url(&key, at(first)).unwrap();
+            let url = url_from(&cdn, &key, at(first)).unwrap();
             let life = url.expires_at().unwrap().since(at(first));
             prop_assert!((300..=360).contains(&life.as_secs()), "{life:?}");
             prop_assert!(url.expires_in().unwrap() <= life);
-            prop_assert_eq!(&cdn.url(&key, at(second)).unwrap(), &url);
-            prop_assert_ne!(&cdn.url(&key, at(60_000)).unwrap(), &url);
+            prop_assert_eq!(&url_from(&cdn, &key, at(second)).unwrap(), &url);
+            prop_assert_ne!(&url_from(&cdn, &key, at(60_000)).unwrap(), &url);
         }
     }
 }

@@ -36,15 +36,15 @@ impl Signer {
     }
 
     /// The query that opens exactly `url`. CloudFront rebuilds the canned policy from the URL and `Expires`.
-    pub(super) fn sign_url(&self, url: &str, now: Timestamp) -> String {
-        let expires = self.expiry(now).at.as_secs();
+    pub(super) fn sign_url(&self, url: &str, expiry: Expiry) -> String {
+        let expires = expiry.at.as_secs();
         let signature = self.sign(&policy(url, expires));
         format!("Expires={expires}&{signature}")
     }
 
     /// The query that opens every URL that `resource` matches, where `*` stands for any characters and `?` for one.
-    pub(super) fn sign_wildcard(&self, resource: &str, now: Timestamp) -> String {
-        let policy = policy(resource, self.expiry(now).at.as_secs());
+    pub(super) fn sign_wildcard(&self, resource: &str, expiry: Expiry) -> String {
+        let policy = policy(resource, expiry.at.as_secs());
         let signature = self.sign(&policy);
         format!("Policy={}&{signature}", url_safe_base64(policy.as_bytes()))
     }

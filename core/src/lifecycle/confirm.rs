@@ -1,8 +1,10 @@
 //! Confirming an upload: inspect, claim, publish.
 
-use super::Files;
+use futures::{StreamExt as _, stream};
+
+use super::{Files, delete::AT_ONCE};
 use crate::{
-    blobs::{Published, Staged},
+    blobs::{Copied, Staged},
     catalog::Consistency,
     error::{Error, Result},
     file::{File, State},
@@ -26,7 +28,7 @@ impl Files {
                 return Err(Error::FileNotFound);
             }
             let step = match &file.state {
-                State::Confirmed { .. } => return Ok(file),
+                State::Confirmed { .. } | State::Moving { .. } => return Ok(file),
                 State::Expiring | State::Deleting => return Err(Error::FileNotFound),
                 State::Confirming { .. } => self.publish(&file).await,
                 State::Pending => match self.claim(&file).await {
@@ -42,6 +44,11 @@ impl Files {
             }
         }
         Err(Error::Conflict)
+    }
+
+    /// Confirms each of these uploads, and says of each in the same order how it went.
+    pub async fn confirm_each(&self, project: ProjectId, ids: &[FileId]) -> Vec<Result<File>> {
+        stream::iter(ids.to_vec()).map(|id| self.confirm(project, id)).buffered(AT_ONCE).collect().await
     }
 
     async fn claim(&self, file: &File) -> Result<File> {
@@ -71,13 +78,13 @@ impl Files {
             return Err(Error::Conflict);
         };
         match self.blobs.publish(file, etag).await? {
-            Published::Yes => {
+            Copied::Yes => {
                 self.blobs.delete([file.staging_key()]).await?;
                 let confirmed = file.finish()?;
                 self.catalog.publish(&confirmed).await?;
                 Ok(Some(confirmed))
             }
-            Published::SourceChanged => {
+            Copied::SourceChanged => {
                 self.catalog.replace(&file.reopen(self.clock.now())?).await?;
                 Ok(None)
             }

@@ -1,24 +1,103 @@
-//! Deleting a file: hide, then take apart.
+//! Deleting files: hide, then take apart.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
 
 use super::Files;
 use crate::{
-    catalog::Consistency,
+    catalog::{Consistency, FileFilter},
     error::{Error, Result},
+    file::{File, State},
     id::{FileId, ProjectId},
 };
 
+/// How many files of one request are worked on at the same time.
+pub(super) const AT_ONCE: usize = 8;
+
+/// What a bulk deletion did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BulkDeleted {
+    /// How many files were hidden by this call.
+    pub deleted: u64,
+    /// Whether its time ran out with more to hide; another call goes on.
+    pub more: bool,
+}
+
 impl Files {
-    /// Removes a confirmed file: original, variants, cached copies, record, and its share of the quota.
+    /// Removes a file: original, variants, cached copies, record, and its share of the quota. A pending upload ends.
     ///
     /// Once this answers without error nobody can read the file. When a step fails, the file is hidden already and
     /// the cleanup finishes.
-    pub async fn delete(&self, project: ProjectId, id: FileId) -> Result<()> {
+    pub async fn delete(&self, project: ProjectId, id: FileId, revision: Option<u64>) -> Result<()> {
         let file = self.catalog.file(id, Consistency::Strong).await?;
         if file.project != project {
             return Err(Error::FileNotFound);
         }
-        let hidden = file.hide(self.clock.now())?;
-        self.catalog.hide(&hidden).await?;
+        if file.is_confirmed() && revision.is_some_and(|revision| revision != file.revision) {
+            return Err(Error::PreconditionFailed);
+        }
+        let hidden = self.hide(&file).await?;
         self.settle(&hidden).await
+    }
+
+    /// Makes a file invisible and leaves the rest to whoever settles it.
+    async fn hide(&self, file: &File) -> Result<File> {
+        let now = self.clock.now();
+        if file.state == State::Pending {
+            let expiring = file.expire(now)?;
+            self.catalog.replace(&expiring).await?;
+            return Ok(expiring);
+        }
+        let hidden = file.hide(now)?;
+        self.catalog.hide(&hidden).await?;
+        Ok(hidden)
+    }
+
+    /// Removes each of these files, and says of each in the same order how it went.
+    pub async fn delete_all(&self, project: ProjectId, ids: &[FileId]) -> Vec<Result<()>> {
+        stream::iter(ids.to_vec()).map(|id| self.delete(project, id, None)).buffered(AT_ONCE).collect().await
+    }
+
+    /// Removes every confirmed file that the filter accepts, within a time. Counts those that this call hid. What is
+    /// hidden when the time ends and not yet taken apart is the cleanup's.
+    pub async fn delete_matching(&self, project: ProjectId, filter: &FileFilter, time: Duration) -> Result<BulkDeleted> {
+        let started = self.clock.now();
+        let mut deleted = 0;
+        let mut cursor = None;
+        loop {
+            let page = self.catalog.scan(project, filter, cursor.as_ref()).await?;
+            let outcomes: Vec<Result<bool>> = stream::iter(page.ids)
+                .map(|id| self.delete_listed(project, id))
+                .buffer_unordered(AT_ONCE)
+                .collect()
+                .await;
+            for outcome in outcomes {
+                deleted += u64::from(outcome?);
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(BulkDeleted { deleted, more: false });
+            }
+            if self.clock.now().since(started) >= time {
+                return Ok(BulkDeleted { deleted, more: true });
+            }
+        }
+    }
+
+    /// Whether this call hid the file. One that somebody else removed is not counted.
+    async fn delete_listed(&self, project: ProjectId, id: FileId) -> Result<bool> {
+        let hidden = async {
+            let file = self.get(project, id).await?;
+            self.hide(&file).await
+        };
+        let hidden = match hidden.await {
+            Err(Error::FileNotFound | Error::Conflict) => return Ok(false),
+            hidden => hidden?,
+        };
+        if let Err(error) = self.settle(&hidden).await {
+            tracing::warn!(file.id = %id, %error, "a hidden file is left to the cleanup");
+        }
+        Ok(true)
     }
 }

@@ -5,13 +5,16 @@
 //! settles whatever is overdue, from the record alone.
 
 mod begin;
+mod clear;
 mod confirm;
 mod delete;
+mod patch;
 mod read;
 mod settle;
 
 pub use self::{
     begin::Begun,
+    delete::BulkDeleted,
     read::{FileUrls, VariantUrl},
     settle::Sweep,
 };

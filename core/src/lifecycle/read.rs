@@ -1,9 +1,11 @@
 //! Reading files: records, lists, URLs.
 
+use std::time::Duration;
+
 use super::Files;
 use crate::{
-    catalog::{Consistency, FileFilter, FilePage, PageNumber, PageSize},
-    cdn::CdnUrl,
+    catalog::{Consistency, Cursor, FileFilter, FilePage, FileRun, PageNumber, PageSize},
+    cdn::{CdnUrl, Expiry},
     error::{Error, Result},
     file::File,
     id::{FileId, ProjectId},
@@ -35,6 +37,12 @@ impl Files {
         if file.project == project && file.is_confirmed() { Ok(file) } else { Err(Error::FileNotFound) }
     }
 
+    /// Whether both stores answer.
+    pub async fn ready(&self) -> Result<()> {
+        self.catalog.ready().await?;
+        self.blobs.ready().await
+    }
+
     /// One page of the project's confirmed files.
     pub async fn list(
         &self,
@@ -46,13 +54,26 @@ impl Files {
         self.catalog.list(project, filter, page, size).await
     }
 
-    /// The URLs of a confirmed file, permanent or signed by what they lead to. Takes no request to any store.
-    pub fn urls(&self, file: &File, format: ImageFormat) -> FileUrls {
+    /// One page of a walk through the project's confirmed files.
+    pub async fn walk(
+        &self,
+        project: ProjectId,
+        filter: &FileFilter,
+        from: Option<&Cursor>,
+        size: PageSize,
+    ) -> Result<FileRun> {
+        self.catalog.walk(project, filter, from, size).await
+    }
+
+    /// The URLs of a confirmed file, permanent or signed by what they lead to; signed ones live as long as is asked for,
+    /// or five to six minutes. Takes no request to any store.
+    pub fn urls(&self, file: &File, format: ImageFormat, life: Option<Duration>) -> FileUrls {
         let now = self.clock.now();
-        let original = self.cdn.url(&file.original_key(), now).expect("an original is served");
+        let expiry = life.map_or_else(|| self.cdn.expiry(now), |life| Expiry::after(now, life));
+        let original = self.cdn.url(&file.original_key(), expiry).expect("an original is served");
         let variants = if file.has_variants() {
             let (visibility, stem) = (file.variants.visibility, file.name.stem());
-            let urls = self.cdn.variant_urls(visibility, file.project, file.id, stem, format, now);
+            let urls = self.cdn.variant_urls(visibility, file.project, file.id, stem, format, expiry);
             urls.into_iter().map(|(width, url)| VariantUrl { width, url }).collect()
         } else {
             Vec::new()

@@ -1,0 +1,83 @@
+//! `Idempotency-Key` on every POST: the first success under a key is answered again for 24 hours, and not done again.
+//!
+//! A refusal changed nothing, so it is not kept: the same request under the same key is then tried anew.
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{FromRequestParts as _, Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use sha2::{Digest as _, Sha256};
+use xfiles_core::catalog::{Once, Outcome};
+
+use crate::{
+    Api, MAX_BODY_BYTES,
+    auth::Caller,
+    error::{Code, FieldError, Problem},
+};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The largest answer that is kept; an item of the table holds 400 KB.
+const MAX_OUTCOME_BYTES: usize = 350 * 1024;
+
+pub(crate) async fn handle(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let key = match (request.method(), request.headers().get(IDEMPOTENCY_KEY)) {
+        (&Method::POST, Some(key)) => key.clone(),
+        _ => return next.run(request).await,
+    };
+    carry_out_once(&api, &key, request, next).await.unwrap_or_else(|problem| problem.into_response())
+}
+
+async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Next) -> Result<Response, Problem> {
+    let key = parse(key)?;
+    let (mut parts, body) = request.into_parts();
+    let caller = Caller::from_request_parts(&mut parts, api).await?;
+    let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| Problem::new(Code::BodyTooLarge))?;
+
+    let mut digest = Sha256::new();
+    // The scopes are part of it: an answer is not given again to a key that could not have asked for it.
+    digest.update(format!("{} {} {:?}\n", parts.method, parts.uri, caller.scopes));
+    digest.update(&body);
+    let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+
+    let catalog = &api.files.catalog;
+    match catalog.take_once(caller.project, &key, &digest, api.files.clock.now()).await? {
+        Once::Fresh => {}
+        Once::Done(outcome) => return Ok(replay(outcome)),
+        Once::InFlight => return Err(Problem::new(Code::RequestInFlight)),
+        Once::Mismatch => return Err(Problem::new(Code::IdempotencyKeyReused)),
+    }
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    if !response.status().is_success() {
+        catalog.forget_once(caller.project, &key).await?;
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(|_| Problem::new(Code::Internal))?;
+    if body.len() <= MAX_OUTCOME_BYTES {
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let outcome = Outcome { status: parts.status.as_u16(), body: text };
+        // The work is done; that its outcome could not be kept must not make it look undone.
+        if let Err(error) = catalog.keep_outcome(caller.project, &key, &outcome).await {
+            tracing::warn!(%error, "an outcome could not be kept under its idempotency key");
+        }
+    }
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+fn replay(outcome: Outcome) -> Response {
+    let status = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::OK);
+    let headers = [(header::CONTENT_TYPE, "application/json"), (REPLAYED, "true")];
+    (status, headers, outcome.body).into_response()
+}
+
+fn parse(key: &HeaderValue) -> Result<String, Problem> {
+    let text = key.to_str().ok().filter(|text| (1..=255).contains(&text.len()));
+    text.map(str::to_owned).ok_or_else(|| {
+        Problem::invalid(vec![FieldError::invalid("Idempotency-Key", "must be 1 to 255 visible ASCII characters")])
+    })
+}

@@ -1,0 +1,62 @@
+//! Clearing a project: removing all files that it had at some time, and perhaps the project itself.
+
+use std::time::Duration;
+
+use super::Files;
+use crate::{
+    catalog::{Clearing, Consistency, FileFilter},
+    error::{Error, Result},
+    id::ProjectId,
+};
+
+/// How long a clearing that waits for pending uploads to expire waits before it looks again.
+const PAUSE: Duration = Duration::from_secs(60);
+
+impl Files {
+    /// Begins to remove all files that the project has now. The cleanup does it.
+    pub async fn empty_project(&self, project: ProjectId) -> Result<()> {
+        let now = self.clock.now();
+        let clearing = Clearing { before: now + Duration::from_millis(1), and_project: false };
+        self.catalog.begin_clearing(project, clearing, now).await
+    }
+
+    /// Begins to remove the project with its keys and all its files. Its keys stop working and it takes no new uploads;
+    /// the cleanup does the rest.
+    pub async fn delete_project(&self, project: ProjectId) -> Result<()> {
+        let now = self.clock.now();
+        let clearing = Clearing { before: now + Duration::from_millis(1), and_project: true };
+        self.catalog.begin_clearing(project, clearing, now).await?;
+        for key in self.catalog.keys(project).await? {
+            self.catalog.revoke_key(project, key.id, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with a clearing for some time. `true`: there is nothing left to clear.
+    pub(super) async fn clear(&self, id: ProjectId, time: Duration) -> Result<bool> {
+        let project = match self.catalog.project(id, Consistency::Strong).await {
+            Err(Error::ProjectNotFound) => return Ok(false),
+            project => project?,
+        };
+        let Some(clearing) = project.clearing else {
+            return Ok(false);
+        };
+        let filter = FileFilter { created_before: Some(clearing.before), ..FileFilter::default() };
+        if self.delete_matching(id, &filter, time).await?.more {
+            return Ok(false);
+        }
+        if !clearing.and_project {
+            self.catalog.end_clearing(&project).await?;
+            return Ok(true);
+        }
+        if self.catalog.remove_project(&project).await? {
+            for key in self.catalog.keys(id).await? {
+                self.catalog.remove_key(&key.hash).await?;
+            }
+            return Ok(true);
+        }
+        // Pending uploads hold quota until they expire.
+        self.catalog.begin_clearing(id, clearing, self.clock.now() + PAUSE).await?;
+        Ok(false)
+    }
+}
