@@ -14,6 +14,8 @@ pub mod secrets;
 
 mod stack;
 
+pub use xfiles_control_api::ApiOptions;
+
 pub use stack::{BUCKET, Data, REGION, Stack, StackOptions, StartError, open_catalog};
 
 /// What to log when nothing else is asked for. The protocol layer of the object store logs signatures and signed URLs,

@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use axum::Router;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
-use xfiles_control_api::Api;
+use xfiles_control_api::{Api, ApiOptions};
 use xfiles_core::{
     api_key::{ApiKey, Scope},
     blobs::Blobs,
@@ -81,6 +81,8 @@ pub struct StackOptions {
     pub clock: Clock,
     /// How often the cleanup runs by itself. `None`: never.
     pub cleanup_every: Option<Duration>,
+    /// The API's limits.
+    pub api: ApiOptions,
 }
 
 impl StackOptions {
@@ -100,6 +102,7 @@ impl StackOptions {
             quota_bytes: Self::DEFAULT_QUOTA,
             clock: Clock::system(),
             cleanup_every: Some(xfiles_cleanup_cron::INTERVAL),
+            api: ApiOptions::default(),
         }
     }
 }
@@ -225,8 +228,9 @@ impl Stack {
 
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let api = xfiles_control_api::router(Api::new(files.clone()));
-        let front = distribution.router(worker.router()).fallback_service(api);
+        let api = Api::new(files.clone(), options.api);
+        let apis = xfiles_control_api::metrics_router(api.clone()).fallback_service(xfiles_control_api::router(api));
+        let front = distribution.router(worker.router()).fallback_service(apis);
         tasks.spawn(serve(api_listener, front, stopping.clone()));
         tasks.spawn(serve(s3_listener, Router::new().fallback_service(engines.store.service()), stopping.clone()));
         if let Some(every) = options.cleanup_every {

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use xfiles_core::{
     api_key::{ApiKey, Scope},
-    catalog::{Catalog, Consistency, FileFilter, KeyRecord, PageNumber, PageSize, Project},
+    catalog::{Catalog, Consistency, Debtor, FileFilter, KeyRecord, PageNumber, PageSize, Project},
     clock::{Clock, Timestamp},
     error::Error,
     file::{File, State},
@@ -19,7 +20,7 @@ use xfiles_core::{
     intent::UPLOAD_URL_LIFE,
     lifecycle::Files,
 };
-use xfiles_standalone::{BUCKET, Data, Stack, StackOptions};
+use xfiles_standalone::{ApiOptions, BUCKET, Data, Stack, StackOptions};
 
 /// The first bytes of a file of each kind that tests upload, enough to be recognised.
 pub const TEXT: (&str, &str, &[u8]) = ("note.txt", "text/plain", b"hello, world\n");
@@ -42,11 +43,20 @@ pub struct WorldOptions {
     pub data: Data,
     /// The first project's quota in bytes.
     pub quota_bytes: u64,
+    /// How often one key may ask.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Whose pages may call the API.
+    pub allowed_origins: Vec<String>,
 }
 
 impl Default for WorldOptions {
     fn default() -> Self {
-        Self { data: Data::Ephemeral, quota_bytes: 1_000_000_000 }
+        Self {
+            data: Data::Ephemeral,
+            quota_bytes: 1_000_000_000,
+            requests_per_second: None,
+            allowed_origins: Vec::new(),
+        }
     }
 }
 
@@ -69,6 +79,10 @@ impl World {
             quota_bytes: options.quota_bytes,
             clock: clock.clone(),
             cleanup_every: None,
+            api: ApiOptions {
+                requests_per_second: options.requests_per_second,
+                allowed_origins: options.allowed_origins,
+            },
             ..StackOptions::new(options.data)
         })
         .await
@@ -166,7 +180,10 @@ impl World {
             let mut after = None;
             loop {
                 let page = catalog.due(shard, end_of_time, after).await.expect("the due index answers");
-                for id in page.files {
+                for debtor in page.debtors {
+                    let Debtor::File(id) = debtor else {
+                        continue;
+                    };
                     let file = catalog.file(id, Consistency::Strong).await.expect("what is due exists");
                     if file.project == project && !file.is_confirmed() {
                         records.push(file);

@@ -185,7 +185,7 @@ async fn a_death_while_a_file_is_deleted_leaves_it_whole_or_gone() {
             }
             (file_id(&file), urls)
         },
-        |files, Inside(project), (id, _)| async move { files.delete(project, id).await },
+        |files, Inside(project), (id, _)| async move { files.delete(project, id, None).await },
         async |world, (id, urls), completed| {
             let there = world.client.get(&format!("/api/v1/files/{id}")).await.status.is_success();
             assert!(!(there && completed));

@@ -5,12 +5,15 @@
 
 mod api;
 mod architecture;
+mod batches;
+mod changes;
 mod cleanup;
 mod cli;
 mod crashes;
 mod lists;
 mod machine;
 mod private;
+mod projects;
 mod s3_conformance;
 mod signatures;
 mod uploads;

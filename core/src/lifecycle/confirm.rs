@@ -40,6 +40,13 @@ impl Files {
                 Ok(Some(confirmed)) => return Ok(confirmed),
                 // The bytes were replaced, or somebody else moved the record: look again at what there is now.
                 Ok(None) | Err(Error::Conflict) => {}
+                // Nothing is staged any more once somebody else has published it.
+                Err(Error::NotUploaded) => {
+                    let now = self.catalog.file(id, Consistency::Strong).await?;
+                    if now.version == file.version {
+                        return Err(Error::NotUploaded);
+                    }
+                }
                 Err(e) => return Err(e),
             }
         }

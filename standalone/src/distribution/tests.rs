@@ -162,7 +162,7 @@ impl Rig {
 
     /// The path with the signature that our API would give for it now.
     fn signed(&self, path: &str) -> String {
-        let url = self.cdn.url(&path[1..].parse().unwrap(), self.clock.now()).unwrap();
+        let url = self.cdn.url(&path[1..].parse().unwrap(), self.cdn.expiry(self.clock.now())).unwrap();
         url.as_str().strip_prefix("https://cdn.example.com").unwrap().to_owned()
     }
 }
@@ -484,8 +484,9 @@ async fn an_invalidation_forgets_what_its_paths_name() {
         rig.bucket.put(path, picture("new"));
     }
     let (project, file) = ("aaaaaaaaaaaa".parse().unwrap(), "bbbbbbbbbbbbbbbbbbbb".parse().unwrap());
-    let paths = ObjectKey::purge_paths(Visibility::Public, project, file);
-    rig.cdn.invalidate("change-1", paths.into()).await.unwrap();
+    let originals = ObjectKey::original_paths(Visibility::Public, project, file);
+    let variants = ObjectKey::variant_paths(Visibility::Public, project, file);
+    rig.cdn.invalidate("change-1", vec![originals, variants]).await.unwrap();
     assert_eq!(rig.get(PUBLIC).await.body, "new");
     assert_eq!(rig.get(VARIANT).await.body, "new");
     assert_eq!(rig.get(&other).await.body, "old");

@@ -267,7 +267,7 @@ mod tests {
 
     fn query(key: SigningKey, path: &str) -> String {
         let cdn = Cdn::new(BASE.parse().unwrap(), Signer::new(key, URL_LIFE), Arc::new(NoCdn));
-        let url = cdn.url(&path[1..].parse::<ObjectKey>().unwrap(), NOW).unwrap();
+        let url = cdn.url(&path[1..].parse::<ObjectKey>().unwrap(), cdn.expiry(NOW)).unwrap();
         url.as_str().split_once('?').unwrap().1.to_owned()
     }
 

@@ -138,16 +138,8 @@ impl Blobs {
 }
 
 /// Makes a directory's entries survive a power failure.
-#[cfg(unix)]
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
-}
-
-/// Other systems offer no handle on a directory; NTFS journals its entries.
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the signature is the one of Unix")]
-pub(super) fn sync_directory(_path: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 /// A blob that no row refers to yet. Its file goes with it unless the index adopts it.

@@ -10,9 +10,11 @@
 //!   durable. One that was not acknowledged is absent. What a crash leaves behind is removed after the next start.
 //! - Nothing is visible before its length, checksums and signatures are verified, and conditions hold under races.
 //! - Any key of at most 1,024 bytes is as safe as any other: keys are never file names.
+//! - A full disk refuses uploads with 507 and leaves nothing of them. To delete when not a byte is free, the index may
+//!   need a little room from somewhere else.
 //!
 //! What is absent on purpose: multipart uploads, versions, ACLs, tags, encryption, POST uploads, SigV2, virtual-host
-//! addressing. They answer `NotImplemented` or the error that S3 has for them; nothing is silently ignored.
+//! addressing. They answer `NotImplemented` or the error that S3 has for them.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -270,7 +272,7 @@ mod tests {
         drop(logging);
         let text = log.text();
         for leak in [signature.as_str(), SECRET, "XFACCESS", "private-name", "X-Amz-"] {
-            assert!(!text.contains(leak), "{leak}");
+            assert!(!text.contains(leak), "the log has what it must not have");
         }
     }
 }
