@@ -225,9 +225,7 @@ impl File {
     /// Publication is complete.
     pub fn finish(&self) -> Result<Self> {
         match &self.state {
-            State::Confirming { etag } => {
-                Ok(self.next(State::Confirmed { etag: etag.clone(), owes: None }, None))
-            }
+            State::Confirming { etag } => Ok(self.next(State::Confirmed { etag: etag.clone(), owes: None }, None)),
             _ => Err(Error::Conflict),
         }
     }

@@ -39,7 +39,9 @@ pub enum SecretsError {
         source: io::Error,
     },
     /// The file is not what was written.
-    #[error("{path} is damaged; restore it from a backup, or remove it to make new keys and make all signed URLs invalid")]
+    #[error(
+        "{path} is damaged; restore it from a backup, or remove it to make new keys and make all signed URLs invalid"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,

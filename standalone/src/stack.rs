@@ -318,7 +318,8 @@ fn lock(path: &Path) -> Result<File, StartError> {
 
     let failed = |source| StartError::Data { path: path.to_owned(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(failed)?;
+    let lock =
+        fs::OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StartError::Locked { path: path.to_owned() }),

@@ -169,7 +169,8 @@ impl World {
         for page in 1.. {
             let page = PageNumber::new(page).expect("from 1");
             let size = PageSize::new(PageSize::MAX).expect("within bounds");
-            let files = catalog.list(project, &FileFilter::default(), page, size).await.expect("the catalog lists").files;
+            let files =
+                catalog.list(project, &FileFilter::default(), page, size).await.expect("the catalog lists").files;
             if files.is_empty() {
                 break;
             }

@@ -86,7 +86,8 @@ async fn all_field_errors_of_a_request_are_reported_together() {
         "checksumSha256": "abc",
     });
     let refusal = world.client.post(INTENT, &body).await.refused(400, "invalid_request");
-    let pointers: Vec<&str> = refusal["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
+    let pointers: Vec<&str> =
+        refusal["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
     assert_eq!(
         pointers,
         [
@@ -129,11 +130,16 @@ async fn the_bounds_of_an_intent_are_the_published_ones() {
 #[tokio::test]
 async fn hostile_file_names_are_kept_for_display_and_harmless_in_the_key() {
     let world = World::start().await;
-    for name in ["../../etc/passwd", "a\r\nX: y.jpg", "\u{202e}gpj.exe", "\"quoted\".png", "....", "名前.png", "a/b\\c.png"] {
+    for name in
+        ["../../etc/passwd", "a\r\nX: y.jpg", "\u{202e}gpj.exe", "\"quoted\".png", "....", "名前.png", "a/b\\c.png"]
+    {
         let file = world.client.upload((name, TEXT.1, TEXT.2), json!({})).await;
         assert_eq!(file["originalFilename"], *name);
         let stored = file["filename"].as_str().unwrap();
-        assert!(stored.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.'), "{stored}");
+        assert!(
+            stored.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.'),
+            "{stored}"
+        );
     }
     world.end().await;
 }
@@ -155,7 +161,7 @@ async fn every_layer_refuses_in_the_same_shape() {
     raw("application/json", "[]".into()).await.refused(400, "malformed_json");
     raw("application/json", "\u{0}".into()).await.refused(400, "malformed_json");
     raw("text/plain", "{}".into()).await.refused(415, "unsupported_media_type");
-    raw("application/json", format!("{{\"a\":\"{}\"}}", "x".repeat(300_000))).await.refused(413, "body_too_large");
+    raw("application/json", format!("{{\"a\":\"{}\"}}", "x".repeat(600_000))).await.refused(413, "body_too_large");
     client.get("/api/v1/files?page=0&limit=101&visibility=all&include=all").await.refused(400, "invalid_request");
     client.get("/api/v1/files?page=1&page=2").await.refused(400, "invalid_request");
     client.get(&format!("/api/v1/files/{}?format=bmp", FileId::mint())).await.refused(400, "invalid_request");

@@ -30,10 +30,7 @@ fn our_crates_depend_on_each_other_in_one_direction_only() {
         ("xfiles-control-api", &["xfiles-core"]),
         ("xfiles-edge-variants", &["xfiles-core"]),
         ("xfiles-cleanup-cron", &["xfiles-core"]),
-        (
-            "xfiles-standalone",
-            &["xfiles-core", "xfiles-control-api", "xfiles-edge-variants", "xfiles-cleanup-cron"],
-        ),
+        ("xfiles-standalone", &["xfiles-core", "xfiles-control-api", "xfiles-edge-variants", "xfiles-cleanup-cron"]),
         ("xfiles-cli", &["xfiles-core", "xfiles-standalone"]),
     ] {
         let ours = dependencies(&metadata, package).into_iter().filter(|name| name.starts_with("xfiles-"));

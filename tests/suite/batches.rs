@@ -64,10 +64,15 @@ async fn a_batch_names_the_item_whose_field_is_wrong() {
     files[2] = json!("no object");
     let refusal = world.client.post("/api/v1/files/upload-intents", &json!({ "files": files })).await;
     let refusal = refusal.refused(400, "invalid_request");
-    let pointers: Vec<&str> = refusal["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
+    let pointers: Vec<&str> =
+        refusal["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
     assert_eq!(pointers, ["/files/1/size", "/files/2"]);
     for files in [json!([]), json!(intents(101, 1)), json!(7), json!(null)] {
-        world.client.post("/api/v1/files/upload-intents", &json!({ "files": files })).await.refused(400, "invalid_request");
+        world
+            .client
+            .post("/api/v1/files/upload-intents", &json!({ "files": files }))
+            .await
+            .refused(400, "invalid_request");
     }
     world.end().await;
 }
@@ -157,7 +162,9 @@ async fn a_cursor_is_good_for_its_own_list_only() {
     let cursor = page["nextCursor"].as_str().unwrap();
     let other = world.client_of_another_project().await;
     other.get(&format!("/api/v1/files?limit=1&cursor={cursor}")).await.refused(400, "invalid_request");
-    for query in [format!("visibility=public&cursor={cursor}"), "cursor=AAAA".to_owned(), format!("page=1&cursor={cursor}")] {
+    for query in
+        [format!("visibility=public&cursor={cursor}"), "cursor=AAAA".to_owned(), format!("page=1&cursor={cursor}")]
+    {
         world.client.get(&format!("/api/v1/files?{query}")).await.refused(400, "invalid_request");
     }
     world.client.get("/api/v1/files?page=100000").await.refused(400, "page_too_deep");

@@ -21,7 +21,8 @@ async fn urls(world: &World, id: &str) -> (String, Vec<String>) {
 #[tokio::test]
 async fn owner_and_position_change_and_the_lists_follow() {
     let world = World::start().await;
-    let more = |position: u32| json!({"ownerUserId": "ann", "entity": {"type": "listing", "id": "7", "position": position}});
+    let more =
+        |position: u32| json!({"ownerUserId": "ann", "entity": {"type": "listing", "id": "7", "position": position}});
     let first = world.client.upload(TEXT, more(0)).await;
     let second = world.client.upload(TEXT, more(1)).await;
     let changed = patch(&world.client, id_of(&first), json!({"ownerUserId": "bob", "position": 5})).await.ok();
@@ -39,7 +40,9 @@ async fn owner_and_position_change_and_the_lists_follow() {
     assert!(ids("ownerUserId=bob").await.is_empty());
     let plain = world.client.upload(TEXT, json!({})).await;
     patch(&world.client, id_of(&plain), json!({"position": 1})).await.refused(400, "no_entity");
-    patch(&world.client, id_of(&plain), json!({"position": -1, "visibility": "all"})).await.refused(400, "invalid_request");
+    patch(&world.client, id_of(&plain), json!({"position": -1, "visibility": "all"}))
+        .await
+        .refused(400, "invalid_request");
     world.end().await;
 }
 

@@ -70,10 +70,13 @@ async fn of_a_confirmation_and_an_expiry_exactly_one_wins() {
         world.pass_expiry();
         let (confirmed, _) = tokio::join!(world.client.confirm(id_of(&intent)), world.sweep());
         let read = world.client.get(&format!("/api/v1/files/{}", id_of(&intent))).await;
-        let published = world.objects().await.keys().any(|key| key.starts_with("files/") && key.contains(id_of(&intent)));
+        let published =
+            world.objects().await.keys().any(|key| key.starts_with("files/") && key.contains(id_of(&intent)));
         match confirmed.status {
             StatusCode::OK => assert!(read.status == StatusCode::OK && published),
-            StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => assert!(read.status == StatusCode::NOT_FOUND && !published),
+            StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => {
+                assert!(read.status == StatusCode::NOT_FOUND && !published)
+            }
             other => panic!("{other}: {}", confirmed.body),
         }
         world.check().await;

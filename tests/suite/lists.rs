@@ -46,7 +46,10 @@ async fn an_entitys_files_are_in_the_order_of_position_then_oldest_first() {
     let first = add(&world, json!({"entity": {"type": "listing", "id": "7"}})).await;
     add(&world, json!({"entity": {"type": "listing", "id": "8"}})).await;
     add(&world, json!({})).await;
-    assert_eq!(ids(&world.client, "entityType=listing&entityId=7").await, [&first, &second, &third, &last].map(Clone::clone));
+    assert_eq!(
+        ids(&world.client, "entityType=listing&entityId=7").await,
+        [&first, &second, &third, &last].map(Clone::clone)
+    );
     world.end().await;
 }
 
@@ -104,13 +107,25 @@ async fn filters_combine() {
 async fn entity_words_with_any_characters_neither_collide_nor_leak() {
     let world = World::start().await;
     let long = "é".repeat(256);
-    let pairs = [("a#b", "c"), ("a", "b#c"), ("a/b", "c"), ("a%23b", "c"), ("A#B", "c"), ("日本", "語"), (&long, &long), ("a#", "bc")];
+    let pairs = [
+        ("a#b", "c"),
+        ("a", "b#c"),
+        ("a/b", "c"),
+        ("a%23b", "c"),
+        ("A#B", "c"),
+        ("日本", "語"),
+        (&long, &long),
+        ("a#", "bc"),
+    ];
     let mut added = Vec::new();
     for (kind, id) in pairs {
         added.push(add(&world, json!({"entity": {"type": kind, "id": id}})).await);
     }
     for ((kind, id), file) in pairs.iter().zip(&added) {
-        let request = world.client.request(reqwest::Method::GET, "/api/v1/files").query(&[("entityType", kind), ("entityId", id)]);
+        let request = world
+            .client
+            .request(reqwest::Method::GET, "/api/v1/files")
+            .query(&[("entityType", kind), ("entityId", id)]);
         let answer = xfiles_tests::Answer::of(request.send().await.unwrap()).await.ok();
         let found: Vec<&str> = answer["files"].as_array().unwrap().iter().map(id_of).collect();
         assert_eq!(found, [file], "{kind} {id}");

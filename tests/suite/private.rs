@@ -28,7 +28,11 @@ async fn a_private_file_opens_only_with_its_signature() {
     assert_eq!(world.get(&public).await.status(), StatusCode::NOT_FOUND);
     for parameter in ["Expires", "Signature", "Key-Pair-Id"] {
         let without: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with(parameter)).collect();
-        assert_eq!(world.get(&format!("{bare}?{}", without.join("&"))).await.status(), StatusCode::FORBIDDEN, "{parameter}");
+        assert_eq!(
+            world.get(&format!("{bare}?{}", without.join("&"))).await.status(),
+            StatusCode::FORBIDDEN,
+            "{parameter}"
+        );
     }
     let later = url.replacen("Expires=1", "Expires=2", 1);
     assert_eq!(world.get(&later).await.status(), StatusCode::FORBIDDEN, "another expiry");

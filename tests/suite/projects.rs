@@ -33,11 +33,13 @@ async fn an_operator_makes_projects_and_keys_and_a_key_sees_its_own_project_only
         usage,
         json!({"quotaBytes": 10_000, "usedBytes": size, "reservedBytes": 0, "freeBytes": 10_000 - size, "files": 1})
     );
-    for path in ["/api/v1/projects".to_owned(), format!("/api/v1/projects/{id}"), format!("/api/v1/projects/{id}/keys")] {
+    for path in ["/api/v1/projects".to_owned(), format!("/api/v1/projects/{id}"), format!("/api/v1/projects/{id}/keys")]
+    {
         shop.get(&path).await.refused(403, "missing_scope");
     }
     let projects = world.client.get("/api/v1/projects").await.ok();
-    let names: Vec<&str> = projects["projects"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        projects["projects"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["default", "shop"]);
     world.end().await;
 }

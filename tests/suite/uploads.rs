@@ -14,7 +14,8 @@ const PNG: &str = "palette-alpha.png";
 async fn three_steps_publish_a_file_under_a_sanitised_name_and_keep_its_own() {
     let world = World::start().await;
     let photo = fixture("portrait-exif6.jpg");
-    let intent = world.client.intent("Best Ever Photo (2024).JPG", "image/jpeg", photo.len(), json!({"visibility": "public"}));
+    let intent =
+        world.client.intent("Best Ever Photo (2024).JPG", "image/jpeg", photo.len(), json!({"visibility": "public"}));
     let intent = intent.await.ok();
     assert_eq!(intent["expiresIn"], 900);
     assert_eq!(intent["method"], "PUT");
@@ -87,7 +88,8 @@ async fn the_upload_url_admits_nothing_but_what_was_declared() {
     let moved = json!({ "uploadUrl": elsewhere });
     assert_eq!(world.client.put(&moved, TEXT.1, TEXT.2).await, StatusCode::FORBIDDEN, "another path");
     let extra = world.request(Method::PUT, intent["uploadUrl"].as_str().unwrap());
-    let extra = extra.header("content-type", TEXT.1).header("x-amz-acl", "public-read").body(TEXT.2).send().await.unwrap();
+    let extra =
+        extra.header("content-type", TEXT.1).header("x-amz-acl", "public-read").body(TEXT.2).send().await.unwrap();
     assert_eq!(extra.status(), StatusCode::FORBIDDEN, "an unsigned x-amz header");
     assert!(world.objects().await.is_empty());
 
@@ -149,7 +151,8 @@ async fn headers_that_the_client_adds_do_not_survive_publication() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({"visibility": "public"})).await.ok();
     let put = world.request(Method::PUT, intent["uploadUrl"].as_str().unwrap()).header("content-type", TEXT.1);
-    let put = put.header("content-encoding", "gzip").header("cache-control", "no-store").header("content-disposition", "x");
+    let put =
+        put.header("content-encoding", "gzip").header("cache-control", "no-store").header("content-disposition", "x");
     assert_eq!(put.body(TEXT.2).send().await.unwrap().status(), StatusCode::OK);
     world.client.confirm(id_of(&intent)).await.ok();
     let served = world.get(&format!("/{}", intent["key"].as_str().unwrap())).await;

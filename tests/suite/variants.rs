@@ -6,7 +6,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use xfiles_tests::{World, fixture, id_of};
 
-const PUBLIC: &str = r#"{"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}}"#;
+const PUBLIC: &str =
+    r#"{"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}}"#;
 
 fn public() -> Value {
     serde_json::from_str(PUBLIC).unwrap()
@@ -29,7 +30,8 @@ async fn each_listed_variant_is_a_picture_of_its_width_and_format_and_upright() 
         ("png", "image/png", image::ImageFormat::Png),
     ] {
         let listed = answer(&world, &file, format).await;
-        let widths: Vec<u64> = listed["variants"].as_array().unwrap().iter().map(|v| v["width"].as_u64().unwrap()).collect();
+        let widths: Vec<u64> =
+            listed["variants"].as_array().unwrap().iter().map(|v| v["width"].as_u64().unwrap()).collect();
         assert_eq!(widths, [100, 300, 400, 600, 800, 1000, 1200]);
         for variant in listed["variants"].as_array().unwrap() {
             let served = world.get(variant["url"].as_str().unwrap()).await;
@@ -79,7 +81,8 @@ async fn what_is_stored_is_what_was_answered_headers_included() {
 #[tokio::test]
 async fn a_variant_exists_only_at_the_visibility_that_the_record_says() {
     let world = World::start().await;
-    let more = json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "private"}}});
+    let more =
+        json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "private"}}});
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), more).await;
     let url = answer(&world, &file, "webp").await["variants"][0]["url"].as_str().unwrap().to_owned();
     assert_eq!(world.get(&url).await.status(), StatusCode::OK);
@@ -126,7 +129,10 @@ async fn every_path_that_names_no_offered_variant_is_a_404_and_stores_nothing() 
         assert_eq!(world.get(&bad).await.status(), StatusCode::NOT_FOUND, "{bad}");
     }
     assert_eq!(world.objects().await.len(), 2, "only the originals");
-    assert_eq!(world.get(&format!("{good}?response-content-type=text/html")).await.headers()["content-type"], "image/webp");
+    assert_eq!(
+        world.get(&format!("{good}?response-content-type=text/html")).await.headers()["content-type"],
+        "image/webp"
+    );
     let put = world.request(Method::PUT, &good).body("x").send().await.unwrap();
     assert_eq!(put.status(), StatusCode::METHOD_NOT_ALLOWED);
     world.end().await;

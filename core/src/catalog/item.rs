@@ -386,10 +386,9 @@ pub(super) fn project_from_item(item: &Item) -> Result<Project> {
         reserved_bytes: read.number(RESERVED_BYTES)?,
         file_count: read.number(FILE_COUNT)?,
         created: Timestamp::from_millis(read.number("created")?),
-        clearing: read.maybe_number("clearBefore")?.map(|before| Clearing {
-            before: Timestamp::from_millis(before),
-            and_project: item.contains_key(CLOSED),
-        }),
+        clearing: read
+            .maybe_number("clearBefore")?
+            .map(|before| Clearing { before: Timestamp::from_millis(before), and_project: item.contains_key(CLOSED) }),
     })
 }
 

@@ -321,12 +321,7 @@ impl Catalog {
     }
 
     /// The next ids of a walk, as many as one step finds.
-    pub(crate) async fn scan(
-        &self,
-        project: ProjectId,
-        filter: &FileFilter,
-        from: Option<&Cursor>,
-    ) -> Result<IdRun> {
+    pub(crate) async fn scan(&self, project: ProjectId, filter: &FileFilter, from: Option<&Cursor>) -> Result<IdRun> {
         self.step(project, filter, from, PageSize::MAX as usize).await
     }
 

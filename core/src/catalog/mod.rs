@@ -21,13 +21,16 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use self::item::{CLOSED, FILE_COUNT, FREE_BYTES, Item, PK, QUOTA_BYTES, RESERVED_BYTES, REVOKED_AT, SK, VERSION, n, s};
+use self::item::{
+    CLOSED, FILE_COUNT, FREE_BYTES, Item, PK, QUOTA_BYTES, RESERVED_BYTES, REVOKED_AT, SK, VERSION, n, s,
+};
 pub use self::{
-    once::{Once, Outcome},
     item::{DUE, ENTITY, INDEXES, Index, LIST, OWNER, PROJECTED},
     list::{
-        Cursor, FileFilter, FilePage, FileRun, InvalidCursor, NamePrefix, PAGE_CEILING, PageNumber, PageSize, TypeFilter,
+        Cursor, FileFilter, FilePage, FileRun, InvalidCursor, NamePrefix, PAGE_CEILING, PageNumber, PageSize,
+        TypeFilter,
     },
+    once::{Once, Outcome},
 };
 use crate::{
     api_key::{ApiKey, KeyHash, Scope},
@@ -311,10 +314,16 @@ impl Catalog {
 
     /// Renames a project.
     pub async fn rename_project(&self, id: ProjectId, name: &str) -> Result<()> {
-        self.update_project(id, "SET #name = :name", &format!("attribute_exists({PK})"), &[(":name", s(name))], &[("#name", "name")])
-            .await?
-            .then_some(())
-            .ok_or(Error::ProjectNotFound)
+        self.update_project(
+            id,
+            "SET #name = :name",
+            &format!("attribute_exists({PK})"),
+            &[(":name", s(name))],
+            &[("#name", "name")],
+        )
+        .await?
+        .then_some(())
+        .ok_or(Error::ProjectNotFound)
     }
 
     /// Gives a project another quota: what is free changes by as much.

@@ -8,11 +8,7 @@ use super::{
     Catalog, failed,
     item::{self, Item, PK, Reader, n, s},
 };
-use crate::{
-    clock::Timestamp,
-    error::Result,
-    id::ProjectId,
-};
+use crate::{clock::Timestamp, error::Result, id::ProjectId};
 
 /// How long an outcome is replayed.
 const OUTCOME_LIFE: Duration = Duration::from_secs(24 * 60 * 60);

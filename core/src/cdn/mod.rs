@@ -319,7 +319,8 @@ mod tests {
     fn all_variants_of_a_private_file_share_one_wildcard_signature() {
         let (cdn, public) = fresh_cdn();
         let (project, file, name) = (ProjectId::mint(), FileId::mint(), name());
-        let urls = cdn.variant_urls(Visibility::Private, project, file, name.stem(), ImageFormat::WebP, cdn.expiry(NOW));
+        let urls =
+            cdn.variant_urls(Visibility::Private, project, file, name.stem(), ImageFormat::WebP, cdn.expiry(NOW));
         let (_, first) = &urls[0];
         let policy = unmask(parameter(first, "Policy"));
         let signature = DerSignature::try_from(unmask(parameter(first, "Signature")).as_slice()).unwrap();

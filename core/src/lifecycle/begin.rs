@@ -1,14 +1,7 @@
 //! Beginning uploads: mint, presign, reserve.
 
 use super::Files;
-use crate::{
-    blobs::PresignedPut,
-    catalog::Catalog,
-    error::Result,
-    file::File,
-    id::ProjectId,
-    intent::UploadIntent,
-};
+use crate::{blobs::PresignedPut, catalog::Catalog, error::Result, file::File, id::ProjectId, intent::UploadIntent};
 
 /// An upload that has begun.
 #[derive(Debug)]

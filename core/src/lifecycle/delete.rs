@@ -61,7 +61,12 @@ impl Files {
 
     /// Removes every confirmed file that the filter accepts, within a time. Counts those that this call hid. What is
     /// hidden when the time ends and not yet taken apart is the cleanup's.
-    pub async fn delete_matching(&self, project: ProjectId, filter: &FileFilter, time: Duration) -> Result<BulkDeleted> {
+    pub async fn delete_matching(
+        &self,
+        project: ProjectId,
+        filter: &FileFilter,
+        time: Duration,
+    ) -> Result<BulkDeleted> {
         let started = self.clock.now();
         let mut deleted = 0;
         let mut cursor = None;

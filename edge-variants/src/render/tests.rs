@@ -325,7 +325,8 @@ fn transparency_is_kept_or_becomes_white_and_hidden_colours_do_not_show() {
 #[test]
 fn an_alpha_that_hides_nothing_is_dropped() {
     let opaque = DynamicImage::from(DynamicImage::from(scene(200, 100)).to_rgba8());
-    for original in [png(&opaque), png(&to_16_bits(&opaque)), webp(&opaque, true), gif([Frame::new(opaque.to_rgba8())])] {
+    for original in [png(&opaque), png(&to_16_bits(&opaque)), webp(&opaque, true), gif([Frame::new(opaque.to_rgba8())])]
+    {
         for format in OFFERED {
             assert!(!shown(&make(&original, 100, format)).color().has_alpha());
         }
@@ -472,7 +473,8 @@ fn the_same_original_makes_the_same_bytes() {
 
 #[test]
 fn what_is_not_decoded_is_unsupported() {
-    let bmp = [b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0".as_slice(), &[0; 30]].concat();
+    let bmp =
+        [b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0".as_slice(), &[0; 30]].concat();
     for other in [
         b"".as_slice(),
         b"\0\0\0\x1CftypavifABCDmif1miaf",
@@ -520,7 +522,10 @@ fn a_picture_that_is_too_large_is_refused_by_its_header() {
         (jpeg(16_000, 4000), many(16_000, 4000)),
         (gif(65_535), long(65_535, 65_535)),
         (gif(8000), many(8000, 8000)),
-        (extended_webp(&webp(&DynamicImage::new_rgb8(1, 1), true), (1 << 24, 1 << 24), 0, &[], &[]), long(1 << 24, 1 << 24)),
+        (
+            extended_webp(&webp(&DynamicImage::new_rgb8(1, 1), true), (1 << 24, 1 << 24), 0, &[], &[]),
+            long(1 << 24, 1 << 24),
+        ),
     ] {
         assert_eq!(refused(&original), expected);
     }
