@@ -18,7 +18,6 @@ use crate::{
 ///
 /// # Panics
 /// When the environment has no credentials provider; a Lambda function always has one.
-#[expect(clippy::disallowed_methods, reason = "this is where the SDK's configuration enters the system")]
 pub async fn connect(config: Config) -> Files {
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let credentials: SharedCredentialsProvider = sdk.credentials_provider().expect("a Lambda function has credentials");
