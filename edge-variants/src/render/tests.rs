@@ -1,6 +1,6 @@
 //! What a variant is, checked on pictures: every source in every format, upright, in sRGB, bare, and hostile ones refused.
 
-use std::{fs, io::Cursor, path::Path};
+use std::{fs, path::Path};
 
 use image::{
     DynamicImage, ExtendedColorType, Frame, GenericImageView as _, GrayImage, ImageBuffer, ImageEncoder as _, Luma,
@@ -134,9 +134,9 @@ fn to_16_bits(picture: &DynamicImage) -> DynamicImage {
     if picture.color().has_alpha() { picture.to_rgba16().into() } else { picture.to_rgb16().into() }
 }
 
-/// Adobe's CMYK, inverted, by the plain conversion: no black but where all are dark.
-fn adobe_cmyk(picture: &RgbImage) -> Vec<u8> {
-    picture.pixels().flat_map(|Rgb([red, green, blue])| [*red, *green, *blue, 255]).collect()
+/// Inks by the plain conversion, without black. The encoder stores them inverted, as Adobe does.
+fn cmyk(picture: &RgbImage) -> Vec<u8> {
+    picture.pixels().flat_map(|Rgb([red, green, blue])| [255 - red, 255 - green, 255 - blue, 0]).collect()
 }
 
 /// Puts a colour profile or Exif into a PNG, before its pixels.
@@ -189,10 +189,11 @@ fn every_source_becomes_every_format() {
         ("JPEG 4:4:4", jpeg_with(&rgb, |it| it.set_sampling_factor(SamplingFactor::R_4_4_4)), &opaque),
         ("JPEG 4:2:2", jpeg_with(&rgb, |it| it.set_sampling_factor(SamplingFactor::R_4_2_2)), &opaque),
         ("JPEG progressive", jpeg_with(&rgb, |it| it.set_progressive(true)), &opaque),
+        ("JPEG in a scan for each component", jpeg_with(&rgb, |it| it.set_optimized_huffman_tables(true)), &opaque),
         ("JPEG with restarts", jpeg_with(&rgb, |it| it.set_restart_interval(4)), &opaque),
         ("JPEG grey", raw_jpeg(grey.as_bytes(), 640, 480, ColorType::Luma), &grey),
-        ("JPEG CMYK", raw_jpeg(&adobe_cmyk(&rgb), 640, 480, ColorType::Cmyk), &opaque),
-        ("JPEG YCCK", raw_jpeg(&adobe_cmyk(&rgb), 640, 480, ColorType::CmykAsYcck), &opaque),
+        ("JPEG CMYK", raw_jpeg(&cmyk(&rgb), 640, 480, ColorType::Cmyk), &opaque),
+        ("JPEG YCCK", raw_jpeg(&cmyk(&rgb), 640, 480, ColorType::CmykAsYcck), &opaque),
         ("PNG", png(&opaque), &opaque),
         ("PNG with alpha", png(&faded), &faded),
         ("PNG 16 bits", png(&to_16_bits(&opaque)), &opaque),
@@ -225,7 +226,7 @@ fn a_photo_looks_like_itself_at_every_width() {
     for width in Width::ALL {
         let variant = render(&original, VariantSpec { width, format: ImageFormat::WebP }).unwrap();
         assert_eq!((variant.width, variant.height), (width.pixels(), width.pixels() * 3 / 4));
-        assert_shows(&variant, &photo, 4.0, &format!("width {width}"));
+        assert_shows(&variant, &photo, 6.0, &format!("width {width}"));
     }
 }
 
@@ -315,8 +316,8 @@ fn transparency_is_kept_or_becomes_white_and_hidden_colours_do_not_show() {
         assert!(variant.get_pixel(110, 100)[3].abs_diff(128) <= 2);
         assert_eq!(variant.get_pixel(250, 100)[3], 255);
         // Beside the hidden green, premultiplied alpha keeps the visible colour free of it.
-        let Rgba([_, green, _, alpha]) = *variant.get_pixel(76, 150);
-        assert!(alpha > 100 && green < 150, "{:?}", variant.get_pixel(76, 150));
+        let Rgba([_, green, _, alpha]) = *variant.get_pixel(76, 110);
+        assert!(alpha > 100 && green.abs_diff(125) < 20, "{:?}", variant.get_pixel(76, 110));
     }
     let flat = shown(&make(&original, 300, ImageFormat::Jpeg)).into_rgb8();
     assert!(flat.get_pixel(10, 100).0.iter().all(|sample| *sample >= 250), "{:?}", flat.get_pixel(10, 100));

@@ -651,7 +651,7 @@ mod tests {
         let object = object(&blob);
         let mut change = Box::pin(index.change(move |batch| batch.put(&at("x"), &object, blob)));
         // Queued now, and perhaps made already.
-        drop(futures::poll!(change.as_mut()));
+        let _ = futures::poll!(change.as_mut());
         drop(change);
         put(&home, &index, "y").await;
         assert_eq!(keys(&index, "", |_| Step::Next), ["x", "y"]);
