@@ -229,7 +229,8 @@ impl Stack {
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let api = Api::new(files.clone(), options.api);
-        let apis = xfiles_control_api::metrics_router(api.clone()).fallback_service(xfiles_control_api::router(api));
+        let local = xfiles_control_api::metrics_router(api.clone()).merge(xfiles_control_api::docs_router());
+        let apis = local.fallback_service(xfiles_control_api::router(api));
         let front = distribution.router(worker.router()).fallback_service(apis);
         tasks.spawn(serve(api_listener, front, stopping.clone()));
         tasks.spawn(serve(s3_listener, Router::new().fallback_service(engines.store.service()), stopping.clone()));

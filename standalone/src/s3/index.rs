@@ -639,8 +639,9 @@ mod tests {
             .await;
         assert!(failed.is_err());
         assert_eq!(keys(&index, "", |_| Step::Next), [""; 0]);
-        assert!(!home.has(&id));
         put(&home, &index, "x").await;
+        drop(index);
+        assert!(!home.has(&id));
     }
 
     #[tokio::test]
