@@ -69,7 +69,7 @@ pub(crate) async fn list(State(api): State<Api>, caller: Caller, parameters: Par
     let query = parameters.list(project)?;
     let format = parameters.format()?;
     let listed = |files: Vec<File>| -> Vec<ListedFile> {
-        let urls = |file| query.with_urls.then(|| api.files.urls(file, format, None).into());
+        let urls = |file| query.with_urls.then(|| api.files.urls(file, format, None, false).into());
         files.iter().map(|file| ListedFile { file: FileView::from(file), urls: urls(file) }).collect()
     };
     Ok(Json(match &query.position {
@@ -99,7 +99,7 @@ pub(crate) async fn get(
     let project = caller.with(Scope::Read)?;
     let format = parameters.format()?;
     let file = api.files.get(project, id).await?;
-    let urls = api.files.urls(&file, format, None).into();
+    let urls = api.files.urls(&file, format, None, false).into();
     Ok((etag(&file), Json(FileWithUrls { file: FileView::from(&file), urls })))
 }
 
@@ -124,12 +124,12 @@ pub(crate) async fn urls(
 ) -> Answer<UrlsView> {
     let project = caller.with(Scope::Read)?;
     let format = parameters.format()?;
-    let life = Body::or_empty(body).url_life()?;
+    let (life, as_download) = Body::or_empty(body).url_terms()?;
     if life.is_some_and(|life| life > MAX_READ_LIFE) {
         caller.with(Scope::Write)?;
     }
     let file = api.files.get(project, id).await?;
-    Ok(Json(api.files.urls(&file, format, life).into()))
+    Ok(Json(api.files.urls(&file, format, life, as_download).into()))
 }
 
 pub(crate) async fn resign(State(api): State<Api>, caller: Caller, PathId(id): PathId) -> Answer<IntentView> {

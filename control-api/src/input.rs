@@ -138,13 +138,14 @@ impl Body {
     }
 
     /// `POST /files/{id}/url`: for how long, in seconds, and whether to save rather than to open.
-    pub(crate) fn url_life(&self) -> Result<Option<Duration>, Problem> {
+    pub(crate) fn url_terms(&self) -> Result<(Option<Duration>, bool), Problem> {
         let mut fields = Fields::of(&self.0);
         let life = fields.maybe("expiresIn", |v| {
             let seconds = v.as_u64().filter(|s| (5..=Expiry::MAX_LIFE.as_secs()).contains(s));
             seconds.map(Duration::from_secs).ok_or("must be a whole number of seconds, 5 to 604800")
         });
-        fields.finish(Some(life))
+        let as_download = fields.maybe("download", flag).unwrap_or(false);
+        fields.finish(Some((life, as_download)))
     }
 
     /// `POST /cleanup`.

@@ -19,6 +19,8 @@ pub struct Secrets {
     pub s3: S3Credentials,
     /// What private URLs are signed with.
     pub signing_key: SigningKey,
+    /// The public keys of earlier signing keys: what they signed is good until it expires.
+    pub retired_keys: Vec<(KeyPairId, String)>,
 }
 
 impl fmt::Debug for Secrets {
@@ -55,6 +57,15 @@ struct Stored {
     s3_secret_access_key: String,
     cdn_key_pair_id: String,
     cdn_private_key: String,
+    #[serde(default)]
+    cdn_retired_keys: Vec<RetiredKey>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RetiredKey {
+    key_pair_id: String,
+    public_key: String,
 }
 
 const FILE: &str = "secrets.json";
@@ -74,25 +85,48 @@ impl Secrets {
         }
     }
 
+    /// Replaces the key that private URLs are signed with. The old one's public key stays trusted.
+    pub fn rotate_signing_key(self, data: &Path) -> Result<Self, SecretsError> {
+        let (signing_key, pem) = SigningKey::generate_p256(KeyPairId::mint());
+        let mut retired_keys = self.retired_keys;
+        retired_keys.push((self.signing_key.id().clone(), self.signing_key.public_key_pem()));
+        let rotated = Self { signing_key, retired_keys, ..self };
+        let path = data.join(FILE);
+        write_private(&path, &rotated.to_bytes(pem.reveal())).map_err(|source| SecretsError::Io { path, source })?;
+        Ok(rotated)
+    }
+
     fn generate() -> (Self, Vec<u8>) {
         let s3 = S3Credentials::new(format!("XF{}", random_hex::<9>().to_uppercase()), random_hex::<20>());
         let (signing_key, pem) = SigningKey::generate_p256(KeyPairId::mint());
-        let stored = Stored {
-            s3_access_key_id: s3.access_key_id().to_owned(),
-            s3_secret_access_key: s3.secret_access_key().to_owned(),
-            cdn_key_pair_id: signing_key.id().as_str().to_owned(),
-            cdn_private_key: pem.reveal().to_owned(),
+        let secrets = Self { s3, signing_key, retired_keys: Vec::new() };
+        let bytes = secrets.to_bytes(pem.reveal());
+        (secrets, bytes)
+    }
+
+    fn to_bytes(&self, private_key_pem: &str) -> Vec<u8> {
+        let retired = |(id, pem): &(KeyPairId, String)| RetiredKey {
+            key_pair_id: id.as_str().to_owned(),
+            public_key: pem.clone(),
         };
-        let bytes = serde_json::to_vec_pretty(&stored).expect("texts are JSON");
-        (Self { s3, signing_key }, bytes)
+        let stored = Stored {
+            s3_access_key_id: self.s3.access_key_id().to_owned(),
+            s3_secret_access_key: self.s3.secret_access_key().to_owned(),
+            cdn_key_pair_id: self.signing_key.id().as_str().to_owned(),
+            cdn_private_key: private_key_pem.to_owned(),
+            cdn_retired_keys: self.retired_keys.iter().map(retired).collect(),
+        };
+        serde_json::to_vec_pretty(&stored).expect("texts are JSON")
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
         let stored: Stored = serde_json::from_slice(bytes).ok()?;
         let id: KeyPairId = stored.cdn_key_pair_id.parse().ok()?;
+        let retired = stored.cdn_retired_keys.into_iter().map(|key| Some((key.key_pair_id.parse().ok()?, key.public_key)));
         Some(Self {
             s3: S3Credentials::new(stored.s3_access_key_id, stored.s3_secret_access_key),
             signing_key: SigningKey::from_pem(id, &stored.cdn_private_key).ok()?,
+            retired_keys: retired.collect::<Option<_>>()?,
         })
     }
 }

@@ -83,6 +83,9 @@ pub struct StackOptions {
     pub cleanup_every: Option<Duration>,
     /// The API's limits.
     pub api: ApiOptions,
+    /// Whether private URLs are signed with a new key from this start on. What the old key signed works until it
+    /// expires.
+    pub rotate_signing_key: bool,
 }
 
 impl StackOptions {
@@ -103,6 +106,7 @@ impl StackOptions {
             clock: Clock::system(),
             cleanup_every: Some(xfiles_cleanup_cron::INTERVAL),
             api: ApiOptions::default(),
+            rotate_signing_key: false,
         }
     }
 }
@@ -191,7 +195,10 @@ impl Stack {
     /// Starts everything and returns once it answers.
     pub async fn start(options: StackOptions) -> Result<Self, StartError> {
         let home = Home::open(&options.data)?;
-        let secrets = Secrets::load_or_create(&home.path)?;
+        let mut secrets = Secrets::load_or_create(&home.path)?;
+        if options.rotate_signing_key {
+            secrets = secrets.rotate_signing_key(&home.path)?;
+        }
         let (api_listener, s3_listener) = listen(&options).await?;
         let url = options.public_url.clone().unwrap_or_else(|| address_of(&api_listener));
         let s3_url = options.s3_public_url.clone().unwrap_or_else(|| address_of(&s3_listener));
@@ -213,11 +220,13 @@ impl Stack {
             clock: options.clock.clone(),
         };
 
-        let trusted = TrustedKey::from_pem(secrets.signing_key.id().clone(), &secrets.signing_key.public_key_pem());
+        let current = (secrets.signing_key.id().clone(), secrets.signing_key.public_key_pem());
+        let trusted = std::iter::once(current).chain(secrets.retired_keys);
+        let trusted = trusted.map(|(id, pem)| TrustedKey::from_pem(id, &pem).expect("a signing key has a public key"));
         let distribution = Distribution::new(distribution::Options {
             base_url: url.clone(),
             bucket: Bucket { client: engines.s3_client(|client| client), name: BUCKET.to_owned() },
-            trusted_keys: vec![trusted.expect("a signing key has a public key")],
+            trusted_keys: trusted.collect(),
             clock: options.clock.clone(),
             cache_bytes: CACHE_BYTES,
         });

@@ -4,6 +4,7 @@
 //! a URL of a staging key, and never shows a private key or a signed URL in a log.
 
 mod policy;
+mod save_as;
 mod signing;
 
 mod invalidation;
@@ -16,6 +17,7 @@ use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 #[cfg(feature = "cloudfront")]
 pub use cloudfront::CloudFrontInvalidations;
 pub use invalidation::{Invalidate, InvalidateError, InvalidateFuture};
+pub use save_as::disposition;
 pub use policy::{Signer, URL_LIFE};
 pub use signing::{InvalidKeyPairId, InvalidSigningKey, KeyPairId, PrivateKeyPem, SigningKey};
 
@@ -70,6 +72,19 @@ impl Cdn {
                 let query = self.sign_variants(*project, *file, expiry);
                 Ok(CdnUrl::signed(url, &query, expiry))
             }
+        }
+    }
+
+    /// The URL at which a browser saves the original under this name, or under the stored extension if it has another.
+    pub fn download_url(&self, key: &ObjectKey, name: &str, expiry: Expiry) -> Result<CdnUrl, NotServed> {
+        let url = format!("{}/{key}?{}", self.base, save_as::query(name));
+        match key {
+            ObjectKey::Original { visibility: Visibility::Public, .. } => Ok(CdnUrl::permanent(url)),
+            ObjectKey::Original { visibility: Visibility::Private, .. } => {
+                let query = self.signer.sign_url(&url, expiry);
+                Ok(CdnUrl::signed(url, &query, expiry))
+            }
+            ObjectKey::Staging { .. } | ObjectKey::Variant { .. } => Err(NotServed),
         }
     }
 
@@ -157,7 +172,7 @@ impl CdnUrl {
     }
 
     fn signed(mut url: String, query: &str, expiry: Expiry) -> Self {
-        url.push('?');
+        url.push(if url.contains('?') { '&' } else { '?' });
         url.push_str(query);
         Self { url, expiry: Some(expiry) }
     }

@@ -66,11 +66,17 @@ impl Files {
     }
 
     /// The URLs of a confirmed file, permanent or signed by what they lead to; signed ones live as long as is asked for,
-    /// or five to six minutes. Takes no request to any store.
-    pub fn urls(&self, file: &File, format: ImageFormat, life: Option<Duration>) -> FileUrls {
+    /// or five to six minutes. As a download, the original is saved under the name it had on the client. Takes no request
+    /// to any store.
+    pub fn urls(&self, file: &File, format: ImageFormat, life: Option<Duration>, as_download: bool) -> FileUrls {
         let now = self.clock.now();
         let expiry = life.map_or_else(|| self.cdn.expiry(now), |life| Expiry::after(now, life));
-        let original = self.cdn.url(&file.original_key(), expiry).expect("an original is served");
+        let key = file.original_key();
+        let original = match as_download {
+            false => self.cdn.url(&key, expiry),
+            true => self.cdn.download_url(&key, file.original_filename.as_str(), expiry),
+        };
+        let original = original.expect("an original is served");
         let variants = if file.has_variants() {
             let (visibility, stem) = (file.variants.visibility, file.name.stem());
             let urls = self.cdn.variant_urls(visibility, file.project, file.id, stem, format, expiry);

@@ -6,6 +6,8 @@
 //! if any at all), and here the answer with the headers that every answer has. `invalidation` makes the cache forget;
 //! `rest_api` lets a client of CloudFront ask for that.
 //!
+//! A query can ask for one thing, the name under which a browser saves the file; see [`xfiles_core::cdn::disposition`].
+//!
 //! It never forwards a query, a cookie or a header to an origin, never serves a path that is not an object key, never
 //! repeats a URL in an answer or a log, and knows nothing of files or records: only of paths.
 //!
@@ -43,7 +45,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
         ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_MAX_AGE, AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+        ACCESS_CONTROL_MAX_AGE, AGE, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
         CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
     },
     request::Parts,
@@ -157,13 +159,18 @@ impl Edge {
         };
         let Lookup { outcome, age } = cache.get_or_fetch(uri.path(), fetch).await;
         let object = outcome?;
-        match select(method, headers, &object) {
+        let save_as = xfiles_core::cdn::disposition(&behaviour.key, uri.query()).and_then(|d| HeaderValue::from_str(&d).ok());
+        let mut response = match select(method, headers, &object) {
             Selection::NotModified => Ok(not_modified(&object, age)),
             Selection::Unsatisfiable => Err(Refused::Unsatisfiable { length: object.length }),
             Selection::Whole if !wants_body => Ok(found(&object, None, Body::empty(), age)),
             Selection::Whole => self.found_with_body(&behaviour.key, uri.path(), &object, None, age).await,
             Selection::Part(range) => self.found_with_body(&behaviour.key, uri.path(), &object, Some(range), age).await,
+        }?;
+        if let Some(save_as) = save_as {
+            response.headers_mut().insert(CONTENT_DISPOSITION, save_as);
         }
+        Ok(response)
     }
 
     async fn found_with_body(
