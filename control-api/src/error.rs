@@ -5,7 +5,10 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 use xfiles_core::{api_key::Scope, error::Error};
+
+use crate::openapi::words::FieldRule;
 
 /// What a client can rely on when it handles a refusal. Codes are never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,6 +100,60 @@ impl Code {
     /// The HTTP status.
     pub const fn status(self) -> StatusCode {
         self.facts().1
+    }
+
+    /// What happened, in a few words.
+    pub(crate) const fn title(self) -> &'static str {
+        self.facts().2
+    }
+
+    /// What to do about it.
+    pub(crate) const fn remedy(self) -> &'static str {
+        self.facts().3
+    }
+
+    /// What brings it about, for the catalogue.
+    pub(crate) const fn cause(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => {
+                "A field of the body, a query parameter or a header breaks its rule, or is missing."
+            }
+            Self::MalformedJson => "The body is not JSON, or it is JSON but not an object.",
+            Self::NotUploaded => "The file is to be confirmed, and the store has no bytes for it yet.",
+            Self::Unauthorized => {
+                "There is no key, or it is malformed, unknown, expired or revoked; nobody learns which."
+            }
+            Self::MissingScope => "The key is good but lacks the scope that the operation needs.",
+            Self::FileNotFound => {
+                "The file does not exist, belongs to another project, is not confirmed where that matters, or is deleted; \
+                 nobody learns which."
+            }
+            Self::NotFound => "The project or the key does not exist.",
+            Self::RouteNotFound => "The path is none of this API's.",
+            Self::MethodNotAllowed => "The path exists and knows other methods only.",
+            Self::NotPending => "A fresh upload URL is asked for, and the file is confirmed.",
+            Self::NoEntity => "A position is given to a file that is attached to nothing.",
+            Self::PreconditionFailed => "`If-Match` names a version that the file no longer has.",
+            Self::PageTooDeep => "A numbered page would have to count or skip more entries than one request may.",
+            Self::QuotaBelowUsage => "The new quota is less than what the project's files and uploads hold.",
+            Self::RequestInFlight => "A request under the same `Idempotency-Key` has begun and has not answered yet.",
+            Self::IdempotencyKeyReused => {
+                "The `Idempotency-Key` was used for a request with another path, body or scope."
+            }
+            Self::RateLimited => "The key makes more requests a second than this deployment allows.",
+            Self::Conflict => "Others changed the same record, again and again, while the request tried to.",
+            Self::QuotaExceeded => "The project's files and uploads leave less room than the new file needs.",
+            Self::BodyTooLarge => "The request body is longer than any legal one.",
+            Self::UnsupportedMediaType => "The request has a body without `Content-Type: application/json`.",
+            Self::ContentTypeMismatch => {
+                "The first bytes of the upload are not those of the declared type. The upload has ended and its quota is \
+                 free again."
+            }
+            Self::Unavailable => "The metadata store, the object store or the CDN is throttled or does not answer.",
+            Self::Internal => {
+                "A fault of the server. The cause is in its log, under the request id, and never in an answer."
+            }
+        }
     }
 
     /// Code, status, title, and what to do about it.
@@ -240,11 +297,12 @@ impl Code {
 }
 
 /// A field that breaks its rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     /// Where: a JSON pointer into the body, or `?name` of a query parameter.
     pub(crate) pointer: String,
     /// Which rule.
+    #[schema(value_type = FieldRule)]
     pub(crate) code: &'static str,
     /// The rule in words.
     pub(crate) detail: String,

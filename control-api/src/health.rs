@@ -4,24 +4,39 @@ use std::fmt::Write as _;
 
 use axum::{Json, extract::State, response::IntoResponse};
 use http::{StatusCode, header};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{Api, error::Problem};
 
+/// Well: whoever is not answers otherwise, or not at all.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Which version answers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Version {
+    name: &'static str,
+    version: &'static str,
+}
+
 /// The process lives.
-pub(crate) async fn live() -> Json<Value> {
-    Json(json!({"status": "ok"}))
+pub(crate) async fn live() -> Json<Health> {
+    Json(Health { status: "ok" })
 }
 
 /// The stores answer.
-pub(crate) async fn ready(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn ready(State(api): State<Api>) -> Result<Json<Health>, Problem> {
     api.files.ready().await?;
-    Ok(Json(json!({"status": "ok"})))
+    Ok(Json(Health { status: "ok" }))
 }
 
 /// Which version this is.
-pub(crate) async fn version() -> Json<Value> {
-    Json(json!({"name": "xfiles", "version": env!("CARGO_PKG_VERSION")}))
+pub(crate) async fn version() -> Json<Version> {
+    Json(Version { name: "xfiles", version: env!("CARGO_PKG_VERSION") })
 }
 
 /// Counters of requests in the Prometheus text format.

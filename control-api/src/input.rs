@@ -176,7 +176,8 @@ impl Body {
         let name = fields.need("name", name);
         let scopes = fields.maybe("scopes", |v| {
             let words = v.as_array().filter(|words| !words.is_empty());
-            let scopes = words.and_then(|words| words.iter().map(|w| w.as_str()?.parse().ok()).collect::<Option<Vec<Scope>>>());
+            let scopes =
+                words.and_then(|words| words.iter().map(|w| w.as_str()?.parse().ok()).collect::<Option<Vec<Scope>>>());
             scopes.ok_or("must be a list of `read`, `write`, `delete` and `admin`")
         });
         let expires_in = fields.maybe("expiresIn", |v| {
@@ -237,9 +238,8 @@ fn intent_of(fields: &mut Fields<'_>) -> Option<UploadIntent> {
             .and_then(|t| t.parse().ok())
             .ok_or("must be an allowed media type without parameters, such as image/jpeg")
     });
-    let size = fields.need("size", |v| {
-        v.as_u64().and_then(ByteSize::new).ok_or("must be a whole number of bytes, 1 to 104857600")
-    });
+    let size = fields
+        .need("size", |v| v.as_u64().and_then(ByteSize::new).ok_or("must be a whole number of bytes, 1 to 104857600"));
     let visibility = fields.maybe("visibility", readers);
     let owner = fields.maybe("ownerUserId", owner);
     let entity = fields.maybe_object("entity", |entity| {
@@ -419,9 +419,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(id) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::from(Error::FileNotFound))?;
+        let Path(id) =
+            Path::<String>::from_request_parts(parts, state).await.map_err(|_| Problem::from(Error::FileNotFound))?;
         parse_file_id(&id).map(Self)
     }
 }
@@ -464,7 +463,8 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let ids = Path::<(String, String)>::from_request_parts(parts, state).await.ok();
-        let ids = ids.and_then(|Path((project, key))| Some(Self { project: project.parse().ok()?, key: key.parse().ok()? }));
+        let ids =
+            ids.and_then(|Path((project, key))| Some(Self { project: project.parse().ok()?, key: key.parse().ok()? }));
         ids.ok_or_else(|| Error::KeyNotFound.into())
     }
 }
@@ -480,9 +480,8 @@ impl<S: Send + Sync> FromRequestParts<S> for EntityPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let words = Path::<(String, String)>::from_request_parts(parts, state).await.ok();
-        let words = words.and_then(|Path((kind, id))| {
-            Some(Self { kind: EntityWord::new(kind)?, id: EntityWord::new(id)? })
-        });
+        let words =
+            words.and_then(|Path((kind, id))| Some(Self { kind: EntityWord::new(kind)?, id: EntityWord::new(id)? }));
         words.ok_or_else(|| Error::FileNotFound.into())
     }
 }
@@ -529,18 +528,23 @@ impl Parameters {
     pub(crate) fn list(&self, project: ProjectId) -> Result<ListQuery, Problem> {
         let mut errors = Vec::new();
         let filter = self.filter(&mut errors);
-        let page = self.read("page", &mut errors, |t| {
-            t.parse::<NonZeroU32>().map_err(|_| "must be a whole number from 1")
-        });
+        let page =
+            self.read("page", &mut errors, |t| t.parse::<NonZeroU32>().map_err(|_| "must be a whole number from 1"));
         let size = self.read("limit", &mut errors, |t| {
             t.parse().ok().and_then(PageSize::new).ok_or("must be a whole number, 1 to 100")
         });
-        let include = self.read("include", &mut errors, |t| if t == "urls" { Ok(()) } else { Err("can only be `urls`") });
+        let include =
+            self.read("include", &mut errors, |t| if t == "urls" { Ok(()) } else { Err("can only be `urls`") });
         let cursor = self.read("cursor", &mut errors, |t| {
             let ours = |cursor: &Cursor| cursor.belongs_to(project, &filter);
             match t {
                 "" => Ok(None),
-                t => t.parse().ok().filter(ours).map(Some).ok_or("must be a `nextCursor` of this list with these filters"),
+                t => t
+                    .parse()
+                    .ok()
+                    .filter(ours)
+                    .map(Some)
+                    .ok_or("must be a `nextCursor` of this list with these filters"),
             }
         });
         if cursor.is_some() && page.is_some() {

@@ -3,16 +3,18 @@
 //! A request crosses the modules in this order: `request` gives it an id, a log line and one shape for every refusal;
 //! `once` answers a repeated POST with its first success; `auth` turns the bearer token into a project and its scopes;
 //! `input` turns text into types and finds all faults at once; `files`, `entities`, `projects` and `admin` call the
-//! core; `view` writes the answer.
+//! core; `view` writes the answer. `openapi` describes all of it, and `docs` shows the description.
 
 mod admin;
 mod auth;
+mod docs;
 mod entities;
 mod error;
 mod files;
 mod health;
 mod input;
 mod once;
+pub mod openapi;
 mod projects;
 mod request;
 mod view;
@@ -27,12 +29,12 @@ use axum::{
 };
 use xfiles_core::lifecycle::Files;
 
-pub use self::error::Code;
 use self::{
     auth::{KeyCache, RateLimit},
     error::Problem,
     request::Served,
 };
+pub use self::{docs::docs_router, error::Code};
 
 /// The largest request body, in bytes. The largest legal one is a batch of a hundred intents.
 const MAX_BODY_BYTES: usize = 512 * 1024;
@@ -95,6 +97,7 @@ pub fn router(api: Api) -> Router {
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/version", get(health::version))
+        .route("/openapi.json", get(openapi::serve))
         .fallback(|| async { Problem::new(Code::RouteNotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(Code::MethodNotAllowed) })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

@@ -32,7 +32,11 @@ pub(crate) async fn list(State(api): State<Api>, caller: Caller) -> Answer<Proje
     Ok(Json(ProjectsAnswer { projects: projects.iter().map(ProjectView::from).collect() }))
 }
 
-pub(crate) async fn create(State(api): State<Api>, caller: Caller, body: Body) -> Result<(StatusCode, Json<ProjectAnswer>), Problem> {
+pub(crate) async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    body: Body,
+) -> Result<(StatusCode, Json<ProjectAnswer>), Problem> {
     caller.with(Scope::Admin)?;
     let asked = body.project()?;
     let project = Project::new(asked.name, asked.quota_bytes, api.files.clock.now());
@@ -87,7 +91,11 @@ pub(crate) async fn delete(
     Ok((StatusCode::ACCEPTED, Json(Done { success: true })))
 }
 
-pub(crate) async fn list_keys(State(api): State<Api>, caller: Caller, ProjectPath(id): ProjectPath) -> Answer<KeysAnswer> {
+pub(crate) async fn list_keys(
+    State(api): State<Api>,
+    caller: Caller,
+    ProjectPath(id): ProjectPath,
+) -> Answer<KeysAnswer> {
     caller.with(Scope::Admin)?;
     api.files.catalog.project(id, Consistency::Eventual).await?;
     let keys = api.files.catalog.keys(id).await?;

@@ -61,11 +61,15 @@ pub(crate) async fn handle(State(api): State<Api>, mut request: Request, next: N
     if let Some(origin) = allowed {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Request-Id, Retry-After"));
+        headers
+            .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Request-Id, Retry-After"));
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
 
-    api.served.count(&format!("method=\"{method}\",route=\"{route}\",status=\"{}\"", response.status().as_u16()), started.elapsed());
+    api.served.count(
+        &format!("method=\"{method}\",route=\"{route}\",status=\"{}\"", response.status().as_u16()),
+        started.elapsed(),
+    );
     let (project, key) = identity.get().map(|i| (i.project.to_string(), i.key.to_string())).unzip();
     let status = response.status().as_u16();
     let code = problem.as_ref().map(|p| p.code.as_str());

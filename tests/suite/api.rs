@@ -149,7 +149,7 @@ async fn every_layer_refuses_in_the_same_shape() {
     let world = World::start().await;
     let client = &world.client;
     client.get("/api/v1/nothing").await.refused(404, "route_not_found");
-    client.get("/").await.refused(404, "route_not_found");
+    client.get("/api").await.refused(404, "route_not_found");
     let answer = client.send(Method::PUT, "/api/v1/files").await;
     assert_eq!(answer.headers["allow"], "GET,HEAD,DELETE");
     answer.refused(405, "method_not_allowed");

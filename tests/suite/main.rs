@@ -12,6 +12,7 @@ mod cli;
 mod crashes;
 mod lists;
 mod machine;
+mod openapi;
 mod private;
 mod projects;
 mod s3_conformance;
