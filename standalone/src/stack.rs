@@ -162,6 +162,7 @@ fn cause(error: &Error) -> String {
 /// A running stack. Dropping it ends it without waiting; [`Stack::stop`] drains.
 pub struct Stack {
     url: BaseUrl,
+    listens_at: BaseUrl,
     s3_url: BaseUrl,
     project: ProjectId,
     first_key: Option<ApiKey>,
@@ -200,7 +201,8 @@ impl Stack {
             secrets = secrets.rotate_signing_key(&home.path)?;
         }
         let (api_listener, s3_listener) = listen(&options).await?;
-        let url = options.public_url.clone().unwrap_or_else(|| address_of(&api_listener));
+        let listens_at = address_of(&api_listener);
+        let url = options.public_url.clone().unwrap_or_else(|| listens_at.clone());
         let s3_url = options.s3_public_url.clone().unwrap_or_else(|| address_of(&s3_listener));
 
         let dynamo = if home.durable { Dynamo::open(&home.path.join(DATABASE))? } else { Dynamo::memory()? };
@@ -246,12 +248,17 @@ impl Stack {
         if let Some(every) = options.cleanup_every {
             tasks.spawn(clean_up(files.clone(), engines.clone(), every, stopping));
         }
-        Ok(Self { url, s3_url, project, first_key, engines, files, distribution, stop, tasks, _home: home })
+        Ok(Self { url, listens_at, s3_url, project, first_key, engines, files, distribution, stop, tasks, _home: home })
     }
 
     /// Where the API and the CDN are.
     pub fn url(&self) -> &BaseUrl {
         &self.url
+    }
+
+    /// Where this machine finds the API and the CDN.
+    pub fn listens_at(&self) -> &BaseUrl {
+        &self.listens_at
     }
 
     /// Where the object store is.

@@ -12,6 +12,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use xfiles_core::{
     api_key::{ApiKey, Scope},
+    cdn::BaseUrl,
     catalog::{Catalog, Consistency, Debtor, FileFilter, KeyRecord, PageNumber, PageSize, Project},
     clock::{Clock, Timestamp},
     error::Error,
@@ -47,6 +48,10 @@ pub struct WorldOptions {
     pub requests_per_second: Option<NonZeroU32>,
     /// Whose pages may call the API.
     pub allowed_origins: Vec<String>,
+    /// Whether private URLs are signed with a new key from now on.
+    pub rotate_signing_key: bool,
+    /// Where the API and the CDN are said to be, if not where they listen.
+    pub public_url: Option<BaseUrl>,
 }
 
 impl Default for WorldOptions {
@@ -56,6 +61,8 @@ impl Default for WorldOptions {
             quota_bytes: 1_000_000_000,
             requests_per_second: None,
             allowed_origins: Vec::new(),
+            rotate_signing_key: false,
+            public_url: None,
         }
     }
 }
@@ -79,6 +86,8 @@ impl World {
             quota_bytes: options.quota_bytes,
             clock: clock.clone(),
             cleanup_every: None,
+            rotate_signing_key: options.rotate_signing_key,
+            public_url: options.public_url,
             api: ApiOptions {
                 requests_per_second: options.requests_per_second,
                 allowed_origins: options.allowed_origins,
@@ -92,7 +101,7 @@ impl World {
             Some(key) => key.clone(),
             None => add_key(&stack.files().catalog, stack.project(), &Scope::ALL, clock.now()).await,
         };
-        let client = Client { url: stack.url().to_string(), key: key.reveal().to_owned(), http: http.clone() };
+        let client = Client { url: stack.listens_at().to_string(), key: key.reveal().to_owned(), http: http.clone() };
         Self { stack, clock, client, http }
     }
 
@@ -135,7 +144,7 @@ impl World {
 
     /// A plain request to a whole URL or to a path on the CDN.
     pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
-        let url = if url.starts_with('/') { format!("{}{url}", self.stack.url()) } else { url.to_owned() };
+        let url = if url.starts_with('/') { format!("{}{url}", self.stack.listens_at()) } else { url.to_owned() };
         self.http.request(method, url)
     }
 

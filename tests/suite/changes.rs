@@ -174,3 +174,28 @@ async fn signed_urls_live_as_long_as_is_asked_for_within_what_the_key_may() {
     assert_eq!(world.get(week["url"].as_str().unwrap()).await.status(), StatusCode::OK);
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_download_is_saved_under_the_clients_name_and_only_there() {
+    let world = World::start().await;
+    for visibility in ["public", "private"] {
+        let more = json!({ "visibility": visibility });
+        let file = world.client.upload(("Größe \"1\".txt", TEXT.1, TEXT.2), more).await;
+        let path = format!("/api/v1/files/{}/url", id_of(&file));
+        let answer = world.client.post(&path, &json!({"download": true})).await.ok();
+        let url = answer["url"].as_str().unwrap();
+        let served = world.get(url).await;
+        assert_eq!(served.status(), StatusCode::OK);
+        assert_eq!(
+            served.headers()["content-disposition"],
+            "attachment; filename=\"Gr__e _1_.txt\"; filename*=UTF-8''Gr%C3%B6%C3%9Fe%20%221%22.txt"
+        );
+        let plain = world.client.post(&path, &json!({})).await.ok();
+        assert!(!world.get(plain["url"].as_str().unwrap()).await.headers().contains_key("content-disposition"));
+        if visibility == "private" {
+            let renamed = url.replacen("download=", "download=x", 1);
+            assert_eq!(world.get(&renamed).await.status(), StatusCode::FORBIDDEN, "the name is signed");
+        }
+    }
+    world.end().await;
+}

@@ -48,6 +48,29 @@ async fn a_restart_keeps_files_keys_pending_uploads_and_signatures() {
 }
 
 #[tokio::test]
+async fn after_a_rotation_new_urls_carry_the_new_key_and_old_ones_work_until_they_expire() {
+    const CDN: &str = "https://cdn.example.com";
+    let directory = tempfile::tempdir().unwrap();
+    let at = |rotate_signing_key| WorldOptions { rotate_signing_key, public_url: CDN.parse().ok(), ..on(&directory) };
+    let world = World::with(at(false)).await;
+    let file = world.client.upload(TEXT, json!({})).await;
+    let path = format!("/api/v1/files/{}", id_of(&file));
+    let signed = |answer: serde_json::Value| answer["url"].as_str().unwrap().strip_prefix(CDN).unwrap().to_owned();
+    let old = signed(world.client.get(&path).await.ok());
+    world.end().await;
+
+    let world = World::with(at(true)).await;
+    let new = signed(world.client.get(&path).await.ok());
+    let key_of = |url: &str| url.split("Key-Pair-Id=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    assert_ne!(key_of(&new), key_of(&old));
+    assert_eq!(world.get(&new).await.status(), StatusCode::OK);
+    assert_eq!(world.get(&old).await.status(), StatusCode::OK);
+    world.pass(Duration::from_secs(361));
+    assert_eq!(world.get(&old).await.status(), StatusCode::FORBIDDEN);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_second_process_on_the_same_directory_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::with(on(&directory)).await;

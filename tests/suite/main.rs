@@ -10,6 +10,7 @@ mod changes;
 mod cleanup;
 mod cli;
 mod crashes;
+mod isolation;
 mod lists;
 mod machine;
 mod openapi;

@@ -204,6 +204,9 @@ pub(crate) struct UrlWish {
     /// it, five to six minutes, and the same URLs for everybody who asks within a minute.
     #[schema(minimum = 5, maximum = 604800)]
     expires_in: Option<u64>,
+    /// Whether `url` makes a browser save the original, under the name that it had on the client.
+    #[schema(default = false)]
+    download: Option<bool>,
 }
 
 /// A project to make.
