@@ -64,6 +64,25 @@ impl Dynamo {
         Ok(Self { database, log: None })
     }
 
+    /// Lets the engine forget the items whose time is in this attribute, in seconds, as DynamoDB does by itself.
+    pub fn expire_by(&self, table: &str, attribute: &str) -> Result<(), DynoxideError> {
+        let setting = serde_json::json!({
+            "TableName": table,
+            "TimeToLiveSpecification": {"Enabled": true, "AttributeName": attribute},
+        });
+        let request = serde_json::from_value(setting).expect("the setting has the request's shape");
+        match self.database.update_time_to_live(request) {
+            // What it is already.
+            Err(DynoxideError::ValidationException(said)) if said.contains("already enabled") => Ok(()),
+            set => set.map(drop),
+        }
+    }
+
+    /// Forgets what has expired by now.
+    pub fn forget_expired(&self) -> Result<usize, DynoxideError> {
+        self.database.sweep_ttl()
+    }
+
     /// The SDK's way to it.
     pub fn http_client(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(Connector(self.clone()));

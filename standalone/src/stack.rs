@@ -23,7 +23,7 @@ use xfiles_core::{
     catalog::{Catalog, KeyRecord, Project},
     cdn::{BaseUrl, Cdn, Signer, URL_LIFE},
     clock::Clock,
-    error::Error,
+    error::{Cause, Error},
     id::ProjectId,
     lifecycle::Files,
 };
@@ -236,6 +236,7 @@ impl Stack {
         let files = engines.files(cdn, |client| client);
         let worker = Worker::new(files.clone(), std::thread::available_parallelism().map_or(1, usize::from));
         let (project, first_key) = prepare(&files, options.quota_bytes).await?;
+        engines.dynamo.expire_by(TABLE, xfiles_core::catalog::TTL).map_err(|e| Cause::new("setting the expiry", &e)).map_err(Error::Internal)?;
 
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -471,6 +472,11 @@ async fn clean_up(files: Files, engines: Engines, every: Duration, mut stopping:
         }
         if let Err(error) = xfiles_cleanup_cron::run(&files, xfiles_cleanup_cron::Bounds::default()).await {
             tracing::error!(error = cause(&error), "the cleanup failed");
+        }
+        let dynamo = engines.dynamo.clone();
+        let forgotten = tokio::task::spawn_blocking(move || dynamo.forget_expired()).await;
+        if let Ok(Err(error)) = forgotten {
+            tracing::error!(%error, "expired idempotency keys could not be forgotten");
         }
         if let Err(error) = engines.store.expire(BUCKET, "staging/", STAGING_LIFE).await {
             tracing::error!(%error, "abandoned uploads could not be removed");

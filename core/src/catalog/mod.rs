@@ -30,7 +30,7 @@ pub use self::{
         Cursor, FileFilter, FilePage, FileRun, InvalidCursor, NamePrefix, PAGE_CEILING, PageNumber, PageSize,
         TypeFilter,
     },
-    once::{Once, Outcome},
+    once::{Once, Outcome, TTL},
 };
 use crate::{
     api_key::{ApiKey, KeyHash, Scope},
