@@ -160,7 +160,11 @@ impl Bench {
         for position in 0..FILES_OF_ENTITY {
             self.publish(UploadIntent { entity: entity("bulk", position), ..picture() }).await?;
         }
-        let all = FileFilter { entity_type: EntityWord::new("product"), entity_id: EntityWord::new("bulk"), ..FileFilter::default() };
+        let all = FileFilter {
+            entity_type: EntityWord::new("product"),
+            entity_id: EntityWord::new("bulk"),
+            ..FileFilter::default()
+        };
         let (deleted, bulk) =
             self.bill(self.files.delete_matching(self.project, &all, Duration::from_secs(60))).await?;
         assert_eq!(deleted.deleted, u64::from(FILES_OF_ENTITY), "every file of the entity is deleted");
@@ -225,7 +229,10 @@ impl Bench {
             ("an entity's 25 files, `page=1`", self.try_bill(page(&entity, 1)).await?),
             ("an entity's 25 files, `cursor`", self.try_bill(walk(&entity, None)).await?),
             ("an owner's 100 files, `cursor`", self.try_bill(walk(&owner, None)).await?),
-            ("a filter that no index has and nothing matches, one step of `cursor`", self.try_bill(walk(&rare, None)).await?),
+            (
+                "a filter that no index has and nothing matches, one step of `cursor`",
+                self.try_bill(walk(&rare, None)).await?,
+            ),
             ("the same, `page=1`", self.try_bill(page(&rare, 1)).await?),
             ("`page=50`", self.try_bill(page(&every, 50)).await?),
             ("`page=1000`", self.try_bill(page(&every, 1_000)).await?),
@@ -291,7 +298,11 @@ impl Bench {
     /// Puts the bytes where the client would.
     async fn stage(&self, file: &File) {
         let put = self.stack.s3_client().put_object().bucket(BUCKET).key(file.staging_key().to_string());
-        put.content_type(file.content_type.as_str()).body(png().into()).send().await.expect("the embedded store takes it");
+        put.content_type(file.content_type.as_str())
+            .body(png().into())
+            .send()
+            .await
+            .expect("the embedded store takes it");
     }
 }
 
