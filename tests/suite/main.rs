@@ -9,6 +9,7 @@ mod batches;
 mod changes;
 mod cleanup;
 mod cli;
+mod costs;
 mod crashes;
 mod isolation;
 mod lists;

@@ -1,0 +1,400 @@
+//! Prints, as Markdown, what each operation asks of DynamoDB, S3 and CloudFront and what that costs; and what a list
+//! costs over a thousand, a hundred thousand and a million files.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use axum::body::Body;
+use clap::Parser;
+use http::{Request, StatusCode};
+use tower::ServiceExt as _;
+use xfiles_bench::{
+    meter::{Bill, Meter, S3Class},
+    prices,
+};
+use xfiles_core::{
+    api_key::ApiKey,
+    catalog::{Catalog, Cursor, FileFilter, Outcome, PageNumber, PageSize, Project},
+    clock::Clock,
+    error::Error,
+    file::{EXPIRY_GRACE, File, Patch, State},
+    id::ProjectId,
+    intent::{
+        ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, UPLOAD_URL_LIFE, UploadIntent, VariantPolicy,
+    },
+    lifecycle::Files,
+    object_key::Visibility,
+    variant::{ImageFormat, VariantSpec},
+};
+use xfiles_edge_variants::Worker;
+use xfiles_standalone::{BUCKET, Data, Stack, StackOptions};
+
+/// How many files an entity of the fixture has, and of a bulk deletion.
+const FILES_OF_ENTITY: u32 = 25;
+
+/// How deep the cursor goes before its page is measured, in files: page 5,000 of 20.
+const DEPTH: usize = 100_000;
+
+/// What XFiles asks of AWS, operation by operation.
+#[derive(Parser)]
+struct Arguments {
+    /// How many files the lists are measured over, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "1000,100000,1000000")]
+    files: Vec<u32>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    let clock = Clock::manual(Clock::system().now());
+    let stack = Stack::start(StackOptions {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        clock: clock.clone(),
+        cleanup_every: None,
+        quota_bytes: u64::MAX >> 12,
+        ..StackOptions::new(Data::Ephemeral)
+    })
+    .await?;
+    let meter = Meter::new();
+    let bench = Bench { files: meter.files(&stack), meter, clock, project: stack.project(), stack };
+    print_operations(&bench.operations().await?);
+    for count in arguments.files {
+        let started = std::time::Instant::now();
+        let project = bench.fixture(count).await?;
+        let loaded = started.elapsed();
+        print_lists(count, loaded, &bench.lists(project).await?);
+    }
+    bench.stack.stop().await;
+    Ok(())
+}
+
+struct Bench {
+    stack: Stack,
+    files: Files,
+    meter: Meter,
+    clock: Clock,
+    project: ProjectId,
+}
+
+/// What one operation asked.
+struct Row {
+    name: &'static str,
+    bill: Bill,
+    /// How many files it was about, which share its bill.
+    files: u32,
+}
+
+type Rows = Result<Vec<Row>, Error>;
+
+impl Bench {
+    async fn operations(&self) -> Rows {
+        let mut rows = self.upload_rows().await?;
+        rows.extend(self.variant_rows().await?);
+        rows.extend(self.change_rows().await?);
+        rows.extend(self.cleanup_rows().await?);
+        rows.extend(self.api_rows().await?);
+        Ok(rows)
+    }
+
+    /// Runs an operation and bills it.
+    async fn bill<T>(&self, operation: impl Future<Output = Result<T, Error>>) -> Result<(T, Bill), Error> {
+        self.meter.take();
+        let done = operation.await?;
+        Ok((done, self.meter.take()))
+    }
+
+    async fn upload_rows(&self) -> Rows {
+        let (begun, intent) = self.bill(self.files.begin(self.project, picture())).await?;
+        self.stage(&begun.file).await;
+        let id = begun.file.id;
+        let (_, confirm) = self.bill(self.files.confirm(self.project, id)).await?;
+        let (_, again) = self.bill(self.files.confirm(self.project, id)).await?;
+        let (file, get) = self.bill(self.files.get(self.project, id)).await?;
+        let fresh = async {
+            let file = self.files.get(self.project, id).await?;
+            Ok(self.files.urls(&file, ImageFormat::WebP, Some(Duration::from_secs(60))))
+        };
+        let (_, fresh) = self.bill(fresh).await?;
+        drop(file);
+        let batch = (0..99).map(|_| picture()).collect();
+        let (pending, batched) = self.bill(self.files.begin_all(self.project, batch)).await?;
+        for begun in pending {
+            self.files.delete(self.project, begun.file.id, None).await?;
+        }
+        Ok(vec![
+            Row::new("intent", intent),
+            Row { name: "intent, one of 99 in an all-or-nothing batch", bill: batched, files: 99 },
+            Row::new("confirm", confirm),
+            Row::new("confirm, repeated", again),
+            Row::new("get", get),
+            Row::new("fresh URLs", fresh),
+        ])
+    }
+
+    async fn variant_rows(&self) -> Rows {
+        let file = self.publish(picture()).await?;
+        let key = file.variant_key(Visibility::Public, VariantSpec::all().next().expect("there are variants"));
+        let worker = Worker::new(self.files.clone(), 1).router();
+        let path = format!("/{key}");
+        let miss = async {
+            let request = Request::get(&path).body(Body::empty()).expect("a key is a path");
+            let answer = worker.oneshot(request).await.unwrap_or_else(|never| match never {});
+            assert_eq!(answer.status(), StatusCode::OK, "the worker makes the variant");
+            Ok(())
+        };
+        let ((), miss) = self.bill(miss).await?;
+        Ok(vec![Row::new("variant, first request (worker)", miss)])
+    }
+
+    async fn change_rows(&self) -> Rows {
+        let file = self.publish(picture()).await?;
+        let owner = Patch { owner: Some(OwnerId::new("another")), ..Patch::default() };
+        let (_, owner) = self.bill(self.files.patch(self.project, file.id, &owner, None)).await?;
+        let hide = Patch { visibility: Some(Visibility::Private), ..Patch::default() };
+        let (_, visibility) = self.bill(self.files.patch(self.project, file.id, &hide, None)).await?;
+        let lock = Patch { variants_visibility: Some(Visibility::Private), ..Patch::default() };
+        let (_, variants) = self.bill(self.files.patch(self.project, file.id, &lock, None)).await?;
+        self.clock.advance(Duration::from_secs(600));
+        self.files.sweep(100, Duration::from_secs(60)).await?;
+        let (_, delete) = self.bill(self.files.delete(self.project, file.id, None)).await?;
+
+        for position in 0..FILES_OF_ENTITY {
+            self.publish(UploadIntent { entity: entity("bulk", position), ..picture() }).await?;
+        }
+        let all = FileFilter {
+            entity_type: EntityWord::new("product"),
+            entity_id: EntityWord::new("bulk"),
+            ..FileFilter::default()
+        };
+        let (deleted, bulk) =
+            self.bill(self.files.delete_matching(self.project, &all, Duration::from_secs(60))).await?;
+        assert_eq!(deleted.deleted, u64::from(FILES_OF_ENTITY), "every file of the entity is deleted");
+        Ok(vec![
+            Row::new("patch: owner", owner),
+            Row::new("patch: visibility", visibility),
+            Row::new("patch: visibility of variants", variants),
+            Row::new("delete", delete),
+            Row { name: "bulk delete, one of 25 files", bill: bulk, files: FILES_OF_ENTITY },
+        ])
+    }
+
+    async fn cleanup_rows(&self) -> Rows {
+        let sweep = || self.files.sweep(100, Duration::from_secs(60));
+        let (_, idle) = self.bill(sweep()).await?;
+        let file = self.files.begin(self.project, picture()).await?.file;
+        self.stage(&file).await;
+        self.clock.advance(UPLOAD_URL_LIFE + EXPIRY_GRACE + Duration::from_secs(1));
+        let (swept, busy) = self.bill(sweep()).await?;
+        assert_eq!(swept.settled, 1, "the upload expires");
+        let expire = busy.less(&idle);
+        Ok(vec![Row::new("expiry of an upload, in a sweep", expire), Row::new("sweep that finds nothing", idle)])
+    }
+
+    /// What the API asks on top of an operation.
+    async fn api_rows(&self) -> Rows {
+        let now = self.clock.now();
+        let (_, key) = self.bill(self.files.catalog.key(&ApiKey::mint().hash())).await?;
+        let once = async {
+            self.files.catalog.take_once(self.project, "key", "digest", now).await?;
+            let outcome = Outcome { status: 200, body: "x".repeat(600) };
+            self.files.catalog.keep_outcome(self.project, "key", &outcome).await
+        };
+        let ((), once) = self.bill(once).await?;
+        Ok(vec![
+            Row::new("look at an API key, once in 30 s for each key and instance", key),
+            Row::new("`Idempotency-Key` on a POST, extra", once),
+        ])
+    }
+
+    async fn lists(&self, project: ProjectId) -> Result<Vec<(&'static str, Option<Bill>)>, Error> {
+        let every = FileFilter::default();
+        let entity = FileFilter {
+            entity_type: EntityWord::new("product"),
+            entity_id: EntityWord::new("0"),
+            ..FileFilter::default()
+        };
+        let owner = FileFilter { owner: OwnerId::new("user-0"), ..FileFilter::default() };
+        let rare = FileFilter { role: EntityWord::new("none-has-it"), ..FileFilter::default() };
+        let page = |filter, number| {
+            let number = PageNumber::new(number).expect("pages count from 1");
+            self.files.list(project, filter, number, PageSize::default())
+        };
+        let walk = |filter, from| self.files.walk(project, filter, from, PageSize::default());
+        let deep = self.deep_cursor(project).await?;
+        let (first, _) = self.bill(walk(&every, None)).await?;
+        Ok(vec![
+            ("`page=1`", self.try_bill(page(&every, 1)).await?),
+            ("`cursor`, first page", self.try_bill(walk(&every, None)).await?),
+            ("`cursor`, second page", self.try_bill(walk(&every, first.next.as_ref())).await?),
+            ("`cursor`, page 5,000 or the last", self.try_bill(walk(&every, deep.as_ref())).await?),
+            ("an entity's 25 files, `page=1`", self.try_bill(page(&entity, 1)).await?),
+            ("an entity's 25 files, `cursor`", self.try_bill(walk(&entity, None)).await?),
+            ("an owner's 100 files, `cursor`", self.try_bill(walk(&owner, None)).await?),
+            (
+                "a filter that no index has and nothing matches, one step of `cursor`",
+                self.try_bill(walk(&rare, None)).await?,
+            ),
+            ("the same, `page=1`", self.try_bill(page(&rare, 1)).await?),
+            ("`page=50`", self.try_bill(page(&every, 50)).await?),
+            ("`page=1000`", self.try_bill(page(&every, 1_000)).await?),
+            ("`page=1001`", self.try_bill(page(&every, 1_001)).await?),
+        ])
+    }
+
+    /// The bill, or nothing when the list refuses to go so deep.
+    async fn try_bill<T>(&self, list: impl Future<Output = Result<T, Error>>) -> Result<Option<Bill>, Error> {
+        match self.bill(list).await {
+            Ok((_, bill)) => Ok(Some(bill)),
+            Err(Error::TooDeep { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn deep_cursor(&self, project: ProjectId) -> Result<Option<Cursor>, Error> {
+        let largest = PageSize::new(PageSize::MAX).expect("the largest page is one");
+        let (mut cursor, mut seen) = (None, 0);
+        while seen < DEPTH {
+            let run = self.files.walk(project, &FileFilter::default(), cursor.as_ref(), largest).await?;
+            seen += run.files.len();
+            match run.next {
+                Some(next) => cursor = Some(next),
+                None => break,
+            }
+        }
+        Ok(cursor)
+    }
+
+    /// A project with that many confirmed files, written straight into the table. Their bytes are nowhere.
+    async fn fixture(&self, count: u32) -> Result<ProjectId, Error> {
+        let now = self.clock.now();
+        let project = Project { file_count: count.into(), ..Project::new("fixture", u64::MAX >> 12, now) };
+        self.stack.files().catalog.create_project(&project).await?;
+        let mut made = 0;
+        while made < count {
+            let part = count.min(made + 99);
+            let files: Vec<File> = (made..part).map(|i| self.confirmed(project.id, i)).collect();
+            debug_assert!(files.len() <= Catalog::RESERVE_AT_ONCE);
+            self.stack.files().catalog.reserve(&files).await?;
+            made = part;
+        }
+        Ok(project.id)
+    }
+
+    fn confirmed(&self, project: ProjectId, i: u32) -> File {
+        let entity = entity(&(i / FILES_OF_ENTITY).to_string(), i % FILES_OF_ENTITY);
+        let owner = OwnerId::new(format!("user-{}", i / 100));
+        let created = self.clock.now() + Duration::from_millis(i.into());
+        let file = File::begin(project, UploadIntent { entity, owner, ..picture() }, created);
+        let etag = format!("\"{i:032x}\"");
+        File { state: State::Confirmed { etag, owes: None }, due: None, version: 3, ..file }
+    }
+
+    /// All three steps.
+    async fn publish(&self, intent: UploadIntent) -> Result<File, Error> {
+        let file = self.files.begin(self.project, intent).await?.file;
+        self.stage(&file).await;
+        self.files.confirm(self.project, file.id).await
+    }
+
+    /// Puts the bytes where the client would.
+    async fn stage(&self, file: &File) {
+        let put = self.stack.s3_client().put_object().bucket(BUCKET).key(file.staging_key().to_string());
+        put.content_type(file.content_type.as_str())
+            .body(png().into())
+            .send()
+            .await
+            .expect("the embedded store takes it");
+    }
+}
+
+impl Row {
+    fn new(name: &'static str, bill: Bill) -> Self {
+        Self { name, bill, files: 1 }
+    }
+}
+
+fn picture() -> UploadIntent {
+    UploadIntent {
+        original_filename: OriginalFilename::new("Holiday picture 0001.png").expect("a name"),
+        content_type: "image/png".parse().expect("a type on the list"),
+        size: ByteSize::new(png().len() as u64).expect("a small picture"),
+        visibility: Visibility::Public,
+        owner: OwnerId::new("user-0"),
+        entity: None,
+        variants: VariantPolicy { enabled: true, visibility: Visibility::Public },
+        checksum: None,
+    }
+}
+
+fn entity(id: &str, position: u32) -> Option<Entity> {
+    Some(Entity {
+        kind: EntityWord::new("product")?,
+        id: EntityWord::new(id)?,
+        role: EntityWord::new("gallery"),
+        position: Position(position),
+    })
+}
+
+/// A grey picture, 640 by 480.
+fn png() -> Vec<u8> {
+    use std::sync::OnceLock;
+
+    static PNG: OnceLock<Vec<u8>> = OnceLock::new();
+    let encode = || {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let grey = image::GrayImage::from_pixel(640, 480, image::Luma([128]));
+        grey.write_to(&mut bytes, image::ImageFormat::Png).expect("memory takes a picture");
+        bytes.into_inner()
+    };
+    PNG.get_or_init(encode).clone()
+}
+
+fn print_operations(rows: &[Row]) {
+    println!("| operation | requests | RRU | WRU | S3 writes | S3 reads | paths | $ a million |");
+    println!("|---|---|---:|---:|---:|---:|---:|---:|");
+    for Row { name, bill, files } in rows {
+        let share = |amount: f64| short(amount / f64::from(*files));
+        println!(
+            "| {name} | {} | {} | {} | {} | {} | {} | {} |",
+            requests(bill, *files),
+            share(bill.read_units),
+            share(bill.write_units),
+            share(prices::precise(bill.s3(S3Class::Write))),
+            share(prices::precise(bill.s3(S3Class::Read))),
+            share(prices::precise(bill.invalidated_paths)),
+            dollars(prices::stores_per_million(bill) / f64::from(*files)),
+        );
+    }
+}
+
+fn print_lists(count: u32, loaded: Duration, rows: &[(&str, Option<Bill>)]) {
+    println!("\n{count} files (written in {:.1} s)\n", loaded.as_secs_f64());
+    println!("| list, 20 a page | requests | RRU | $ a million |");
+    println!("|---|---|---:|---:|");
+    for (name, bill) in rows {
+        match bill {
+            Some(bill) => {
+                let price = dollars(prices::stores_per_million(bill));
+                println!("| {name} | {} | {} | {price} |", requests(bill, 1), short(bill.read_units));
+            }
+            None => println!("| {name} | refused: use the cursor | | |"),
+        }
+    }
+}
+
+fn requests(bill: &Bill, files: u32) -> String {
+    let each = bill.calls.iter().map(|(operation, count)| {
+        let count = short(prices::precise(*count) / f64::from(files));
+        if count == "1" { operation.as_str().to_owned() } else { format!("{count} {}", operation.as_str()) }
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// A number without digits that say nothing.
+fn short(amount: f64) -> String {
+    let text = format!("{amount:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn dollars(amount: f64) -> String {
+    format!("{amount:.2}")
+}
