@@ -141,7 +141,7 @@ impl Body {
     pub(crate) fn url_terms(&self) -> Result<(Option<Duration>, bool), Problem> {
         let mut fields = Fields::of(&self.0);
         let life = fields.maybe("expiresIn", |v| {
-            let seconds = v.as_u64().filter(|s| (5..=Expiry::MAX_LIFE.as_secs()).contains(s));
+            let seconds = whole(v).filter(|s| (5..=Expiry::MAX_LIFE.as_secs()).contains(s));
             seconds.map(Duration::from_secs).ok_or("must be a whole number of seconds, 5 to 604800")
         });
         let as_download = fields.maybe("download", flag).unwrap_or(false);
@@ -181,7 +181,7 @@ impl Body {
             scopes.ok_or("must be a list of `read`, `write`, `delete` and `admin`")
         });
         let expires_in = fields.maybe("expiresIn", |v| {
-            let seconds = v.as_u64().filter(|s| (1..=MAX_KEY_LIFE).contains(s));
+            let seconds = whole(v).filter(|s| (1..=MAX_KEY_LIFE).contains(s));
             seconds.map(Duration::from_secs).ok_or("must be a whole number of seconds, at most ten years")
         });
         fields.finish(name.map(|name| {
@@ -196,7 +196,7 @@ impl Body {
     pub(crate) fn grace(&self) -> Result<Option<Duration>, Problem> {
         let mut fields = Fields::of(&self.0);
         let grace = fields.maybe("gracePeriod", |v| {
-            let seconds = v.as_u64().filter(|s| *s <= MAX_GRACE);
+            let seconds = whole(v).filter(|s| *s <= MAX_GRACE);
             seconds.map(Duration::from_secs).ok_or("must be a whole number of seconds, at most 30 days")
         });
         fields.finish(Some(grace))
@@ -239,7 +239,7 @@ fn intent_of(fields: &mut Fields<'_>) -> Option<UploadIntent> {
             .ok_or("must be an allowed media type without parameters, such as image/jpeg")
     });
     let size = fields
-        .need("size", |v| v.as_u64().and_then(ByteSize::new).ok_or("must be a whole number of bytes, 1 to 104857600"));
+        .need("size", |v| whole(v).and_then(ByteSize::new).ok_or("must be a whole number of bytes, 1 to 104857600"));
     let visibility = fields.maybe("visibility", readers);
     let owner = fields.maybe("ownerUserId", owner);
     let entity = fields.maybe_object("entity", |entity| {
@@ -284,12 +284,19 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
+/// A whole number. JSON has one kind of number, so `300.0` is one too; past 2^53 a fraction cannot be told any more.
+fn whole(value: &Value) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let rounded = || value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..=EXACT).contains(n));
+    value.as_u64().or_else(|| rounded()?.abs().to_string().parse().ok())
+}
+
 fn flag(value: &Value) -> Rule<bool> {
     value.as_bool().ok_or("must be true or false")
 }
 
 fn position(value: &Value) -> Rule<Position> {
-    let position = value.as_u64().and_then(|n| u32::try_from(n).ok());
+    let position = whole(value).and_then(|n| u32::try_from(n).ok());
     position.map(Position).ok_or("must be a whole number, 0 to 4294967295")
 }
 
@@ -298,7 +305,7 @@ fn name(value: &Value) -> Rule<String> {
 }
 
 fn quota(value: &Value) -> Rule<u64> {
-    value.as_u64().filter(|n| *n <= MAX_QUOTA).ok_or("must be a whole number of bytes, at most 2^53")
+    whole(value).filter(|n| *n <= MAX_QUOTA).ok_or("must be a whole number of bytes, at most 2^53")
 }
 
 /// The largest whole number that every JSON reader keeps exact.

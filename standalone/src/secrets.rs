@@ -122,7 +122,8 @@ impl Secrets {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let stored: Stored = serde_json::from_slice(bytes).ok()?;
         let id: KeyPairId = stored.cdn_key_pair_id.parse().ok()?;
-        let retired = stored.cdn_retired_keys.into_iter().map(|key| Some((key.key_pair_id.parse().ok()?, key.public_key)));
+        let retired =
+            stored.cdn_retired_keys.into_iter().map(|key| Some((key.key_pair_id.parse().ok()?, key.public_key)));
         Some(Self {
             s3: S3Credentials::new(stored.s3_access_key_id, stored.s3_secret_access_key),
             signing_key: SigningKey::from_pem(id, &stored.cdn_private_key).ok()?,

@@ -236,7 +236,11 @@ impl Stack {
         let files = engines.files(cdn, |client| client);
         let worker = Worker::new(files.clone(), std::thread::available_parallelism().map_or(1, usize::from));
         let (project, first_key) = prepare(&files, options.quota_bytes).await?;
-        engines.dynamo.expire_by(TABLE, xfiles_core::catalog::TTL).map_err(|e| Cause::new("setting the expiry", &e)).map_err(Error::Internal)?;
+        engines
+            .dynamo
+            .expire_by(TABLE, xfiles_core::catalog::TTL)
+            .map_err(|e| Cause::new("setting the expiry", &e))
+            .map_err(Error::Internal)?;
 
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();

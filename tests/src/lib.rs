@@ -12,8 +12,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use xfiles_core::{
     api_key::{ApiKey, Scope},
-    cdn::BaseUrl,
     catalog::{Catalog, Consistency, Debtor, FileFilter, KeyRecord, PageNumber, PageSize, Project},
+    cdn::BaseUrl,
     clock::{Clock, Timestamp},
     error::Error,
     file::{File, State},

@@ -6,7 +6,7 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         RefOr, Schema,
-        schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaType, Type},
+        schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, SchemaType, Type},
     },
 };
 
@@ -82,7 +82,7 @@ impl PartialSchema for MediaType {
     fn schema() -> RefOr<Schema> {
         let text = || ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
         let open_xml = r"^application/vnd\.openxmlformats-officedocument\.[A-Za-z0-9.+-]{1,100}$";
-        OneOfBuilder::new()
+        AnyOfBuilder::new()
             .item(text().enum_values(Some(Self::NAMES)))
             .item(text().pattern(Some(open_xml)))
             .description(Some("An allowed media type, without parameters."))

@@ -17,8 +17,8 @@ use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 #[cfg(feature = "cloudfront")]
 pub use cloudfront::CloudFrontInvalidations;
 pub use invalidation::{Invalidate, InvalidateError, InvalidateFuture};
-pub use save_as::disposition;
 pub use policy::{Signer, URL_LIFE};
+pub use save_as::disposition;
 pub use signing::{InvalidKeyPairId, InvalidSigningKey, KeyPairId, PrivateKeyPem, SigningKey};
 
 use crate::{

@@ -31,7 +31,8 @@ pub fn disposition(key: &ObjectKey, query: Option<&str>) -> Option<String> {
     if !name.to_lowercase().ends_with(&format!(".{extension}")) {
         name = format!("{name}.{extension}");
     }
-    let plain: String = name.chars().map(|c| if c.is_ascii_graphic() && !"\"\\%".contains(c) || c == ' ' { c } else { '_' }).collect();
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_graphic() && !"\"\\%".contains(c) || c == ' ' { c } else { '_' }).collect();
     Some(format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", utf8_percent_encode(&name, UNSAFE)))
 }
 
@@ -79,7 +80,9 @@ mod tests {
 
     #[test]
     fn a_name_does_not_choose_the_kind_of_file_nor_a_folder() {
-        for (name, saved) in [("run.exe", "run.exe.pdf"), ("a/b/c.pdf", "c.pdf"), ("..\\x", "x.pdf"), ("X.PDF", "X.PDF")] {
+        for (name, saved) in
+            [("run.exe", "run.exe.pdf"), ("a/b/c.pdf", "c.pdf"), ("..\\x", "x.pdf"), ("X.PDF", "X.PDF")]
+        {
             assert!(asked(name).contains(&format!("filename=\"{saved}\"")), "{}", asked(name));
         }
     }

@@ -45,8 +45,8 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
         ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_MAX_AGE, AGE, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-        CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+        ACCESS_CONTROL_MAX_AGE, AGE, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
+        CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
     },
     request::Parts,
 };
@@ -159,7 +159,8 @@ impl Edge {
         };
         let Lookup { outcome, age } = cache.get_or_fetch(uri.path(), fetch).await;
         let object = outcome?;
-        let save_as = xfiles_core::cdn::disposition(&behaviour.key, uri.query()).and_then(|d| HeaderValue::from_str(&d).ok());
+        let save_as =
+            xfiles_core::cdn::disposition(&behaviour.key, uri.query()).and_then(|d| HeaderValue::from_str(&d).ok());
         let mut response = match select(method, headers, &object) {
             Selection::NotModified => Ok(not_modified(&object, age)),
             Selection::Unsatisfiable => Err(Refused::Unsatisfiable { length: object.length }),
