@@ -2,16 +2,23 @@
 //!
 //! The engine commits to SQLite's write-ahead log without waiting for the disk; here a write is answered only once that
 //! log is on disk, and all writes that wait at the same time share one `fdatasync`. A strongly consistent read, and a
-//! condition that failed, wait as well: they must not tell of a commit that a power failure could take back.
+//! condition that failed, wait as well when something was written that is not on disk yet: they must not tell of a
+//! commit that a power failure could take back.
+//!
+//! One thread runs the engine, which does one thing at a time anyway and otherwise wakes a thread for each: that thread
+//! also knows what was written before what was read. Another puts the log on disk and sends those answers that waited.
 
 use std::{
     fs::File,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
+    thread::{self, JoinHandle},
 };
 
 use aws_smithy_runtime_api::{
@@ -31,10 +38,7 @@ const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
 /// The engine.
 #[derive(Clone)]
-pub struct Dynamo {
-    database: Database,
-    log: Option<LogSync>,
-}
+pub struct Dynamo(Arc<Engine>);
 
 /// Why the engine could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -54,14 +58,14 @@ impl Dynamo {
         database.enable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         database.disable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         let log = LogSync::start(log_of(path)).map_err(|e| failed(e.to_string()))?;
-        Ok(Self { database, log: Some(log) })
+        Engine::start(database, Some(log)).map_err(|e| failed(e.to_string()))
     }
 
     /// The engine in memory.
     pub fn memory() -> Result<Self, OpenError> {
-        let database =
-            Database::memory().map_err(|e| OpenError { path: PathBuf::from(":memory:"), reason: e.to_string() })?;
-        Ok(Self { database, log: None })
+        let failed = |reason: String| OpenError { path: PathBuf::from(":memory:"), reason };
+        let database = Database::memory().map_err(|e| failed(e.to_string()))?;
+        Engine::start(database, None).map_err(|e| failed(e.to_string()))
     }
 
     /// Lets the engine forget the items whose time is in this attribute, in seconds, as DynamoDB does by itself.
@@ -92,27 +96,13 @@ impl Dynamo {
     async fn answer(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let operation = request.headers().get("x-amz-target").and_then(|t| t.strip_prefix(TARGET_PREFIX));
         let operation = operation.unwrap_or_default().to_owned();
-        let body = request.body().bytes().unwrap_or_default().to_vec();
-        let Self { database, log } = self;
-        let run = move || {
-            let answer = dispatch(&database, &operation, &body);
-            let told = match &answer {
-                Ok(_) => operation != "GetItem" && operation != "Query" || reads_strongly(&body),
-                Err(_) => true,
-            };
-            (answer, told)
-        };
-        let (answer, must_be_durable) =
-            tokio::task::spawn_blocking(run).await.map_err(|e| ConnectorError::other(e.into(), None))?;
-        if let Some(log) = log.filter(|_| must_be_durable) {
-            log.flushed().await.map_err(|e| ConnectorError::io(e.into()))?;
-        }
-        let (status, text) = match answer {
-            Ok(text) => (200, text),
-            Err(error) => (error.status_code(), error.to_json()),
-        };
+        let (reply, answered) = oneshot::channel();
+        let jobs = self.0.jobs.as_ref().expect("the queue is open until the engine is dropped");
+        let gone = || ConnectorError::io("the metadata store has ended".into());
+        jobs.send(Job { operation, request, reply }).map_err(|_| gone())?;
+        let Answer { status, body } = answered.await.map_err(|_| gone())?.map_err(|e| ConnectorError::io(e.into()))?;
         let status = StatusCode::try_from(status).expect("the engine answers with HTTP statuses");
-        let mut response = HttpResponse::new(status, SdkBody::from(text));
+        let mut response = HttpResponse::new(status, SdkBody::from(body));
         response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
         Ok(response)
     }
@@ -120,7 +110,7 @@ impl Dynamo {
 
 impl std::fmt::Debug for Dynamo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dynamo").field("durable", &self.log.is_some()).finish_non_exhaustive()
+        f.write_str("Dynamo")
     }
 }
 
@@ -130,6 +120,68 @@ struct Connector(Dynamo);
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         HttpConnectorFuture::new(self.0.clone().answer(request))
+    }
+}
+
+/// The engine's thread, and the queue of what it is asked.
+struct Engine {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Job {
+    operation: String,
+    request: HttpRequest,
+    reply: Reply,
+}
+
+type Reply = oneshot::Sender<io::Result<Answer>>;
+
+struct Answer {
+    status: u16,
+    body: String,
+}
+
+impl Engine {
+    fn start(database: Database, log: Option<LogSync>) -> io::Result<Dynamo> {
+        let (jobs, queue) = channel();
+        let run = move || run_engine(&database, log.as_ref(), &queue);
+        let thread = thread::Builder::new().name("metadata".to_owned()).spawn(run)?;
+        Ok(Dynamo(Arc::new(Self { jobs: Some(jobs), thread: Some(thread) })))
+    }
+}
+
+impl Drop for Engine {
+    /// Waits until the database is closed, so that whoever opens it next finds it at rest.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported when it happened.
+            drop(thread.join());
+        }
+    }
+}
+
+fn run_engine(database: &Database, log: Option<&LogSync>, queue: &Receiver<Job>) {
+    let mut writes = 0;
+    while let Ok(Job { operation, request, reply }) = queue.recv() {
+        let body = request.body().bytes().unwrap_or_default();
+        let answer = catch_unwind(AssertUnwindSafe(|| dispatch(database, &operation, body)));
+        let answer = answer.unwrap_or_else(|_| Err(DynoxideError::InternalServerError("a panic".to_owned())));
+        let reads = matches!(operation.as_str(), "GetItem" | "Query" | "BatchGetItem");
+        if !reads {
+            writes += 1;
+        }
+        let must_be_durable = !reads || answer.is_err() || reads_strongly(body);
+        let answer = match answer {
+            Ok(body) => Answer { status: 200, body },
+            Err(error) => Answer { status: error.status_code(), body: error.to_json() },
+        };
+        match log {
+            Some(log) if must_be_durable && !log.has(writes) => log.send_when_durable(writes, answer, reply),
+            // Whoever no longer waits needs no answer.
+            _ => drop(reply.send(Ok(answer))),
+        }
     }
 }
 
@@ -173,33 +225,61 @@ fn log_of(database: &Path) -> PathBuf {
 ///
 /// The log's frames are on disk either by this sync, or because SQLite has checkpointed them, which syncs the log
 /// first and the database after. SQLite keeps its locks on other files, so a second descriptor does no harm.
-#[derive(Clone)]
-struct LogSync(Sender<oneshot::Sender<Arc<io::Result<()>>>>);
+struct LogSync {
+    waiting: Sender<Waiting>,
+    /// How many of the engine's writes are known to be on disk.
+    durable: Arc<AtomicU64>,
+}
+
+/// An answer that may be given once so many of the engine's writes are on disk.
+struct Waiting {
+    writes: u64,
+    answer: Answer,
+    reply: Reply,
+}
 
 impl LogSync {
     fn start(path: PathBuf) -> io::Result<Self> {
-        let (sender, receiver) = channel();
+        let (waiting, queue) = channel();
         let log = File::open(path)?;
-        std::thread::Builder::new().name("metadata-log".to_owned()).spawn(move || Self::work(&log, &receiver))?;
-        Ok(Self(sender))
+        let durable = Arc::new(AtomicU64::new(0));
+        let known = durable.clone();
+        thread::Builder::new().name("metadata-log".to_owned()).spawn(move || Self::work(&log, &known, &queue))?;
+        Ok(Self { waiting, durable })
     }
 
-    fn work(log: &File, waiting: &Receiver<oneshot::Sender<Arc<io::Result<()>>>>) {
-        while let Ok(first) = waiting.recv() {
-            let all: Vec<_> = std::iter::once(first).chain(waiting.try_iter()).collect();
-            let synced = Arc::new(log.sync_data());
-            for waiter in all {
+    fn has(&self, writes: u64) -> bool {
+        self.durable.load(Ordering::Acquire) >= writes
+    }
+
+    /// If the log's thread has ended, the answer is dropped and its caller learns that the store is gone.
+    fn send_when_durable(&self, writes: u64, answer: Answer, reply: Reply) {
+        drop(self.waiting.send(Waiting { writes, answer, reply }));
+    }
+
+    fn work(log: &File, durable: &AtomicU64, queue: &Receiver<Waiting>) {
+        let mut broken: Option<io::Error> = None;
+        while let Ok(first) = queue.recv() {
+            let all: Vec<_> = std::iter::once(first).chain(queue.try_iter()).collect();
+            let last = all.iter().map(|waiting| waiting.writes).max().unwrap_or(0);
+            if broken.is_none() && durable.load(Ordering::Relaxed) < last {
+                match log.sync_data() {
+                    Ok(()) => durable.store(last, Ordering::Release),
+                    // The system may have dropped what it could not write, and would say nothing of it the next time.
+                    Err(error) => {
+                        tracing::error!(%error, "the metadata log cannot be put on disk; nothing is acknowledged until a restart");
+                        broken = Some(error);
+                    }
+                }
+            }
+            for Waiting { answer, reply, .. } in all {
+                let told = match &broken {
+                    None => Ok(answer),
+                    Some(error) => Err(io::Error::new(error.kind(), error.to_string())),
+                };
                 // Whoever no longer waits needs no answer.
-                drop(waiter.send(synced.clone()));
+                drop(reply.send(told));
             }
         }
-    }
-
-    async fn flushed(&self) -> io::Result<()> {
-        let (sender, receiver) = oneshot::channel();
-        let gone = || io::Error::other("the log's thread has ended");
-        self.0.send(sender).map_err(|_| gone())?;
-        let synced = receiver.await.map_err(|_| gone())?;
-        synced.as_ref().as_ref().copied().map_err(|e| io::Error::new(e.kind(), e.to_string()))
     }
 }
