@@ -75,7 +75,7 @@ impl Dynamo {
             "TimeToLiveSpecification": {"Enabled": true, "AttributeName": attribute},
         });
         let request = serde_json::from_value(setting).expect("the setting has the request's shape");
-        match self.database.update_time_to_live(request) {
+        match self.0.database.update_time_to_live(request) {
             // What it is already.
             Err(DynoxideError::ValidationException(said)) if said.contains("already enabled") => Ok(()),
             set => set.map(drop),
@@ -84,7 +84,7 @@ impl Dynamo {
 
     /// Forgets what has expired by now.
     pub fn forget_expired(&self) -> Result<usize, DynoxideError> {
-        self.database.sweep_ttl()
+        self.0.database.sweep_ttl()
     }
 
     /// The SDK's way to it.
@@ -125,6 +125,8 @@ impl HttpConnector for Connector {
 
 /// The engine's thread, and the queue of what it is asked.
 struct Engine {
+    /// For what the SDK does not ask: expiry, which DynamoDB sees to by itself.
+    database: Database,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -145,9 +147,10 @@ struct Answer {
 impl Engine {
     fn start(database: Database, log: Option<LogSync>) -> io::Result<Dynamo> {
         let (jobs, queue) = channel();
-        let run = move || run_engine(&database, log.as_ref(), &queue);
+        let theirs = database.clone();
+        let run = move || run_engine(&theirs, log.as_ref(), &queue);
         let thread = thread::Builder::new().name("metadata".to_owned()).spawn(run)?;
-        Ok(Dynamo(Arc::new(Self { jobs: Some(jobs), thread: Some(thread) })))
+        Ok(Dynamo(Arc::new(Self { database, jobs: Some(jobs), thread: Some(thread) })))
     }
 }
 
