@@ -160,9 +160,8 @@ impl<'a> MakeWriter<'a> for Log {
 async fn no_log_line_holds_a_key_a_signature_a_signed_url_or_a_clients_file_name() {
     let log = Log::default();
     let filter = tracing_subscriber::EnvFilter::new(xfiles_standalone::LOG_FILTER);
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).finish();
-    // The test's runtime has one thread, so everything that the stack does there is seen.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    // For the whole process: what other tests log is looked at as well.
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).init();
 
     let world = World::start().await;
     let photo = fixture("portrait-exif6.jpg");
