@@ -1,7 +1,7 @@
 //! The command line's shape, and the values that several commands share.
 //! This is the only place where the command reads the environment, through the argument parser.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use clap::{Parser, Subcommand};
 use xfiles_core::{
@@ -10,12 +10,14 @@ use xfiles_core::{
 };
 
 use crate::{
-    admin::{KeysArgs, ProjectsArgs},
     cleanup::CleanupArgs,
     completions::CompletionsArgs,
     failure::Exit,
     files::{GetArgs, ListArgs, RemoveArgs, UrlArgs},
+    keys::KeysArgs,
+    projects::{ProjectsArgs, UsageArgs},
     serve::ServeArgs,
+    update::UpdateArgs,
     upload::UploadArgs,
 };
 
@@ -38,9 +40,11 @@ pub(crate) enum Command {
     Ls(ListArgs),
     Get(GetArgs),
     Url(UrlArgs),
+    Update(UpdateArgs),
     Rm(RemoveArgs),
-    Keys(KeysArgs),
+    Usage(UsageArgs),
     Projects(ProjectsArgs),
+    Keys(KeysArgs),
     Cleanup(CleanupArgs),
     Completions(CompletionsArgs),
 }
@@ -55,14 +59,6 @@ pub(crate) struct ServerArgs {
     /// The API key. Prefer the environment: other users of this machine can see arguments
     #[arg(long, env = "XFILES_API_KEY", value_name = "KEY", hide_env_values = true)]
     pub(crate) api_key: Option<Secret>,
-}
-
-/// Which data directory to work on.
-#[derive(clap::Args)]
-pub(crate) struct DataArgs {
-    /// The server's data directory
-    #[arg(long, value_name = "DIR", default_value = "./.xfiles")]
-    pub(crate) data: PathBuf,
 }
 
 /// An argument that no message repeats. What it must look like is checked where it is used, because the argument parser
@@ -185,6 +181,15 @@ fn split_parts(text: &str) -> Vec<String> {
 /// Visibility as the argument parser wants it: `public` or `private`.
 pub(crate) fn visibility(text: &str) -> Result<Visibility, String> {
     text.parse::<Visibility>().map_err(|error| error.to_string())
+}
+
+/// The longest name of a key or project, in characters: one line of a list. The API's limit is the same.
+const LONGEST_NAME: usize = 100;
+
+/// The name of a key or project as the argument parser wants it.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    let fits = (1..=LONGEST_NAME).contains(&text.chars().count()) && !text.contains(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err(format!("a name is 1 to {LONGEST_NAME} characters on one line")) }
 }
 
 #[cfg(test)]

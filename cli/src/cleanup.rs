@@ -1,30 +1,28 @@
-//! `xf cleanup`: the scheduled cleanup by hand, on a data directory on which no server runs.
+//! `xf cleanup`: the scheduled cleanup by hand.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
-use xfiles_core::{file::File, lifecycle::Sweep};
-use xfiles_standalone::{Data, Stack, StackOptions, StartError, open_catalog};
+use serde_json::json;
 
 use crate::{
-    args::DataArgs,
+    args::ServerArgs,
+    client::{Client, Sweep},
     failure::{Exit, Failure},
-    output::Console,
+    output::{Console, printable_line},
+    retry::with_retries,
     units::Bytes,
-    wait,
 };
 
-/// Finish what was begun and never finished: expired uploads, interrupted publications and deletions
+/// Let the server finish what was begun and never finished: expired uploads, interrupted publications and deletions
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   xf cleanup --dry-run
-  xf cleanup --data /var/lib/xfiles
+  xf cleanup
+  xf cleanup --json | jq .settled
 
-A running server does this by itself every minute and holds its data directory; this is for a stopped one.")]
+A running server does this by itself every minute, so this is for whoever does not want to wait. It needs a running \
+server and a key with the scope admin, and covers all projects.")]
 pub(crate) struct CleanupArgs {
     /// Only show what is overdue
     #[arg(long)]
@@ -33,43 +31,16 @@ pub(crate) struct CleanupArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data: DataArgs,
+    server: ServerArgs,
 }
-
-/// How many overdue records a dry run shows.
-const SHOWN: usize = 1000;
-/// How many records a run tries, and how long it takes on new ones: about what a person waits for.
-const TRIED: u64 = 100_000;
-const TIME: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(args: &CleanupArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    wait(async {
-        let stack = start(args).await?;
-        let ended = if args.dry_run { show(args, &stack, console).await } else { clean(args, &stack, console).await };
-        stack.stop().await;
-        ended
-    })
+    let client = Client::new(&args.server)?;
+    if args.dry_run { show(args, &client, console) } else { clean(args, &client, console) }
 }
 
-/// The stack on ports that nobody is told.
-async fn start(args: &CleanupArgs) -> Result<Stack, Failure> {
-    let data = &args.data.data;
-    // A start would make whatever is missing; a mistyped directory must not become a data directory.
-    drop(open_catalog(data).await?);
-    let options = StackOptions {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        cleanup_every: None,
-        ..StackOptions::new(Data::Directory(data.clone()))
-    };
-    Stack::start(options).await.map_err(|error| match error {
-        StartError::Locked { .. } => Failure::new(Exit::Unavailable, format!("{} is in use", data.display()))
-            .or_hint("a running server cleans up by itself every minute; stop it to do so by hand"),
-        other => other.into(),
-    })
-}
-
-async fn clean(args: &CleanupArgs, stack: &Stack, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let Sweep { settled, failed, more } = stack.files().sweep(TRIED, TIME).await?;
+fn clean(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let (settled, failed, more) = in_rounds(|| with_retries(|| client.clean_up()))?;
     if args.json {
         console.json(&json!({"settled": settled, "failed": failed, "more": more}))?;
     } else {
@@ -81,21 +52,61 @@ async fn clean(args: &CleanupArgs, stack: &Stack, console: &mut Console<'_>) -> 
     Ok(if failed.is_empty() { Exit::Ok } else { Exit::Failed })
 }
 
-async fn show(args: &CleanupArgs, stack: &Stack, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let overdue = stack.files().overdue(SHOWN).await?;
+/// Sweeps until nothing is left to do: how many records were settled, which were not, and whether there is more.
+fn in_rounds(mut sweep: impl FnMut() -> Result<Sweep, Failure>) -> Result<(u64, BTreeSet<String>, bool), Failure> {
+    let (mut settled, mut failed) = (0, BTreeSet::new());
+    loop {
+        let round = sweep()?;
+        settled += round.settled;
+        // What fails is overdue still, and would fail in every further round.
+        let stuck = round.settled == 0 && !round.failed.is_empty();
+        failed.extend(round.failed);
+        if !round.more || stuck {
+            return Ok((settled, failed, round.more));
+        }
+    }
+}
+
+fn show(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let answer = with_retries(|| client.overdue())?;
     if args.json {
-        console.json(&overdue.iter().map(to_json).collect())?;
+        console.json(&answer.raw)?;
         return Ok(Exit::Ok);
     }
-    for file in &overdue {
-        console.result(format_args!("{}  {}  {}", file.id, file.state.as_str(), Bytes(file.size.bytes())))?;
+    let overdue = &answer.value.overdue;
+    for file in overdue {
+        let (id, state) = (printable_line(&file.id), printable_line(&file.state));
+        console.result(format_args!("{id}  {state}  {}", Bytes(file.size)))?;
     }
-    let more = if overdue.len() == SHOWN { " or more" } else { "" };
+    let more = if answer.value.more { " or more" } else { "" };
     console.note(format_args!("{}{more} overdue; nothing was changed", overdue.len()));
     Ok(Exit::Ok)
 }
 
-fn to_json(file: &File) -> Value {
-    json!({"id": file.id, "projectId": file.project, "state": file.state.as_str(), "size": file.size.bytes(),
-        "dueAt": file.due})
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(rounds: &[(u64, &[&str], bool)]) -> (u64, Vec<String>, bool) {
+        let mut rounds = rounds.iter().copied();
+        let swept = in_rounds(|| {
+            let (settled, failed, more) = rounds.next().expect("another round");
+            Ok(Sweep { settled, failed: failed.iter().map(|id| (*id).to_owned()).collect(), more })
+        });
+        assert!(rounds.next().is_none(), "it stopped early");
+        let (settled, failed, more) = swept.unwrap_or_else(|failure| panic!("{}", failure.detail()));
+        (settled, failed.into_iter().collect(), more)
+    }
+
+    #[test]
+    fn it_goes_on_while_there_is_more_and_adds_up() {
+        assert_eq!(run(&[(0, &[], false)]), (0, vec![], false));
+        let rounds: &[(u64, &[&str], bool)] = &[(1000, &["a"], true), (0, &[], true), (5, &["a", "b"], false)];
+        assert_eq!(run(rounds), (1005, vec!["a".to_owned(), "b".to_owned()], false));
+    }
+
+    #[test]
+    fn it_stops_when_all_that_is_left_fails() {
+        assert_eq!(run(&[(1, &[], true), (0, &["a"], true)]), (1, vec!["a".to_owned()], true));
+    }
 }

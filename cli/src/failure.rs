@@ -98,19 +98,29 @@ impl Failure {
 
     /// An answer of the API that is not a success. `body` is problem+json, unless something else than the API answered.
     pub(crate) fn of_answer(status: u16, request_id: Option<String>, body: &[u8]) -> Self {
-        let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+        let problem = serde_json::from_slice(body).unwrap_or_default();
+        let failure = Self::of_problem(status, &problem).unwrap_or_else(|| Self::of_stranger(status));
+        Self { request_id: failure.request_id.or(request_id), ..failure }
+    }
+
+    /// What the API says of one item of a batch.
+    pub(crate) fn of_item(problem: &Value) -> Self {
+        let status = problem.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+        let status = status.unwrap_or(500);
+        Self::of_problem(status, problem).unwrap_or_else(|| Self::of_stranger(status))
+    }
+
+    fn of_problem(status: u16, problem: &Value) -> Option<Self> {
         let text = |field: &str| problem.get(field).and_then(Value::as_str).map(str::to_owned);
-        let Some(detail) = text("detail").or_else(|| text("error")) else {
-            return Self { request_id, ..Self::of_stranger(status) };
-        };
-        Self {
+        let detail = text("detail").or_else(|| text("error"))?;
+        Some(Self {
             exit: exit_of(status),
-            detail: with_field_errors(detail, &problem),
+            detail: with_field_errors(detail, problem),
             hint: text("hint"),
             code: text("code"),
-            request_id: text("requestId").or(request_id),
+            request_id: text("requestId"),
             retry: Retry::Never,
-        }
+        })
     }
 
     /// An error that something else than the API answered: a proxy, or an address where no XFiles is.
@@ -144,6 +154,11 @@ impl Failure {
         self.hint.as_deref()
     }
 
+    /// The API's code of it.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
     /// Under what name the server's log knows the request.
     pub(crate) fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
@@ -161,7 +176,7 @@ impl Failure {
     }
 }
 
-/// What went wrong in the library; only commands on the data directory meet these.
+/// What went wrong in the library; only a command on the data directory meets these.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {

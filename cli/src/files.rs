@@ -12,20 +12,21 @@ use xfiles_core::{
 
 use crate::{
     args::{EntityFilter, ServerArgs, visibility},
-    client::{Client, EntityView, FileView, FileWithUrls, Page, Urls},
+    client::{Answer, Client, EntityView, FileView, FileWithUrls, IdempotencyKey, Page, Urls, Walked},
     failure::{Exit, Failure},
-    output::{Console, printable_line, table},
+    output::{Console, Table, printable_line, table},
+    retry::with_retries,
     units::{Bytes, age},
 };
 
-/// List published files, twenty a page
+/// List published files, twenty a page or all
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   xf ls
   xf ls --entity listing:42 --role gallery
   xf ls --owner user-7 --visibility private --page 2
-  xf ls --json | jq -r '.files[].id'
+  xf ls --all --json | jq -r '.files[].id'
 
 With --entity the order is by position, then oldest first; otherwise newest first.")]
 pub(crate) struct ListArgs {
@@ -47,6 +48,9 @@ pub(crate) struct ListArgs {
     /// Which page, from 1
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     page: u32,
+    /// All of them; a file that is there throughout is shown once, whatever comes and goes meanwhile
+    #[arg(long, conflicts_with = "page")]
+    all: bool,
     /// Print the page as JSON
     #[arg(long)]
     json: bool,
@@ -101,7 +105,7 @@ pub(crate) struct UrlArgs {
 #[command(after_help = "\
 Examples:
   xf rm 3f9k2m7q1x5b8d0s6w4z
-  xf ls --entity listing:42 --json | jq -r '.files[].id' | xargs xf rm --yes")]
+  xf ls --entity listing:42 --all --json | jq -r '.files[].id' | xargs xf rm --yes")]
 pub(crate) struct RemoveArgs {
     /// The files' ids
     #[arg(required = true, value_name = "ID")]
@@ -125,17 +129,85 @@ fn width(text: &str) -> Result<Width, String> {
     text.parse().map_err(|error: xfiles_core::variant::UnknownWidth| error.to_string())
 }
 
+/// How many files one request of a walk asks for; the most that the API gives.
+const WALK_PAGE: &str = "100";
+
 pub(crate) fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let answer = Client::new(&args.server)?.list(&filters(args))?;
+    let client = Client::new(&args.server)?;
+    if args.all {
+        let pages = Walk::new(&client, filters(args));
+        return if args.json { all_as_json(pages, console) } else { all_as_table(pages, console) };
+    }
+    let answer = client.list(&filters(args))?;
     if args.json {
         console.json(&answer.raw)?;
         return Ok(Exit::Ok);
     }
     let page = &answer.value;
     if !page.files.is_empty() {
-        console.result(page_table(page, Clock::system().now()))?;
+        console.result(table(HEADING, &rows(&page.files, Clock::system().now())))?;
     }
     console.note(page_note(page));
+    Ok(Exit::Ok)
+}
+
+/// The pages of a whole list, each asked for when it is wanted.
+struct Walk<'a> {
+    client: &'a Client,
+    filters: Vec<(&'static str, String)>,
+    /// Where the next page begins, if there is one; empty at the beginning.
+    cursor: Option<String>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(client: &'a Client, mut filters: Vec<(&'static str, String)>) -> Self {
+        filters.push(("limit", WALK_PAGE.to_owned()));
+        Self { client, filters, cursor: Some(String::new()) }
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<Answer<Walked>, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut query = self.filters.clone();
+        query.push(("cursor", self.cursor.take()?));
+        let page = with_retries(|| self.client.walk(&query));
+        self.cursor = page.as_ref().ok().and_then(|page| page.value.next_cursor.clone());
+        Some(page)
+    }
+}
+
+fn all_as_table(pages: Walk<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let now = Clock::system().now();
+    let (mut table, mut count) = (Table::new(HEADING), 0);
+    for page in pages {
+        let Walked { files, .. } = page?.value;
+        if !files.is_empty() {
+            console.result(table.lines(&rows(&files, now)))?;
+        }
+        count += files.len() as u64;
+    }
+    console.note(if count == 0 { "no files".to_owned() } else { files_text(count) });
+    Ok(Exit::Ok)
+}
+
+/// One JSON object with all files, a line each: nothing is held back until the end, however long the list is.
+fn all_as_json(pages: Walk<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    console.result(r#"{"files": ["#)?;
+    let mut mark = ' ';
+    for page in pages {
+        let Answer { raw, .. } = page?;
+        let mut lines = Vec::new();
+        for file in raw["files"].as_array().into_iter().flatten() {
+            lines.push(format!("{mark} {file}"));
+            mark = ',';
+        }
+        if !lines.is_empty() {
+            console.result(lines.join("\n"))?;
+        }
+    }
+    console.result("]}")?;
     Ok(Exit::Ok)
 }
 
@@ -168,6 +240,9 @@ pub(crate) fn url(args: &UrlArgs, console: &mut Console<'_>) -> Result<Exit, Fai
     Ok(Exit::Ok)
 }
 
+/// How many files one request deletes: few enough that whoever waits sees them go.
+const DELETED_AT_ONCE: usize = 100;
+
 pub(crate) fn remove(args: &RemoveArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let client = Client::new(&args.server)?;
     let what = match args.ids.as_slice() {
@@ -178,12 +253,23 @@ pub(crate) fn remove(args: &RemoveArgs, console: &mut Console<'_>) -> Result<Exi
         return Err(Failure::new(Exit::Failed, "nothing was deleted"));
     }
     let mut exits = Vec::new();
-    for id in &args.ids {
-        match client.delete(*id) {
-            Ok(()) => console.result(format_args!("deleted {id}"))?,
+    for ids in args.ids.chunks(DELETED_AT_ONCE) {
+        let once = IdempotencyKey::mint();
+        let outcomes = match with_retries(|| client.delete(ids, &once)) {
+            Ok(outcomes) => outcomes,
             Err(failure) => {
-                console.failure(&failure, Some(id.as_str()));
+                console.failure(&failure, None);
                 exits.push(failure.exit());
+                break;
+            }
+        };
+        for (id, outcome) in ids.iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => console.result(format_args!("deleted {id}"))?,
+                Err(failure) => {
+                    console.failure(&failure, Some(id.as_str()));
+                    exits.push(failure.exit());
+                }
             }
         }
     }
@@ -191,7 +277,7 @@ pub(crate) fn remove(args: &RemoveArgs, console: &mut Console<'_>) -> Result<Exi
 }
 
 fn filters(args: &ListArgs) -> Vec<(&'static str, String)> {
-    let ListArgs { entity, role, owner, visibility, variant_visibility, page, json: _, server: _ } = args;
+    let ListArgs { entity, role, owner, visibility, variant_visibility, page, all: _, json: _, server: _ } = args;
     let (kind, id) = match entity {
         Some(EntityFilter { kind, id }) => (Some(kind), id.as_ref()),
         None => (None, None),
@@ -208,15 +294,16 @@ fn filters(args: &ListArgs) -> Vec<(&'static str, String)> {
     given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-fn page_table(page: &Page, now: Timestamp) -> String {
-    let rows: Vec<_> = page.files.iter().map(|file| row(file, now)).collect();
-    table(["ID", "CREATED", "SIZE", "TYPE", "ACCESS", "NAME"], &rows)
+const HEADING: [&str; 6] = ["ID", "CREATED", "SIZE", "TYPE", "ACCESS", "NAME"];
+
+fn rows(files: &[FileView], now: Timestamp) -> Vec<[String; 6]> {
+    files.iter().map(|file| row(file, now)).collect()
 }
 
 fn row(file: &FileView, now: Timestamp) -> [String; 6] {
     [
         file.id.to_string(),
-        file.created().map_or_else(String::new, |created| age(created, now)),
+        file.created_at.map_or_else(String::new, |created| age(created, now)),
         Bytes(file.size).to_string(),
         printable_line(&file.content_type),
         printable_line(&file.visibility),
@@ -226,7 +313,7 @@ fn row(file: &FileView, now: Timestamp) -> [String; 6] {
 
 fn page_note(page: &Page) -> String {
     let Page { files, total, page, total_pages } = page;
-    let count = if *total == 1 { "1 file".to_owned() } else { format!("{total} files") };
+    let count = files_text(*total);
     match (files.len(), *page < *total_pages) {
         (0, _) if *total == 0 => "no files".to_owned(),
         (0, _) => format!("{count}, none on page {page}; the last page is {total_pages}"),
@@ -234,6 +321,10 @@ fn page_note(page: &Page) -> String {
         (_, false) if *total_pages > 1 => format!("{count}, page {page} of {total_pages}"),
         (_, false) => count,
     }
+}
+
+pub(crate) fn files_text(count: u64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 /// A file and its URLs for a person: the name, then a line per fact.
@@ -253,7 +344,7 @@ pub(crate) fn summary(answer: &FileWithUrls) -> String {
     if let Some(owner) = &file.owner_user_id {
         line("owner", owner);
     }
-    if let Some(created) = file.created() {
+    if let Some(created) = file.created_at {
         line("created", &created.to_string());
     }
     line("url", url);

@@ -4,19 +4,21 @@
 //! It owns arguments, exit codes and what people see; it never decides anything about files, which is the server's work.
 #![warn(missing_docs)]
 
-mod admin;
 mod args;
 mod cleanup;
 mod client;
 mod completions;
 mod failure;
 mod files;
+mod keys;
 mod media_type;
 mod output;
 mod progress;
+mod projects;
 mod retry;
 mod serve;
 mod units;
+mod update;
 mod upload;
 
 use std::{
@@ -68,9 +70,11 @@ fn carry_out(command: Command, program: &str, console: &mut Console<'_>) -> Resu
         Command::Ls(args) => files::list(&args, console),
         Command::Get(args) => files::get(&args, console),
         Command::Url(args) => files::url(&args, console),
+        Command::Update(args) => update::run(&args, console),
         Command::Rm(args) => files::remove(&args, console),
-        Command::Keys(args) => admin::keys(&args, console),
-        Command::Projects(args) => admin::projects(&args, console),
+        Command::Usage(args) => projects::usage(&args, console),
+        Command::Projects(args) => projects::run(&args, console),
+        Command::Keys(args) => keys::run(&args, console),
         Command::Cleanup(args) => cleanup::run(&args, console),
         Command::Completions(args) => completions::print(&args, console),
     }

@@ -150,20 +150,38 @@ pub(crate) fn shell_word(text: &str) -> String {
 }
 
 /// Rows as aligned columns, two spaces apart. The last column may be of any length and any script.
-pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
-    let mut widths = heading.map(str::len);
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
+pub(crate) fn table<const N: usize>(heading: [&'static str; N], rows: &[[String; N]]) -> String {
+    Table::new(heading).lines(rows)
+}
+
+/// A table that is written piece by piece. A column that must become wider does so from there on.
+pub(crate) struct Table<const N: usize> {
+    heading: Option<[&'static str; N]>,
+    widths: [usize; N],
+}
+
+impl<const N: usize> Table<N> {
+    /// A table of which nothing is written.
+    pub(crate) fn new(heading: [&'static str; N]) -> Self {
+        Self { heading: Some(heading), widths: heading.map(str::len) }
     }
-    let line = |cells: [&str; N]| {
-        let padded: String = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
-        padded.trim_end().to_owned()
-    };
-    let mut lines = vec![line(heading)];
-    lines.extend(rows.iter().map(|row| line(row.each_ref().map(String::as_str))));
-    lines.join("\n")
+
+    /// The next lines; the heading comes before the first.
+    pub(crate) fn lines(&mut self, rows: &[[String; N]]) -> String {
+        for row in rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let line = |cells: [&str; N]| {
+            let padded: String =
+                cells.iter().zip(self.widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
+            padded.trim_end().to_owned()
+        };
+        let heading = self.heading.take().map(line);
+        let rows = rows.iter().map(|row| line(row.each_ref().map(String::as_str)));
+        heading.into_iter().chain(rows).collect::<Vec<_>>().join("\n")
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +206,13 @@ mod tests {
     fn columns_align_and_lines_have_no_trailing_space() {
         let rows = [["1".to_owned(), "a".to_owned()], ["200".to_owned(), String::new()]];
         assert_eq!(table(["ID", "NAME"], &rows), "ID   NAME\n1    a\n200");
+    }
+
+    #[test]
+    fn a_table_in_pieces_has_one_heading_and_columns_that_only_grow() {
+        let mut table = Table::new(["ID", "NAME"]);
+        assert_eq!(table.lines(&[["200".to_owned(), "a".to_owned()]]), "ID   NAME\n200  a");
+        assert_eq!(table.lines(&[["1".to_owned(), "b".to_owned()]]), "1    b");
     }
 
     #[test]

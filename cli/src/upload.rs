@@ -24,7 +24,10 @@ use xfiles_core::{
 
 use crate::{
     args::{EntityArg, ServerArgs, visibility},
-    client::{Answer, Client, FileWithUrls, ImageTransformations, Intent, IntentEntity, Ticket, Transformations},
+    client::{
+        Answer, Client, FileWithUrls, IdempotencyKey, ImageTransformations, Intent, IntentEntity, Ticket,
+        Transformations,
+    },
     failure::{Exit, Failure, os_text},
     files, media_type,
     output::Console,
@@ -148,7 +151,8 @@ fn upload(client: &Client, args: &UploadArgs, path: &Path, bars: &Bars) -> Outco
     let bar = bars.start(&file.name, file.size);
     bar.phase("reading");
     let checksum = file.checksum(&bar)?;
-    let ticket = client.begin_upload(&intent(args, &file, checksum))?;
+    let (intent, once) = (intent(args, &file, checksum), IdempotencyKey::mint());
+    let ticket = with_retries(|| client.begin_upload(&intent, &once))?;
     finish(client, &ticket, &file, &bar)
         .map_err(|failure| failure.or_hint("what was begun on the server expires by itself; upload the file again"))
 }
@@ -159,7 +163,8 @@ fn finish(client: &Client, ticket: &Ticket, file: &LocalFile<'_>, bar: &Bar) -> 
         file.send(client, ticket, bar)
     })?;
     bar.phase("publishing");
-    with_retries(|| client.confirm(ticket.file_id))?;
+    let once = IdempotencyKey::mint();
+    with_retries(|| client.confirm(ticket.file_id, &once))?;
     with_retries(|| client.get(ticket.file_id, None))
 }
 

@@ -26,13 +26,17 @@ struct Server {
 
 impl Server {
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, flags: &[&str]) -> Self {
         let mut command = xf(folder);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"]).args(flags);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut said = String::new();
         // The last thing that it says is a command to type.
-        while !said.contains("upload --public") && !said.contains("keys create") {
+        while !said.contains("upload --public") && !said.contains("--admin") {
             assert_ne!(stdout.read_line(&mut said).expect("it says text"), 0, "the server ended: {:?}", child.wait());
         }
         let ready_file = folder.join("ready.json");
@@ -138,19 +142,46 @@ fn a_key_and_the_files_outlive_a_restart_and_the_key_is_told_once() {
 }
 
 #[test]
-fn a_directory_in_use_is_refused_and_its_keys_can_be_made_nevertheless() {
+fn a_directory_in_use_is_refused_and_the_keys_that_a_later_start_tells_of_can_be_made() {
     let folder = tempfile::tempdir().unwrap();
+    Server::start(folder.path()).terminate();
     let server = Server::start(folder.path());
     let another = ["serve", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"];
     assert_refused(xf(folder.path()).args(another), ".xfiles is in use by another process");
     assert!(server.ready_file.exists(), "it is still that of the first");
-    assert_refused(xf(folder.path()).arg("cleanup"), ".xfiles is in use");
 
-    let (code, key, _) = run(xf(folder.path()).args(["keys", "create"]));
-    assert_eq!(code, Some(0));
-    let mut list = xf(folder.path());
-    let (code, stdout, stderr) = run(list.args(["ls", "--url", server.text("url")]).env("XFILES_API_KEY", key.trim()));
-    assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(0), "", "no files\n"));
+    let commands: Vec<&str> = server.said.lines().filter(|line| line.contains("keys create")).collect();
+    assert_eq!(commands.len(), 2, "{}", server.said);
+    let elsewhere = tempfile::tempdir().unwrap();
+    for (command, exit) in commands.into_iter().zip([4, 0]) {
+        let (code, key, told) = run(Command::new("sh").current_dir(elsewhere.path()).args(["-c", command]));
+        assert_eq!(code, Some(0), "{told}");
+        let asked = |arguments: &[&str]| {
+            let mut asked = xf(folder.path());
+            run(asked.args(arguments).args(["--url", server.text("url")]).env("XFILES_API_KEY", key.trim()))
+        };
+        assert_eq!(asked(&["ls"]), (Some(0), String::new(), "no files\n".to_owned()));
+        assert_eq!(asked(&["keys", "list"]).0, Some(exit), "only the second manages keys");
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_server_limits_the_rate_and_lets_the_pages_of_an_origin_call_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--ephemeral", "--rate-limit", "1", "--allow-origin", "https://App.example.com/"];
+    let server = Server::start_with(folder.path(), &flags);
+    let agent = ureq::Agent::new_with_config(ureq::config::Config::builder().http_status_as_error(false).build());
+    let ask = |origin: &str| {
+        let request = agent.get(format!("{}/api/v1/usage", server.text("url"))).header("origin", origin);
+        request.header("authorization", format!("Bearer {}", server.text("apiKey"))).call().unwrap()
+    };
+    let allowed = "access-control-allow-origin";
+    assert_eq!(ask("https://app.example.com").headers()[allowed], "https://app.example.com");
+    assert!(!ask("https://other.example.com").headers().contains_key(allowed));
+    assert!((0..10).any(|_| ask("null").status() == 429));
+    let refused = xf(folder.path()).args(["serve", "--allow-origin", "*"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
     assert_eq!(server.terminate(), Some(0));
 }
 
@@ -175,8 +206,6 @@ fn a_data_directory_that_cannot_be_made_is_named() {
 #[test]
 fn a_directory_that_was_never_served_is_no_data_directory() {
     let folder = tempfile::tempdir().unwrap();
-    for arguments in [&["cleanup"][..], &["keys", "list"], &["projects", "list"]] {
-        assert_refused(xf(folder.path()).args(arguments), "nothing was ever served from it");
-    }
+    assert_refused(xf(folder.path()).args(["keys", "create", "--data", ".xfiles"]), "nothing was ever served from it");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

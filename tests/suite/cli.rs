@@ -1,6 +1,7 @@
 //! The `xf` command as a client of a running stack: what it prints, and how it ends.
 
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
 use xfiles_cli::{Console, Exit};
 use xfiles_core::api_key::Scope;
 use xfiles_standalone::Data;
@@ -194,53 +195,215 @@ async fn each_kind_of_failure_has_its_exit_code_and_a_word_on_what_to_do() {
 }
 
 #[tokio::test]
-async fn keys_and_projects_are_made_on_the_data_directory_of_a_running_server() {
-    let folder = Folder::new();
-    let (data, directory) = folder.data();
-    let world = World::with(WorldOptions { data, ..WorldOptions::default() }).await;
-    let url = world.stack.url().as_str();
-    let ls = async |key: &str| xf(&["ls", "--quiet", "--url", url, "--api-key", key]).await.exit;
+async fn a_whole_list_is_walked_and_many_files_are_deleted_at_once() {
+    let world = World::start().await;
+    for i in 0..105 {
+        world.client.upload((&format!("{i}.txt"), TEXT.1, TEXT.2), json!({})).await;
+    }
+    let all = xf_in(&world, &["ls", "--all"]).await;
+    assert_eq!((all.exit, all.err.as_str(), all.out.lines().count()), (Exit::Ok, "105 files\n", 1 + 105));
+    let listed = xf_in(&world, &["ls", "--all", "--json"]).await.json();
+    let mut ids: Vec<&str> = listed["files"].as_array().unwrap().iter().map(id_of).collect();
+    assert_eq!(ids.len(), 105);
+    let both = xf_in(&world, &["ls", "--all", "--page", "2"]).await;
+    assert_eq!(both.exit, Exit::Usage);
 
-    let made = xf(&["projects", "create", "shop", "--quota", "1MB", "--json", "--data", &directory]).await.json();
-    assert_eq!((made["name"].as_str(), made["quotaBytes"].as_u64()), (Some("shop"), Some(1_048_576)));
-    let again = xf(&["projects", "create", "shop", "--data", &directory]).await;
-    assert_eq!(again.exit, Exit::Failed, "two projects of one name could not be told apart");
-    let listed = xf(&["projects", "list", "--json", "--data", &directory]).await.json();
-    assert_eq!((listed[0]["name"].as_str(), listed[1]["id"].as_str()), (Some("default"), made["id"].as_str()));
-
-    let key =
-        xf(&["keys", "create", "--project", "shop", "--scope", "read", "--quiet", "--data", &directory]).await.ok();
-    let key = key.trim();
-    assert_eq!(ls(key).await, Exit::Ok);
-    let keys = xf(&["keys", "list", "--project", "shop", "--json", "--data", &directory]).await.json();
-    assert_eq!((&keys[0]["scopes"], &keys[0]["revokedAt"]), (&json!(["read"]), &Value::Null));
-    assert!(!keys.to_string().contains(key), "a list never shows a key");
-
-    let id = keys[0]["id"].as_str().unwrap();
-    assert_eq!(xf(&["keys", "revoke", id, "--data", &directory]).await.ok(), format!("revoked {id}\n"));
-    world.pass(std::time::Duration::from_secs(31));
-    assert_eq!(ls(key).await, Exit::Unauthorized);
-    let unknown = xf(&["keys", "revoke", "aaaaaaaaaa", "--data", &directory]).await;
-    assert_eq!(unknown.exit, Exit::NotFound);
+    let nobody = "abcdefghijklmnopqrst";
+    ids.insert(50, nobody);
+    let removed = xf_in(&world, &[&["rm"], ids.as_slice()].concat()).await;
+    assert_eq!((removed.exit, removed.out.lines().count()), (Exit::NotFound, 105));
+    assert!(removed.err.starts_with(&format!("error: {nobody}: no such file\nhint: ")), "{}", removed.err);
+    let none = xf_in(&world, &["ls", "--all"]).await;
+    assert_eq!((none.out.as_str(), none.err.as_str()), ("", "no files\n"));
+    assert_eq!(xf_in(&world, &["ls", "--all", "--json"]).await.json(), json!({"files": []}));
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_cleanup_by_hand_needs_a_stopped_server_and_a_served_directory() {
+async fn a_published_file_is_changed_and_shown_as_it_is_now() {
+    let (world, folder) = (World::start().await, Folder::new());
+    let path = folder.file("photo.jpg", &fixture("portrait-exif6.jpg"));
+    let arguments = ["upload", "--json", "--public", "--owner", "u1", "--entity", "listing:42:gallery:3", &path];
+    let uploaded = xf_in(&world, &arguments).await.json()[0].clone();
+    let (id, old_url) = (id_of(&uploaded["file"]), uploaded["url"].as_str().unwrap());
+    let update = async |flags: &[&str]| xf_in(&world, &[&["update", id, "--json"], flags].concat()).await.json();
+
+    let changed = update(&["--private", "--no-owner", "--position", "7", "--variants=public"]).await;
+    let file = &changed["file"];
+    assert_eq!((&file["visibility"], &file["ownerUserId"]), (&json!("private"), &Value::Null));
+    assert_eq!(file["entity"]["position"], 7);
+    assert_eq!(file["transformations"]["image"], json!({"enabled": true, "visibility": "public"}));
+    assert_eq!(world.get(old_url).await.status(), 404);
+    assert_eq!(world.get(changed["url"].as_str().unwrap()).await.status(), 200);
+
+    let changed = update(&["--owner", "u2", "--no-variants"]).await;
+    assert_eq!((&changed["file"]["ownerUserId"], &changed["variants"]), (&json!("u2"), &json!([])));
+    assert_eq!(changed["file"]["visibility"], "private", "what is not named stays");
+    let shown = xf_in(&world, &["update", id, "--public"]).await.ok();
+    assert!(shown.starts_with("photo.jpg\n") && shown.contains("access   public"), "{shown}");
+    assert_eq!(xf_in(&world, &["update", id]).await.exit, Exit::Usage);
+    world.pass(std::time::Duration::from_secs(120));
+    world.sweep().await;
+    world.end().await;
+}
+
+/// Passes connections on to a server, but loses the first one's answer.
+async fn lossy(server: &str) -> String {
+    let server = server.strip_prefix("http://").expect("an address").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        for loses in std::iter::once(true).chain(std::iter::repeat(false)) {
+            let (mut client, _) = listener.accept().await.expect("a connection");
+            let mut upstream = TcpStream::connect(&server).await.expect("the server is there");
+            tokio::spawn(async move {
+                if loses {
+                    let (asked, mut asking) = upstream.split();
+                    let answered = tokio::select! {
+                        readable = asked.readable() => readable,
+                        copied = tokio::io::copy(&mut client, &mut asking) => copied.map(drop),
+                    };
+                    answered.expect("an answer");
+                } else {
+                    drop(tokio::io::copy_bidirectional(&mut client, &mut upstream).await);
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_upload_whose_answer_is_lost_is_asked_for_again_and_reserves_once() {
+    let (world, folder) = (World::start().await, Folder::new());
+    let path = folder.file(TEXT.0, TEXT.2);
+    let url = lossy(world.stack.url().as_str()).await;
+    xf(&["upload", "--url", &url, "--api-key", world.client.key(), &path]).await.ok();
+    let project = world.project().await;
+    assert_eq!((project.file_count, project.reserved_bytes), (1, 0));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn projects_are_made_changed_emptied_and_deleted_over_the_api() {
+    let world = World::start().await;
+    let made = xf_in(&world, &["projects", "create", "shop", "--quota", "1MB", "--json"]).await.json();
+    let made = &made["project"];
+    assert_eq!((&made["name"], &made["usage"]["quotaBytes"]), (&json!("shop"), &json!(1_048_576)));
+    let id = id_of(made);
+    let again = xf_in(&world, &["projects", "create", "shop"]).await;
+    assert_eq!(again.exit, Exit::Failed, "two projects of one name could not be told apart");
+
+    let renamed = xf_in(&world, &["projects", "rename", "shop", "store"]).await.ok();
+    assert_eq!(renamed, format!("{id}  store  0 B of 1 MB used\n"));
+    let resized = xf_in(&world, &["projects", "quota", id, "2MB", "--json"]).await.json();
+    assert_eq!(resized["project"]["usage"]["freeBytes"], 2 * 1_048_576);
+    let listed = xf_in(&world, &["projects", "list"]).await.ok();
+    let row: Vec<&str> = listed.lines().find(|line| line.starts_with(id)).unwrap().split_whitespace().collect();
+    assert_eq!((row[1], row[row.len() - 2], row[row.len() - 1]), ("0", "active", "store"), "{listed}");
+
+    let key = xf_in(&world, &["keys", "create", "--project", "store", "--quiet"]).await.ok();
+    let store = world.client.with_key(key.trim());
+    store.upload(TEXT, json!({})).await;
+    let usage = async || {
+        let arguments = ["usage", "--url", world.stack.url().as_str(), "--api-key", key.trim()];
+        xf(&arguments).await.ok()
+    };
+    assert!(usage().await.starts_with("used      13 B, 1 file\nreserved  0 B"), "{}", usage().await);
+    let emptied = xf_in(&world, &["projects", "empty", "store", "--quiet"]).await.ok();
+    assert_eq!(emptied, format!("emptying {id}\n"));
+    assert_eq!(xf_in(&world, &["cleanup"]).await.ok(), "1 finished, 0 failed\n");
+    assert!(usage().await.starts_with("used      0 B, 0 files\n"));
+
+    let deleted = xf_in(&world, &["projects", "delete", id, "--yes", "--json"]).await.json();
+    assert_eq!(deleted, json!({"success": true}));
+    xf_in(&world, &["cleanup"]).await.ok();
+    let gone = xf_in(&world, &["projects", "quota", id, "1MB"]).await;
+    assert_eq!(gone.exit, Exit::NotFound);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn keys_are_made_listed_rotated_and_revoked_over_the_api() {
+    let world = World::start().await;
+    let url = world.stack.url().as_str();
+    let ls = async |key: &str| xf(&["ls", "--quiet", "--url", url, "--api-key", key.trim()]).await.exit;
+
+    let made = xf_in(&world, &["keys", "create"]).await;
+    assert!(made.err.contains("of project default, shown this once"), "the only project needs no name: {}", made.err);
+    xf_in(&world, &["projects", "create", "shop", "--quiet"]).await.ok();
+    let which = xf_in(&world, &["keys", "list"]).await;
+    assert_eq!(which.exit, Exit::Usage);
+    for said in ["there are 2 projects: ", "default (", "shop (", "--project"] {
+        assert!(which.err.contains(said), "{}", which.err);
+    }
+
+    let of_shop =
+        async |arguments: &[&str]| xf_in(&world, &[&["keys"], arguments, &["--project", "shop"]].concat()).await;
+    let made = of_shop(&["create", "--scope", "read", "--name", "web", "--expires-in", "90d", "--json"]).await.json();
+    let (id, key) = (id_of(&made["key"]), made["apiKey"].as_str().unwrap());
+    assert_eq!(ls(key).await, Exit::Ok);
+    let rotated = of_shop(&["rotate", id, "--grace", "1h", "--json"]).await.json();
+    let (new_id, new_key) = (id_of(&rotated["key"]), rotated["apiKey"].as_str().unwrap());
+    assert_eq!((ls(key).await, ls(new_key).await), (Exit::Ok, Exit::Ok));
+
+    let listed = of_shop(&["list", "--json"]).await.json();
+    assert_eq!(listed["keys"].as_array().unwrap().len(), 2);
+    assert!(!listed.to_string().contains(key) && !listed.to_string().contains(new_key), "a list never shows a key");
+    let table = of_shop(&["list"]).await.ok();
+    let ending = format!("xf_…{}", &new_key[new_key.len() - 4..]);
+    assert!(table.contains(&ending) && table.lines().all(|line| line.ends_with(" NAME") || line.ends_with(" web")));
+
+    world.pass(std::time::Duration::from_secs(3_700));
+    assert_eq!((ls(key).await, ls(new_key).await), (Exit::Unauthorized, Exit::Ok));
+    assert_eq!(of_shop(&["revoke", new_id]).await.ok(), format!("revoked {new_id}\n"));
+    world.pass(std::time::Duration::from_secs(31));
+    assert_eq!(ls(new_key).await, Exit::Unauthorized);
+    assert_eq!(of_shop(&["revoke", "aaaaaaaaaa"]).await.exit, Exit::NotFound);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_lost_every_key_makes_one_in_the_data_directory_of_a_running_server() {
     let folder = Folder::new();
     let (data, directory) = folder.data();
-    let never = xf(&["cleanup", "--data", &directory]).await;
+    let never = xf(&["keys", "create", "--data", &directory]).await;
     assert_eq!(never.exit, Exit::Unavailable);
     assert!(!std::path::Path::new(&directory).exists(), "a mistyped directory is not made");
 
     let world = World::with(WorldOptions { data, ..WorldOptions::default() }).await;
-    let running = xf(&["cleanup", "--dry-run", "--data", &directory]).await;
-    assert_eq!(running.exit, Exit::Unavailable);
-    assert!(running.err.contains("a running server cleans up by itself"), "{}", running.err);
-    world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
-    world.end().await;
+    let made = xf(&["keys", "create", "--admin", "--json", "--data", &directory]).await.json();
+    assert_eq!(made["key"]["scopes"], json!(["read", "write", "delete", "admin"]));
+    let key = made["apiKey"].as_str().unwrap();
+    let listed = xf(&["keys", "list", "--json", "--url", world.stack.url().as_str(), "--api-key", key]).await.json();
+    let found = listed["keys"].as_array().unwrap().iter().find(|found| found["id"] == made["key"]["id"]).unwrap();
+    let fields = |key: &Value| key.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(fields(found), fields(&made["key"]), "it is shown as the API shows it");
 
-    let shown = xf(&["cleanup", "--dry-run", "--json", "--data", &directory]).await.json();
-    assert_eq!(shown, json!([]), "a fresh upload is not overdue");
-    assert_eq!(xf(&["cleanup", "--data", &directory]).await.ok(), "0 finished, 0 failed\n");
+    let plain = xf(&["keys", "create", "--quiet", "--data", &directory]).await.ok();
+    let plain = xf(&["projects", "list", "--url", world.stack.url().as_str(), "--api-key", plain.trim()]).await;
+    assert_eq!(plain.exit, Exit::Unauthorized, "managing is not a default scope");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_cleanup_by_hand_shows_and_then_settles_what_is_overdue() {
+    let world = World::start().await;
+    let none = xf_in(&world, &["cleanup", "--dry-run"]).await;
+    assert_eq!((none.out.as_str(), none.err.as_str()), ("", "0 overdue; nothing was changed\n"));
+    let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
+    world.pass_expiry();
+    let shown = xf_in(&world, &["cleanup", "--dry-run"]).await;
+    assert_eq!(shown.err, "1 overdue; nothing was changed\n");
+    assert!(shown.out.starts_with(id_of(&intent)) && shown.out.ends_with("  13 B\n"), "{}", shown.out);
+    let shown = xf_in(&world, &["cleanup", "--dry-run", "--json"]).await.json();
+    assert_eq!(shown["overdue"].as_array().unwrap().len(), 1);
+
+    assert_eq!(xf_in(&world, &["cleanup"]).await.ok(), "1 finished, 0 failed\n");
+    let report = xf_in(&world, &["cleanup", "--json"]).await.json();
+    assert_eq!(report, json!({"settled": 0, "failed": [], "more": false}));
+    let reader = world.client_with(&[Scope::Read]).await;
+    let refused = xf(&["cleanup", "--url", world.stack.url().as_str(), "--api-key", reader.key()]).await;
+    assert_eq!(refused.exit, Exit::Unauthorized);
+    world.end().await;
 }

@@ -1,20 +1,25 @@
 //! `xf serve`: the whole of XFiles in this process, until a signal ends it.
 
+mod origin;
 mod ready;
 mod welcome;
 
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     path::PathBuf,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use xfiles_core::{api_key::ApiKey, cdn::BaseUrl};
-use xfiles_standalone::{BUCKET, Data, REGION, Stack, StackOptions, s3::LOG_DIRECTIVE, secrets::write_private};
+use xfiles_standalone::{
+    ApiOptions, BUCKET, Data, REGION, Stack, StackOptions, s3::LOG_DIRECTIVE, secrets::write_private,
+};
 
 use self::{
+    origin::Origin,
     ready::{Ready, ReadyFile, ReadyStore},
     welcome::Running,
 };
@@ -33,6 +38,7 @@ Examples:
   xf serve --data /var/lib/xfiles --quota 200GB
   xf serve --listen 0.0.0.0:8787 \\
     --public-url https://files.example.com --s3-public-url https://store.example.com
+  xf serve --rate-limit 50 --allow-origin https://app.example.com
   xf serve --ephemeral --listen 127.0.0.1:0 --ready-file ready.json
 
 The first start makes a project and prints its API key, once, with a block to paste into a shell. \
@@ -60,6 +66,13 @@ pub(crate) struct ServeArgs {
     /// How much the first start's project may hold
     #[arg(long, value_name = "SIZE", default_value = "10GB")]
     quota: Bytes,
+    /// How many requests a second one API key may make, twice as many at once after a rest [default: no limit]
+    #[arg(long, value_name = "N")]
+    rate_limit: Option<NonZeroU32>,
+    /// Let web pages of this origin call the API; may be given several times. Whoever opens such a page can read the
+    /// API key in it
+    #[arg(long, value_name = "URL")]
+    allow_origin: Vec<Origin>,
     /// Write the log as JSON lines
     #[arg(long)]
     json_logs: bool,
@@ -119,6 +132,10 @@ fn options(args: &ServeArgs) -> StackOptions {
         public_url: args.public_url.clone(),
         s3_public_url: args.s3_public_url.clone(),
         quota_bytes: args.quota.0,
+        api: ApiOptions {
+            requests_per_second: args.rate_limit,
+            allowed_origins: args.allow_origin.iter().map(Origin::to_string).collect(),
+        },
         ..StackOptions::new(data)
     }
 }

@@ -1,6 +1,6 @@
 //! What `xf serve` says when it is ready: where everything is and, at the first start, a block to paste into a shell.
 
-use std::path::Path;
+use std::path::{self, Path};
 
 use crate::output::shell_word;
 
@@ -41,9 +41,14 @@ impl Running<'_> {
 
     /// A later start: how to get a key when the first is lost.
     pub(super) fn new_key_hint(&self) -> String {
-        let data =
-            self.data.map_or_else(String::new, |path| format!(" --data {}", shell_word(&path.to_string_lossy())));
-        format!("API keys are shown only once. Make another with:\n\n  {} keys create{data}\n", self.program)
+        let Self { program, project_id, .. } = self;
+        let data = self.data.map(|path| path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+        let data = data.map_or_else(String::new, |path| format!(" --data {}", shell_word(&path.to_string_lossy())));
+        format!(
+            "API keys are shown only once. Make another with the first of these, and with the second one that manages\n\
+             projects and keys too:\n\n  {program} keys create{data} --project {project_id}\n  \
+             {program} keys create{data} --project {project_id} --admin\n"
+        )
     }
 }
 

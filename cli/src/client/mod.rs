@@ -1,17 +1,22 @@
 //! The HTTP client of the API, and of the object store's one presigned PUT. It knows the wire and nothing of terminals.
 //! Redirects are never followed, so the API key goes to the given address only.
 
+mod admin;
+
 use std::{collections::BTreeMap, fmt::Write as _, io, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use ring::rand;
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
 use ureq::{
     Agent, AsSendBody, Body, SendBody,
     http::{Method, Request, Response, header, request},
 };
 use xfiles_core::{api_key::ApiKey, clock::Timestamp, id::FileId};
 
+pub(crate) use self::admin::{Key, Project, Sweep, Usage};
 use crate::{
     args::{ServerArgs, ServerUrl},
     failure::{Exit, Failure, Retry},
@@ -36,6 +41,17 @@ pub(crate) struct Client {
 pub(crate) struct Answer<T> {
     pub(crate) value: T,
     pub(crate) raw: Value,
+}
+
+/// Under which a POST that is sent again is answered again, and not carried out again: 128 random bits.
+pub(crate) struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// A key for one request and its retries.
+    pub(crate) fn mint() -> Self {
+        let random = rand::generate::<[u8; 16]>(&rand::SystemRandom::new());
+        Self(URL_SAFE_NO_PAD.encode(random.expect("the operating system has random bytes").expose()))
+    }
 }
 
 /// What the upload-intent request says.
@@ -103,14 +119,15 @@ pub(crate) struct FileView {
     pub(crate) entity: Option<EntityView>,
     pub(crate) width: Option<u32>,
     pub(crate) height: Option<u32>,
-    created_at: String,
+    /// When the upload began; `None` when the server writes times in an unknown way.
+    #[serde(deserialize_with = "time")]
+    pub(crate) created_at: Option<Timestamp>,
 }
 
-impl FileView {
-    /// When the upload began; `None` when the server writes times in an unknown way.
-    pub(crate) fn created(&self) -> Option<Timestamp> {
-        Timestamp::parse_rfc3339(&self.created_at)
-    }
+/// A time, or `null`.
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    Ok(text.as_deref().and_then(Timestamp::parse_rfc3339))
 }
 
 /// The entity of a file.
@@ -157,13 +174,28 @@ pub(crate) struct Page {
     pub(crate) total_pages: u64,
 }
 
+/// One page of a listing that is walked.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Walked {
+    pub(crate) files: Vec<FileView>,
+    /// Where the next page begins.
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// What became of each item of a batch.
+#[derive(Deserialize)]
+struct Batch {
+    results: Vec<Value>,
+}
+
 impl Client {
     /// A client as the arguments ask for. Nothing is sent yet.
     pub(crate) fn new(args: &ServerArgs) -> Result<Self, Failure> {
         let given = args.api_key.as_ref().map(|key| key.reveal().trim()).filter(|key| !key.is_empty());
         let given = given.ok_or_else(|| {
             Failure::new(Exit::Unauthorized, "no API key")
-                .or_hint("set XFILES_API_KEY; `xf serve` prints a key at its first start, `xf keys create` makes more")
+                .or_hint("set XFILES_API_KEY; `xf serve` prints a key at its first start, and on its machine `xf keys create --data DIR` makes another")
         })?;
         let key = given.parse().map_err(|malformed: xfiles_core::api_key::MalformedKey| {
             Failure::new(Exit::Unauthorized, malformed.to_string()).or_hint("check XFILES_API_KEY and --api-key")
@@ -181,10 +213,10 @@ impl Client {
         Ok(Self { agent, server: args.url.clone(), key })
     }
 
-    /// Asks for an upload. Not safe to repeat: each success reserves quota.
-    pub(crate) fn begin_upload(&self, intent: &Intent<'_>) -> Result<Ticket, Failure> {
-        let body = serde_json::to_vec(intent).expect("an intent is JSON");
-        self.post("/api/v1/files/upload-intent", body).map(|answer| answer.value)
+    /// Asks for an upload. Safe to repeat under the same key.
+    pub(crate) fn begin_upload(&self, intent: &Intent<'_>, once: &IdempotencyKey) -> Result<Ticket, Failure> {
+        let body = serde_json::to_value(intent).expect("an intent is JSON");
+        self.api(Method::POST, "/api/v1/files/upload-intent", Some(&body), Some(once)).map(|answer| answer.value)
     }
 
     /// Sends the bytes where the ticket says, with exactly its headers. Safe to repeat.
@@ -210,57 +242,86 @@ impl Client {
     }
 
     /// Publishes an uploaded file. Safe to repeat.
-    pub(crate) fn confirm(&self, file: FileId) -> Result<(), Failure> {
-        let body = serde_json::json!({"fileId": file}).to_string().into_bytes();
-        self.post::<Value>("/api/v1/files/confirm", body).map(|_| ())
+    pub(crate) fn confirm(&self, file: FileId, once: &IdempotencyKey) -> Result<(), Failure> {
+        let body = json!({ "fileId": file });
+        self.api::<Value>(Method::POST, "/api/v1/files/confirm", Some(&body), Some(once)).map(drop)
     }
 
     /// A file and its URLs, those of variants in `format` (the server's default when `None`).
     pub(crate) fn get(&self, file: FileId, format: Option<&str>) -> Result<Answer<FileWithUrls>, Failure> {
         let query: Vec<_> = format.map(|format| ("format", format.to_owned())).into_iter().collect();
-        self.api(Method::GET, &path(&format!("/api/v1/files/{file}"), &query), ())
+        self.read(&path(&format!("/api/v1/files/{file}"), &query))
     }
 
     /// One page of the confirmed files that match the filters.
     pub(crate) fn list(&self, filters: &[(&'static str, String)]) -> Result<Answer<Page>, Failure> {
-        self.api(Method::GET, &path("/api/v1/files", filters), ())
+        self.read(&path("/api/v1/files", filters))
+    }
+
+    /// The page of the confirmed files that match the filters at their `cursor`.
+    pub(crate) fn walk(&self, filters: &[(&'static str, String)]) -> Result<Answer<Walked>, Failure> {
+        self.read(&path("/api/v1/files", filters))
     }
 
     /// Fresh URLs of a file.
     pub(crate) fn fresh_urls(&self, file: FileId) -> Result<Answer<Urls>, Failure> {
-        self.post(&format!("/api/v1/files/{file}/url"), b"{}".to_vec())
+        self.post(&format!("/api/v1/files/{file}/url"), &json!({}))
     }
 
-    /// Deletes a file.
-    pub(crate) fn delete(&self, file: FileId) -> Result<(), Failure> {
-        self.api::<Value>(Method::DELETE, &format!("/api/v1/files/{file}"), ()).map(|_| ())
+    /// Changes what the API lets change of a file. Safe to repeat.
+    pub(crate) fn change(&self, file: FileId, changes: &Value) -> Result<(), Failure> {
+        self.api::<Value>(Method::PATCH, &format!("/api/v1/files/{file}"), Some(changes), None).map(drop)
     }
 
-    fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<Answer<T>, Failure> {
-        self.api(Method::POST, path, body)
+    /// Deletes files and says what became of each, in order. Safe to repeat under the same key.
+    pub(crate) fn delete(&self, files: &[FileId], once: &IdempotencyKey) -> Result<Vec<Result<(), Failure>>, Failure> {
+        let body = json!({ "fileIds": files });
+        let answer = self.api::<Batch>(Method::POST, "/api/v1/files/delete", Some(&body), Some(once))?;
+        let Batch { results } = answer.value;
+        if results.len() != files.len() {
+            return Err(self.not_understood());
+        }
+        let outcome = |result: &Value| result.get("error").map_or(Ok(()), |error| Err(Failure::of_item(error)));
+        Ok(results.iter().map(outcome).collect())
+    }
+
+    fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Failure> {
+        self.api(Method::GET, path, None, None)
+    }
+
+    fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<Answer<T>, Failure> {
+        self.api(Method::POST, path, Some(body), None)
     }
 
     fn api<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
-        body: impl AsSendBody,
+        body: Option<&Value>,
+        once: Option<&IdempotencyKey>,
     ) -> Result<Answer<T>, Failure> {
         let Self { server, key, .. } = self;
         let mut request = Request::builder()
-            .method(&method)
+            .method(method)
             .uri(format!("{server}{path}"))
             .header(header::AUTHORIZATION, format!("Bearer {}", key.reveal()));
-        if method == Method::POST {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+        if let Some(IdempotencyKey(once)) = once {
+            request = request.header("idempotency-key", once);
         }
-        let mut response = self.send(&format!("the server at {server}"), request, body)?;
+        let whom = format!("the server at {server}");
+        let mut response = match body {
+            None => self.send(&whom, request, ()),
+            Some(body) => self.send(&whom, request.header(header::CONTENT_TYPE, "application/json"), body.to_string()),
+        }?;
         let status = response.status();
         let retry = retry_of(&response);
         let request_id = response.headers().get("request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         let bytes = response.body_mut().read_to_vec().map_err(|error| self.unreachable(&error))?;
         if !status.is_success() {
-            return Err(Failure::of_answer(status.as_u16(), request_id, &bytes).retry(retry));
+            let failure = Failure::of_answer(status.as_u16(), request_id, &bytes);
+            // An earlier try whose answer was lost is still being carried out; a later one is given its answer.
+            let in_flight = failure.code() == Some("request_in_flight");
+            return Err(failure.retry(if in_flight { Retry::After(Duration::ZERO) } else { retry }));
         }
         let raw: Value = serde_json::from_slice(&bytes).map_err(|_| self.not_understood())?;
         let value = T::deserialize(&raw).map_err(|_| self.not_understood())?;

@@ -1,0 +1,393 @@
+//! `xf projects` and `xf usage`: whose files there are, and how much room they have.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use xfiles_core::{
+    clock::{Clock, Timestamp},
+    id::ProjectId,
+};
+
+use crate::{
+    args::{ServerArgs, name},
+    client::{Client, Project, Usage},
+    failure::{Exit, Failure},
+    files::files_text,
+    output::{Console, printable_line, shell_word, table},
+    units::{Bytes, age},
+};
+
+/// Make, list, change, empty and delete projects, with a key that has the scope admin
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf projects create shop --quota 50GB
+  xf projects list
+  xf projects quota shop 100GB
+  xf projects delete shop")]
+pub(crate) struct ProjectsArgs {
+    #[command(subcommand)]
+    action: ProjectsAction,
+}
+
+#[derive(Subcommand)]
+enum ProjectsAction {
+    List(ListProjects),
+    Create(CreateProject),
+    Rename(RenameProject),
+    Quota(SetQuota),
+    Empty(EmptyProject),
+    Delete(DeleteProject),
+}
+
+/// List the projects, oldest first
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf projects list
+  xf projects list --json | jq -r '.projects[].id'")]
+struct ListProjects {
+    /// Print the projects as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Make a project and print its id
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf projects create shop
+  xf projects create shop --quota 50GB && xf keys create --project shop")]
+struct CreateProject {
+    /// What people call the project
+    #[arg(value_name = "NAME", value_parser = name)]
+    name: String,
+    /// How much its files may hold together
+    #[arg(long, value_name = "SIZE", default_value = "10GB")]
+    quota: Bytes,
+    /// Print the project as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Give a project another name
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf projects rename shop store")]
+struct RenameProject {
+    /// The project, by id or name
+    project: String,
+    /// What people call the project from now on
+    #[arg(value_name = "NAME", value_parser = name)]
+    name: String,
+    /// Print the project as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Change how much the files of a project may hold together; not below what they hold
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf projects quota shop 100GB")]
+struct SetQuota {
+    /// The project, by id or name
+    project: String,
+    /// How much its files may hold together
+    #[arg(value_name = "SIZE")]
+    quota: Bytes,
+    /// Print the project as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Delete all files that a project has now; on a terminal it asks first
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf projects empty shop
+  xf projects empty --yes shop && xf cleanup
+
+The server does it in the background; `xf projects list` shows how far it is.")]
+struct EmptyProject {
+    #[command(flatten)]
+    clear: ClearArgs,
+}
+
+/// Delete a project with its files and keys; on a terminal it asks first
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf projects delete shop
+  xf projects delete --yes shop
+
+Its keys stop working within 30 seconds. The server does the rest in the background, when the uploads that are under way \
+have finished or expired; `xf projects list` shows how far it is.")]
+struct DeleteProject {
+    #[command(flatten)]
+    clear: ClearArgs,
+}
+
+#[derive(clap::Args)]
+struct ClearArgs {
+    /// The project, by id or name
+    project: String,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Show how much of its quota the key's project uses
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf usage
+  xf usage --json | jq .freeBytes
+
+This is about the project of the key; `xf projects list` shows all, with a key that has the scope admin.")]
+pub(crate) struct UsageArgs {
+    /// Print the figures as JSON, in bytes
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+pub(crate) fn run(args: &ProjectsArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    match &args.action {
+        ProjectsAction::List(args) => list(args, console),
+        ProjectsAction::Create(args) => create(args, console),
+        ProjectsAction::Rename(args) => rename(args, console),
+        ProjectsAction::Quota(args) => set_quota(args, console),
+        ProjectsAction::Empty(EmptyProject { clear }) => empty(clear, console),
+        ProjectsAction::Delete(DeleteProject { clear }) => delete(clear, console),
+    }
+}
+
+pub(crate) fn usage(args: &UsageArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let answer = Client::new(&args.server)?.usage()?;
+    if args.json {
+        console.json(&answer.raw)?;
+    } else {
+        console.result(usage_text(&answer.value))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn list(args: &ListProjects, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let answer = Client::new(&args.server)?.projects()?;
+    if args.json {
+        console.json(&answer.raw)?;
+    } else {
+        let now = Clock::system().now();
+        let rows: Vec<_> = answer.value.projects.iter().map(|project| row(project, now)).collect();
+        console.result(table(["ID", "FILES", "USED", "QUOTA", "CREATED", "STATE", "NAME"], &rows))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn create(args: &CreateProject, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let client = Client::new(&args.server)?;
+    if client.projects()?.value.projects.iter().any(|project| project.name == args.name) {
+        return Err(Failure::new(Exit::Failed, "there is a project of this name")
+            .or_hint("xf projects list shows it; names must differ so that --project can take them"));
+    }
+    let answer = client.create_project(&args.name, args.quota.0)?;
+    if args.json {
+        console.json(&answer.raw)?;
+    } else {
+        console.result(answer.value.project.id)?;
+        console.note(format_args!("make a key for it with: xf keys create --project {}", shell_word(&args.name)));
+    }
+    Ok(Exit::Ok)
+}
+
+fn rename(args: &RenameProject, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    change(&args.server, &args.project, &json!({"name": args.name}), args.json, console)
+}
+
+fn set_quota(args: &SetQuota, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    change(&args.server, &args.project, &json!({"quotaBytes": args.quota.0}), args.json, console)
+}
+
+/// Changes a project and shows how it is now.
+fn change(
+    server: &ServerArgs,
+    project: &str,
+    changes: &Value,
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let client = Client::new(server)?;
+    let project = find(&client, Some(project))?;
+    let answer = client.change_project(project.id, changes)?;
+    if json {
+        console.json(&answer.raw)?;
+    } else {
+        let Project { id, name, usage, .. } = &answer.value.project;
+        let (used, quota) = (Bytes(held(usage)), Bytes(usage.quota_bytes));
+        console.result(format_args!("{id}  {}  {used} of {quota} used", printable_line(name)))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn empty(args: &ClearArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let client = Client::new(&args.server)?;
+    let project = find(&client, Some(&args.project))?;
+    let files = format!("{} ({})", files_text(project.usage.files), Bytes(held(&project.usage)));
+    agreed(args, &format!("Delete all of project {}, {files}, for good?", title(&project)), console)?;
+    let answer = client.empty_project(project.id)?;
+    begun("emptying", &project, args, &answer.raw, console)
+}
+
+fn delete(args: &ClearArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let client = Client::new(&args.server)?;
+    let project = find(&client, Some(&args.project))?;
+    let files = format!("{} ({})", files_text(project.usage.files), Bytes(held(&project.usage)));
+    agreed(args, &format!("Delete project {} with {files} and all its keys, for good?", title(&project)), console)?;
+    let answer = client.delete_project(project.id)?;
+    begun("deleting", &project, args, &answer.raw, console)
+}
+
+fn agreed(args: &ClearArgs, question: &str, console: &mut Console<'_>) -> Result<(), Failure> {
+    if !args.yes && console.confirm(question) == Some(false) {
+        return Err(Failure::new(Exit::Failed, "nothing was deleted"));
+    }
+    Ok(())
+}
+
+/// Says what the server does from here on.
+fn begun(
+    doing: &str,
+    project: &Project,
+    args: &ClearArgs,
+    answer: &Value,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    if args.json {
+        console.json(answer)?;
+    } else {
+        console.result(format_args!("{doing} {}", project.id))?;
+        console.note("the server does it in the background; xf projects list shows how far it is");
+    }
+    Ok(Exit::Ok)
+}
+
+/// The project of that id or name; without either, the only one.
+pub(crate) fn find(client: &Client, wanted: Option<&str>) -> Result<Project, Failure> {
+    choose(client.projects()?.value.projects, wanted, |project| (project.id, &project.name))
+}
+
+/// As [`find`], among projects that are known already.
+pub(crate) fn choose<P>(
+    projects: Vec<P>,
+    wanted: Option<&str>,
+    facts: impl Fn(&P) -> (ProjectId, &str),
+) -> Result<P, Failure> {
+    let listed = |projects: &[P]| {
+        let titles: Vec<_> = projects.iter().map(|project| title_of(facts(project))).collect();
+        titles.join(", ")
+    };
+    let mut found = projects;
+    if let Some(wanted) = wanted {
+        // An id names one project, whatever the others are called.
+        let by_id = found.iter().position(|project| facts(project).0.as_str() == wanted);
+        match by_id {
+            Some(i) => return Ok(found.swap_remove(i)),
+            None => found.retain(|project| facts(project).1 == wanted),
+        }
+    }
+    match (found.len(), wanted) {
+        (1, _) => Ok(found.remove(0)),
+        (0, Some(_)) => Err(Failure::new(Exit::NotFound, "no such project").or_hint("xf projects list shows all")),
+        (0, None) => Err(Failure::new(Exit::NotFound, "there is no project").or_hint("xf projects create makes one")),
+        (n, Some(_)) => Err(Failure::new(Exit::Usage, format!("{n} projects have this name: {}", listed(&found)))
+            .or_hint("give the id instead")),
+        (n, None) => Err(Failure::new(Exit::Usage, format!("there are {n} projects: {}", listed(&found)))
+            .or_hint("say which with --project")),
+    }
+}
+
+fn title(project: &Project) -> String {
+    title_of((project.id, &project.name))
+}
+
+fn title_of((id, name): (ProjectId, &str)) -> String {
+    format!("{} ({id})", printable_line(name))
+}
+
+fn row(project: &Project, now: Timestamp) -> [String; 7] {
+    let Project { id, name, status, usage, created_at } = project;
+    [
+        id.to_string(),
+        usage.files.to_string(),
+        Bytes(held(usage)).to_string(),
+        Bytes(usage.quota_bytes).to_string(),
+        created_at.map_or_else(String::new, |created| age(created, now)),
+        printable_line(status),
+        printable_line(name),
+    ]
+}
+
+fn usage_text(usage: &Usage) -> String {
+    let Usage { quota_bytes, used_bytes, reserved_bytes, free_bytes, files } = usage;
+    format!(
+        "used      {}, {}\nreserved  {}, for uploads under way\nfree      {}\nquota     {}",
+        Bytes(*used_bytes),
+        files_text(*files),
+        Bytes(*reserved_bytes),
+        Bytes(*free_bytes),
+        Bytes(*quota_bytes)
+    )
+}
+
+/// What files and uploads under way take of the quota.
+fn held(usage: &Usage) -> u64 {
+    usage.used_bytes.saturating_add(usage.reserved_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(names: &[(&str, &str)], wanted: Option<&str>) -> Result<String, (Exit, String)> {
+        let projects: Vec<(ProjectId, String)> =
+            names.iter().map(|(id, name)| (id.parse().unwrap(), (*name).to_owned())).collect();
+        choose(projects, wanted, |(id, name)| (*id, name))
+            .map(|(id, _)| id.to_string())
+            .map_err(|failure| (failure.exit(), failure.detail().to_owned()))
+    }
+
+    const A: &str = "aaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbb";
+
+    #[test]
+    fn a_project_is_named_by_its_id_or_its_name_or_by_being_the_only_one() {
+        assert_eq!(chosen(&[(A, "shop")], None), Ok(A.to_owned()));
+        assert_eq!(chosen(&[(A, "shop"), (B, "blog")], Some("blog")), Ok(B.to_owned()));
+        assert_eq!(chosen(&[(A, "shop"), (B, A)], Some(A)), Ok(A.to_owned()), "an id goes before a name");
+    }
+
+    #[test]
+    fn a_choice_that_is_not_made_names_what_there_is() {
+        let both = format!("shop ({A}), shop ({B})");
+        let two = [(A, "shop"), (B, "shop")];
+        assert_eq!(chosen(&two, None), Err((Exit::Usage, format!("there are 2 projects: {both}"))));
+        assert_eq!(chosen(&two, Some("shop")), Err((Exit::Usage, format!("2 projects have this name: {both}"))));
+        assert_eq!(chosen(&two, Some("blog")), Err((Exit::NotFound, "no such project".to_owned())));
+        assert_eq!(chosen(&[], None), Err((Exit::NotFound, "there is no project".to_owned())));
+    }
+}

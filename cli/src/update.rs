@@ -1,0 +1,134 @@
+//! `xf update`: changing who may read a published file, whose it is, where it stands, and its variants.
+
+use serde_json::{Map, Value, json};
+use xfiles_core::{id::FileId, intent::OwnerId, object_key::Visibility};
+
+use crate::{
+    args::{ServerArgs, visibility},
+    client::Client,
+    failure::{Exit, Failure},
+    files,
+    output::Console,
+    retry::with_retries,
+};
+
+/// Change a published file and print where it can be read now
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf update 3f9k2m7q1x5b8d0s6w4z --private
+  xf update 3f9k2m7q1x5b8d0s6w4z --public --variants=public
+  xf update 3f9k2m7q1x5b8d0s6w4z --owner user-7 --position 3
+
+What is not named stays as it is. A file that becomes private has a new URL, and the old one stops working.")]
+#[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
+pub(crate) struct UpdateArgs {
+    /// The file's id
+    #[arg(value_name = "ID")]
+    id: FileId,
+    /// Let anybody read the file
+    #[arg(long, group = "change")]
+    public: bool,
+    /// Let nobody read the file without a signed URL
+    #[arg(long, group = "change", conflicts_with = "public")]
+    private: bool,
+    /// The user of your application to whom the file belongs
+    #[arg(long, group = "change", value_name = "ID", value_parser = crate::upload::owner)]
+    owner: Option<OwnerId>,
+    /// Let the file belong to nobody
+    #[arg(long, group = "change", conflicts_with = "owner")]
+    no_owner: bool,
+    /// Where the file stands among those of its thing, from 0
+    #[arg(long, group = "change", value_name = "N")]
+    position: Option<u32>,
+    /// Make image variants, readable as before unless said otherwise
+    #[arg(
+        long,
+        group = "change",
+        value_name = "public|private",
+        num_args = 0..=1,
+        require_equals = true,
+        value_parser = visibility
+    )]
+    variants: Option<Option<Visibility>>,
+    /// Make no image variants, and delete those that were made
+    #[arg(long, group = "change", conflicts_with = "variants")]
+    no_variants: bool,
+    /// Print the file as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+pub(crate) fn run(args: &UpdateArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let client = Client::new(&args.server)?;
+    let changes = changes(args);
+    with_retries(|| client.change(args.id, &changes))?;
+    let answer = with_retries(|| client.get(args.id, None))?;
+    if args.json {
+        console.json(&answer.raw)?;
+    } else {
+        console.result(files::summary(&answer.value))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// The body of the request: what was named, and nothing else.
+fn changes(args: &UpdateArgs) -> Value {
+    let mut changes = Map::new();
+    let mut change = |field: &str, value: Value| drop(changes.insert(field.to_owned(), value));
+    if args.public || args.private {
+        let visibility = if args.public { Visibility::Public } else { Visibility::Private };
+        change("visibility", visibility.as_str().into());
+    }
+    if args.owner.is_some() || args.no_owner {
+        change("ownerUserId", args.owner.as_ref().map(OwnerId::as_str).into());
+    }
+    if let Some(position) = args.position {
+        change("position", position.into());
+    }
+    match args.variants {
+        Some(Some(readers)) => {
+            change("transformations", json!({"image": {"enabled": true, "visibility": readers.as_str()}}));
+        }
+        Some(None) => change("transformations", json!({"image": {"enabled": true}})),
+        None if args.no_variants => change("transformations", json!({"image": {"enabled": false}})),
+        None => {}
+    }
+    Value::Object(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, FromArgMatches as _};
+
+    use super::*;
+    use crate::args::Cli;
+
+    fn asked(flags: &[&str]) -> Option<Value> {
+        let arguments = ["xf", "update", "abcdefghijklmnopqrst"].iter().chain(flags);
+        let matches = Cli::command().try_get_matches_from(arguments).ok()?;
+        let (_, update) = matches.subcommand()?;
+        Some(changes(&UpdateArgs::from_arg_matches(update).ok()?))
+    }
+
+    #[test]
+    fn only_what_is_named_is_asked_to_change() {
+        assert_eq!(asked(&["--private"]), Some(json!({"visibility": "private"})));
+        assert_eq!(asked(&["--public", "--no-owner"]), Some(json!({"visibility": "public", "ownerUserId": null})));
+        assert_eq!(asked(&["--owner", "u", "--position", "0"]), Some(json!({"ownerUserId": "u", "position": 0})));
+        let variants = |image: Value| Some(json!({"transformations": {"image": image}}));
+        assert_eq!(asked(&["--variants"]), variants(json!({"enabled": true})));
+        assert_eq!(asked(&["--variants=public"]), variants(json!({"enabled": true, "visibility": "public"})));
+        assert_eq!(asked(&["--no-variants"]), variants(json!({"enabled": false})));
+    }
+
+    #[test]
+    fn a_change_of_nothing_or_both_ways_is_refused() {
+        for flags in [&[][..], &["--json"], &["--public", "--private"], &["--owner", "u", "--no-owner"]] {
+            assert_eq!(asked(flags), None, "{flags:?}");
+        }
+        assert_eq!(asked(&["--variants", "--no-variants"]), None);
+    }
+}
