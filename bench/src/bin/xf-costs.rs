@@ -61,7 +61,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let started = std::time::Instant::now();
         let project = bench.fixture(count).await?;
         let loaded = started.elapsed();
-        print_lists(count, loaded, &bench.lists(project).await?);
+        print_lists(count, loaded, &bench.lists(project, count).await?);
     }
     bench.stack.stop().await;
     Ok(())
@@ -205,7 +205,7 @@ impl Bench {
         ])
     }
 
-    async fn lists(&self, project: ProjectId) -> Result<Vec<(&'static str, Option<Bill>)>, Error> {
+    async fn lists(&self, project: ProjectId, count: u32) -> Result<Vec<(&'static str, Option<Bill>)>, Error> {
         let every = FileFilter::default();
         let entity = FileFilter {
             entity_type: EntityWord::new("product"),
@@ -219,7 +219,7 @@ impl Bench {
             self.files.list(project, filter, number, PageSize::default())
         };
         let walk = |filter, from| self.files.walk(project, filter, from, PageSize::default());
-        let deep = self.deep_cursor(project).await?;
+        let deep = self.deep_cursor(project, DEPTH.min(count as usize)).await?;
         let (first, _) = self.bill(walk(&every, None)).await?;
         Ok(vec![
             ("`page=1`", self.try_bill(page(&every, 1)).await?),
@@ -249,10 +249,11 @@ impl Bench {
         }
     }
 
-    async fn deep_cursor(&self, project: ProjectId) -> Result<Option<Cursor>, Error> {
+    /// Where the last whole page begins that is at most so many files deep.
+    async fn deep_cursor(&self, project: ProjectId, depth: usize) -> Result<Option<Cursor>, Error> {
         let largest = PageSize::new(PageSize::MAX).expect("the largest page is one");
         let (mut cursor, mut seen) = (None, 0);
-        while seen < DEPTH {
+        while seen + PageSize::MAX as usize <= depth.saturating_sub(PageSize::default().get() as usize) {
             let run = self.files.walk(project, &FileFilter::default(), cursor.as_ref(), largest).await?;
             seen += run.files.len();
             match run.next {
