@@ -1,5 +1,7 @@
 //! `Idempotency-Key` on every POST: the first success under a key is answered again for 24 hours, and not done again.
 //!
+//! Making and rotating API keys is left out: the answer shows the raw key, which is stored nowhere.
+//!
 //! A refusal changed nothing, so it is not kept: the same request under the same key is then tried anew.
 
 use axum::{
@@ -26,7 +28,7 @@ const MAX_OUTCOME_BYTES: usize = 350 * 1024;
 
 pub(crate) async fn handle(State(api): State<Api>, request: Request, next: Next) -> Response {
     let key = match (request.method(), request.headers().get(IDEMPOTENCY_KEY)) {
-        (&Method::POST, Some(key)) => key.clone(),
+        (&Method::POST, Some(key)) if !answers_a_raw_key(request.uri().path()) => key.clone(),
         _ => return next.run(request).await,
     };
     carry_out_once(&api, &key, request, next).await.unwrap_or_else(|problem| problem.into_response())
@@ -67,6 +69,11 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
         }
     }
     Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+/// Of an API key only the hash is stored, so the one answer that shows it is not kept either.
+fn answers_a_raw_key(path: &str) -> bool {
+    path.starts_with("/api/v1/projects/") && (path.ends_with("/keys") || path.ends_with("/rotate"))
 }
 
 fn replay(outcome: Outcome) -> Response {
