@@ -28,7 +28,7 @@ const MAX_OUTCOME_BYTES: usize = 350 * 1024;
 
 pub(crate) async fn handle(State(api): State<Api>, request: Request, next: Next) -> Response {
     let key = match (request.method(), request.headers().get(IDEMPOTENCY_KEY)) {
-        (&Method::POST, Some(key)) if !answers_a_raw_key(request.uri().path()) => key.clone(),
+        (&Method::POST, Some(key)) => key.clone(),
         _ => return next.run(request).await,
     };
     carry_out_once(&api, &key, request, next).await.unwrap_or_else(|problem| problem.into_response())
@@ -36,6 +36,9 @@ pub(crate) async fn handle(State(api): State<Api>, request: Request, next: Next)
 
 async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Next) -> Result<Response, Problem> {
     let key = parse(key)?;
+    if answers_a_raw_key(request.uri().path()) {
+        return Ok(next.run(request).await);
+    }
     let (mut parts, body) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, api).await?;
     let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| Problem::new(Code::BodyTooLarge))?;
