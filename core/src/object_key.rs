@@ -101,6 +101,13 @@ impl ObjectKey {
         }
     }
 
+    /// Whose bytes are there.
+    pub const fn file(&self) -> FileId {
+        match self {
+            Self::Staging { file, .. } | Self::Original { file, .. } | Self::Variant { file, .. } => *file,
+        }
+    }
+
     /// The CDN path, with a trailing `*`, that covers a file's original at one visibility.
     pub fn original_paths(visibility: Visibility, project: ProjectId, file: FileId) -> String {
         format!("/files/originals/{visibility}/{project}/{file}/*")

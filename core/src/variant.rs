@@ -1,4 +1,4 @@
-//! Which image variants exist: seven widths in four formats, and no others.
+//! Which image variants exist: seven widths in four formats and one that is negotiated, and no others.
 
 use std::{fmt, str::FromStr};
 
@@ -48,11 +48,14 @@ pub enum ImageFormat {
     Png,
     /// AVIF.
     Avif,
+    /// Whatever the viewer's `Accept` prefers. The CDN turns it into AVIF or WebP where it can; what is stored under
+    /// this name is for everybody else: JPEG, or PNG of a picture that is transparent.
+    Auto,
 }
 
 impl ImageFormat {
     /// Every format, the default first.
-    pub const ALL: [Self; 4] = [Self::WebP, Self::Jpeg, Self::Png, Self::Avif];
+    pub const ALL: [Self; 5] = [Self::WebP, Self::Jpeg, Self::Png, Self::Avif, Self::Auto];
 
     /// The file extension, which is also the format's name in requests.
     pub const fn extension(self) -> &'static str {
@@ -61,23 +64,25 @@ impl ImageFormat {
             Self::Jpeg => "jpeg",
             Self::Png => "png",
             Self::Avif => "avif",
+            Self::Auto => "auto",
         }
     }
 
-    /// The media type.
+    /// The media type; of what is negotiated, that of any image.
     pub const fn mime(self) -> &'static str {
         match self {
             Self::WebP => "image/webp",
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
             Self::Avif => "image/avif",
+            Self::Auto => "image/*",
         }
     }
 }
 
 /// A word that names no variant format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a variant format is one of webp, jpeg, png, avif")]
+#[error("a variant format is one of webp, jpeg, png, avif, auto")]
 pub struct UnknownFormat;
 
 impl FromStr for ImageFormat {
@@ -98,7 +103,7 @@ pub struct VariantSpec {
 }
 
 impl VariantSpec {
-    /// All 28 variants.
+    /// All 35 variants.
     pub fn all() -> impl Iterator<Item = Self> {
         Width::ALL.into_iter().flat_map(|width| ImageFormat::ALL.into_iter().map(move |format| Self { width, format }))
     }

@@ -2,6 +2,10 @@
 //!
 //! The worker does not know who asks: it decides from the path and the record alone. It makes exactly the variants
 //! that a record offers, stores each where its path says, and answers 404 to everything else without reading a byte.
+//!
+//! It takes on no more than it can do: so many pictures at once, so many more that wait, and 503 to the rest. An
+//! original that is refused once is refused for a minute without being read again. AVIF takes seconds where the others
+//! take a fraction of one, so nobody waits for it for long: see [`Worker::patient_for`].
 
 use std::{
     collections::HashMap,
@@ -16,13 +20,18 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
-use tokio::sync::{OnceCell, Semaphore};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::sync::{Semaphore, watch};
 use xfiles_core::{
+    blobs::StoredVariant,
     catalog::Consistency,
+    clock::Timestamp,
     error::{Cause, Error},
-    lifecycle::Files,
+    id::FileId,
+    lifecycle::Stores,
+    metrics::{Metric, Metrics},
     object_key::ObjectKey,
+    variant::{ImageFormat, VariantSpec},
 };
 
 use crate::render::{self, Refusal};
@@ -30,20 +39,62 @@ use crate::render::{self, Refusal};
 /// The largest reply that Lambda carries: 6 MB of JSON with the bytes in base64, less the headers.
 const MAX_REPLY_BYTES: usize = 4_500_000;
 
+/// How long somebody waits for AVIF. A page waits for its pictures about as long.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many variants wait for each that is being made: a page of thumbnails takes a few seconds then.
+const WAITING_PER_RENDER: usize = 64;
+
+/// How long an original that was refused is not looked at again. As long as the CDN remembers the refusal.
+const REFUSAL_LIFE: Duration = Duration::from_secs(60);
+
+/// How many refusals are remembered. Forgetting one costs a look at the original.
+const MAX_REFUSALS: usize = 10_000;
+
 /// The worker: the files, and how many pictures it works on at once.
 #[derive(Clone)]
 pub struct Worker {
-    files: Files,
-    renders: Arc<Semaphore>,
+    files: Stores,
+    lane: Lane,
+    /// Beside the other, for what is shown while AVIF is made: on Lambda that alone would fill it.
+    stopgaps: Lane,
+    patience: Duration,
     flights: Flights,
+    refusals: Arc<Mutex<HashMap<FileId, (Refusal, Timestamp)>>>,
+    metrics: Metrics,
 }
 
 /// The variants that are being made. Whoever asks for one of them waits for it rather than making it again.
-type Flights = Arc<Mutex<HashMap<ObjectKey, Arc<OnceCell<Outcome>>>>>;
+type Flights = Arc<Mutex<HashMap<ObjectKey, watch::Receiver<Option<Outcome>>>>>;
+
+/// So many at once, and so many more that wait.
+#[derive(Clone)]
+struct Lane {
+    places: Arc<Semaphore>,
+    renders: Arc<Semaphore>,
+}
+
+impl Lane {
+    fn new(renders: usize) -> Self {
+        let places = renders.saturating_mul(1 + WAITING_PER_RENDER).min(Semaphore::MAX_PERMITS);
+        Self { places: Arc::new(Semaphore::new(places)), renders: Arc::new(Semaphore::new(renders)) }
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Outcome {
-    Made(Bytes),
+    Made {
+        bytes: Bytes,
+        /// As what they are encoded.
+        format: ImageFormat,
+        /// As the bucket will give it from now on, if this worker stored it.
+        etag: Option<HeaderValue>,
+    },
+    /// Another variant, because the one asked for is not ready yet.
+    Stopgap {
+        bytes: Bytes,
+        format: ImageFormat,
+    },
     NotFound,
     Refused(Refusal),
     Unavailable(Duration),
@@ -51,8 +102,30 @@ enum Outcome {
 
 impl Worker {
     /// A worker that renders at most `renders` pictures at once.
-    pub fn new(files: Files, renders: usize) -> Self {
-        Self { files, renders: Arc::new(Semaphore::new(renders)), flights: Flights::default() }
+    pub fn new(files: impl Into<Stores>, renders: usize) -> Self {
+        Self {
+            files: files.into(),
+            lane: Lane::new(renders),
+            stopgaps: Lane::new(renders),
+            patience: PATIENCE,
+            flights: Flights::default(),
+            refusals: Arc::default(),
+            metrics: Metrics::default(),
+        }
+    }
+
+    /// The same worker, with nobody waiting longer than this for AVIF. Who would is given the WebP of that width, which
+    /// is not to be stored, and the AVIF is there for whoever asks after it is made. On Lambda, which stops a function
+    /// between its requests, it is made while later ones are answered.
+    #[must_use]
+    pub fn patient_for(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The same worker, with its counts going there.
+    #[must_use]
+    pub fn counting(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// One route, every path: GET and HEAD of a variant.
@@ -60,22 +133,49 @@ impl Worker {
         Router::new().fallback(serve).with_state(self)
     }
 
-    /// Makes the variant once, however many ask for it at the same time.
     async fn variant(&self, key: &ObjectKey) -> Outcome {
-        let flight = {
-            let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-            flights.entry(key.clone()).or_default().clone()
-        };
-        let outcome = flight.get_or_init(|| self.make_or_explain(key)).await.clone();
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if flights.get(key).is_some_and(|current| Arc::ptr_eq(current, &flight)) {
-            flights.remove(key);
+        let made = self.made_once(key, &self.lane);
+        match stopgap_for(key) {
+            None => made.await,
+            Some(stopgap) => match tokio::time::timeout(self.patience, made).await {
+                Ok(outcome) => outcome,
+                Err(_) => match self.made_once(&stopgap, &self.stopgaps).await {
+                    Outcome::Made { bytes, format, .. } => Outcome::Stopgap { bytes, format },
+                    other => other,
+                },
+            },
         }
-        outcome
     }
 
-    async fn make_or_explain(&self, key: &ObjectKey) -> Outcome {
-        match self.make(key).await {
+    /// Makes the variant once, however many ask for it at the same time, and even if nobody waits any more.
+    fn made_once(&self, key: &ObjectKey, lane: &Lane) -> impl Future<Output = Outcome> + use<> {
+        let mut landing = {
+            let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+            match flights.get(key) {
+                Some(landing) => landing.clone(),
+                None => {
+                    let (outcome, landing) = watch::channel(None);
+                    flights.insert(key.clone(), landing.clone());
+                    let (worker, key, lane) = (self.clone(), key.clone(), lane.clone());
+                    tokio::spawn(async move {
+                        // Also if it panics: the path is free then.
+                        let _landed = Landed { flights: Arc::clone(&worker.flights), key: key.clone() };
+                        outcome.send_replace(Some(worker.make_or_explain(&key, &lane).await));
+                    });
+                    landing
+                }
+            }
+        };
+        async move {
+            match landing.wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(outcome)) => outcome.clone(),
+                Ok(None) | Err(_) => Outcome::Unavailable(Duration::from_secs(5)),
+            }
+        }
+    }
+
+    async fn make_or_explain(&self, key: &ObjectKey, lane: &Lane) -> Outcome {
+        match self.make(key, lane).await {
             Ok(outcome) => outcome,
             Err(Error::Unavailable { retry_after, source }) => {
                 tracing::warn!(cause = %source, "a variant could not be made now");
@@ -89,7 +189,7 @@ impl Worker {
         }
     }
 
-    async fn make(&self, key: &ObjectKey) -> Result<Outcome, Error> {
+    async fn make(&self, key: &ObjectKey, lane: &Lane) -> Result<Outcome, Error> {
         let ObjectKey::Variant { file: id, spec, .. } = *key else {
             return Ok(Outcome::NotFound);
         };
@@ -98,24 +198,39 @@ impl Worker {
             Ok(_) | Err(Error::FileNotFound) => return Ok(Outcome::NotFound),
             Err(error) => return Err(error),
         };
+        if let Some(refusal) = self.refused(id) {
+            return Ok(Outcome::Refused(refusal));
+        }
+        let Ok(_place) = lane.places.try_acquire() else {
+            tracing::warn!("a variant was not begun: too many wait");
+            return Ok(Outcome::Unavailable(Duration::from_secs(2)));
+        };
         // One permit from before the original is in memory until the variant is out of it: the permits bound both.
-        let permit = self.renders.acquire().await.expect("the semaphore is never closed");
+        let permit = lane.renders.acquire().await.expect("the semaphore is never closed");
         let Some(original) = self.files.blobs.get(&file.original_key()).await? else {
             return Ok(Outcome::NotFound);
         };
         let rendered = tokio::task::spawn_blocking(move || render::render(&original, spec)).await;
         drop(permit);
-        let bytes = match rendered {
-            Ok(Ok(rendered)) => Bytes::from(rendered.bytes),
-            Ok(Err(Refusal::FormatNotOffered)) => return Ok(Outcome::NotFound),
-            Ok(Err(refusal)) => return Ok(Outcome::Refused(refusal)),
+        let (bytes, format) = match rendered {
+            Ok(Ok(rendered)) => (Bytes::from(rendered.bytes), rendered.format),
+            Ok(Err(refusal)) => {
+                self.remember(id, refusal);
+                return Ok(Outcome::Refused(refusal));
+            }
             Err(panic) => return Err(Error::Internal(Cause::new("rendering", &panic))),
         };
-        self.files.blobs.put_variant(key, bytes.clone()).await?;
+        let etag = match self.files.blobs.put_variant(key, format, bytes.clone()).await? {
+            StoredVariant::New { etag } => etag.and_then(|etag| etag.parse().ok()),
+            StoredVariant::Before => {
+                self.metrics.count(Metric::VariantsStoredBefore, 1);
+                None
+            }
+        };
         // The record may have changed while the picture was made; then, or when nobody can tell, what was just stored
         // must not stay.
         match self.files.catalog.file(id, Consistency::Strong).await {
-            Ok(now) if now.epoch == file.epoch && now.offers(key) => Ok(Outcome::Made(bytes)),
+            Ok(now) if now.epoch == file.epoch && now.offers(key) => Ok(Outcome::Made { bytes, format, etag }),
             read => {
                 self.files.blobs.delete([key.clone()]).await?;
                 match read {
@@ -124,6 +239,63 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Why the original was refused a moment ago, if it was. Its bytes never change.
+    fn refused(&self, id: FileId) -> Option<Refusal> {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let (refusal, at) = *refusals.get(&id)?;
+        (self.files.clock.now().since(at) < REFUSAL_LIFE).then_some(refusal)
+    }
+
+    fn remember(&self, id: FileId, refusal: Refusal) {
+        // That is about the variant, and about this moment.
+        if refusal == Refusal::Unencodable {
+            return;
+        }
+        let now = self.files.clock.now();
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.len() >= MAX_REFUSALS {
+            refusals.retain(|_, (_, at)| now.since(*at) < REFUSAL_LIFE);
+        }
+        if refusals.len() < MAX_REFUSALS {
+            refusals.insert(id, (refusal, now));
+        }
+    }
+}
+
+/// What is shown instead while a variant is made that takes long. Every viewer of AVIF knows WebP.
+fn stopgap_for(key: &ObjectKey) -> Option<ObjectKey> {
+    match key {
+        ObjectKey::Variant {
+            visibility,
+            project,
+            file,
+            stem,
+            spec: VariantSpec { width, format: ImageFormat::Avif },
+        } => {
+            let spec = VariantSpec { width: *width, format: ImageFormat::WebP };
+            Some(ObjectKey::Variant {
+                visibility: *visibility,
+                project: *project,
+                file: *file,
+                stem: stem.clone(),
+                spec,
+            })
+        }
+        ObjectKey::Variant { .. } | ObjectKey::Original { .. } | ObjectKey::Staging { .. } => None,
+    }
+}
+
+/// Takes a flight off the list when it ends.
+struct Landed {
+    flights: Flights,
+    key: ObjectKey,
+}
+
+impl Drop for Landed {
+    fn drop(&mut self) {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 
@@ -144,17 +316,21 @@ async fn serve(State(worker): State<Worker>, request: Request) -> Response {
 
 fn reply(key: &ObjectKey, outcome: Outcome) -> Response {
     match outcome {
-        // Stored by now, so the same path leads to the bucket, which has no such limit.
-        Outcome::Made(bytes) if bytes.len() > MAX_REPLY_BYTES => {
-            let location = HeaderValue::from_str(&format!("/{key}")).expect("a key is visible ASCII");
-            let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+        // Stored by now, so the same URL leads to the bucket, which has no such limit. The worker is not told the
+        // viewer's query, and a private URL is nothing without it; a reference that is only a fragment keeps it
+        // (RFC 3986, section 5.2.2).
+        Outcome::Made { bytes, .. } | Outcome::Stopgap { bytes, .. } if bytes.len() > MAX_REPLY_BYTES => {
+            let headers = [(header::LOCATION, "#stored"), (header::CACHE_CONTROL, "no-store")];
             (StatusCode::FOUND, headers).into_response()
         }
-        Outcome::Made(bytes) => {
-            let ObjectKey::Variant { spec, .. } = key else {
-                return not_found();
-            };
-            let headers = [(header::CONTENT_TYPE, spec.format.mime()), (header::CACHE_CONTROL, key.cache_control())];
+        Outcome::Made { bytes, format, etag } => {
+            let headers = [(header::CONTENT_TYPE, format.mime()), (header::CACHE_CONTROL, key.cache_control())];
+            let etag = etag.map(|etag| [(header::ETAG, etag)]);
+            (headers, etag.into_iter().flatten().collect::<HeaderMap>(), Body::from(bytes)).into_response()
+        }
+        // Not under this key's cache headers: the next request may find the variant itself.
+        Outcome::Stopgap { bytes, format } => {
+            let headers = [(header::CONTENT_TYPE, format.mime()), (header::CACHE_CONTROL, "no-store")];
             (headers, Body::from(bytes)).into_response()
         }
         Outcome::NotFound => not_found(),

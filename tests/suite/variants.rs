@@ -1,9 +1,14 @@
 //! Image variants: made on the first request, stored, and served from the store.
 
+use std::time::Duration;
+
+use axum::{body::Body, extract::Request, response::Response};
 use futures::future::join_all;
 use image::GenericImageView as _;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
+use xfiles_edge_variants::Worker;
 use xfiles_tests::{World, fixture, id_of};
 
 const PUBLIC: &str =
@@ -51,11 +56,11 @@ async fn each_listed_variant_is_a_picture_of_its_width_and_format_and_upright() 
 }
 
 #[tokio::test]
-async fn any_number_of_first_requests_store_one_object_and_get_the_same_bytes() {
+async fn two_hundred_first_requests_store_one_object_and_get_the_same_bytes() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let url = answer(&world, &file, "webp").await["variants"][2]["url"].as_str().unwrap().to_owned();
-    let answers = join_all((0..32).map(|_| async { world.get(&url).await.bytes().await.unwrap() })).await;
+    let answers = join_all((0..200).map(|_| async { world.get(&url).await.bytes().await.unwrap() })).await;
     assert!(answers.iter().all(|bytes| *bytes == answers[0]));
     let objects = world.objects().await;
     let key = url.strip_prefix(&format!("{}/", world.stack.url())).unwrap();
@@ -71,10 +76,41 @@ async fn what_is_stored_is_what_was_answered_headers_included() {
     let made = world.get(&url).await;
     let key = url.strip_prefix(&format!("{}/", world.stack.url())).unwrap();
     let stored = world.stack.s3_client().get_object().bucket("xfiles").key(key).send().await.unwrap();
-    for (name, stored) in [("content-type", stored.content_type()), ("cache-control", stored.cache_control())] {
+    for (name, stored) in
+        [("content-type", stored.content_type()), ("cache-control", stored.cache_control()), ("etag", stored.e_tag())]
+    {
         assert_eq!(made.headers()[name].to_str().ok(), stored);
     }
     assert_eq!(made.bytes().await.unwrap(), stored.body.collect().await.unwrap().into_bytes());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_private_variant_too_large_for_a_functions_reply_arrives_under_its_own_signature() {
+    let world = World::start().await;
+    // Noise, which no format makes smaller: 4.7 MB of it.
+    let mut seed = 1_u32;
+    let noise = image::RgbImage::from_fn(1200, 1300, |_, _| {
+        image::Rgb([(); 3].map(|()| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            seed.to_be_bytes()[0]
+        }))
+    });
+    let mut png = std::io::Cursor::new(Vec::new());
+    noise.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let more = json!({"transformations": {"image": {"enabled": true, "visibility": "private"}}});
+    let file = world.client.upload(("n.png", "image/png", png.get_ref()), more).await;
+    let url = answer(&world, &file, "png").await["variants"][6]["url"].as_str().unwrap().to_owned();
+
+    let sent = world.get(&url).await;
+    assert_eq!((sent.status(), sent.headers()["cache-control"].to_str().unwrap()), (StatusCode::FOUND, "no-store"));
+    assert!(!sent.headers()["location"].to_str().unwrap().contains('?'), "no signature in a header");
+    // As a client's library resolves it against the URL that it asked for.
+    let next = sent.url().join(sent.headers()["location"].to_str().unwrap()).unwrap();
+    assert_eq!(next.query(), sent.url().query());
+    let got = world.get(next.as_str()).await;
+    assert_eq!(got.status(), StatusCode::OK);
+    assert!(got.bytes().await.unwrap().len() > 4_500_000);
     world.end().await;
 }
 
@@ -111,7 +147,7 @@ async fn every_path_that_names_no_offered_variant_is_a_404_and_stores_nothing() 
         good.replace("_w400", "_w640"),
         good.replace("_w400", "_w0400"),
         good.replace(".webp", ".bmp"),
-        good.replace(".webp", ".avif"),
+        good.replace(".webp", ".gif"),
         good.replace(id_of(&file), "aaaaaaaaaaaaaaaaaaaa"),
         good.replace(&project, "aaaaaaaaaaaa"),
         good.replace("/p-", "/q-"),
@@ -167,5 +203,105 @@ async fn ranges_conditions_and_head_work_on_what_is_served() {
     assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
     let head = world.request(Method::HEAD, &url).send().await.unwrap();
     assert_eq!(head.headers()["content-length"], photo.len().to_string());
+    world.end().await;
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers[name].to_str().unwrap()
+}
+
+async fn variant_url(world: &World, file: &Value, format: &str) -> String {
+    answer(world, file, format).await["variants"][1]["url"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_negotiated_variant_is_what_the_viewer_prefers_and_says_that_it_varies() {
+    let world = World::start().await;
+    let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
+    let url = variant_url(&world, &file, "auto").await;
+    assert!(url.ends_with("_w300.auto"), "{url}");
+    for (accept, content_type) in [
+        ("image/avif,image/webp,*/*;q=0.8", "image/avif"),
+        ("image/webp,image/png,*/*;q=0.8", "image/webp"),
+        ("image/png,*/*;q=0.8", "image/jpeg"),
+    ] {
+        let served = world.request(Method::GET, &url).header("accept", accept).send().await.unwrap();
+        assert_eq!(served.status(), StatusCode::OK);
+        assert_eq!((text(served.headers(), "content-type"), text(served.headers(), "vary")), (content_type, "Accept"));
+    }
+    let clear = world.client.upload(("p.png", "image/png", &fixture("palette-alpha.png")), public()).await;
+    let served = world.get(&variant_url(&world, &clear, "auto").await).await;
+    assert_eq!((text(served.headers(), "content-type"), text(served.headers(), "vary")), ("image/png", "Accept"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_private_negotiated_variant_opens_with_its_signature_and_not_without() {
+    let world = World::start().await;
+    let more =
+        json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "private"}}});
+    let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), more).await;
+    let url = variant_url(&world, &file, "auto").await;
+    let ask = |url: &str| world.request(Method::GET, url).header("accept", "image/webp").send();
+    let served = ask(&url).await.unwrap();
+    assert_eq!((served.status(), text(served.headers(), "content-type")), (StatusCode::OK, "image/webp"));
+    assert_eq!(ask(url.split_once('?').unwrap().0).await.unwrap().status(), StatusCode::FORBIDDEN);
+    world.end().await;
+}
+
+/// Asks a worker for what is at a URL of the CDN.
+async fn ask(worker: &Worker, world: &World, url: &str) -> Response {
+    let path = url.strip_prefix(world.stack.url().as_str()).unwrap();
+    worker.clone().router().oneshot(Request::builder().uri(path).body(Body::empty()).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn nobody_waits_for_avif_longer_than_it_may_take_and_then_it_is_there() {
+    let world = World::start().await;
+    let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
+    let url = variant_url(&world, &file, "avif").await;
+    let worker = Worker::new(world.files().clone(), 1).patient_for(Duration::ZERO);
+    let shown = ask(&worker, &world, &url).await;
+    assert_eq!(shown.status(), StatusCode::OK);
+    assert_eq!(
+        (text(shown.headers(), "content-type"), text(shown.headers(), "cache-control")),
+        ("image/webp", "no-store")
+    );
+
+    let patient = worker.patient_for(Duration::from_secs(600));
+    assert_eq!(ask(&patient, &world, &url).await.headers()["content-type"], "image/avif");
+    let key = url.strip_prefix(&format!("{}/", world.stack.url())).unwrap();
+    let stored = world.stack.s3_client().get_object().bucket("xfiles").key(key).send().await.unwrap();
+    assert_eq!(stored.content_type(), Some("image/avif"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_refused_original_is_not_read_again_for_a_minute() {
+    let world = World::start().await;
+    let mut broken = fixture("palette-alpha.png");
+    broken.truncate(100);
+    let file = world.client.upload(("p.png", "image/png", &broken), public()).await;
+    let urls = answer(&world, &file, "webp").await;
+    let url = |at: usize| urls["variants"][at]["url"].as_str().unwrap().to_owned();
+    let worker = Worker::new(world.files().clone(), 1);
+    assert_eq!(ask(&worker, &world, &url(0)).await.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    // Were it read, it would be missed.
+    let original = urls["url"].as_str().unwrap().strip_prefix(&format!("{}/", world.stack.url())).unwrap().to_owned();
+    world.stack.s3_client().delete_object().bucket("xfiles").key(&original).send().await.unwrap();
+    assert_eq!(ask(&worker, &world, &url(1)).await.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    world.pass(Duration::from_secs(61));
+    assert_eq!(ask(&worker, &world, &url(1)).await.status(), StatusCode::NOT_FOUND);
+    world.stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_without_room_says_when_to_come_again() {
+    let world = World::start().await;
+    let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
+    let url = variant_url(&world, &file, "webp").await;
+    let refused = ask(&Worker::new(world.files().clone(), 0), &world, &url).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((text(refused.headers(), "retry-after"), text(refused.headers(), "cache-control")), ("2", "no-store"));
     world.end().await;
 }

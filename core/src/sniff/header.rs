@@ -206,7 +206,7 @@ fn child<'a>(bytes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
 }
 
 /// The boxes of an ISO base media file, or in a box of one. The payload of the last may be cut short.
-pub(super) fn boxes(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+pub fn boxes(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let kind = *rest.get(4..)?.first_chunk()?;

@@ -5,7 +5,7 @@
 
 mod header;
 
-pub use self::header::{Dimensions, Header, Orientation};
+pub use self::header::{Dimensions, Header, Orientation, boxes};
 use crate::content_type::ContentType;
 
 /// Whether `head`, the beginning of a file, is what `content_type` says. The first kilobyte decides for every binary

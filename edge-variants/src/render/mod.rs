@@ -25,8 +25,10 @@ pub use self::refusal::Refusal;
 /// A variant: upright, in sRGB, without metadata, encoded as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
-    /// The encoded picture; its media type is that of the format asked for.
+    /// The encoded picture.
     pub bytes: Vec<u8>,
+    /// As what it is encoded: as asked for, or what `auto` came to.
+    pub format: ImageFormat,
     /// Pixels from left to right: the width asked for, or the original's if that is smaller.
     pub width: u32,
     /// Pixels from top to bottom.
@@ -41,21 +43,27 @@ pub struct Rendered {
 /// # Errors
 /// Whatever is wrong is wrong with the original or the format, and will be wrong again: see [`Refusal`].
 pub fn render(original: &[u8], spec: VariantSpec) -> Result<Rendered, Refusal> {
-    if spec.format == ImageFormat::Avif {
-        return Err(Refusal::FormatNotOffered);
-    }
     let raster = Raster::of(original).ok_or(Refusal::Unsupported)?;
-    let decoder = decode::decoder(raster)?;
+    let decoder = decode::decoder(raster);
     let header = raster.header(original).ok_or(Refusal::Corrupt)?;
     limits::admit(&header)?;
 
-    let decoded = decoder(original, header.stored)?;
     let size = resize::fit(header.upright(), spec.width);
     let stored_size = if header.orientation.exchanges_sides() { size.turned() } else { size };
-    let small = resize::shrink(decoded.pixels, stored_size);
+    let reduced = match raster {
+        Raster::Jpeg => decode::jpeg::decode_reduced(original, header.stored, stored_size),
+        _ => None,
+    };
+    let (small, profile) = if let Some(reduced) = reduced {
+        (resize::shrink_planes(&reduced.planes, stored_size), reduced.profile)
+    } else {
+        let decoded = decoder(original, header.stored)?;
+        (resize::shrink(decoded.pixels, stored_size), decoded.profile)
+    };
     let upright = orient::turn(small, header.orientation);
-    let pixels = colour::to_srgb(upright, decoded.profile.as_deref());
+    let pixels = colour::to_srgb(upright, profile.as_deref());
 
-    let bytes = encode::encode(pixels, spec.format)?;
-    Ok(Rendered { bytes, width: size.width, height: size.height })
+    let format = encode::settle(spec.format, &pixels);
+    let bytes = encode::encode(pixels, format)?;
+    Ok(Rendered { bytes, format, width: size.width, height: size.height })
 }

@@ -6,7 +6,7 @@ use super::limits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Not a picture, or of a kind that is not decoded.
-    #[error("variants are made from JPEG, PNG, WebP and GIF")]
+    #[error("variants are made from JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP and ICO")]
     Unsupported,
     /// A side is longer than [`Refusal::MAX_SIDE`].
     #[error("the picture is {width} x {height} pixels; a side may have {}", Refusal::MAX_SIDE)]
@@ -27,9 +27,9 @@ pub enum Refusal {
     /// The bytes contradict themselves or end too early.
     #[error("the picture is damaged or cut short")]
     Corrupt,
-    /// The format asked for is not made yet.
-    #[error("variants are made as WebP, JPEG and PNG")]
-    FormatNotOffered,
+    /// The picture is brighter than white, and nothing here knows how to show that.
+    #[error("the picture has a high dynamic range, PQ or HLG; upload it as SDR")]
+    HighDynamicRange,
     /// The encoder gave up, which it does only when it gets no memory.
     #[error("the variant could not be encoded")]
     Unencodable,

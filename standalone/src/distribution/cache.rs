@@ -73,6 +73,13 @@ impl Cache {
         shelf.flights.retain(|path, _| !pattern.matches(path));
     }
 
+    /// Whether an object is cached under the pattern.
+    pub(super) fn holds(&self, pattern: &PathPattern) -> bool {
+        let shelf = self.lock();
+        let from = shelf.entries.range::<str, _>((Bound::Included(pattern.first()), Bound::Unbounded));
+        from.take_while(|(path, _)| pattern.matches(path)).any(|(_, entry)| entry.outcome.is_ok())
+    }
+
     fn take_off(
         &self,
         shelf: &mut Shelf,
@@ -226,6 +233,7 @@ mod tests {
         match &lookup.outcome {
             Ok(object) => std::str::from_utf8(object.held_body().unwrap()).unwrap(),
             Err(Absence::Missing) => "missing",
+            Err(Absence::Elsewhere { .. }) => "elsewhere",
             Err(Absence::Failed { .. }) => "failed",
         }
     }

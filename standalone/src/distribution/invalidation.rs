@@ -128,6 +128,10 @@ impl Invalidate for Distribution {
         let done = self.forget(caller_reference, paths);
         Box::pin(async move { done.map(drop).map_err(|refusal| InvalidateError::Refused(refusal.into())) })
     }
+
+    fn holds(&self, path: &str) -> Option<bool> {
+        path.parse().ok().map(|pattern| self.cache.holds(&pattern))
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! there what CloudFront is configured to do on AWS.
 //!
 //! In the order in which a request crosses them: `behaviour` (which paths exist), `viewer` with `policy` (private paths
-//! need a signature), `cache` (one fetch for many viewers), `origin` (the bucket, then the worker), `range` (which part,
+//! need a signature), `negotiation` (which encoding the viewer is given), `cache` (one fetch for many viewers), `origin` (the bucket, then the worker), `range` (which part,
 //! if any at all), and here the answer with the headers that every answer has. `invalidation` makes the cache forget;
 //! `rest_api` lets a client of CloudFront ask for that.
 //!
@@ -12,10 +12,12 @@
 //! repeats a URL in an answer or a log, and knows nothing of files or records: only of paths.
 //!
 //! Where it differs from CloudFront: a method that is not allowed is answered 405 and not 403; several ranges are
-//! answered with the whole object; signed cookies are not looked at; a redirect of the worker's is followed here.
+//! answered with the whole object; signed cookies are not looked at; an original that is missing is answered 404, and
+//! there 403, as S3 says to a reader who may not list.
 
 mod behaviour;
 
+mod negotiation;
 mod policy;
 mod viewer;
 
@@ -46,7 +48,7 @@ use http::{
     header::{
         ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_MAX_AGE, AGE, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
-        CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+        CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
     },
     request::Parts,
 };
@@ -62,6 +64,7 @@ use self::{
     behaviour::Behaviour,
     cache::{Cache, Lookup},
     invalidation::{PathPattern, Register},
+    negotiation::negotiate,
     origin::{Absence, Object, Origin},
     range::{ByteRange, Selection, select},
     viewer::{Denial, Gate},
@@ -131,15 +134,20 @@ struct Edge {
 async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     // No request has a body that matters here.
     let (request, _) = request.into_parts();
-    let mut response = edge.answer(&request).await.unwrap_or_else(Refused::into_response);
+    let (path, varies) = negotiate(request.uri.path(), &request.headers);
+    let mut response = edge.answer(&request, &path).await.unwrap_or_else(Refused::into_response);
     add_policy_headers(response.headers_mut());
+    if varies {
+        response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    }
     response
 }
 
 impl Edge {
-    async fn answer(&self, request: &Parts) -> Result<Response, Refused> {
+    /// Answers with what is at `path`, which need not be the one that was asked for and signed.
+    async fn answer(&self, request: &Parts, path: &str) -> Result<Response, Refused> {
         let Parts { method, uri, headers, .. } = request;
-        let behaviour = Behaviour::of(uri.path()).ok_or(Refused::NotFound)?;
+        let behaviour = Behaviour::of(path).ok_or(Refused::NotFound)?;
         let wants_body = match *method {
             Method::GET => true,
             Method::HEAD => false,
@@ -157,7 +165,7 @@ impl Edge {
             let (origin, behaviour) = (Arc::clone(&self.origin), behaviour.clone());
             async move { origin.fetch(&behaviour).await }
         };
-        let Lookup { outcome, age } = cache.get_or_fetch(uri.path(), fetch).await;
+        let Lookup { outcome, age } = cache.get_or_fetch(path, fetch).await;
         let object = outcome?;
         let save_as =
             xfiles_core::cdn::disposition(&behaviour.key, uri.query()).and_then(|d| HeaderValue::from_str(&d).ok());
@@ -165,8 +173,8 @@ impl Edge {
             Selection::NotModified => Ok(not_modified(&object, age)),
             Selection::Unsatisfiable => Err(Refused::Unsatisfiable { length: object.length }),
             Selection::Whole if !wants_body => Ok(found(&object, None, Body::empty(), age)),
-            Selection::Whole => self.found_with_body(&behaviour.key, uri.path(), &object, None, age).await,
-            Selection::Part(range) => self.found_with_body(&behaviour.key, uri.path(), &object, Some(range), age).await,
+            Selection::Whole => self.found_with_body(&behaviour.key, path, &object, None, age).await,
+            Selection::Part(range) => self.found_with_body(&behaviour.key, path, &object, Some(range), age).await,
         }?;
         if let Some(save_as) = save_as {
             response.headers_mut().insert(CONTENT_DISPOSITION, save_as);
@@ -263,6 +271,7 @@ enum Refused {
     Denied(Denial),
     Unsatisfiable { length: u64 },
     Origin { status: StatusCode, retry_after: Option<HeaderValue> },
+    Elsewhere { location: HeaderValue },
 }
 
 impl Refused {
@@ -285,6 +294,9 @@ impl Refused {
                 ("OriginError", "The origin made no object of this"),
                 retry_after.map(|value| (RETRY_AFTER, value)),
             ),
+            Self::Elsewhere { location } => {
+                (StatusCode::FOUND, ("Found", "The object is stored now"), Some((LOCATION, location)))
+            }
         };
         let body = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
@@ -304,6 +316,7 @@ impl From<Absence> for Refused {
     fn from(absence: Absence) -> Self {
         match absence {
             Absence::Missing => Self::NotFound,
+            Absence::Elsewhere { location } => Self::Elsewhere { location },
             Absence::Failed { status, retry_after, .. } => Self::Origin { status, retry_after },
         }
     }

@@ -20,7 +20,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
         CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
-        LAST_MODIFIED, RETRY_AFTER,
+        LAST_MODIFIED, LOCATION, RETRY_AFTER,
     },
 };
 use tower::ServiceExt as _;
@@ -64,6 +64,11 @@ pub(super) type Outcome = Result<Arc<Object>, Absence>;
 pub(super) enum Absence {
     /// Nothing is there, as far as a reader may know.
     Missing,
+    /// The origin sends the viewer on; it is asked again each time.
+    Elsewhere {
+        /// Where to, as a reference relative to the viewer's own URL.
+        location: HeaderValue,
+    },
     /// An origin refused, or gave no answer that can be served.
     Failed {
         /// The status for the viewer.
@@ -128,11 +133,9 @@ impl Origin {
         match response.status() {
             StatusCode::OK => take_over(key, response).await,
             // Too large to pass through a Lambda's answer, so the worker stored it and sends the viewer back here.
-            StatusCode::FOUND => match self.ask_bucket(key).await {
-                Err(Absence::Missing) => {
-                    Err(failure(key, "the worker pointed to an object that the bucket does not have"))
-                }
-                outcome => outcome,
+            StatusCode::FOUND => match response.headers().get(LOCATION) {
+                Some(location) => Err(Absence::Elsewhere { location: location.clone() }),
+                None => Err(failure(key, "the worker pointed nowhere")),
             },
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Err(Absence::Missing),
             status => {
@@ -218,6 +221,7 @@ pub(super) fn lifetime(outcome: &Outcome) -> Duration {
     match outcome {
         Ok(object) => object.lifetime,
         Err(Absence::Missing) => MISSING_LIFETIME,
+        Err(Absence::Elsewhere { .. }) => Duration::ZERO,
         Err(Absence::Failed { lifetime, .. }) => *lifetime,
     }
 }

@@ -3,14 +3,15 @@
 //! Every decoder here is handed the size that the header claimed and refuses bytes that turn out to be of another, so
 //! that the limits hold for what is allocated as well.
 
-mod jpeg;
+mod avif;
+pub(super) mod jpeg;
 mod webp;
 
 use std::io::Cursor;
 
 use image::{
     DynamicImage, ImageDecoder, ImageError, Limits,
-    codecs::{gif::GifDecoder, png::PngDecoder},
+    codecs::{bmp::BmpDecoder, gif::GifDecoder, ico::IcoDecoder, png::PngDecoder, tiff::TiffDecoder},
 };
 use xfiles_core::sniff::{Dimensions, Raster};
 
@@ -30,13 +31,16 @@ pub(super) struct Decoded {
 pub(super) type Decoder = fn(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal>;
 
 /// The decoder for a kind of picture.
-pub(super) fn decoder(raster: Raster) -> Result<Decoder, Refusal> {
+pub(super) fn decoder(raster: Raster) -> Decoder {
     match raster {
-        Raster::Jpeg => Ok(jpeg::decode),
-        Raster::Png => Ok(png),
-        Raster::Gif => Ok(gif),
-        Raster::WebP => Ok(webp::decode),
-        Raster::Avif | Raster::Tiff | Raster::Bmp | Raster::Ico => Err(Refusal::Unsupported),
+        Raster::Jpeg => jpeg::decode,
+        Raster::Png => png,
+        Raster::Gif => gif,
+        Raster::WebP => webp::decode,
+        Raster::Avif => avif::decode,
+        Raster::Tiff => tiff,
+        Raster::Bmp => bmp,
+        Raster::Ico => ico,
     }
 }
 
@@ -53,6 +57,24 @@ fn gif(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
     frame(decoder, stored)
 }
 
+/// The first picture of the file.
+fn tiff(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
+    let mut decoder = TiffDecoder::new(Cursor::new(original)).map_err(|error| refusal(&error, stored))?;
+    decoder.set_limits(limits(MAX_FRAME_BYTES)).map_err(|error| refusal(&error, stored))?;
+    frame(decoder, stored)
+}
+
+fn bmp(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
+    let mut decoder = BmpDecoder::new(Cursor::new(original)).map_err(|error| refusal(&error, stored))?;
+    decoder.set_limits(limits(MAX_FRAME_BYTES)).map_err(|error| refusal(&error, stored))?;
+    frame(decoder, stored)
+}
+
+/// The largest picture of the icon, with the most colours of those.
+fn ico(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
+    frame(IcoDecoder::new(Cursor::new(original)).map_err(|error| refusal(&error, stored))?, stored)
+}
+
 fn frame(mut decoder: impl ImageDecoder, stored: Dimensions) -> Result<Decoded, Refusal> {
     if decoder.dimensions() != (stored.width, stored.height) {
         return Err(Refusal::Corrupt);
@@ -60,7 +82,12 @@ fn frame(mut decoder: impl ImageDecoder, stored: Dimensions) -> Result<Decoded, 
     limits::frame_bytes(stored, decoder.color_type().bytes_per_pixel())?;
     // A profile that cannot be read is as good as none.
     let profile = decoder.icc_profile().unwrap_or(None);
-    let pixels = DynamicImage::from_decoder(decoder).map_err(|error| refusal(&error, stored))?;
+    let pixels = match DynamicImage::from_decoder(decoder).map_err(|error| refusal(&error, stored))? {
+        // Scientific TIFFs; what is darker than black or brighter than white is cut off.
+        DynamicImage::ImageRgb32F(image) => DynamicImage::ImageRgb32F(image).into_rgb16().into(),
+        DynamicImage::ImageRgba32F(image) => DynamicImage::ImageRgba32F(image).into_rgba16().into(),
+        pixels => pixels,
+    };
     Ok(Decoded { pixels, profile })
 }
 

@@ -1,0 +1,330 @@
+//! Decodes one AV1 still picture: the bits of an AVIF item in, planes of samples out.
+//!
+//! It owns every call of the decoder, rav1d, a translation of dav1d to Rust whose functions still have the form that
+//! they have for C; nothing outside this file needs `unsafe`. It knows nothing of files and nothing of colours.
+//!
+//! Were rav1d to panic, the process would end, because its functions cannot unwind. Release 1.1.0 of the original does
+//! so where bits are damaged; `re_rav1d`, the fork by the makers of Rerun, does not, so that is the one used here.
+
+use std::{num::NonZeroU32, ptr::NonNull, slice};
+
+use rav1d::{
+    include::dav1d::{
+        data::Dav1dData,
+        dav1d::{Dav1dContext, Dav1dLogger, Dav1dSettings},
+        headers::{DAV1D_PIXEL_LAYOUT_I400, DAV1D_PIXEL_LAYOUT_I420, DAV1D_PIXEL_LAYOUT_I422, DAV1D_PIXEL_LAYOUT_I444},
+        picture::Dav1dPicture,
+    },
+    src::lib::{
+        dav1d_close, dav1d_data_create, dav1d_data_unref, dav1d_default_settings, dav1d_get_picture, dav1d_open,
+        dav1d_picture_unref, dav1d_send_data,
+    },
+};
+
+/// A decoded picture.
+pub struct Picture {
+    raw: Dav1dPicture,
+    width: usize,
+    height: usize,
+    depth: u32,
+    layout: Layout,
+    /// How the bits say that colours are coded.
+    pub coding: Coding,
+}
+
+/// Which planes a picture has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Luma alone.
+    Grey,
+    /// Chroma at half the width and half the height.
+    Half,
+    /// Chroma at half the width.
+    HalfWidth,
+    /// Chroma at full size.
+    Full,
+}
+
+/// How samples stand for colours: the code points of ITU-T H.273.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coding {
+    /// Which red, green and blue.
+    pub primaries: u16,
+    /// Which curve.
+    pub transfer: u16,
+    /// How they became luma and chroma.
+    pub matrix: u16,
+    /// Whether samples use all of their bits.
+    pub full_range: bool,
+}
+
+/// One of a picture's planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plane {
+    /// Luma, or alpha.
+    Y,
+    /// Blue difference.
+    U,
+    /// Red difference.
+    V,
+}
+
+/// A row of samples, in as many bytes as they need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row<'a> {
+    /// Eight bits.
+    Bytes(&'a [u8]),
+    /// Ten or twelve bits, the lowest of sixteen.
+    Words(&'a [u16]),
+}
+
+/// Bits that are no AV1 picture, or one that is too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an AV1 picture within the limit")]
+pub struct Undecodable;
+
+/// Decodes the first picture in `bits`, on this thread, if it has at most `max_pixels`.
+///
+/// # Errors
+/// [`Undecodable`], before anything of the picture's size is allocated if it is too large.
+pub fn decode(bits: &[u8], max_pixels: NonZeroU32) -> Result<Picture, Undecodable> {
+    let decoder = Decoder::open(max_pixels)?;
+    decoder.send(bits)?;
+    decoder.picture()
+}
+
+struct Decoder(Option<Dav1dContext>);
+
+impl Decoder {
+    fn open(max_pixels: NonZeroU32) -> Result<Self, Undecodable> {
+        let mut settings = std::mem::MaybeUninit::<Dav1dSettings>::uninit();
+        // SAFETY: the pointer is to memory of the right size, which the call fills.
+        let mut settings = unsafe {
+            dav1d_default_settings(NonNull::from(&mut settings).cast());
+            settings.assume_init()
+        };
+        settings.n_threads = 1;
+        settings.max_frame_delay = 1;
+        settings.frame_size_limit = max_pixels.get();
+        // SAFETY: without a function there is nothing to call; damaged bits are no news for a log.
+        settings.logger = unsafe { Dav1dLogger::new(None, None) };
+        let mut context = None;
+        // SAFETY: both pointers are to live values of this frame.
+        let opened = unsafe { dav1d_open(Some(NonNull::from(&mut context)), Some(NonNull::from(&mut settings))) };
+        if opened.0 == 0 { Ok(Self(context)) } else { Err(Undecodable) }
+    }
+
+    fn send(&self, bits: &[u8]) -> Result<(), Undecodable> {
+        if bits.is_empty() {
+            return Err(Undecodable);
+        }
+        let mut data = Dav1dData::default();
+        // SAFETY: `data` is a live value that the call fills.
+        let place = unsafe { dav1d_data_create(Some(NonNull::from(&mut data)), bits.len()) };
+        let place = NonNull::new(place).ok_or(Undecodable)?;
+        // SAFETY: the call allocated that many bytes, which nobody else knows of yet.
+        unsafe { slice::from_raw_parts_mut(place.as_ptr(), bits.len()) }.copy_from_slice(bits);
+        // SAFETY: the context is open and `data` was made by the decoder.
+        let sent = unsafe { dav1d_send_data(self.0, Some(NonNull::from(&mut data))) };
+        // SAFETY: what the decoder did not take is still ours, and what it took is gone from `data`.
+        unsafe { dav1d_data_unref(Some(NonNull::from(&mut data))) };
+        if sent.0 == 0 { Ok(()) } else { Err(Undecodable) }
+    }
+
+    fn picture(&self) -> Result<Picture, Undecodable> {
+        let mut raw = Dav1dPicture::default();
+        // SAFETY: the context is open and `raw` is a live value that the call fills.
+        let got = unsafe { dav1d_get_picture(self.0, Some(NonNull::from(&mut raw))) };
+        if got.0 != 0 {
+            return Err(Undecodable);
+        }
+        // From here on dropping it gives its planes back.
+        let mut picture = Picture {
+            width: usize::try_from(raw.p.w).map_err(|_| Undecodable)?,
+            height: usize::try_from(raw.p.h).map_err(|_| Undecodable)?,
+            depth: u32::try_from(raw.p.bpc).map_err(|_| Undecodable)?,
+            layout: layout(raw.p.layout).ok_or(Undecodable)?,
+            coding: Coding { primaries: 2, transfer: 2, matrix: 2, full_range: false },
+            raw,
+        };
+        let header = picture.raw.seq_hdr.ok_or(Undecodable)?;
+        // SAFETY: the sequence header lives as long as the picture that refers to it.
+        let header = unsafe { header.as_ref() };
+        let code = |point: u32| u16::try_from(point).map_err(|_| Undecodable);
+        picture.coding = Coding {
+            primaries: code(header.pri)?,
+            transfer: code(header.trc)?,
+            matrix: code(header.mtrx)?,
+            full_range: header.color_range != 0,
+        };
+        Ok(picture)
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        // SAFETY: the context was opened by `dav1d_open` and is closed once.
+        unsafe { dav1d_close(Some(NonNull::from(&mut self.0))) };
+    }
+}
+
+fn layout(raw: u32) -> Option<Layout> {
+    match raw {
+        DAV1D_PIXEL_LAYOUT_I400 => Some(Layout::Grey),
+        DAV1D_PIXEL_LAYOUT_I420 => Some(Layout::Half),
+        DAV1D_PIXEL_LAYOUT_I422 => Some(Layout::HalfWidth),
+        DAV1D_PIXEL_LAYOUT_I444 => Some(Layout::Full),
+        _ => None,
+    }
+}
+
+impl Picture {
+    /// Samples of luma from left to right.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Samples of luma from top to bottom.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Bits of a sample: 8, 10 or 12.
+    pub fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// Which planes there are, and of what size.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The size of a plane; none if the picture does not have it.
+    pub fn size(&self, plane: Plane) -> Option<(usize, usize)> {
+        let half = |side: usize| side.div_ceil(2);
+        match (plane, self.layout) {
+            (Plane::Y, _) | (_, Layout::Full) => Some((self.width, self.height)),
+            (_, Layout::Grey) => None,
+            (_, Layout::Half) => Some((half(self.width), half(self.height))),
+            (_, Layout::HalfWidth) => Some((half(self.width), self.height)),
+        }
+    }
+
+    /// A row of a plane, from the top; none beyond the last and none of a plane that is not there.
+    pub fn row(&self, plane: Plane, y: usize) -> Option<Row<'_>> {
+        let (width, height) = self.size(plane)?;
+        let (data, stride) = match plane {
+            Plane::Y => (self.raw.data[0]?, self.raw.stride[0]),
+            Plane::U => (self.raw.data[1]?, self.raw.stride[1]),
+            Plane::V => (self.raw.data[2]?, self.raw.stride[1]),
+        };
+        if y >= height {
+            return None;
+        }
+        let offset = isize::try_from(y).ok()?.checked_mul(stride)?;
+        // SAFETY: the decoder allocated `height` rows of at least `width` samples at this stride, two bytes each where
+        // they have more than eight bits and aligned for that; nobody writes to them any more, and they live as long
+        // as `self`.
+        Some(unsafe {
+            let row = data.as_ptr().cast::<u8>().offset(offset);
+            if self.depth == 8 {
+                Row::Bytes(slice::from_raw_parts(row, width))
+            } else {
+                Row::Words(slice::from_raw_parts(row.cast(), width))
+            }
+        })
+    }
+}
+
+impl Drop for Picture {
+    fn drop(&mut self) {
+        // SAFETY: the picture was filled by `dav1d_get_picture` and is given back once.
+        unsafe { dav1d_picture_unref(Some(NonNull::from(&mut self.raw))) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::{ProptestConfig, any, prop, proptest};
+    use ravif::{BitDepth, Encoder, Img, RGB8};
+
+    use super::*;
+
+    const ENOUGH: NonZeroU32 = NonZeroU32::new(1 << 20).unwrap();
+
+    static EIGHT: LazyLock<Vec<u8>> = LazyLock::new(|| bits(BitDepth::Eight));
+    static TEN: LazyLock<Vec<u8>> = LazyLock::new(|| bits(BitDepth::Ten));
+
+    /// The bits of a picture that is red on the left and grey on the right.
+    fn bits(depth: BitDepth) -> Vec<u8> {
+        let (red, grey) = (RGB8::new(255, 0, 0), RGB8::new(128, 128, 128));
+        let samples: Vec<RGB8> = (0..64 * 48).map(|at| if at % 64 < 32 { red } else { grey }).collect();
+        let encoder = Encoder::new().with_quality(95.0).with_speed(10).with_bit_depth(depth);
+        let file = encoder.encode_rgb(Img::new(&samples, 64, 48)).unwrap().avif_file;
+        // The bits are the last box; before them are its length and its name.
+        let at = file.windows(4).position(|window| window == b"mdat").unwrap();
+        file[at + 4..].to_vec()
+    }
+
+    fn sample(picture: &Picture, plane: Plane, x: usize, y: usize) -> u16 {
+        match picture.row(plane, y).unwrap() {
+            Row::Bytes(row) => row[x].into(),
+            Row::Words(row) => row[x],
+        }
+    }
+
+    #[test]
+    fn a_picture_has_its_planes() {
+        for (bits, depth, scale) in [(&*EIGHT, 8, 1), (&*TEN, 10, 4)] {
+            let picture = decode(bits, ENOUGH).unwrap();
+            assert_eq!((picture.width(), picture.height(), picture.depth()), (64, 48, depth));
+            assert_eq!((picture.layout(), picture.coding.full_range), (Layout::Full, true));
+            assert_eq!(picture.coding.matrix, 6);
+            // By the matrix of BT.601: red is 76, 85, 255, and grey is 128 in all three.
+            for (plane, red) in [(Plane::Y, 76), (Plane::U, 85), (Plane::V, 255)] {
+                assert!(sample(&picture, plane, 5, 20).abs_diff(red * scale) <= 6 * scale, "{plane:?}");
+                assert!(sample(&picture, plane, 60, 47).abs_diff(128 * scale) <= 6 * scale, "{plane:?}");
+            }
+            assert_eq!(picture.row(Plane::Y, 48), None);
+        }
+    }
+
+    #[test]
+    fn a_picture_beyond_the_limit_is_not_decoded() {
+        assert!(decode(&EIGHT, NonZeroU32::new(64 * 48).unwrap()).is_ok());
+        assert!(decode(&EIGHT, NonZeroU32::new(64 * 48 - 1).unwrap()).is_err());
+    }
+
+    #[test]
+    fn what_is_no_picture_is_undecodable() {
+        for other in [b"".as_slice(), b"no bits", &[0; 100], &EIGHT[..10], &EIGHT[..EIGHT.len() / 2]] {
+            assert!(decode(other, ENOUGH).is_err());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn damaged_bits_are_undecodable_or_a_picture_of_readable_rows(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            ten in any::<bool>(),
+        ) {
+            let mut bits = if ten { TEN.clone() } else { EIGHT.clone() };
+            for (at, value) in changes {
+                let at = at.index(bits.len());
+                bits[at] = value;
+            }
+            if let Ok(picture) = decode(&bits, ENOUGH) {
+                for plane in [Plane::Y, Plane::U, Plane::V] {
+                    let Some((width, height)) = picture.size(plane) else { continue };
+                    for y in 0..height {
+                        sample(&picture, plane, width - 1, y);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! JPEG: baseline and progressive, grey, YCbCr, RGB, CMYK and YCCK.
+//!
+//! Most variants are much smaller than their original, and for those [`decode_reduced`] makes a fraction of the picture in
+//! a fraction of the time; [`decode`] makes all of it.
+
+mod bits;
+mod reduced;
+#[cfg(test)]
+mod tests;
+
+use image::{DynamicImage, GrayImage, RgbImage};
+use xfiles_core::sniff::Dimensions;
+use zune_jpeg::{
+    JpegDecoder,
+    errors::DecodeErrors,
+    zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
+};
+
+pub(in crate::render) use self::reduced::Plane;
+use self::reduced::Scale;
+use super::Decoded;
+use crate::render::{
+    Refusal,
+    limits::{self, MAX_SCANS, MAX_SIDE},
+};
+
+/// Decodes to grey or RGB. A file that ends early shows what arrived and grey below it, as in a browser.
+///
+/// CMYK is taken as Adobe writes it, inverted, as every program does, and converted without a profile.
+pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
+    let mut decoder = opened(original)?;
+    let info = decoder.info().ok_or(Refusal::Corrupt)?;
+    if (u32::from(info.width), u32::from(info.height)) != (stored.width, stored.height) {
+        return Err(Refusal::Corrupt);
+    }
+
+    let profile = decoder.icc_profile();
+    let is_grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
+    let (colours, channels) = if is_grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
+    decoder.set_options(options().jpeg_set_out_colorspace(colours));
+    let mut samples = vec![0; limits::frame_bytes(stored, channels)?];
+    decoder.decode_into(&mut samples).map_err(|error| refusal(&error))?;
+
+    let Dimensions { width, height } = stored;
+    let pixels = if is_grey {
+        GrayImage::from_raw(width, height, samples).map(DynamicImage::from)
+    } else {
+        RgbImage::from_raw(width, height, samples).map(DynamicImage::from)
+    };
+    Ok(Decoded { pixels: pixels.expect("there is one sample for each channel of each pixel"), profile })
+}
+
+/// A picture of fewer samples than were stored, in one plane of grey or three of YCbCr, and its colour profile.
+pub(in crate::render) struct Reduced {
+    pub planes: Vec<Plane>,
+    pub profile: Option<Vec<u8>>,
+}
+
+/// Decodes to a half, a quarter or an eighth, if that leaves enough for a picture of the size `wanted`. `None` if not, or
+/// if the file is of a rarer kind or damaged.
+pub(in crate::render) fn decode_reduced(original: &[u8], stored: Dimensions, wanted: Dimensions) -> Option<Reduced> {
+    let has_enough = |scale: Scale, tenths: u64| {
+        let side = |side: u32| u64::from(side) * scale as u64 * 10 / 8;
+        side(stored.width) >= u64::from(wanted.width) * tenths
+            && side(stored.height) >= u64::from(wanted.height) * tenths
+    };
+    let decoder = opened(original).ok()?;
+    if !matches!(decoder.input_colorspace()?, ColorSpace::Luma | ColorSpace::YCbCr) {
+        return None;
+    }
+    // One and a half samples to each that is wanted are what Lanczos needs to look right. The mean values of a progressive
+    // file cost so much less than all of it that a little more than one will do.
+    let scale = [Scale::Eighth, Scale::Quarter, Scale::Half].into_iter().find(|scale| has_enough(*scale, 15));
+    let means = has_enough(Scale::Eighth, 12).then_some(Scale::Eighth);
+    let decode = |scale| reduced::decode(original, stored, scale);
+    let scale = if reduced::is_progressive(original) { means } else { scale };
+    let planes = scale.and_then(decode)?;
+    Some(Reduced { planes, profile: decoder.icc_profile() })
+}
+
+/// A decoder that has read the header.
+fn opened(original: &[u8]) -> Result<JpegDecoder<ZCursor<&[u8]>>, Refusal> {
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(original), options());
+    decoder.decode_headers().map_err(|error| refusal(&error))?;
+    Ok(decoder)
+}
+
+fn options() -> DecoderOptions {
+    let max_side = usize::try_from(MAX_SIDE).expect("a side is within 14 bits");
+    DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(max_side)
+        .set_max_height(max_side)
+        .jpeg_set_max_scans(MAX_SCANS)
+}
+
+fn refusal(error: &DecodeErrors) -> Refusal {
+    match error {
+        DecodeErrors::Unsupported(_) => Refusal::Unsupported,
+        _ => Refusal::Corrupt,
+    }
+}

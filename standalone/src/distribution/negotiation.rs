@@ -1,0 +1,105 @@
+//! Before anything else on a path that ends in `.auto`: which encoding the viewer is given. On AWS a CloudFront Function
+//! does the same, by the same vectors (`tests/vectors/auto.json`).
+//!
+//! A viewer's `Accept` chooses between three keys and so between three entries of the cache: AVIF, WebP, and the path
+//! as it is, behind which the worker puts a JPEG, or a PNG of what is transparent. Neither of the first two is given to
+//! a viewer who does not name it: wildcards are what clients send that know only old formats.
+
+use std::borrow::Cow;
+
+use http::{
+    HeaderMap,
+    header::{ACCEPT, HeaderValue},
+};
+use xfiles_core::variant::ImageFormat;
+
+/// The end of the paths that are negotiated.
+const AUTO: &str = ".auto";
+
+/// The path that answers this viewer, and whether another viewer may be answered by another.
+pub(super) fn negotiate<'a>(path: &'a str, headers: &HeaderMap) -> (Cow<'a, str>, bool) {
+    let Some(bare) = path.strip_suffix(AUTO) else {
+        return (path.into(), false);
+    };
+    let fields: Vec<&str> =
+        headers.get_all(ACCEPT).iter().filter_map(|field| HeaderValue::to_str(field).ok()).collect();
+    (format!("{bare}.{}", choose(&fields.join(",")).extension()).into(), true)
+}
+
+/// The best of the three by quality; among equals the smallest.
+fn choose(accept: &str) -> ImageFormat {
+    let ranges: Vec<(String, u16)> = accept.split(',').filter_map(range).collect();
+    let quality = |name: &str| ranges.iter().filter(|(range, _)| range == name).map(|(_, quality)| *quality).max();
+    let wildcard = || quality("image/*").or_else(|| quality("*/*")).unwrap_or(0);
+    let old = ["image/jpeg", "image/png"].map(|name| quality(name).unwrap_or_else(wildcard));
+    let old = old[0].max(old[1]);
+    let new = [ImageFormat::Avif, ImageFormat::WebP].map(|format| (format, quality(format.mime()).unwrap_or(0)));
+    let [(_, avif), (_, webp)] = new;
+    if avif > 0 && avif >= webp.max(old) {
+        ImageFormat::Avif
+    } else if webp > 0 && webp >= old {
+        ImageFormat::WebP
+    } else {
+        ImageFormat::Auto
+    }
+}
+
+/// A media range in small letters and its quality in thousandths; none if its quality is not one.
+fn range(text: &str) -> Option<(String, u16)> {
+    let mut parts = text.split(';').map(str::trim);
+    let name = parts.next()?.to_ascii_lowercase();
+    let mut quality = 1000;
+    for parameter in parts {
+        if let Some((key, value)) = parameter.split_once('=')
+            && key.trim().eq_ignore_ascii_case("q")
+        {
+            quality = thousandths(value.trim())?;
+        }
+    }
+    Some((name, quality))
+}
+
+/// `0` to `1` with at most three decimals.
+fn thousandths(text: &str) -> Option<u16> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let digits = decimals.len() <= 3 && decimals.bytes().all(|byte| byte.is_ascii_digit());
+    let whole: u16 = matches!(whole, "0" | "1").then(|| whole.parse().ok())??;
+    let value = whole * 1000 + if digits { format!("{decimals:0<3}").parse::<u16>().ok()? } else { return None };
+    (value <= 1000).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vectors_hold() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../../../tests/vectors/auto.json")).unwrap();
+        for vector in vectors.as_array().unwrap() {
+            let mut headers = HeaderMap::new();
+            if let Some(accept) = vector["accept"].as_str() {
+                headers.insert(ACCEPT, accept.parse().unwrap());
+            }
+            let (path, varies) = negotiate("/files/x_w400.auto", &headers);
+            let expected = format!("/files/x_w400.{}", vector["expected"].as_str().unwrap());
+            assert_eq!((path.as_ref(), varies), (expected.as_str(), true), "{vector}");
+        }
+    }
+
+    #[test]
+    fn any_other_path_is_left_alone() {
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("image/avif"))]);
+        for path in ["/files/x_w400.webp", "/files/x_w400.auto/", "/files/x.automatic"] {
+            assert_eq!(negotiate(path, &headers), (path.into(), false));
+        }
+    }
+
+    #[test]
+    fn several_fields_are_one() {
+        let mut headers = HeaderMap::new();
+        headers.append(ACCEPT, HeaderValue::from_static("image/webp;q=0.5"));
+        headers.append(ACCEPT, HeaderValue::from_static("image/avif;q=0.6"));
+        assert_eq!(negotiate("/x.auto", &headers).0, "/x.avif");
+    }
+}
