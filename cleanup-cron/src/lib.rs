@@ -1,12 +1,30 @@
 //! The scheduled cleanup: finishes what was begun and never finished, and reports. What finishing means is the core's.
+//! On the same schedule, `deliver` sends the events that wait in the outbox, and `post` carries each to its endpoint.
+//! `confirm_arrivals` is not on the schedule: S3 calls it when an upload has arrived.
+
+mod deliver;
+mod post;
 
 use std::time::Duration;
 
 use serde::Serialize;
-use xfiles_core::{error::Error, lifecycle::Files};
+use serde_json::Value;
+use xfiles_core::{
+    error::Error,
+    lifecycle::{Files, Reconciling},
+    store_event,
+};
+
+pub use self::{
+    deliver::{Sent, deliver},
+    post::Courier,
+};
 
 /// How often it runs.
 pub const INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long one run walks through bucket and records.
+const WALK: Duration = Duration::from_secs(20);
 
 /// How much one run may do.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +50,24 @@ pub struct Report {
     pub failed: Vec<String>,
     /// Whether it stopped at its bounds with more to do.
     pub more: bool,
+    /// How many objects without a record it removed.
+    pub orphans: u64,
+}
+
+/// Publishes what a notification of S3 says has arrived, so that an upload is confirmed whose client died after its PUT.
+/// Answers how many. Done again, it changes nothing.
+///
+/// # Errors
+/// When a store failed for one of them: the others were tried, and the same notification can be handled again.
+pub async fn confirm_arrivals(files: &Files, notification: &Value) -> Result<u64, Error> {
+    let (mut confirmed, mut failed) = (0, None);
+    for key in store_event::created(notification) {
+        match files.confirm_arrived(&key).await {
+            Ok(published) => confirmed += u64::from(published),
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(confirmed), Err)
 }
 
 /// Runs once. Several runs at the same time do no harm.
@@ -39,13 +75,20 @@ pub struct Report {
 /// # Errors
 /// When the overdue records cannot be read; a record that cannot be settled is in the report instead.
 pub async fn run(files: &Files, bounds: Bounds) -> Result<Report, Error> {
+    let started = files.clock.now();
     let sweep = files.sweep(bounds.records, bounds.time).await?;
-    let report = Report { settled: sweep.settled, failed: sweep.failed, more: sweep.more };
-    if report.settled > 0 || !report.failed.is_empty() {
+    let mut report = Report { settled: sweep.settled, failed: sweep.failed, more: sweep.more, orphans: 0 };
+    // What is due comes first; the walk through everything takes what time is left.
+    let left = bounds.time.saturating_sub(files.clock.now().since(started));
+    if !report.more && !left.is_zero() {
+        report.orphans = files.reconcile(Reconciling::Repair, left.min(WALK)).await?.removed;
+    }
+    if report.settled > 0 || report.orphans > 0 || !report.failed.is_empty() {
         tracing::info!(
             cleanup.settled = report.settled,
             cleanup.failed = report.failed.len(),
             cleanup.more = report.more,
+            cleanup.orphans = report.orphans,
             "cleanup"
         );
     }

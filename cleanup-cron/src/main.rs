@@ -1,17 +1,28 @@
-//! The Lambda function behind the schedule.
+//! The Lambda function behind the schedule, and behind the bucket's notifications.
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
-use xfiles_cleanup_cron::{Bounds, run};
-use xfiles_core::{aws, config::Config};
+use xfiles_cleanup_cron::{Bounds, Courier, confirm_arrivals, deliver, run};
+use xfiles_core::{aws::Connection, config::CleanupConfig, metrics::Metric, webhook::Reach};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
-    let files = aws::connect(Config::from_env()?).await;
-    let files = &files;
-    lambda_runtime::run(service_fn(|_: LambdaEvent<Value>| async move {
-        run(files, Bounds::default()).await.map_err(lambda_runtime::Error::from)
+    let config = CleanupConfig::from_env()?;
+    let aws = Connection::open().await;
+    let (metrics, files) = (&aws.metrics(config.stores.metrics_namespace.clone()), &aws.files(config));
+    let courier = &Courier::new(Reach::Public);
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
+        if event.payload["Records"].is_array() {
+            // An error makes Lambda try the notification again.
+            let confirmed = confirm_arrivals(files, &event.payload).await?;
+            return Ok(serde_json::json!({ "confirmed": confirmed }));
+        }
+        let (report, sent) = tokio::join!(run(files, Bounds::default()), deliver(files, courier, Bounds::default()));
+        let report = report?;
+        metrics.count(Metric::OverduePlans, report.failed.len() as u64);
+        sent?;
+        Ok::<_, lambda_runtime::Error>(serde_json::to_value(report)?)
     }))
     .await
 }

@@ -18,6 +18,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   xf cleanup --dry-run
+  xf cleanup --report
   xf cleanup
   xf cleanup --json | jq .settled
 
@@ -27,6 +28,9 @@ pub(crate) struct CleanupArgs {
     /// Only show what is overdue
     #[arg(long)]
     dry_run: bool,
+    /// Only compare the bucket with the records and the records with the quota
+    #[arg(long, conflicts_with = "dry_run")]
+    report: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -36,7 +40,11 @@ pub(crate) struct CleanupArgs {
 
 pub(crate) fn run(args: &CleanupArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let client = Client::new(&args.server)?;
-    if args.dry_run { show(args, &client, console) } else { clean(args, &client, console) }
+    match (args.report, args.dry_run) {
+        (true, _) => compare(args, &client, console),
+        (false, true) => show(args, &client, console),
+        (false, false) => clean(args, &client, console),
+    }
 }
 
 fn clean(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Result<Exit, Failure> {
@@ -65,6 +73,33 @@ fn in_rounds(mut sweep: impl FnMut() -> Result<Sweep, Failure>) -> Result<(u64, 
             return Ok((settled, failed, round.more));
         }
     }
+}
+
+/// Exits with a failure when something does not agree, so that a script notices.
+fn compare(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let answer = with_retries(|| client.reconciliation())?;
+    let report = &answer.value.report;
+    if args.json {
+        console.json(&answer.raw)?;
+    } else {
+        for orphan in &report.orphans {
+            console.result(format_args!("no record knows of {}", printable_line(&orphan.key)))?;
+        }
+        for id in &report.missing {
+            console.result(format_args!("file {} has no bytes", printable_line(id)))?;
+        }
+        for drift in &report.drifts {
+            let project = printable_line(&drift.project_id);
+            console.result(format_args!("project {project} has {} bytes too few free", drift.missing_bytes))?;
+        }
+        let more = if report.more { ", and there is more" } else { "" };
+        console.note(format_args!(
+            "{} objects and {} files looked at{more}; nothing was changed",
+            report.objects, report.records
+        ));
+    }
+    let agrees = report.orphans.is_empty() && report.missing.is_empty() && report.drifts.is_empty();
+    Ok(if agrees { Exit::Ok } else { Exit::Failed })
 }
 
 fn show(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Result<Exit, Failure> {

@@ -69,7 +69,7 @@ pub(crate) struct GetArgs {
     /// The file's id
     #[arg(value_name = "ID")]
     id: FileId,
-    /// The format of the variants' URLs: webp, jpeg, png or avif
+    /// The format of the variants' URLs: webp, jpeg, png, avif or auto
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     format: Option<ImageFormat>,
     /// Print the file as JSON
@@ -113,6 +113,9 @@ pub(crate) struct RemoveArgs {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    /// Verify that no trace is left, and print what was looked at as JSON, a line for each file
+    #[arg(long)]
+    erase: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -252,6 +255,9 @@ pub(crate) fn remove(args: &RemoveArgs, console: &mut Console<'_>) -> Result<Exi
     if !args.yes && console.confirm(&format!("Delete {what} and all variants, for good?")) == Some(false) {
         return Err(Failure::new(Exit::Failed, "nothing was deleted"));
     }
+    if args.erase {
+        return erase(&args.ids, &client, console);
+    }
     let mut exits = Vec::new();
     for ids in args.ids.chunks(DELETED_AT_ONCE) {
         let once = IdempotencyKey::mint();
@@ -270,6 +276,20 @@ pub(crate) fn remove(args: &RemoveArgs, console: &mut Console<'_>) -> Result<Exi
                     console.failure(&failure, Some(id.as_str()));
                     exits.push(failure.exit());
                 }
+            }
+        }
+    }
+    Ok(Exit::of_all(exits))
+}
+
+fn erase(ids: &[FileId], client: &Client, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let mut exits = Vec::new();
+    for id in ids {
+        match with_retries(|| client.erase(*id)) {
+            Ok(verified) => console.json(&serde_json::json!({"id": id, "verified": verified.raw}))?,
+            Err(failure) => {
+                console.failure(&failure, Some(id.as_str()));
+                exits.push(failure.exit());
             }
         }
     }

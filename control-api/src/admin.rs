@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use axum::{Json, extract::State};
-use xfiles_core::api_key::Scope;
+use xfiles_core::{api_key::Scope, lifecycle::Reconciling};
 
 use crate::{
     Api,
     auth::Caller,
     error::Problem,
-    input::Body,
+    input::{Body, CleanupWish},
     view::{CleanupAnswer, OverdueView},
 };
 
@@ -24,12 +24,20 @@ pub(crate) async fn cleanup(
     body: Body,
 ) -> Result<Json<CleanupAnswer>, Problem> {
     caller.with(Scope::Admin)?;
-    if body.dry_run()? {
-        let limit = usize::try_from(MAX_RECORDS).unwrap_or(usize::MAX);
-        let overdue = api.files.overdue(limit).await?;
-        let more = overdue.len() == limit;
-        return Ok(Json(CleanupAnswer::DryRun { overdue: overdue.iter().map(OverdueView::from).collect(), more }));
-    }
-    let sweep = api.files.sweep(MAX_RECORDS, MAX_TIME).await?;
-    Ok(Json(CleanupAnswer::Run { settled: sweep.settled, failed: sweep.failed, more: sweep.more }))
+    Ok(Json(match body.cleanup_wish()? {
+        CleanupWish::Report => {
+            let found = api.files.reconcile(Reconciling::Report, MAX_TIME).await?;
+            CleanupAnswer::Report { report: found.into() }
+        }
+        CleanupWish::DryRun => {
+            let limit = usize::try_from(MAX_RECORDS).unwrap_or(usize::MAX);
+            let overdue = api.files.overdue(limit).await?;
+            let more = overdue.len() == limit;
+            CleanupAnswer::DryRun { overdue: overdue.iter().map(OverdueView::from).collect(), more }
+        }
+        CleanupWish::Run => {
+            let sweep = api.files.sweep(MAX_RECORDS, MAX_TIME).await?;
+            CleanupAnswer::Run { settled: sweep.settled, failed: sweep.failed, more: sweep.more }
+        }
+    }))
 }

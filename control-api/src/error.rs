@@ -25,7 +25,7 @@ pub enum Code {
     MissingScope,
     /// No such file, for this key.
     FileNotFound,
-    /// No such project or key.
+    /// No such project, key, webhook or delivery.
     NotFound,
     /// No such route.
     RouteNotFound,
@@ -371,7 +371,9 @@ impl From<Error> for Problem {
         let detail = error.to_string();
         match error {
             Error::FileNotFound => Self::new(Code::FileNotFound).because(detail),
-            Error::ProjectNotFound | Error::KeyNotFound => Self::new(Code::NotFound).because(detail),
+            Error::ProjectNotFound | Error::KeyNotFound | Error::EndpointNotFound | Error::DeliveryNotFound => {
+                Self::new(Code::NotFound).because(detail)
+            }
             Error::NotUploaded => Self::new(Code::NotUploaded).because(detail),
             Error::ContentTypeMismatch { .. } => Self::new(Code::ContentTypeMismatch).because(detail),
             Error::QuotaExceeded { .. } => Self::new(Code::QuotaExceeded).because(detail),

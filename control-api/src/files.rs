@@ -13,8 +13,8 @@ use crate::{
     error::Problem,
     input::{Body, IfMatch, ListPosition, MAX_BATCH, Parameters, PathId},
     view::{
-        BatchAnswer, DeletedAnswer, Done, FileAnswer, FileView, FileWithUrls, IntentView, ListAnswer, ListedFile,
-        PageAnswer, UrlsView, WalkAnswer,
+        BatchAnswer, DeletedAnswer, DeletionAnswer, Done, FileAnswer, FileView, FileWithUrls, IntentView, ListAnswer,
+        ListedFile, PageAnswer, UrlsView, WalkAnswer,
     },
 };
 
@@ -31,6 +31,9 @@ const MAX_READ_LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// What a batch says of an item whose id is none.
 const NO_SUCH_FILE: CoreResult<File> = Err(xfiles_core::error::Error::FileNotFound);
+
+/// How long a request is held at the most: an HTTP API on AWS gives up after 30 s.
+const LONGEST_WAIT: Duration = Duration::from_secs(25);
 
 pub(crate) async fn upload_intent(State(api): State<Api>, caller: Caller, body: Body) -> Answer<IntentView> {
     let project = caller.with(Scope::Write)?;
@@ -97,8 +100,8 @@ pub(crate) async fn get(
     parameters: Parameters,
 ) -> Result<impl IntoResponse, Problem> {
     let project = caller.with(Scope::Read)?;
-    let format = parameters.format()?;
-    let file = api.files.get(project, id).await?;
+    let (format, wait) = (parameters.format()?, parameters.wait()?);
+    let file = api.files.get_within(project, id, wait.min(LONGEST_WAIT)).await?;
     let urls = api.files.urls(&file, format, None, false).into();
     Ok((etag(&file), Json(FileWithUrls { file: FileView::from(&file), urls })))
 }
@@ -142,10 +145,15 @@ pub(crate) async fn delete(
     caller: Caller,
     PathId(id): PathId,
     IfMatch(revision): IfMatch,
-) -> Answer<Done> {
+    parameters: Parameters,
+) -> Answer<DeletionAnswer> {
     let project = caller.with(Scope::Delete)?;
+    if parameters.erase()? {
+        let erased = api.files.erase(project, id, revision).await?;
+        return Ok(Json(DeletionAnswer::Erased(erased.into())));
+    }
     api.files.delete(project, id, revision).await?;
-    Ok(Json(Done { success: true }))
+    Ok(Json(DeletionAnswer::Deleted(Done { success: true })))
 }
 
 pub(crate) async fn delete_matching(

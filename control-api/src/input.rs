@@ -1,6 +1,11 @@
 //! From a request's text to the core's types. All faults of one request are found at once.
 
-use std::{collections::HashSet, num::NonZeroU32, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    num::NonZeroU32,
+    str::FromStr,
+    time::Duration,
+};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Query, Request, rejection::BytesRejection},
@@ -11,15 +16,17 @@ use http::{StatusCode, header, request::Parts};
 use serde_json::{Map, Value};
 use xfiles_core::{
     api_key::Scope,
-    catalog::{Cursor, FileFilter, NamePrefix, PageNumber, PageSize},
+    catalog::{Catalog, Cursor, FileFilter, NamePrefix, PageNumber, PageSize},
     cdn::Expiry,
     clock::Timestamp,
     error::Error,
+    event::{EventId, EventType},
     file::Patch,
-    id::{FileId, KeyId, ProjectId},
+    id::{EndpointId, FileId, KeyId, ProjectId},
     intent::{ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, UploadIntent, VariantPolicy},
     object_key::Visibility,
     variant::ImageFormat,
+    webhook::{DeliveryStatus, Reach, TargetUrl},
 };
 
 use crate::error::{Code, FieldError, Problem};
@@ -104,7 +111,7 @@ impl Body {
 
     /// `PUT /entities/{type}/{id}/order`: ids, each once.
     pub(crate) fn order(&self) -> Result<Vec<FileId>, Problem> {
-        let ids = self.file_ids(MAX_BATCH)?;
+        let ids = self.file_ids(Catalog::REPLACE_AT_ONCE)?;
         let mut seen = HashSet::new();
         let known = ids.into_iter().collect::<Option<Vec<_>>>().ok_or(Error::FileNotFound)?;
         if known.iter().all(|id| seen.insert(*id)) {
@@ -149,10 +156,14 @@ impl Body {
     }
 
     /// `POST /cleanup`.
-    pub(crate) fn dry_run(&self) -> Result<bool, Problem> {
+    pub(crate) fn cleanup_wish(&self) -> Result<CleanupWish, Problem> {
         let mut fields = Fields::of(&self.0);
-        let dry_run = fields.maybe("dryRun", flag);
-        fields.finish(Some(dry_run.unwrap_or(false)))
+        let (dry_run, report) = (fields.maybe("dryRun", flag), fields.maybe("report", flag));
+        fields.finish(Some(match (dry_run.unwrap_or(false), report.unwrap_or(false)) {
+            (_, true) => CleanupWish::Report,
+            (true, false) => CleanupWish::DryRun,
+            (false, false) => CleanupWish::Run,
+        }))
     }
 
     /// `POST /projects`.
@@ -201,6 +212,72 @@ impl Body {
         });
         fields.finish(Some(grace))
     }
+}
+
+impl Body {
+    /// `POST /projects/{id}/webhooks`.
+    pub(crate) fn webhook(&self, reach: Reach) -> Result<NewWebhook, Problem> {
+        let mut fields = Fields::of(&self.0);
+        let url = fields.need("url", |v| target(v, reach));
+        let events = fields.maybe("events", event_types).unwrap_or_default();
+        let enabled = fields.maybe("enabled", flag).unwrap_or(true);
+        fields.finish(url.map(|url| NewWebhook { url, events, enabled }))
+    }
+
+    /// `PATCH /projects/{id}/webhooks/{webhook}`.
+    pub(crate) fn webhook_patch(&self, reach: Reach) -> Result<WebhookPatch, Problem> {
+        let mut fields = Fields::of(&self.0);
+        let url = fields.maybe("url", |v| target(v, reach));
+        let events = fields.maybe("events", event_types);
+        let enabled = fields.maybe("enabled", flag);
+        fields.finish(Some(WebhookPatch { url, events, enabled }))
+    }
+
+    /// `POST /projects/{id}/webhooks/{webhook}/replay`.
+    pub(crate) fn delivery_id(&self) -> Result<Option<String>, Problem> {
+        let mut fields = Fields::of(&self.0);
+        let id =
+            fields.maybe("deliveryId", |v| v.as_str().and_then(delivery_name).ok_or("must be the id of a delivery"));
+        fields.finish(Some(id))
+    }
+}
+
+/// A webhook to make.
+pub(crate) struct NewWebhook {
+    pub(crate) url: TargetUrl,
+    pub(crate) events: Vec<EventType>,
+    pub(crate) enabled: bool,
+}
+
+/// A change to a webhook.
+pub(crate) struct WebhookPatch {
+    pub(crate) url: Option<TargetUrl>,
+    pub(crate) events: Option<Vec<EventType>>,
+    pub(crate) enabled: Option<bool>,
+}
+
+fn target(value: &Value, reach: Reach) -> Rule<TargetUrl> {
+    let rule = match reach {
+        Reach::Public => "must be an https URL of a public host, without user and fragment, at most 1024 characters",
+        Reach::Anywhere => "must be an http or https URL, without user and fragment, at most 1024 characters",
+    };
+    value.as_str().and_then(|t| TargetUrl::parse(t, reach)).ok_or(rule)
+}
+
+fn event_types(value: &Value) -> Rule<Vec<EventType>> {
+    let words = value.as_array().and_then(|words| {
+        words.iter().map(|word| word.as_str()?.parse().ok()).collect::<Option<BTreeSet<EventType>>>()
+    });
+    words.map(|types| types.into_iter().collect()).ok_or(
+        "must be a list of `file.confirmed`, `file.updated`, `file.deleted`, `file.expired` and `variants.purged`",
+    )
+}
+
+/// A delivery's name: the milliseconds of its event, and the event's id.
+fn delivery_name(text: &str) -> Option<String> {
+    let (millis, event) = text.split_once('-')?;
+    let ours = millis.len() == 14 && millis.bytes().all(|b| b.is_ascii_digit()) && event.parse::<EventId>().is_ok();
+    ours.then(|| text.to_owned())
 }
 
 /// How many items a batch has at the most.
@@ -476,6 +553,24 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
     }
 }
 
+/// The project and the webhook in the path.
+pub(crate) struct WebhookPath {
+    pub(crate) project: ProjectId,
+    pub(crate) webhook: EndpointId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WebhookPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let ids = Path::<(String, String)>::from_request_parts(parts, state).await.ok();
+        let ids = ids.and_then(|Path((project, webhook))| {
+            Some(Self { project: project.parse().ok()?, webhook: webhook.parse().ok()? })
+        });
+        ids.ok_or_else(|| Error::EndpointNotFound.into())
+    }
+}
+
 /// The entity in the path.
 pub(crate) struct EntityPath {
     pub(crate) kind: EntityWord,
@@ -491,6 +586,17 @@ impl<S: Send + Sync> FromRequestParts<S> for EntityPath {
             words.and_then(|Path((kind, id))| Some(Self { kind: EntityWord::new(kind)?, id: EntityWord::new(id)? }));
         words.ok_or_else(|| Error::FileNotFound.into())
     }
+}
+
+/// What a request to clean up asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CleanupWish {
+    /// Finish what is overdue.
+    Run,
+    /// Say what is overdue.
+    DryRun,
+    /// Compare bucket, records and quota.
+    Report,
 }
 
 /// The revision that `If-Match` asks for: one of ours, or whichever there is.
@@ -605,10 +711,38 @@ impl Parameters {
         if errors.is_empty() { Ok(filter) } else { Err(Problem::invalid(errors)) }
     }
 
+    /// What of an endpoint's deliveries is listed: in which status, after which.
+    pub(crate) fn deliveries(&self) -> Result<(Option<DeliveryStatus>, Option<String>), Problem> {
+        let mut errors = Vec::new();
+        let status =
+            self.read("status", &mut errors, |t| t.parse().map_err(|()| "must be `pending`, `delivered` or `parked`"));
+        let cursor =
+            self.read("cursor", &mut errors, |t| delivery_name(t).ok_or("must be a `nextCursor` of this list"));
+        if errors.is_empty() { Ok((status, cursor)) } else { Err(Problem::invalid(errors)) }
+    }
+
+    /// How long to wait for a confirmation.
+    pub(crate) fn wait(&self) -> Result<Duration, Problem> {
+        let mut errors = Vec::new();
+        let wait = self.read("wait", &mut errors, |t| {
+            let seconds = t.parse().ok().filter(|seconds| *seconds <= 30);
+            seconds.map(Duration::from_secs).ok_or("must be a whole number of seconds, 0 to 30")
+        });
+        if errors.is_empty() { Ok(wait.unwrap_or_default()) } else { Err(Problem::invalid(errors)) }
+    }
+
+    /// Whether a deletion is an erasure.
+    pub(crate) fn erase(&self) -> Result<bool, Problem> {
+        let mut errors = Vec::new();
+        let erase = self.read("erase", &mut errors, |t| t.parse().map_err(|_| "must be true or false"));
+        if errors.is_empty() { Ok(erase.unwrap_or(false)) } else { Err(Problem::invalid(errors)) }
+    }
+
     /// The format of listed variant URLs.
     pub(crate) fn format(&self) -> Result<ImageFormat, Problem> {
         let mut errors = Vec::new();
-        let format = self.read("format", &mut errors, |t| t.parse().map_err(|_| "must be webp, jpeg, png or avif"));
+        let format =
+            self.read("format", &mut errors, |t| t.parse().map_err(|_| "must be webp, jpeg, png, avif or auto"));
         if errors.is_empty() { Ok(format.unwrap_or_default()) } else { Err(Problem::invalid(errors)) }
     }
 

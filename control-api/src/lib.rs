@@ -2,8 +2,8 @@
 //!
 //! A request crosses the modules in this order: `request` gives it an id, a log line and one shape for every refusal;
 //! `once` answers a repeated POST with its first success; `auth` turns the bearer token into a project and its scopes;
-//! `input` turns text into types and finds all faults at once; `files`, `entities`, `projects` and `admin` call the
-//! core; `view` writes the answer. `openapi` describes all of it, and `docs` shows the description.
+//! `input` turns text into types and finds all faults at once; `files`, `entities`, `projects`, `webhooks` and `admin`
+//! call the core; `view` writes the answer. `openapi` describes all of it, and `docs` shows the description.
 
 mod admin;
 mod auth;
@@ -18,6 +18,7 @@ pub mod openapi;
 mod projects;
 mod request;
 mod view;
+mod webhooks;
 
 use std::num::NonZeroU32;
 
@@ -25,9 +26,9 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{delete, get, post, put},
+    routing::{delete, get, patch, post, put},
 };
-use xfiles_core::lifecycle::Files;
+use xfiles_core::{lifecycle::Files, webhook::Reach};
 
 use self::{
     auth::{KeyCache, RateLimit},
@@ -47,6 +48,8 @@ pub struct ApiOptions {
     /// The origins whose pages may call the API from a browser, each as a browser sends it: `https://app.example.com`.
     /// An API key in a page is everybody's, so there is none by default.
     pub allowed_origins: Vec<String>,
+    /// Where webhooks may be.
+    pub webhooks: Reach,
 }
 
 /// What the handlers share.
@@ -56,6 +59,7 @@ pub struct Api {
     keys: KeyCache,
     rate: RateLimit,
     origins: std::sync::Arc<[String]>,
+    webhooks: Reach,
     served: Served,
 }
 
@@ -64,7 +68,8 @@ impl Api {
     pub fn new(files: Files, options: ApiOptions) -> Self {
         let keys = KeyCache::new(files.catalog.clone(), files.clock.clone());
         let rate = RateLimit::new(options.requests_per_second);
-        Self { files, keys, rate, origins: options.allowed_origins.into(), served: Served::default() }
+        let (origins, webhooks) = (options.allowed_origins.into(), options.webhooks);
+        Self { files, keys, rate, origins, webhooks, served: Served::default() }
     }
 }
 
@@ -86,7 +91,12 @@ pub fn router(api: Api) -> Router {
         .route("/{id}/empty", post(projects::empty))
         .route("/{id}/keys", get(projects::list_keys).post(projects::create_key))
         .route("/{id}/keys/{key}", delete(projects::revoke_key))
-        .route("/{id}/keys/{key}/rotate", post(projects::rotate_key));
+        .route("/{id}/keys/{key}/rotate", post(projects::rotate_key))
+        .route("/{id}/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/{id}/webhooks/{webhook}", patch(webhooks::patch).delete(webhooks::delete))
+        .route("/{id}/webhooks/{webhook}/rotate", post(webhooks::rotate))
+        .route("/{id}/webhooks/{webhook}/deliveries", get(webhooks::deliveries))
+        .route("/{id}/webhooks/{webhook}/replay", post(webhooks::replay));
     Router::new()
         .nest("/api/v1/files", files)
         .route("/api/v1/entities/{type}/{id}/order", put(entities::order))

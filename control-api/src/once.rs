@@ -1,6 +1,6 @@
 //! `Idempotency-Key` on every POST: the first success under a key is answered again for 24 hours, and not done again.
 //!
-//! Making and rotating API keys is left out: the answer shows the raw key, which is stored nowhere.
+//! Making and rotating API keys and webhooks is left out: the answer shows what is shown once.
 //!
 //! A refusal changed nothing, so it is not kept: the same request under the same key is then tried anew.
 
@@ -36,7 +36,7 @@ pub(crate) async fn handle(State(api): State<Api>, request: Request, next: Next)
 
 async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Next) -> Result<Response, Problem> {
     let key = parse(key)?;
-    if answers_a_raw_key(request.uri().path()) {
+    if answers_a_secret(request.uri().path()) {
         return Ok(next.run(request).await);
     }
     let (mut parts, body) = request.into_parts();
@@ -65,7 +65,8 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
     let body = to_bytes(body, usize::MAX).await.map_err(|_| Problem::new(Code::Internal))?;
     if body.len() <= MAX_OUTCOME_BYTES {
         let text = String::from_utf8_lossy(&body).into_owned();
-        let outcome = Outcome { status: parts.status.as_u16(), body: text };
+        let etag = parts.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        let outcome = Outcome { status: parts.status.as_u16(), etag, body: text };
         // The work is done; that its outcome could not be kept must not make it look undone.
         if let Err(error) = catalog.keep_outcome(caller.project, &key, &outcome).await {
             tracing::warn!(%error, "an outcome could not be kept under its idempotency key");
@@ -74,15 +75,17 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 
-/// Of an API key only the hash is stored, so the one answer that shows it is not kept either.
-fn answers_a_raw_key(path: &str) -> bool {
-    path.starts_with("/api/v1/projects/") && (path.ends_with("/keys") || path.ends_with("/rotate"))
+/// Of an API key only the hash is stored, so the one answer that shows it is not kept either; nor is the one that shows
+/// the secret of a webhook.
+fn answers_a_secret(path: &str) -> bool {
+    path.starts_with("/api/v1/projects/") && ["/keys", "/webhooks", "/rotate"].iter().any(|end| path.ends_with(end))
 }
 
 fn replay(outcome: Outcome) -> Response {
     let status = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::OK);
     let headers = [(header::CONTENT_TYPE, "application/json"), (REPLAYED, "true")];
-    (status, headers, outcome.body).into_response()
+    let etag = outcome.etag.map(|etag| [(header::ETAG, etag)]);
+    (status, headers, etag, outcome.body).into_response()
 }
 
 fn parse(key: &HeaderValue) -> Result<String, Problem> {

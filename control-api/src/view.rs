@@ -6,12 +6,14 @@ use xfiles_core::{
     catalog::{Clearing, KeyRecord, Project},
     clock::Timestamp,
     file::File,
-    id::{FileId, KeyId, ProjectId},
-    lifecycle::{Begun, FileUrls},
+    id::{EndpointId, FileId, KeyId, ProjectId},
+    lifecycle::{Begun, Erased, FileUrls, Overdue, Reconciliation},
+    webhook::{Attempt, Delivery, Endpoint},
 };
 
 use crate::openapi::words::{
-    FileState, KeyScope, ListedUrls, Method, ProjectStatus, SignedHeaders, UploadStatus, Visibility,
+    DebtorState, DeliveryState, EventName, KeyScope, ListedUrls, Method, ProjectStatus, SignedHeaders, UploadStatus,
+    Visibility,
 };
 
 /// The answer to `upload-intent`.
@@ -237,6 +239,41 @@ pub(crate) struct Done {
     pub(crate) success: bool,
 }
 
+/// What a deletion answers; after an erasure, what was verified.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = Deletion)]
+pub(crate) enum DeletionAnswer {
+    Erased(ErasedView),
+    Deleted(Done),
+}
+
+/// What an erasure looked at, and found gone.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Erasure)]
+pub(crate) struct ErasedView {
+    success: bool,
+    /// Every key under which the bucket could have had something of the file.
+    objects: Vec<String>,
+    /// Every CDN path, with a trailing `*`, under which nothing of the file is cached any more.
+    paths: Vec<String>,
+    /// Every CDN path that the CDN was asked to forget and cannot be asked about.
+    unverified_paths: Vec<String>,
+    /// When the cleanup removes the variants once more, because a worker may still be busy with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    again_at: Option<Timestamp>,
+}
+
+impl From<Erased> for ErasedView {
+    fn from(erased: Erased) -> Self {
+        let Erased { objects, paths, unverified_paths, again_at } = erased;
+        let objects = objects.iter().map(ToString::to_string).collect();
+        Self { success: true, objects, paths, unverified_paths, again_at }
+    }
+}
+
 /// What a cleanup did, or would do.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
@@ -252,7 +289,13 @@ pub(crate) enum CleanupAnswer {
         more: bool,
     },
     /// It only looked.
-    DryRun { overdue: Vec<OverdueView>, more: bool },
+    DryRun {
+        overdue: Vec<OverdueView>,
+        more: bool,
+    },
+    Report {
+        report: ReconciliationView,
+    },
 }
 
 /// A record that owes work.
@@ -260,19 +303,93 @@ pub(crate) enum CleanupAnswer {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Overdue)]
 pub(crate) struct OverdueView {
-    #[schema(value_type = String, pattern = "^[a-z0-9]{20}$")]
-    id: FileId,
-    #[schema(value_type = FileState)]
+    /// A file's id, or that of a project that is being cleared.
+    #[schema(pattern = "^[a-z0-9]{12}([a-z0-9]{8})?$")]
+    id: String,
+    #[schema(value_type = DebtorState)]
     state: &'static str,
+    /// How many bytes it holds.
     size: u64,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
-impl From<&File> for OverdueView {
-    fn from(file: &File) -> Self {
-        let state = file.state.as_str();
-        Self { id: file.id, state, size: file.size.bytes(), created_at: file.created }
+impl From<&Overdue> for OverdueView {
+    fn from(overdue: &Overdue) -> Self {
+        match overdue {
+            Overdue::File(file) => Self {
+                id: file.id.to_string(),
+                state: file.state.as_str(),
+                size: file.holds(),
+                created_at: file.created,
+            },
+            Overdue::Project(project) => Self {
+                id: project.id.to_string(),
+                state: "clearing",
+                size: project.used_bytes(),
+                created_at: project.created,
+            },
+        }
+    }
+}
+
+/// What a walk through bucket, records and quota found.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Reconciliation)]
+pub(crate) struct ReconciliationView {
+    /// How many objects were looked at.
+    objects: u64,
+    /// How many published files were looked at.
+    records: u64,
+    /// Objects that no record knows of. The cleanup removes those that it has known for a day.
+    orphans: Vec<OrphanView>,
+    /// How many objects have keys that are none of XFiles'. Nobody touches them.
+    foreign: u64,
+    /// Published files whose bytes are not there.
+    missing: Vec<String>,
+    /// Projects whose free bytes are not what their files leave.
+    drifts: Vec<DriftView>,
+    /// Whether the time of one request was not enough for all of it.
+    more: bool,
+}
+
+/// An object that no record knows of.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Orphan)]
+pub(crate) struct OrphanView {
+    key: String,
+    /// When the cleanup first found it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+}
+
+/// A project whose counter is off.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Drift)]
+pub(crate) struct DriftView {
+    project_id: String,
+    /// How many bytes too few are free; negative: too many.
+    missing_bytes: i64,
+}
+
+impl From<Reconciliation> for ReconciliationView {
+    fn from(found: Reconciliation) -> Self {
+        let orphans = found.orphans.iter().map(|o| OrphanView { key: o.key.to_string(), since: o.since });
+        let drifts = found.drifts.iter();
+        let drifts = drifts.map(|d| DriftView { project_id: d.project.to_string(), missing_bytes: d.missing_bytes });
+        Self {
+            objects: found.objects,
+            records: found.records,
+            orphans: orphans.collect(),
+            foreign: found.foreign,
+            missing: found.missing.iter().map(ToString::to_string).collect(),
+            drifts: drifts.collect(),
+            more: found.more,
+        }
     }
 }
 
@@ -446,4 +563,136 @@ pub(crate) struct KeyAnswer {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct KeysAnswer {
     pub(crate) keys: Vec<KeyView>,
+}
+
+/// Where a project's events are sent.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Webhook)]
+pub(crate) struct WebhookView {
+    #[schema(value_type = String, pattern = "^[a-z0-9]{12}$")]
+    id: EndpointId,
+    #[schema(format = "uri", max_length = 1024)]
+    url: String,
+    /// Which events; empty: all.
+    #[schema(value_type = Vec<EventName>, max_items = 5)]
+    events: Vec<&'static str>,
+    /// False when it was switched off, or answered 410.
+    enabled: bool,
+    /// Until when messages carry the old secret's signature too, after a rotation.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    old_secret_until: Option<Timestamp>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+impl From<&Endpoint> for WebhookView {
+    fn from(endpoint: &Endpoint) -> Self {
+        Self {
+            id: endpoint.id,
+            url: endpoint.url.to_string(),
+            events: endpoint.types.iter().map(|kind| kind.as_str()).collect(),
+            enabled: endpoint.enabled,
+            old_secret_until: endpoint.retiring.as_ref().map(|(_, until)| *until),
+            created_at: endpoint.created,
+        }
+    }
+}
+
+/// A webhook and, in an answer that makes one, its secret.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WebhookAnswer {
+    webhook: WebhookView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, pattern = "^whsec_[A-Za-z0-9+/=]+$")]
+    secret: Option<String>,
+}
+
+impl WebhookAnswer {
+    pub(crate) fn with_secret(endpoint: &Endpoint) -> Self {
+        Self { secret: Some(endpoint.secret.reveal().to_owned()), ..Self::without_secret(endpoint) }
+    }
+
+    pub(crate) fn without_secret(endpoint: &Endpoint) -> Self {
+        Self { webhook: WebhookView::from(endpoint), secret: None }
+    }
+}
+
+/// `{"webhooks": [Webhook]}`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WebhooksAnswer {
+    #[schema(max_items = 10)]
+    pub(crate) webhooks: Vec<WebhookView>,
+}
+
+/// One event on its way to one webhook.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Delivery)]
+pub(crate) struct DeliveryView {
+    #[schema(pattern = "^[0-9]{14}-evt_[0-9a-f]{32}$")]
+    id: String,
+    /// The same as in the header `webhook-id`.
+    #[schema(pattern = "^evt_[0-9a-f]{32}$")]
+    event_id: String,
+    #[serde(rename = "type")]
+    #[schema(value_type = EventName)]
+    kind: &'static str,
+    #[schema(value_type = DeliveryState)]
+    status: &'static str,
+    attempts: u32,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    last_attempt_at: Option<Timestamp>,
+    /// The HTTP status of the last answer.
+    #[schema(required)]
+    last_status: Option<u16>,
+    /// Why the last attempt had no answer.
+    #[schema(required)]
+    last_error: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    next_attempt_at: Option<Timestamp>,
+}
+
+impl From<&Delivery> for DeliveryView {
+    fn from(delivery: &Delivery) -> Self {
+        let (at, last_status, last_error) = match delivery.last.clone() {
+            None => (None, None, None),
+            Some((at, Attempt::Answered(status))) => (Some(at), Some(status), None),
+            Some((at, Attempt::Failed(reason))) => (Some(at), None, Some(reason)),
+        };
+        Self {
+            id: delivery.key().name().to_owned(),
+            event_id: delivery.event.to_string(),
+            kind: delivery.kind.as_str(),
+            status: delivery.status.as_str(),
+            attempts: delivery.attempts,
+            created_at: delivery.created,
+            last_attempt_at: at,
+            last_status,
+            last_error,
+            next_attempt_at: delivery.due,
+        }
+    }
+}
+
+/// A page of deliveries, newest first. With a filter a page may be short and still have a next one.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeliveriesAnswer {
+    #[schema(max_items = 50)]
+    pub(crate) deliveries: Vec<DeliveryView>,
+    /// Where the next page begins; null at the end.
+    #[schema(required)]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// What was replayed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReplayedAnswer {
+    /// How many deliveries will be tried again.
+    pub(crate) replayed: u64,
+    /// Whether there are more: the same request goes on.
+    pub(crate) more: bool,
 }

@@ -20,6 +20,7 @@ use crate::{
     file::File,
     intent::UPLOAD_URL_LIFE,
     object_key::{ObjectKey, Visibility},
+    variant::ImageFormat,
 };
 
 /// How much of an upload is read to tell what it is.
@@ -32,9 +33,16 @@ const CREDENTIALS_MARGIN: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Blobs {
     s3: Client,
-    credentials: SharedCredentialsProvider,
+    presigner: Presigner,
     bucket: String,
     clock: Clock,
+}
+
+/// Who signs upload URLs. A URL lives no longer than the credentials that signed it.
+#[derive(Clone, Debug)]
+struct Presigner {
+    s3: Client,
+    credentials: SharedCredentialsProvider,
 }
 
 /// A URL to which exactly one object can be put, with what the request must carry. `Debug` does not show it.
@@ -69,6 +77,15 @@ pub struct Staged {
     pub head: Vec<u8>,
 }
 
+/// Some keys of the bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPage {
+    /// The keys, ours or not.
+    pub keys: Vec<String>,
+    /// After which key the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
 /// What became of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copied {
@@ -78,10 +95,29 @@ pub enum Copied {
     SourceChanged,
 }
 
+/// What became of a variant that was to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredVariant {
+    /// It is stored now.
+    New {
+        /// The store's ETag of it.
+        etag: Option<String>,
+    },
+    /// It was there before.
+    Before,
+}
+
 impl Blobs {
     /// The bucket, through a client and the credentials it signs with.
     pub fn new(s3: Client, credentials: SharedCredentialsProvider, bucket: impl Into<String>, clock: Clock) -> Self {
-        Self { s3, credentials, bucket: bucket.into(), clock }
+        let presigner = Presigner { s3: s3.clone(), credentials };
+        Self { s3, presigner, bucket: bucket.into(), clock }
+    }
+
+    /// The same bucket, with upload URLs signed by somebody who may do nothing but upload.
+    #[must_use]
+    pub fn presigning_with(self, s3: Client, credentials: SharedCredentialsProvider) -> Self {
+        Self { presigner: Presigner { s3, credentials }, ..self }
     }
 
     /// Makes the bucket, unless it is there. On AWS the template makes it.
@@ -117,6 +153,7 @@ impl Blobs {
             .map_err(|e| Error::Internal(Cause::new("presigning", &e)))?;
         let length = i64::try_from(file.size.bytes()).expect("an upload is at most 100 MB");
         let signed = self
+            .presigner
             .s3
             .put_object()
             .bucket(&self.bucket)
@@ -140,8 +177,12 @@ impl Blobs {
 
     async fn url_life(&self, now: Timestamp) -> Result<Duration> {
         let doing = "reading the signing credentials";
-        let credentials =
-            self.credentials.provide_credentials().await.map_err(|e| Error::Internal(Cause::new(doing, &e)))?;
+        let credentials = self
+            .presigner
+            .credentials
+            .provide_credentials()
+            .await
+            .map_err(|e| Error::Internal(Cause::new(doing, &e)))?;
         let Some(end) = credentials.expiry() else {
             return Ok(UPLOAD_URL_LIFE);
         };
@@ -218,6 +259,17 @@ impl Blobs {
         }
     }
 
+    /// The next thousand keys of the bucket after this one, in the order of their bytes. On AWS this needs the right to
+    /// list the bucket, which only the cleanup has.
+    pub async fn list(&self, after: &str) -> Result<KeyPage> {
+        let request = self.s3.list_objects_v2().bucket(&self.bucket);
+        let request = request.set_start_after((!after.is_empty()).then(|| after.to_owned()));
+        let page = request.send().await.map_err(|e| failed("listing the bucket", e))?;
+        let keys: Vec<String> = page.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect();
+        let next = if page.is_truncated == Some(true) { keys.last().cloned() } else { None };
+        Ok(KeyPage { keys, next })
+    }
+
     /// Reads a whole object. `None`: it does not exist.
     pub async fn get(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>> {
         match self.s3.get_object().bucket(&self.bucket).key(key.to_string()).send().await {
@@ -227,22 +279,31 @@ impl Blobs {
         }
     }
 
-    /// Stores a variant under the media type and cache headers that its key implies.
-    pub async fn put_variant(&self, key: &ObjectKey, bytes: impl Into<ByteStream>) -> Result<()> {
-        let ObjectKey::Variant { spec, .. } = key else {
-            return Err(Error::Internal(Cause::because("storing a variant", "the key names no variant")));
-        };
-        self.s3
+    /// Stores a variant under the media type and cache headers that its key implies, unless it is there: the same
+    /// picture is made of the same bytes, so that the first stays.
+    pub async fn put_variant(
+        &self,
+        key: &ObjectKey,
+        format: ImageFormat,
+        bytes: impl Into<ByteStream>,
+    ) -> Result<StoredVariant> {
+        let put = self
+            .s3
             .put_object()
             .bucket(&self.bucket)
             .key(key.to_string())
-            .content_type(spec.format.mime())
+            .content_type(format.mime())
             .cache_control(key.cache_control())
+            .if_none_match("*")
             .body(bytes.into())
             .send()
-            .await
-            .map_err(|e| failed("storing a variant", e))?;
-        Ok(())
+            .await;
+        match put {
+            Ok(stored) => Ok(StoredVariant::New { etag: stored.e_tag }),
+            // 409: another worker is storing the same bytes at this moment.
+            Err(e) if matches!(status(&e), Some(409 | 412)) => Ok(StoredVariant::Before),
+            Err(e) => Err(failed("storing a variant", e)),
+        }
     }
 
     /// Deletes objects, at most 1,000. Those that do not exist are no error.
@@ -271,7 +332,7 @@ impl Blobs {
     }
 
     /// An object's ETag and size. `None`: it does not exist.
-    async fn head(&self, key: &ObjectKey) -> Result<Option<(String, u64)>> {
+    pub async fn head(&self, key: &ObjectKey) -> Result<Option<(String, u64)>> {
         match self.s3.head_object().bucket(&self.bucket).key(key.to_string()).send().await {
             Ok(head) => {
                 let size = head.content_length.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
@@ -316,6 +377,8 @@ where
 {
     let passing = match &error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
+        // They are refreshed soon, or the function is started anew.
+        _ if error.code() == Some("ExpiredToken") => true,
         // 200: a copy that failed after S3 had begun to answer carries its error in the body.
         _ => matches!(status(&error), Some(200 | 409 | 429 | 500..=599)),
     };

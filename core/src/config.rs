@@ -1,21 +1,72 @@
 //! What a deployment is told about its surroundings. The only place that reads the environment.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use crate::cdn::{BaseUrl, KeyPairId, SigningKey};
 
-/// What every Lambda function needs to know.
-pub struct Config {
+/// The names that [`StoreConfig::from_env`] reads.
+pub const STORE_VARIABLES: [&str; 3] = ["XFILES_BUCKET", "XFILES_TABLE", "XFILES_METRICS_NAMESPACE"];
+/// The names that [`CleanupConfig::from_env`] reads beside them.
+pub const CDN_VARIABLES: [&str; 2] = ["XFILES_CDN_URL", "XFILES_DISTRIBUTION_ID"];
+/// The names that [`ApiConfig::from_env`] reads beside all of them.
+pub const API_VARIABLES: [&str; 6] = [
+    "XFILES_SIGNING_KEY_ID",
+    "XFILES_SIGNING_KEY",
+    "XFILES_SIGNING_KEY_SECRET",
+    "XFILES_PRESIGN_ROLE",
+    "XFILES_API_ORIGINS",
+    "XFILES_REQUESTS_PER_SECOND",
+];
+
+/// Where records and bytes are: all that the image worker needs.
+#[derive(Debug)]
+pub struct StoreConfig {
     /// The bucket's name.
     pub bucket: String,
     /// The table's name.
     pub table: String,
+    /// The CloudWatch namespace for metrics. `None`: none are written.
+    pub metrics_namespace: Option<String>,
+}
+
+/// What the cleanup needs: the stores, and the distribution that must forget.
+#[derive(Debug)]
+pub struct CleanupConfig {
+    /// The stores.
+    pub stores: StoreConfig,
     /// The distribution's base URL.
     pub cdn_url: BaseUrl,
     /// The distribution's id, for invalidations.
     pub distribution_id: String,
+}
+
+/// What the HTTP API needs: all of that, and what makes URLs.
+#[derive(Debug)]
+pub struct ApiConfig {
+    /// The stores and the distribution.
+    pub cleanup: CleanupConfig,
     /// The key that signs private URLs.
-    pub signing_key: SigningKey,
+    pub signing_key: SigningKeySource,
+    /// The role whose credentials sign upload URLs. `None`: the function's own.
+    pub presign_role: Option<String>,
+    /// The origins whose pages may call the API.
+    pub api_origins: Vec<String>,
+    /// How many requests a second one key may make of one process. `None`: any number.
+    pub requests_per_second: Option<NonZeroU32>,
+}
+
+/// Where the private key is.
+#[derive(Debug)]
+pub enum SigningKeySource {
+    /// Here.
+    Given(SigningKey),
+    /// In a secret, whose text is the PEM.
+    Secret {
+        /// The id under which the CDN knows the public key.
+        id: KeyPairId,
+        /// The secret's name or ARN.
+        secret: String,
+    },
 }
 
 /// Everything that is wrong with the environment, at once.
@@ -30,48 +81,138 @@ impl fmt::Display for InvalidEnvironment {
 
 impl std::error::Error for InvalidEnvironment {}
 
-impl Config {
-    /// Reads `XFILES_BUCKET`, `XFILES_TABLE`, `XFILES_CDN_URL`, `XFILES_DISTRIBUTION_ID`, `XFILES_SIGNING_KEY_ID`
-    /// and `XFILES_SIGNING_KEY` (PEM).
-    #[expect(clippy::disallowed_methods, reason = "this is where the environment enters the system")]
+impl StoreConfig {
+    /// Reads `XFILES_BUCKET` and `XFILES_TABLE`, and `XFILES_METRICS_NAMESPACE` if it is there.
     pub fn from_env() -> Result<Self, InvalidEnvironment> {
-        Self::read(|name| std::env::var(name).ok())
+        let mut env = Environment::of_process();
+        let config = Self::read(&mut env);
+        env.finish(config)
     }
 
-    fn read(env: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidEnvironment> {
-        let mut faults = Vec::new();
-        let bucket = need(&env, "XFILES_BUCKET", &mut faults);
-        let table = need(&env, "XFILES_TABLE", &mut faults);
-        let cdn_url = need::<BaseUrl>(&env, "XFILES_CDN_URL", &mut faults);
-        let distribution_id = need(&env, "XFILES_DISTRIBUTION_ID", &mut faults);
-        let key_id = need::<KeyPairId>(&env, "XFILES_SIGNING_KEY_ID", &mut faults);
-        let pem = need::<String>(&env, "XFILES_SIGNING_KEY", &mut faults);
-        let signing_key = key_id.zip(pem).and_then(|(id, pem)| {
-            SigningKey::from_pem(id, &pem).map_err(|e| faults.push(format!("XFILES_SIGNING_KEY: {e}"))).ok()
-        });
-        match (bucket, table, cdn_url, distribution_id, signing_key) {
-            (Some(bucket), Some(table), Some(cdn_url), Some(distribution_id), Some(signing_key)) => {
-                Ok(Self { bucket, table, cdn_url, distribution_id, signing_key })
-            }
-            _ => Err(InvalidEnvironment(faults)),
+    fn read(env: &mut Environment<'_>) -> Option<Self> {
+        let (bucket, table) = (env.need("XFILES_BUCKET"), env.need("XFILES_TABLE"));
+        let metrics_namespace = env.maybe("XFILES_METRICS_NAMESPACE");
+        bucket.zip(table).map(|(bucket, table)| Self { bucket, table, metrics_namespace })
+    }
+}
+
+impl CleanupConfig {
+    /// Reads what [`StoreConfig`] reads, `XFILES_CDN_URL` and `XFILES_DISTRIBUTION_ID`.
+    pub fn from_env() -> Result<Self, InvalidEnvironment> {
+        let mut env = Environment::of_process();
+        let config = Self::read(&mut env);
+        env.finish(config)
+    }
+
+    fn read(env: &mut Environment<'_>) -> Option<Self> {
+        let stores = StoreConfig::read(env);
+        let cdn = env.need("XFILES_CDN_URL").zip(env.need("XFILES_DISTRIBUTION_ID"));
+        stores.zip(cdn).map(|(stores, (cdn_url, distribution_id))| Self { stores, cdn_url, distribution_id })
+    }
+}
+
+impl ApiConfig {
+    /// Reads what [`CleanupConfig`] reads; `XFILES_SIGNING_KEY_ID` with `XFILES_SIGNING_KEY_SECRET` or
+    /// `XFILES_SIGNING_KEY` (PEM); and `XFILES_PRESIGN_ROLE`, `XFILES_API_ORIGINS` (separated by commas) and
+    /// `XFILES_REQUESTS_PER_SECOND` if they are there.
+    pub fn from_env() -> Result<Self, InvalidEnvironment> {
+        let mut env = Environment::of_process();
+        let config = Self::read(&mut env);
+        env.finish(config)
+    }
+
+    fn read(env: &mut Environment<'_>) -> Option<Self> {
+        let cleanup = CleanupConfig::read(env);
+        let signing_key = SigningKeySource::read(env);
+        let presign_role = env.maybe("XFILES_PRESIGN_ROLE");
+        let origins: String = env.maybe("XFILES_API_ORIGINS").unwrap_or_default();
+        let api_origins =
+            origins.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
+        let requests_per_second = env.maybe("XFILES_REQUESTS_PER_SECOND");
+        let (cleanup, signing_key) = cleanup.zip(signing_key)?;
+        Some(Self { cleanup, signing_key, presign_role, api_origins, requests_per_second })
+    }
+}
+
+impl SigningKeySource {
+    fn read(env: &mut Environment<'_>) -> Option<Self> {
+        let id: Option<KeyPairId> = env.need("XFILES_SIGNING_KEY_ID");
+        if let Some(secret) = env.maybe("XFILES_SIGNING_KEY_SECRET") {
+            return id.map(|id| Self::Secret { id, secret });
+        }
+        let pem: String = env.need("XFILES_SIGNING_KEY")?;
+        match SigningKey::from_pem(id?, &pem) {
+            Ok(key) => Some(Self::Given(key)),
+            Err(e) => env.fault(format!("XFILES_SIGNING_KEY: {e}")),
         }
     }
 }
 
-fn need<T>(env: impl Fn(&str) -> Option<String>, name: &str, faults: &mut Vec<String>) -> Option<T>
-where
-    T: FromStr<Err: fmt::Display>,
-{
-    let Some(text) = env(name).filter(|text| !text.is_empty()) else {
-        faults.push(format!("{name} is not set"));
-        return None;
-    };
-    text.parse().map_err(|e| faults.push(format!("{name}: {e}"))).ok()
+/// Variables, and what was wrong with those that were read.
+struct Environment<'a> {
+    get: &'a dyn Fn(&str) -> Option<String>,
+    faults: Vec<String>,
+}
+
+impl<'a> Environment<'a> {
+    fn of_process() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is where the environment enters the system")]
+        Self::new(&|name| std::env::var(name).ok())
+    }
+
+    fn new(get: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { get, faults: Vec::new() }
+    }
+
+    fn need<T: FromStr<Err: fmt::Display>>(&mut self, name: &str) -> Option<T> {
+        match (self.get)(name).filter(|text| !text.is_empty()) {
+            Some(_) => self.maybe(name),
+            None => self.fault(format!("{name} is not set")),
+        }
+    }
+
+    fn maybe<T: FromStr<Err: fmt::Display>>(&mut self, name: &str) -> Option<T> {
+        let text = (self.get)(name).filter(|text| !text.is_empty())?;
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(e) => self.fault(format!("{name}: {e}")),
+        }
+    }
+
+    fn fault<T>(&mut self, fault: String) -> Option<T> {
+        self.faults.push(fault);
+        None
+    }
+
+    fn finish<T>(self, config: Option<T>) -> Result<T, InvalidEnvironment> {
+        config.filter(|_| self.faults.is_empty()).ok_or(InvalidEnvironment(self.faults))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::RefCell, collections::BTreeSet};
+
     use super::*;
+
+    fn api(get: &dyn Fn(&str) -> Option<String>) -> Result<ApiConfig, InvalidEnvironment> {
+        let mut env = Environment::new(get);
+        let config = ApiConfig::read(&mut env);
+        env.finish(config)
+    }
+
+    fn complete(name: &str) -> Option<String> {
+        let value = match name {
+            "XFILES_CDN_URL" => "https://cdn.example.com",
+            "XFILES_SIGNING_KEY_ID" => "K2JCJMDEHXQW5F",
+            "XFILES_SIGNING_KEY_SECRET" => "arn:aws:secretsmanager:eu-central-1:1:secret:xfiles",
+            "XFILES_API_ORIGINS" => "https://a.example.com, https://b.example.com",
+            "XFILES_REQUESTS_PER_SECOND" => "50",
+            "XFILES_BUCKET" | "XFILES_TABLE" | "XFILES_DISTRIBUTION_ID" => "name",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
 
     #[test]
     fn every_fault_is_named_at_once_and_no_value_is_repeated() {
@@ -80,12 +221,51 @@ mod tests {
             "XFILES_CDN_URL" => Some("cdn.example.com/path".to_owned()),
             "XFILES_SIGNING_KEY" => Some("not a key".to_owned()),
             "XFILES_SIGNING_KEY_ID" => Some("K2JCJMDEHXQW5F".to_owned()),
+            "XFILES_REQUESTS_PER_SECOND" => Some("0".to_owned()),
             _ => None,
         };
-        let fault = Config::read(env).err().unwrap().to_string();
-        for name in ["XFILES_TABLE", "XFILES_CDN_URL", "XFILES_DISTRIBUTION_ID", "XFILES_SIGNING_KEY"] {
+        let fault = api(&env).err().unwrap().to_string();
+        for name in [
+            "XFILES_TABLE",
+            "XFILES_CDN_URL",
+            "XFILES_DISTRIBUTION_ID",
+            "XFILES_SIGNING_KEY",
+            "XFILES_REQUESTS_PER_SECOND",
+        ] {
             assert!(fault.contains(name), "{fault}");
         }
         assert!(!fault.contains("XFILES_BUCKET") && !fault.contains("not a key"), "{fault}");
+    }
+
+    #[test]
+    fn a_secret_comes_before_a_key_and_origins_are_separated_by_commas() {
+        let config = api(&complete).unwrap();
+        assert!(matches!(config.signing_key, SigningKeySource::Secret { .. }));
+        assert_eq!(config.api_origins, ["https://a.example.com", "https://b.example.com"]);
+        assert_eq!((config.requests_per_second.map(NonZeroU32::get), config.presign_role), (Some(50), None));
+    }
+
+    #[test]
+    fn a_limit_that_is_no_number_is_a_fault_though_it_may_be_absent() {
+        let with_limit = |limit: Option<&'static str>| {
+            api(&move |name: &str| match name {
+                "XFILES_REQUESTS_PER_SECOND" => limit.map(str::to_owned),
+                _ => complete(name),
+            })
+        };
+        assert_eq!(with_limit(None).unwrap().requests_per_second, None);
+        assert!(with_limit(Some("many")).unwrap_err().to_string().contains("XFILES_REQUESTS_PER_SECOND"));
+    }
+
+    #[test]
+    fn exactly_the_listed_variables_are_read() {
+        let read = RefCell::new(BTreeSet::new());
+        let env = |name: &str| {
+            read.borrow_mut().insert(name.to_owned());
+            complete(name).filter(|_| name != "XFILES_SIGNING_KEY_SECRET")
+        };
+        drop(api(&env));
+        let listed = STORE_VARIABLES.into_iter().chain(CDN_VARIABLES).chain(API_VARIABLES);
+        assert_eq!(read.into_inner(), listed.map(str::to_owned).collect());
     }
 }

@@ -19,6 +19,12 @@ pub enum Error {
     /// The project has no such key.
     #[error("no such API key")]
     KeyNotFound,
+    /// The project has no such webhook.
+    #[error("no such webhook")]
+    EndpointNotFound,
+    /// The endpoint has no such delivery, or no longer.
+    #[error("no such delivery")]
+    DeliveryNotFound,
     /// The bytes have not arrived.
     #[error("the file has not been uploaded; PUT it to the upload URL first")]
     NotUploaded,

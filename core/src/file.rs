@@ -1,7 +1,7 @@
 //! A file's record and the states it passes through. No input or output happens here.
 //!
 //! ```text
-//! Pending ── claim ──> Confirming ── finish ──> Confirmed ── hide ──> Deleting ──> gone
+//! Pending ── claim ──> Confirming ── finish ──> Confirmed ── hide ──> Deleting ──> (Removed ──>) gone
 //!    │  ^─── reopen ──────┘                      │     ^
 //!    │                                         move   swap
 //!    └─── expire ──> Expiring ──> gone           └> Moving
@@ -102,7 +102,16 @@ pub enum State {
     /// Never published, and on its way out. Owes: staged bytes and quota.
     Expiring,
     /// Hidden from everybody, and on its way out. Owes: published bytes, variants, cached copies and quota.
-    Deleting,
+    Deleting {
+        /// What a CDN may have cached beside the original at the file's visibility.
+        leaves: Purge,
+    },
+    /// Taken apart, and its quota given back. Owes: another removal of its variants and their cached copies, now that
+    /// every worker that was busy during the first one has ended.
+    Removed {
+        /// Which variants.
+        leaves: Purge,
+    },
 }
 
 /// What a change left where it must not stay.
@@ -116,6 +125,8 @@ pub struct Purge {
     pub private_variants: bool,
     /// Whether it was done once and is done again, now that every worker that was busy during the change has ended.
     pub again: bool,
+    /// Whether the change itself is still to be told.
+    pub untold: bool,
 }
 
 impl Purge {
@@ -133,12 +144,13 @@ impl Purge {
             public_variants: self.public_variants || other.public_variants,
             private_variants: self.private_variants || other.private_variants,
             again: false,
+            untold: self.untold || other.untold,
         }
     }
 
     /// Whether there is anything to remove.
     pub fn is_empty(self) -> bool {
-        self.original.is_none() && !self.public_variants && !self.private_variants
+        self.original.is_none() && !self.public_variants && !self.private_variants && !self.untold
     }
 
     /// At which visibilities variants must go.
@@ -174,7 +186,8 @@ impl State {
             Self::Confirmed { .. } => "confirmed",
             Self::Moving { .. } => "moving",
             Self::Expiring => "expiring",
-            Self::Deleting => "deleting",
+            Self::Deleting { .. } => "deleting",
+            Self::Removed { .. } => "removed",
         }
     }
 }
@@ -209,7 +222,7 @@ impl File {
         match self.state {
             State::Pending => Ok(self.next(State::Pending, Some(now + UPLOAD_URL_LIFE + EXPIRY_GRACE))),
             State::Confirming { .. } | State::Confirmed { .. } | State::Moving { .. } => Err(Error::NotPending),
-            State::Expiring | State::Deleting => Err(Error::FileNotFound),
+            State::Expiring | State::Deleting { .. } | State::Removed { .. } => Err(Error::FileNotFound),
         }
     }
 
@@ -218,7 +231,7 @@ impl File {
         match self.state {
             State::Pending => Ok(Self { dimensions, ..self.next(State::Confirming { etag }, Some(now + LEASE)) }),
             State::Confirming { .. } | State::Confirmed { .. } | State::Moving { .. } => Err(Error::Conflict),
-            State::Expiring | State::Deleting => Err(Error::FileNotFound),
+            State::Expiring | State::Deleting { .. } | State::Removed { .. } => Err(Error::FileNotFound),
         }
     }
 
@@ -248,11 +261,39 @@ impl File {
 
     /// Hides a confirmed file, so that it can be taken apart.
     pub fn hide(&self, now: Timestamp) -> Result<Self> {
-        match self.state {
-            State::Confirmed { .. } | State::Moving { .. } => {
-                Ok(Self { epoch: self.epoch + 1, ..self.next(State::Deleting, Some(now + LEASE)) })
+        let owed = match &self.state {
+            State::Confirmed { owes, .. } => owes.unwrap_or_default(),
+            // A copy may be where it goes.
+            State::Moving { to, leaves, .. } => Purge { original: Some(*to), ..*leaves },
+            State::Pending
+            | State::Confirming { .. }
+            | State::Expiring
+            | State::Deleting { .. }
+            | State::Removed { .. } => {
+                return Err(Error::FileNotFound);
             }
-            State::Pending | State::Confirming { .. } | State::Expiring | State::Deleting => Err(Error::FileNotFound),
+        };
+        let variants = self.has_variants().then(|| Purge::of_variants(self.variants.visibility));
+        let leaves = owed.and(variants.unwrap_or_default());
+        Ok(Self { epoch: self.epoch + 1, ..self.next(State::Deleting { leaves }, Some(now + LEASE)) })
+    }
+
+    /// The bytes are gone. `None`: no worker can bring any back, and the record may go as well.
+    pub fn removed(&self, now: Timestamp) -> Option<Self> {
+        match self.state {
+            State::Deleting { leaves } if leaves.variants().next().is_some() => {
+                let leaves = Purge { original: None, ..leaves };
+                Some(self.next(State::Removed { leaves }, Some(now + WORKER_LIFE)))
+            }
+            _ => None,
+        }
+    }
+
+    /// How many bytes of its project's quota it takes.
+    pub fn holds(&self) -> u64 {
+        match self.state {
+            State::Removed { .. } => 0,
+            _ => self.size.bytes(),
         }
     }
 
@@ -263,7 +304,11 @@ impl File {
             State::Confirmed { etag, owes } => (etag.clone(), owes.unwrap_or_default()),
             // The move is finished first.
             State::Moving { .. } => return Err(Error::Conflict),
-            State::Pending | State::Confirming { .. } | State::Expiring | State::Deleting => {
+            State::Pending
+            | State::Confirming { .. }
+            | State::Expiring
+            | State::Deleting { .. }
+            | State::Removed { .. } => {
                 return Err(Error::FileNotFound);
             }
         };
@@ -323,6 +368,35 @@ impl File {
         }
     }
 
+    /// A change that is told by whoever settles it, because the transaction that makes it has no room for that.
+    pub fn untold(self, now: Timestamp) -> Result<Self> {
+        match self.state {
+            State::Confirmed { etag, owes } => {
+                let owes = Some(Purge { untold: true, ..owes.unwrap_or_default() });
+                Ok(Self { state: State::Confirmed { etag, owes }, due: Some(now + LEASE), ..self })
+            }
+            _ => Err(Error::Conflict),
+        }
+    }
+
+    /// The change has been told.
+    pub fn told(&self, now: Timestamp) -> Result<Self> {
+        match &self.state {
+            State::Confirmed { etag, owes: Some(owed) } => {
+                let owed = Purge { untold: false, ..*owed };
+                let due = if owed.again { WORKER_LIFE } else { LEASE };
+                let (owes, due) = if owed.is_empty() { (None, None) } else { (Some(owed), Some(now + due)) };
+                Ok(self.next(State::Confirmed { etag: etag.clone(), owes }, due))
+            }
+            _ => Err(Error::Conflict),
+        }
+    }
+
+    /// Whether a change of it is still to be told.
+    pub fn is_untold(&self) -> bool {
+        matches!(&self.state, State::Confirmed { owes: Some(owed), .. } if owed.untold)
+    }
+
     /// Whether clients may read the file.
     pub fn is_confirmed(&self) -> bool {
         matches!(self.state, State::Confirmed { .. } | State::Moving { .. })
@@ -365,6 +439,44 @@ impl File {
             && (*project, *file) == (self.project, self.id)
             && *visibility == self.variants.visibility
             && stem == self.name.stem()
+    }
+
+    /// Whether an object under this key is there for a reason: it is served, on its way, or about to be removed.
+    pub fn accounts_for(&self, key: &ObjectKey) -> bool {
+        let purges = |owed: Purge, visibility| owed.variants().any(|v| v == visibility);
+        match key {
+            ObjectKey::Staging { .. } => {
+                *key == self.staging_key()
+                    && matches!(
+                        self.state,
+                        State::Pending | State::Confirming { .. } | State::Expiring | State::Deleting { .. }
+                    )
+            }
+            ObjectKey::Original { visibility, .. } => {
+                *key == self.original_key_at(*visibility)
+                    && match &self.state {
+                        State::Confirming { .. } | State::Confirmed { owes: None, .. } => {
+                            *visibility == self.visibility
+                        }
+                        State::Confirmed { owes: Some(owed), .. } => {
+                            *visibility == self.visibility || owed.original == Some(*visibility)
+                        }
+                        State::Moving { .. } | State::Deleting { .. } => true,
+                        State::Pending | State::Expiring | State::Removed { .. } => false,
+                    }
+            }
+            ObjectKey::Variant { visibility, spec, .. } => {
+                *key == self.variant_key(*visibility, *spec)
+                    && match &self.state {
+                        State::Confirmed { owes, .. } => {
+                            self.offers(key) || purges(owes.unwrap_or_default(), *visibility)
+                        }
+                        State::Moving { leaves, .. } => self.offers(key) || purges(*leaves, *visibility),
+                        State::Deleting { .. } | State::Removed { .. } => true,
+                        State::Pending | State::Confirming { .. } | State::Expiring => false,
+                    }
+            }
+        }
     }
 
     /// Whether variants are made of it.

@@ -17,6 +17,12 @@ pub mod object_key;
 
 pub mod file;
 
+pub mod event;
+
+pub mod webhook;
+
+pub mod store_event;
+
 pub mod lifecycle;
 
 pub mod catalog;
@@ -29,6 +35,8 @@ pub mod cdn;
 pub mod aws;
 
 pub mod config;
+
+pub mod metrics;
 
 pub mod clock;
 

@@ -12,11 +12,14 @@ pub mod distribution;
 
 pub mod secrets;
 
+mod engines;
+
 mod stack;
 
 pub use xfiles_control_api::ApiOptions;
 
-pub use stack::{BUCKET, Data, REGION, Stack, StackOptions, StartError, open_catalog};
+pub use engines::{BUCKET, Engines, REGION};
+pub use stack::{Data, Stack, StackOptions, StartError, first_project, open_catalog};
 
 /// What to log when nothing else is asked for. The protocol layer of the object store logs signatures and signed URLs,
 /// so every filter must end in [`s3::LOG_DIRECTIVE`].

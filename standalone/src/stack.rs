@@ -9,20 +9,21 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
-use aws_sdk_s3::config::{RequestChecksumCalculation, StalledStreamProtectionConfig};
-use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use axum::Router;
+use futures::{StreamExt as _, stream};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc::UnboundedReceiver, watch},
+    task::JoinSet,
+};
 use xfiles_control_api::{Api, ApiOptions};
 use xfiles_core::{
     api_key::{ApiKey, Scope},
-    blobs::Blobs,
     catalog::{Catalog, KeyRecord, Project},
     cdn::{BaseUrl, Cdn, Signer, URL_LIFE},
-    clock::Clock,
+    clock::{Clock, Timestamp},
     error::{Cause, Error},
     id::ProjectId,
     lifecycle::Files,
@@ -32,15 +33,11 @@ use xfiles_edge_variants::Worker;
 use crate::{
     distribution::{self, Bucket, Distribution, TrustedKey},
     dynamodb::{self, Dynamo},
+    engines::{BUCKET, Engines, REGION, TABLE, dynamodb_client},
     s3::{self, ObjectStore, S3Credentials},
     secrets::{Secrets, SecretsError},
 };
 
-/// The region that the embedded store is in, as far as signatures are concerned.
-pub const REGION: &str = "us-east-1";
-/// The embedded store's bucket.
-pub const BUCKET: &str = "xfiles";
-const TABLE: &str = "xfiles";
 const DATABASE: &str = "table.db";
 const DEFAULT_PROJECT: &str = "default";
 
@@ -49,6 +46,12 @@ const STAGING_LIFE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// How much the CDN's stand-in keeps in memory.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// How many uploads are confirmed at once because their bytes have arrived.
+const CONFIRMED_AT_ONCE: usize = 8;
+
+/// How often the outbox is looked into.
+const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 
 /// How long requests in flight may take to finish once a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -79,8 +82,10 @@ pub struct StackOptions {
     pub quota_bytes: u64,
     /// The time.
     pub clock: Clock,
-    /// How often the cleanup runs by itself. `None`: never.
+    /// How often the cleanup runs by itself. `None`: never, and events are not sent by themselves either.
     pub cleanup_every: Option<Duration>,
+    /// Whether an upload is confirmed as soon as its bytes have arrived.
+    pub auto_confirm: bool,
     /// The API's limits.
     pub api: ApiOptions,
     /// Whether private URLs are signed with a new key from this start on. What the old key signed works until it
@@ -105,6 +110,7 @@ impl StackOptions {
             quota_bytes: Self::DEFAULT_QUOTA,
             clock: Clock::system(),
             cleanup_every: Some(xfiles_cleanup_cron::INTERVAL),
+            auto_confirm: false,
             api: ApiOptions::default(),
             rotate_signing_key: false,
         }
@@ -182,16 +188,6 @@ struct Home {
     _temporary: Option<TempDir>,
 }
 
-/// The engines, and what the SDK needs to reach them.
-#[derive(Clone)]
-struct Engines {
-    dynamo: Dynamo,
-    store: ObjectStore,
-    s3_credentials: S3Credentials,
-    s3_url: BaseUrl,
-    clock: Clock,
-}
-
 impl Stack {
     /// Starts everything and returns once it answers.
     pub async fn start(options: StackOptions) -> Result<Self, StartError> {
@@ -214,13 +210,7 @@ impl Stack {
             clock: options.clock.clone(),
             origins: s3::AllowedOrigins::Any,
         })?;
-        let engines = Engines {
-            dynamo,
-            store,
-            s3_credentials: secrets.s3.clone(),
-            s3_url: s3_url.clone(),
-            clock: options.clock.clone(),
-        };
+        let engines = Engines::new(dynamo, store, secrets.s3.clone(), s3_url.clone(), options.clock.clone());
 
         let current = (secrets.signing_key.id().clone(), secrets.signing_key.public_key_pem());
         let trusted = std::iter::once(current).chain(secrets.retired_keys);
@@ -237,21 +227,26 @@ impl Stack {
         let worker = Worker::new(files.clone(), std::thread::available_parallelism().map_or(1, usize::from));
         let (project, first_key) = prepare(&files, options.quota_bytes).await?;
         engines
-            .dynamo
+            .dynamo()
             .expire_by(TABLE, xfiles_core::catalog::TTL)
             .map_err(|e| Cause::new("setting the expiry", &e))
             .map_err(Error::Internal)?;
 
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
+        let webhooks = options.api.webhooks;
         let api = Api::new(files.clone(), options.api);
         let local = xfiles_control_api::metrics_router(api.clone()).merge(xfiles_control_api::docs_router());
         let apis = local.fallback_service(xfiles_control_api::router(api));
         let front = distribution.router(worker.router()).fallback_service(apis);
         tasks.spawn(serve(api_listener, front, stopping.clone()));
-        tasks.spawn(serve(s3_listener, Router::new().fallback_service(engines.store.service()), stopping.clone()));
+        tasks.spawn(serve(s3_listener, Router::new().fallback_service(engines.store().service()), stopping.clone()));
+        if let Some(notifications) = options.auto_confirm.then(|| engines.store().notifications()).flatten() {
+            tasks.spawn(confirm_arrivals(files.clone(), notifications, stopping.clone()));
+        }
         if let Some(every) = options.cleanup_every {
-            tasks.spawn(clean_up(files.clone(), engines.clone(), every, stopping));
+            tasks.spawn(clean_up(files.clone(), engines.clone(), every, stopping.clone()));
+            tasks.spawn(send_events(files.clone(), xfiles_cleanup_cron::Courier::new(webhooks), stopping));
         }
         Ok(Self { url, listens_at, s3_url, project, first_key, engines, files, distribution, stop, tasks, _home: home })
     }
@@ -273,7 +268,7 @@ impl Stack {
 
     /// What the object store accepts.
     pub fn s3_credentials(&self) -> &S3Credentials {
-        &self.engines.s3_credentials
+        self.engines.s3_credentials()
     }
 
     /// The first project.
@@ -372,55 +367,6 @@ fn address_of(listener: &TcpListener) -> BaseUrl {
     format!("http://{address}").parse().expect("an address is a host and a port")
 }
 
-impl Engines {
-    fn s3_client(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> aws_sdk_s3::Client {
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static(REGION))
-            .endpoint_url(self.s3_url.as_str())
-            .force_path_style(true)
-            .credentials_provider(credentials(&self.s3_credentials))
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .http_client(wrap(self.store.http_client()))
-            .sleep_impl(TokioSleep::new())
-            .time_source(self.clock.clone())
-            .build();
-        aws_sdk_s3::Client::from_conf(config)
-    }
-
-    fn files(&self, cdn: Cdn, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> Files {
-        let s3 = self.s3_client(&wrap);
-        let dynamodb = dynamodb_client(wrap(self.dynamo.http_client()), &self.s3_credentials, self.clock.clone());
-        Files {
-            catalog: Catalog::new(dynamodb, TABLE),
-            blobs: Blobs::new(s3, credentials(&self.s3_credentials), BUCKET, self.clock.clone()),
-            cdn,
-            clock: self.clock.clone(),
-        }
-    }
-}
-
-fn credentials(s3: &S3Credentials) -> SharedCredentialsProvider {
-    let (id, secret) = (s3.access_key_id(), s3.secret_access_key());
-    SharedCredentialsProvider::new(Credentials::new(id, secret, None, None, "xfiles-standalone"))
-}
-
-/// The engine does not check signatures, but the SDK makes them.
-fn dynamodb_client(http: SharedHttpClient, keys: &S3Credentials, clock: Clock) -> aws_sdk_dynamodb::Client {
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static(REGION))
-        .endpoint_url("http://dynamodb.invalid")
-        .credentials_provider(credentials(keys))
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .http_client(http)
-        .sleep_impl(TokioSleep::new())
-        .time_source(clock)
-        .build();
-    aws_sdk_dynamodb::Client::from_conf(config)
-}
-
 /// The records in a data directory, whether or not a server runs on it: how whoever owns the machine makes a key when
 /// all are lost.
 pub async fn open_catalog(data: &Path) -> Result<Catalog, StartError> {
@@ -438,22 +384,30 @@ pub async fn open_catalog(data: &Path) -> Result<Catalog, StartError> {
 async fn prepare(files: &Files, quota_bytes: u64) -> Result<(ProjectId, Option<ApiKey>), Error> {
     files.catalog.create_table().await?;
     files.blobs.create_bucket().await?;
-    let projects = files.catalog.projects().await?;
-    let now = files.clock.now();
+    first_project(&files.catalog, quota_bytes, files.clock.now()).await
+}
+
+/// The oldest project, made if there is none, and its first key if it has none.
+pub async fn first_project(
+    catalog: &Catalog,
+    quota_bytes: u64,
+    now: Timestamp,
+) -> Result<(ProjectId, Option<ApiKey>), Error> {
+    let projects = catalog.projects().await?;
     let project = match projects.first() {
         Some(project) => project.id,
         None => {
             let project = Project::new(DEFAULT_PROJECT, quota_bytes, now);
-            files.catalog.create_project(&project).await?;
+            catalog.create_project(&project).await?;
             project.id
         }
     };
     // A crash between project and key leaves a project without one.
-    if !files.catalog.keys(project).await?.is_empty() {
+    if !catalog.keys(project).await?.is_empty() {
         return Ok((project, None));
     }
     let key = ApiKey::mint();
-    files.catalog.create_key(&KeyRecord::new(&key, project, DEFAULT_PROJECT, &Scope::ALL, now)).await?;
+    catalog.create_key(&KeyRecord::new(&key, project, DEFAULT_PROJECT, &Scope::ALL, now)).await?;
     Ok((project, Some(key)))
 }
 
@@ -468,6 +422,44 @@ async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Recei
     }
 }
 
+/// Confirms what has arrived. What is under way when the stack stops is finished by the client or the cleanup.
+async fn confirm_arrivals(
+    files: Files,
+    notifications: UnboundedReceiver<serde_json::Value>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let files = &files;
+    let next = |mut queue: UnboundedReceiver<_>| async { queue.recv().await.map(|notification| (notification, queue)) };
+    let all = stream::unfold(notifications, next).for_each_concurrent(CONFIRMED_AT_ONCE, |notification| async move {
+        if let Err(error) = xfiles_cleanup_cron::confirm_arrivals(files, &notification).await {
+            tracing::warn!(error = cause(&error), "an upload that has arrived is left to its client");
+        }
+    });
+    tokio::select! {
+        () = all => {}
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+}
+
+/// Sends events soon after they are told: reading an outbox that is in the process costs next to nothing.
+async fn send_events(files: Files, courier: xfiles_cleanup_cron::Courier, mut stopping: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(OUTBOX_EVERY) => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        let sent = xfiles_cleanup_cron::deliver(&files, &courier, xfiles_cleanup_cron::Bounds::default());
+        let sent = tokio::select! {
+            sent = sent => sent,
+            // What was claimed falls due again.
+            _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        if let Err(error) = sent {
+            tracing::error!(error = cause(&error), "events could not be sent");
+        }
+    }
+}
+
 async fn clean_up(files: Files, engines: Engines, every: Duration, mut stopping: watch::Receiver<bool>) {
     loop {
         tokio::select! {
@@ -477,12 +469,12 @@ async fn clean_up(files: Files, engines: Engines, every: Duration, mut stopping:
         if let Err(error) = xfiles_cleanup_cron::run(&files, xfiles_cleanup_cron::Bounds::default()).await {
             tracing::error!(error = cause(&error), "the cleanup failed");
         }
-        let dynamo = engines.dynamo.clone();
+        let dynamo = engines.dynamo().clone();
         let forgotten = tokio::task::spawn_blocking(move || dynamo.forget_expired()).await;
         if let Ok(Err(error)) = forgotten {
             tracing::error!(%error, "expired idempotency keys could not be forgotten");
         }
-        if let Err(error) = engines.store.expire(BUCKET, "staging/", STAGING_LIFE).await {
+        if let Err(error) = engines.store().expire(BUCKET, "staging/", STAGING_LIFE).await {
             tracing::error!(%error, "abandoned uploads could not be removed");
         }
     }

@@ -1,6 +1,7 @@
-"""Idempotency keys that are used once: a generated one comes again with another body, and is then rightly refused."""
+"""What a description cannot say of the tries: keys that are used once, and a branch that must not be sawn off."""
 
 import itertools
+import os
 import re
 
 import schemathesis
@@ -11,6 +12,16 @@ numbers = itertools.count()
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
+    """A generated idempotency key comes again with another body, and is then rightly refused: each is made new."""
     key = (case.headers or {}).get("Idempotency-Key")
     if isinstance(key, str) and WELL_FORMED.fullmatch(key):
         case.headers["Idempotency-Key"] = f"{key[:240].rstrip()}-{next(numbers)}"
+
+
+@schemathesis.hook
+def map_path_parameters(context, path_parameters):
+    """Answers name the project of the key in use, and it would be used where a project or its keys come to an end."""
+    if context.operation.definition.raw["operationId"] in {"deleteProject", "revokeKey", "rotateKey"}:
+        if path_parameters and path_parameters.get("id") == os.environ["XFILES_PROJECT"]:
+            path_parameters["id"] = os.environ["XFILES_SPARE_PROJECT"]
+    return path_parameters

@@ -1,6 +1,9 @@
 //! The harness: a whole stack on free ports with a clock that the test moves, a client that speaks HTTP to it, and eyes
 //! that look at what is stored.
 
+pub mod sim;
+pub mod wire;
+
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
@@ -16,10 +19,12 @@ use xfiles_core::{
     cdn::BaseUrl,
     clock::{Clock, Timestamp},
     error::Error,
+    event::{Event, EventType},
     file::{File, State},
     id::{FileId, ProjectId},
     intent::UPLOAD_URL_LIFE,
     lifecycle::Files,
+    webhook::Reach,
 };
 use xfiles_standalone::{ApiOptions, BUCKET, Data, Stack, StackOptions};
 
@@ -52,6 +57,10 @@ pub struct WorldOptions {
     pub rotate_signing_key: bool,
     /// Where the API and the CDN are said to be, if not where they listen.
     pub public_url: Option<BaseUrl>,
+    /// Where webhooks may be.
+    pub webhooks: Reach,
+    /// Whether uploads are confirmed when their bytes arrive.
+    pub auto_confirm: bool,
 }
 
 impl Default for WorldOptions {
@@ -63,6 +72,8 @@ impl Default for WorldOptions {
             allowed_origins: Vec::new(),
             rotate_signing_key: false,
             public_url: None,
+            webhooks: Reach::Anywhere,
+            auto_confirm: false,
         }
     }
 }
@@ -86,11 +97,13 @@ impl World {
             quota_bytes: options.quota_bytes,
             clock: clock.clone(),
             cleanup_every: None,
+            auto_confirm: options.auto_confirm,
             rotate_signing_key: options.rotate_signing_key,
             public_url: options.public_url,
             api: ApiOptions {
                 requests_per_second: options.requests_per_second,
                 allowed_origins: options.allowed_origins,
+                webhooks: options.webhooks,
             },
             ..StackOptions::new(options.data)
         })
@@ -153,6 +166,13 @@ impl World {
         xfiles_cleanup_cron::run(self.files(), xfiles_cleanup_cron::Bounds::default()).await.expect("the sweep runs")
     }
 
+    /// Sends the events that wait and the deliveries that are due, to anywhere.
+    pub async fn deliver(&self) -> xfiles_cleanup_cron::Sent {
+        let courier = xfiles_cleanup_cron::Courier::new(Reach::Anywhere);
+        let bounds = xfiles_cleanup_cron::Bounds::default();
+        xfiles_cleanup_cron::deliver(self.files(), &courier, bounds).await.expect("the outbox answers")
+    }
+
     /// The first project's counters.
     pub async fn project(&self) -> Project {
         self.files().catalog.project(self.stack.project(), Consistency::Strong).await.expect("the project is there")
@@ -171,7 +191,38 @@ impl World {
         objects
     }
 
-    /// Every record of a project, in whatever state: what is listed, and what owes work.
+    /// Every event that was told and waits to be sent.
+    pub async fn told(&self) -> Vec<Event> {
+        let mut told = Vec::new();
+        for shard in 0..Catalog::OUTBOX_SHARDS {
+            let mut after = None;
+            loop {
+                let page = self.files().catalog.outbox(shard, after).await.expect("the outbox answers");
+                told.extend(page.rows.into_iter().flat_map(|row| row.events));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        told.sort_by_key(|event| event.created);
+        told
+    }
+
+    /// What was told of a file, by type; each change once.
+    pub async fn told_of(&self, file: FileId) -> Vec<EventType> {
+        let mut told = self.told().await;
+        told.retain(|event| event.body.contains(file.as_str()));
+        let mut ids: Vec<_> = told.iter().map(|event| &event.id).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), told.len(), "no change is told twice: {told:?}");
+        let mut kinds: Vec<EventType> = told.iter().map(|event| event.kind).collect();
+        kinds.sort();
+        kinds
+    }
+
+    /// Every record of a project that holds bytes, in whatever state: what is listed, and what owes work.
     pub async fn records(&self, project: ProjectId) -> Vec<File> {
         let catalog = &self.files().catalog;
         let mut records = Vec::new();
@@ -195,7 +246,7 @@ impl World {
                         continue;
                     };
                     let file = catalog.file(id, Consistency::Strong).await.expect("what is due exists");
-                    if file.project == project && !file.is_confirmed() {
+                    if file.project == project && !file.is_confirmed() && file.holds() > 0 {
                         records.push(file);
                     }
                 }
@@ -214,7 +265,7 @@ impl World {
         let mut accounted: Vec<String> = Vec::new();
         for project in self.files().catalog.projects().await.expect("projects are listed") {
             let records = self.records(project.id).await;
-            let bytes = |filter: fn(&&File) -> bool| records.iter().filter(filter).map(|f| f.size.bytes()).sum::<u64>();
+            let bytes = |filter: fn(&&File) -> bool| records.iter().filter(filter).map(|f| f.holds()).sum::<u64>();
             assert_eq!(project.free_bytes + bytes(|_| true), project.quota_bytes, "free and held bytes are the quota");
             let unpublished = bytes(|f| matches!(f.state, State::Pending | State::Confirming { .. } | State::Expiring));
             assert_eq!(project.reserved_bytes, unpublished, "reserved bytes are those of unpublished files");

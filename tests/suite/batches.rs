@@ -232,6 +232,22 @@ async fn a_repeated_post_under_one_idempotency_key_is_done_once() {
 }
 
 #[tokio::test]
+async fn a_replayed_answer_has_the_etag_of_the_first() {
+    let world = World::start().await;
+    let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
+    world.client.put(&intent, TEXT.1, TEXT.2).await;
+    let confirm = || async {
+        let request = world.client.request(Method::POST, "/api/v1/files/confirm").header("idempotency-key", "k");
+        Answer::of(request.json(&json!({"fileId": id_of(&intent)})).send().await.unwrap()).await
+    };
+    let (first, again) = (confirm().await, confirm().await);
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    assert_eq!(again.headers["etag"], first.headers["etag"]);
+    assert_eq!(again.ok(), first.ok());
+    world.end().await;
+}
+
+#[tokio::test]
 async fn of_concurrent_posts_under_one_key_one_is_carried_out() {
     let world = World::with_quota(10_000).await;
     let body = json!({"filename": "a.txt", "contentType": "text/plain", "size": 100});

@@ -127,6 +127,33 @@ async fn variants_that_are_no_longer_public_are_purged_from_store_and_cdn() {
 }
 
 #[tokio::test]
+async fn a_deletion_while_a_purge_is_owed_leaves_nothing_in_the_cdn_of_either_visibility() {
+    let world = World::start().await;
+    let more = json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}});
+    let file = world.client.upload(("p.png", "image/png", &fixture("palette-alpha.png")), more).await;
+    let (original, variants) = urls(&world, id_of(&file)).await;
+    let to_private = json!({"visibility": "private", "transformations": {"image": {"visibility": "private"}}});
+    patch(&world.client, id_of(&file), to_private).await.ok();
+    let (private_original, private_variants) = urls(&world, id_of(&file)).await;
+    // A busy worker stores a variant after the purge, and the CDN caches it.
+    let key = variants[0].strip_prefix(&format!("{}/", world.stack.url())).unwrap();
+    let late = world.stack.s3_client().put_object().bucket("xfiles").key(key).body(vec![1].into());
+    late.send().await.unwrap();
+    world.pass(Duration::from_secs(10));
+    let cached = [&variants[0], &private_original, &private_variants[0]];
+    for url in cached {
+        assert_eq!(world.get(url).await.status(), StatusCode::OK);
+    }
+
+    world.client.delete(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
+    for url in cached.into_iter().chain([&original]) {
+        assert_eq!(world.get(url).await.status(), StatusCode::NOT_FOUND);
+    }
+    assert!(world.objects().await.is_empty());
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_gallery_is_reordered_in_one_call_or_not_at_all() {
     let world = World::start().await;
     let more = json!({"entity": {"type": "listing", "id": "a/b#c"}});

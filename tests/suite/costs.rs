@@ -12,7 +12,7 @@ use xfiles_core::{
     object_key::Visibility,
     variant::ImageFormat,
 };
-use xfiles_tests::{TEXT, World, file_id};
+use xfiles_tests::{TEXT, World, file_id, fixture};
 
 /// A world, and its files through a meter.
 struct Metered {
@@ -126,6 +126,20 @@ async fn first_and_cursor_pages_are_one_query_and_one_batch_of_reads() {
     // The total comes from the project.
     let with_total = calls([(Operation::GetItem, 1), (Operation::Query, 1), (Operation::BatchGetItem, 1)]);
     assert_eq!(metered.bill(metered.files.list(project, &every, one, two)).await.calls, with_total);
+    metered.world.end().await;
+}
+
+#[tokio::test]
+async fn a_deletion_invalidates_only_the_paths_under_which_something_can_be_cached() {
+    let metered = Metered::start().await;
+    let project = metered.world.stack.project();
+    let plain = metered.upload(json!({})).await;
+    assert_eq!(metered.bill(metered.files.delete(project, plain, None)).await.invalidated_paths, 1);
+
+    let variants = json!({"transformations": {"image": {"enabled": true, "visibility": "public"}}});
+    let png = fixture("palette-alpha.png");
+    let picture = file_id(&metered.world.client.upload(("a.png", "image/png", &png), variants).await);
+    assert_eq!(metered.bill(metered.files.delete(project, picture, None)).await.invalidated_paths, 2);
     metered.world.end().await;
 }
 

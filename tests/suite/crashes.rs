@@ -12,7 +12,16 @@ use aws_smithy_runtime_api::client::{
 };
 use serde_json::json;
 use tokio::sync::Notify;
-use xfiles_core::{error::Error, id::FileId, intent::UploadIntent, lifecycle::Files};
+use xfiles_core::{
+    catalog::Catalog,
+    error::Error,
+    event::EventType,
+    file::Patch,
+    id::FileId,
+    intent::{EntityWord, UploadIntent},
+    lifecycle::Files,
+    object_key::Visibility,
+};
 use xfiles_tests::{TEXT, World, file_id, fixture, id_of};
 
 /// Where a process dies.
@@ -162,7 +171,9 @@ async fn a_death_while_an_upload_is_confirmed_leaves_it_confirmed_or_gone() {
             if read.status.is_success() {
                 assert_eq!(world.get(read.body["url"].as_str().unwrap()).await.bytes().await.unwrap(), TEXT.2);
                 assert_eq!(objects.len(), 1, "the staged bytes are gone: {objects:?}");
+                assert_eq!(world.told_of(id).await, [EventType::FileConfirmed]);
             } else {
+                assert_eq!(world.told_of(id).await, [EventType::FileExpired]);
                 assert!(!completed);
                 assert!(objects.is_empty(), "{objects:?}");
                 assert_eq!(world.project().await.free_bytes, 1_000_000);
@@ -193,6 +204,8 @@ async fn a_death_while_a_file_is_deleted_leaves_it_whole_or_gone() {
                 assert_eq!(world.get(url).await.status(), if there { 200 } else { 404 });
             }
             assert_eq!(world.objects().await.len(), if there { 2 } else { 0 });
+            let told = world.told_of(id).await;
+            assert_eq!(told.contains(&EventType::FileDeleted), !there, "{told:?}");
         },
     )
     .await;
@@ -208,11 +221,105 @@ async fn a_death_while_an_upload_expires_gives_its_quota_back_once() {
             file_id(&intent)
         },
         |files, _, _| async move { files.sweep(10, std::time::Duration::from_secs(60)).await.map(drop) },
-        async |world, _, _| {
+        async |world, id, _| {
             assert_eq!(world.project().await.free_bytes, 1_000_000);
             assert!(world.records(world.stack.project()).await.is_empty());
             assert!(world.objects().await.is_empty());
+            assert_eq!(world.told_of(id).await, [EventType::FileExpired]);
         },
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_death_while_a_file_moves_and_its_variants_are_purged_tells_each_change_once() {
+    let patch = Patch {
+        visibility: Some(Visibility::Private),
+        variants_visibility: Some(Visibility::Private),
+        ..Patch::default()
+    };
+    at_every_point(
+        async |world| {
+            let more = json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}});
+            let file = world.client.upload(("a.png", "image/png", &fixture("palette-alpha.png")), more).await;
+            file_id(&file)
+        },
+        |files, Inside(project), id| {
+            let patch = patch.clone();
+            async move { files.patch(project, id, &patch, None).await.map(drop) }
+        },
+        async |world, id, completed| {
+            let file = world.files().get(world.stack.project(), id).await.unwrap();
+            let changed = file.visibility == Visibility::Private;
+            assert!(changed || !completed);
+            let told = world.told_of(id).await;
+            let expected: &[EventType] = match changed {
+                true => &[EventType::FileConfirmed, EventType::FileUpdated, EventType::VariantsPurged],
+                false => &[EventType::FileConfirmed],
+            };
+            assert_eq!(told, expected);
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_death_while_events_are_sent_loses_none_and_keeps_their_ids() {
+    at_every_point(
+        async |world| {
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap());
+            let taken = Arc::new(std::sync::Mutex::new(Vec::new()));
+            let app = {
+                let taken = taken.clone();
+                axum::Router::new().fallback(async move |headers: http::HeaderMap| {
+                    taken.lock().unwrap().push(headers["webhook-id"].to_str().unwrap().to_owned());
+                })
+            };
+            tokio::spawn(async move { axum::serve(listener, app).await });
+            let hooks = format!("/api/v1/projects/{}/webhooks", world.stack.project());
+            assert_eq!(world.client.post(&hooks, &json!({ "url": url })).await.status, 201);
+            let file = world.client.upload(TEXT, json!({})).await;
+            world.client.delete(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
+            let told: Vec<String> = world.told().await.iter().map(|event| event.id.to_string()).collect();
+            (told, taken)
+        },
+        |files, _, _| async move {
+            let courier = xfiles_cleanup_cron::Courier::new(xfiles_core::webhook::Reach::Anywhere);
+            xfiles_cleanup_cron::deliver(&files, &courier, xfiles_cleanup_cron::Bounds::default()).await.map(drop)
+        },
+        async |world, (mut told, taken), _| {
+            world.deliver().await;
+            let mut ids = taken.lock().unwrap().clone();
+            ids.sort();
+            ids.dedup();
+            told.sort();
+            assert_eq!(ids, told);
+            assert!(world.told().await.is_empty());
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_death_before_a_full_new_order_is_told_leaves_the_telling_to_the_cleanup() {
+    let world = World::start().await;
+    let more = json!({"entity": {"type": "listing", "id": "7"}});
+    let uploads = (0..Catalog::REPLACE_AT_ONCE).map(|_| world.client.upload(TEXT, more.clone()));
+    let files = futures::future::join_all(uploads).await;
+    let ids: Vec<FileId> = files.iter().map(file_id).collect();
+    let word = |text| EntityWord::new(text).unwrap();
+
+    // The records are read and written; the third request would tell of the first.
+    let line = Line::new(Death::Before(2));
+    let dying = world.stack.files_through(|client| line.wrap(client));
+    let ended = line.run(dying.order(world.stack.project(), &word("listing"), &word("7"), &ids)).await;
+    assert!(ended.is_none());
+    world.pass_expiry();
+    world.sweep().await;
+    for id in &ids {
+        assert_eq!(world.told_of(*id).await, [EventType::FileConfirmed, EventType::FileUpdated]);
+    }
+    assert!(world.files().overdue(10).await.unwrap().is_empty());
+    world.end().await;
 }

@@ -5,19 +5,31 @@
 
 mod api;
 mod architecture;
+mod arrivals;
 mod batches;
 mod changes;
 mod cleanup;
 mod cli;
 mod costs;
 mod crashes;
+mod doctor;
+mod erasing;
+mod events;
+mod faults;
+mod infra;
 mod isolation;
 mod lists;
+#[cfg(feature = "live")]
+mod live;
 mod machine;
 mod openapi;
 mod private;
 mod projects;
+mod reconciling;
+mod reliability;
 mod s3_conformance;
 mod signatures;
+mod simulation;
 mod uploads;
 mod variants;
+mod webhooks;

@@ -33,7 +33,7 @@ fn operations(document: &Value) -> Vec<(Method, String, Value)> {
 
 /// The path with something in every hole.
 fn filled(path: &str) -> String {
-    path.replace("{id}", "a").replace("{key}", "b").replace("{type}", "c")
+    path.replace("{id}", "a").replace("{key}", "b").replace("{type}", "c").replace("{webhook}", "d")
 }
 
 #[test]
@@ -121,8 +121,11 @@ async fn each_operation_needs_the_key_and_the_scope_that_are_described() {
         let body = operation.get("requestBody").map(|_| json!({}));
         let ask = async |client: &xfiles_tests::Client| {
             // Ids of the right shape, so that nothing but the scope is wrong.
-            let path =
-                path.replace("{id}", "aaaaaaaaaaaaaaaaaaaa").replace("{key}", "bbbbbbbbbb").replace("{type}", "c");
+            let path = path
+                .replace("{id}", "aaaaaaaaaaaaaaaaaaaa")
+                .replace("{key}", "bbbbbbbbbb")
+                .replace("{webhook}", "dddddddddddd")
+                .replace("{type}", "c");
             let path =
                 if path.contains("/projects/") { path.replace("aaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaa") } else { path };
             let request = client.request(method.clone(), &path);
@@ -198,6 +201,15 @@ async fn answers_have_exactly_the_described_fields() {
     check("listKeys", &client.get(&format!("{project}/keys")).await);
     check("rotateKey", &client.post(&format!("{key}/rotate"), &json!({})).await);
     check("revokeKey", &client.delete(&key).await);
+    let made = client.post(&format!("{project}/webhooks"), &json!({"url": "https://example.com/hook"})).await;
+    check("createWebhook", &made);
+    let hook = format!("{project}/webhooks/{}", made.body["webhook"]["id"].as_str().unwrap());
+    check("listWebhooks", &client.get(&format!("{project}/webhooks")).await);
+    check("changeWebhook", &sent(Method::PATCH, &hook, json!({"events": ["file.deleted"]})).await);
+    check("rotateWebhookSecret", &client.post(&format!("{hook}/rotate"), &json!({})).await);
+    check("listDeliveries", &client.get(&format!("{hook}/deliveries")).await);
+    check("replayDeliveries", &client.post(&format!("{hook}/replay"), &json!({})).await);
+    check("deleteWebhook", &client.delete(&hook).await);
     check("emptyProject", &client.send(Method::POST, &format!("{project}/empty")).await);
     check("deleteProject", &client.delete(&project).await);
     for (id, path) in [("isAlive", "/healthz"), ("isReady", "/readyz"), ("getVersion", "/version")] {

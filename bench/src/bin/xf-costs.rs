@@ -195,7 +195,7 @@ impl Bench {
         let (_, key) = self.bill(self.files.catalog.key(&ApiKey::mint().hash())).await?;
         let once = async {
             self.files.catalog.take_once(self.project, "key", "digest", now).await?;
-            let outcome = Outcome { status: 200, body: "x".repeat(600) };
+            let outcome = Outcome { status: 200, etag: None, body: "x".repeat(600) };
             self.files.catalog.keep_outcome(self.project, "key", &outcome).await
         };
         let ((), once) = self.bill(once).await?;

@@ -100,6 +100,39 @@ pub(crate) struct Overdue {
     pub(crate) more: bool,
 }
 
+/// What of bucket, records and quota does not agree.
+#[derive(Deserialize)]
+pub(crate) struct Report {
+    pub(crate) report: Findings,
+}
+
+/// The findings of a report.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Findings {
+    pub(crate) objects: u64,
+    pub(crate) records: u64,
+    pub(crate) orphans: Vec<FoundOrphan>,
+    pub(crate) missing: Vec<String>,
+    pub(crate) drifts: Vec<FoundDrift>,
+    /// Whether there is more than was looked at.
+    pub(crate) more: bool,
+}
+
+/// An object that no record knows of.
+#[derive(Deserialize)]
+pub(crate) struct FoundOrphan {
+    pub(crate) key: String,
+}
+
+/// A project whose counter is off.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FoundDrift {
+    pub(crate) project_id: String,
+    pub(crate) missing_bytes: i64,
+}
+
 /// A record that a cleanup would settle.
 #[derive(Deserialize)]
 pub(crate) struct OverdueFile {
@@ -180,6 +213,11 @@ impl Client {
     /// What [`Client::clean_up`] would settle.
     pub(crate) fn overdue(&self) -> Result<Answer<Overdue>, Failure> {
         self.post("/api/v1/cleanup", &json!({"dryRun": true}))
+    }
+
+    /// What of bucket, records and quota does not agree.
+    pub(crate) fn reconciliation(&self) -> Result<Answer<Report>, Failure> {
+        self.post("/api/v1/cleanup", &json!({"report": true}))
     }
 
     fn remove<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Failure> {

@@ -105,6 +105,13 @@ pub(crate) struct Ticket {
     headers: BTreeMap<String, String>,
 }
 
+impl Ticket {
+    /// Where to upload; whoever has it can put the object.
+    pub(crate) fn upload_url(&self) -> &str {
+        &self.upload_url
+    }
+}
+
 /// A file as the API shows it: what a person wants to see.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -283,6 +290,11 @@ impl Client {
         }
         let outcome = |result: &Value| result.get("error").map_or(Ok(()), |error| Err(Failure::of_item(error)));
         Ok(results.iter().map(outcome).collect())
+    }
+
+    /// Deletes a file and has every trace of it looked for. Safe to repeat while its removal is under way.
+    pub(crate) fn erase(&self, file: FileId) -> Result<Answer<Value>, Failure> {
+        self.api(Method::DELETE, &format!("/api/v1/files/{file}?erase=true"), None, None)
     }
 
     fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Failure> {

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use xfiles_core::{api_key::ApiKey, cdn::BaseUrl};
+use xfiles_core::{api_key::ApiKey, cdn::BaseUrl, webhook::Reach};
 use xfiles_standalone::{
     ApiOptions, BUCKET, Data, REGION, Stack, StackOptions, s3::LOG_DIRECTIVE, secrets::write_private,
 };
@@ -73,6 +73,15 @@ pub(crate) struct ServeArgs {
     /// API key in it
     #[arg(long, value_name = "URL")]
     allow_origin: Vec<Origin>,
+    /// Sign URLs with a new key from now on; URLs signed with the present one stay good until they end
+    #[arg(long, conflicts_with = "ephemeral")]
+    rotate_signing_key: bool,
+    /// Confirm an upload as soon as its bytes have arrived, whether or not its client asks; the first PUT then counts
+    #[arg(long)]
+    auto_confirm: bool,
+    /// Let webhooks be anywhere, over http too: on this machine, in this network
+    #[arg(long)]
+    webhooks_anywhere: bool,
     /// Write the log as JSON lines
     #[arg(long)]
     json_logs: bool,
@@ -132,9 +141,12 @@ fn options(args: &ServeArgs) -> StackOptions {
         public_url: args.public_url.clone(),
         s3_public_url: args.s3_public_url.clone(),
         quota_bytes: args.quota.0,
+        rotate_signing_key: args.rotate_signing_key,
+        auto_confirm: args.auto_confirm,
         api: ApiOptions {
             requests_per_second: args.rate_limit,
             allowed_origins: args.allow_origin.iter().map(Origin::to_string).collect(),
+            webhooks: if args.webhooks_anywhere { Reach::Anywhere } else { Reach::Public },
         },
         ..StackOptions::new(data)
     }

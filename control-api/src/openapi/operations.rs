@@ -12,7 +12,8 @@ use super::{
     operation::Operation,
     requests::{
         CleanupWish, FileChange, FileOrder, FileReference, FileReferences, FilesToDelete, KeyRotation, NewKey,
-        NewProject, ProjectChange, UploadIntent, UploadIntents, UrlWish,
+        NewProject, NewWebhook, ProjectChange, ReplayWish, SecretRotation, UploadIntent, UploadIntents, UrlWish,
+        WebhookChange,
     },
     words::{BatchOfDeletions, BatchOfFiles, BatchOfUploads, Description},
 };
@@ -20,18 +21,20 @@ use crate::{
     error::Code,
     health::{Health, Version},
     view::{
-        CleanupAnswer, DeletedAnswer, Done, FileAnswer, FileWithUrls, FilesAnswer, IntentView, KeyAnswer, KeysAnswer,
-        PageAnswer, ProjectAnswer, ProjectsAnswer, UrlsView, UsageView,
+        CleanupAnswer, DeletedAnswer, DeletionAnswer, DeliveriesAnswer, Done, FileAnswer, FileWithUrls, FilesAnswer,
+        IntentView, KeyAnswer, KeysAnswer, PageAnswer, ProjectAnswer, ProjectsAnswer, ReplayedAnswer, UrlsView,
+        UsageView, WebhookAnswer, WebhooksAnswer,
     },
 };
 
 /// The groups, in reading order.
-pub(super) const TAGS: [(&str, &str); 6] = [
+pub(super) const TAGS: [(&str, &str); 7] = [
     ("Uploading", "From an intent to a published file."),
     ("Reading", "Files, lists of them, and the URLs of their bytes."),
     ("Changing", "What of a confirmed file can change, and its end."),
     ("Projects", "Projects, their quota and their usage. A key with the scope `admin` manages every project."),
     ("Keys", "The API keys of a project."),
+    ("Webhooks", "Where a project's events are sent, signed as the Standard Webhooks specification says."),
     ("Running", "What whoever runs the deployment asks."),
 ];
 
@@ -39,9 +42,11 @@ const FILE: &str = "2h8w0k5v9d3m7q1x4z6b";
 const OTHER_FILE: &str = "7c1n4r8t2y6u0p5s9a3e";
 const PROJECT: &str = "k3v9x2m7q1z8";
 const KEY: &str = "p4t8w1n6y2";
+const WEBHOOK: &str = "m5x1c8r3j9d2";
+const DELIVERY: &str = "01769860800000-evt_0d8f3b2a6c4e9f7150a2b3c4d5e6f708";
 
 pub(super) fn all() -> Vec<Operation> {
-    [uploading(), reading(), changing(), projects(), keys(), running()].into_iter().flatten().collect()
+    [uploading(), reading(), changing(), projects(), keys(), webhooks(), running()].into_iter().flatten().collect()
 }
 
 fn uploading() -> Vec<Operation> {
@@ -174,10 +179,18 @@ fn reading() -> Vec<Operation> {
                 "Get a file",
                 "The record of a confirmed file and its URLs: permanent for what is public, signed for some minutes \
                  for what is private. A variant is as visible as the file's transformations say, whatever its \
-                 original is.",
+                 original is. With `wait`, a pending upload is answered as soon as it is confirmed.",
             )
             .needs(Scope::Read)
-            .takes([file_id(), format()])
+            .takes([
+                file_id(),
+                format(),
+                query(
+                    "wait",
+                    "For how many seconds to wait for a pending upload to be confirmed; 25 at the most are waited.",
+                    json!({"type": "integer", "minimum": 0, "maximum": 30, "default": 0}),
+                ),
+            ])
             .with_etag()
             .answers(with_urls(json!({"file": file()})))
             .refuses([Code::FileNotFound]),
@@ -217,24 +230,43 @@ fn changing() -> Vec<Operation> {
             .says(
                 "Changing",
                 "Put an entity's files in order",
-                "Gives the files of one entity the positions 0, 1, 2 and so on, as they are listed: all of them, or \
-                 none when one is missing or belongs to another entity.",
+                "Gives the files of one entity the positions 0, 1, 2 and so on, as they are listed, at most 100: all of \
+                 them, or none when one is missing or belongs to another entity.",
             )
             .needs(Scope::Write)
             .takes([path("type", "The kind of thing.", word(), "listing"), path("id", "Which one.", word(), "1187")])
             .reads::<FileOrder>(json!({"fileIds": [FILE]}))
             .answers(json!({"files": [file()]}))
             .refuses([Code::NoEntity, Code::FileNotFound, Code::Conflict]),
-        Operation::new::<Done>("delete", "/api/v1/files/{id}", "deleteFile")
+        Operation::new::<DeletionAnswer>("delete", "/api/v1/files/{id}", "deleteFile")
             .says(
                 "Changing",
                 "Delete a file",
                 "Removes the original, all variants, cached copies and the record, and gives the quota back. On an \
-                 upload that is not confirmed, ends it at once.",
+                 upload that is not confirmed, ends it at once. With `erase=true` it then looks at every key and every \
+                 CDN path that the file could have had, and answers the list of what it found gone; an erasure that \
+                 was interrupted can be repeated.",
             )
             .needs(Scope::Delete)
-            .takes([file_id(), if_match()])
+            .takes([
+                file_id(),
+                if_match(),
+                query(
+                    "erase",
+                    "Whether to verify that no trace is left.",
+                    json!({"type": "boolean", "default": false}),
+                ),
+            ])
             .answers(done())
+            .or_answers(
+                "erased",
+                json!({
+                    "success": true,
+                    "objects": [format!("staging/{PROJECT}/{FILE}/photo-k3v9x2.jpg")],
+                    "paths": [format!("/files/originals/public/{PROJECT}/{FILE}/*")],
+                    "unverifiedPaths": [],
+                }),
+            )
             .refuses([Code::FileNotFound, Code::Conflict, Code::PreconditionFailed]),
         Operation::new::<DeletedAnswer>("delete", "/api/v1/files", "deleteFiles")
             .says(
@@ -356,6 +388,87 @@ fn keys() -> Vec<Operation> {
     ]
 }
 
+fn webhooks() -> Vec<Operation> {
+    let made = || json!({"webhook": webhook(), "secret": "whsec_RXhhbXBsZUV4YW1wbGVFeGFtcGxlRXhhbXBsZTQyNDI="});
+    let status = json!({"type": "string", "enum": ["pending", "delivered", "parked"]});
+    vec![
+        Operation::new::<WebhooksAnswer>("get", "/api/v1/projects/{id}/webhooks", "listWebhooks")
+            .says("Webhooks", "List webhooks", "Where the events of a project are sent, without the secrets.")
+            .needs(Scope::Admin)
+            .takes([project_id()])
+            .answers(json!({"webhooks": [webhook()]}))
+            .refuses([Code::NotFound]),
+        Operation::new::<WebhookAnswer>("post", "/api/v1/projects/{id}/webhooks", "createWebhook")
+            .says(
+                "Webhooks",
+                "Make a webhook",
+                "From now on events of the project are POSTed to the URL, signed with `secret`, which is shown in this \
+                 answer only. A project has at most ten.",
+            )
+            .needs(Scope::Admin)
+            .takes([project_id()])
+            .reads::<NewWebhook>(json!({"url": "https://app.example.com/hooks/files", "events": ["file.confirmed"]}))
+            .with_status(201)
+            .answers(made())
+            .refuses([Code::NotFound]),
+        Operation::new::<WebhookAnswer>("patch", "/api/v1/projects/{id}/webhooks/{webhook}", "changeWebhook")
+            .says(
+                "Webhooks",
+                "Change a webhook",
+                "The URL, the events, or whether anything is sent. Deliveries that fall due while it is off are parked.",
+            )
+            .needs(Scope::Admin)
+            .takes([project_id(), webhook_id()])
+            .reads::<WebhookChange>(json!({"enabled": false}))
+            .answers(json!({"webhook": webhook()}))
+            .refuses([Code::NotFound, Code::Conflict]),
+        Operation::new::<Done>("delete", "/api/v1/projects/{id}/webhooks/{webhook}", "deleteWebhook")
+            .says("Webhooks", "Delete a webhook", "What is on its way to it is dropped.")
+            .needs(Scope::Admin)
+            .takes([project_id(), webhook_id()])
+            .answers(done())
+            .refuses([Code::NotFound]),
+        Operation::new::<WebhookAnswer>("post", "/api/v1/projects/{id}/webhooks/{webhook}/rotate", "rotateWebhookSecret")
+            .says(
+                "Webhooks",
+                "Rotate a webhook's secret",
+                "`secret` is the new one. For a grace every message carries two signatures, by the new and by the old.",
+            )
+            .needs(Scope::Admin)
+            .takes([project_id(), webhook_id()])
+            .reads::<SecretRotation>(json!({"gracePeriod": 3600}))
+            .answers(made())
+            .refuses([Code::NotFound, Code::Conflict]),
+        Operation::new::<DeliveriesAnswer>("get", "/api/v1/projects/{id}/webhooks/{webhook}/deliveries", "listDeliveries")
+            .says(
+                "Webhooks",
+                "List deliveries",
+                "What was and will be sent to a webhook, newest first; kept for 30 days.",
+            )
+            .needs(Scope::Admin)
+            .takes([
+                project_id(),
+                webhook_id(),
+                query("status", "Only those in this status.", status),
+                query("cursor", "The `nextCursor` of the page before.", json!({"type": "string"})),
+            ])
+            .answers(json!({"deliveries": [delivery()], "nextCursor": null}))
+            .refuses([Code::NotFound]),
+        Operation::new::<ReplayedAnswer>("post", "/api/v1/projects/{id}/webhooks/{webhook}/replay", "replayDeliveries")
+            .says(
+                "Webhooks",
+                "Replay deliveries",
+                "Tries a delivery again, or all that are parked, for another day. The messages keep their ids.",
+            )
+            .needs(Scope::Admin)
+            .takes([project_id(), webhook_id()])
+            .reads::<ReplayWish>(json!({"deliveryId": DELIVERY}))
+            .or_reads("all", json!({}))
+            .answers(json!({"replayed": 1, "more": false}))
+            .refuses([Code::NotFound, Code::Conflict]),
+    ]
+}
+
 fn running() -> Vec<Operation> {
     let overdue = json!({"id": FILE, "state": "pending", "size": 2_417_803, "createdAt": "2026-01-31T12:00:00.000Z"});
     vec![
@@ -365,13 +478,21 @@ fn running() -> Vec<Operation> {
                 "Clean up",
                 "Finishes what is overdue: uploads that were not confirmed, changes that were interrupted, projects \
                  that are being emptied. It runs on a schedule anyway. `more` is true when it stopped at the bounds \
-                 of one request.",
+                 of one request. With `report` it changes nothing and compares the bucket with the records and the \
+                 records with the quota; what has not agreed for a day the scheduled cleanup repairs.",
             )
             .needs(Scope::Admin)
             .reads::<CleanupWish>(json!({"dryRun": true}))
             .or_reads("run", json!({}))
             .answers(json!({"overdue": [overdue], "more": false}))
-            .or_answers("run", json!({"settled": 7, "failed": [], "more": false})),
+            .or_answers("run", json!({"settled": 7, "failed": [], "more": false}))
+            .or_answers(
+                "report",
+                json!({"report": {
+                    "objects": 1204, "records": 398, "orphans": [], "foreign": 0, "missing": [], "drifts": [],
+                    "more": false,
+                }}),
+            ),
         Operation::new::<Health>("get", "/healthz", "isAlive")
             .says("Running", "Whether the process lives", "Looks at nothing but itself.")
             .answers(json!({"status": "ok"})),
@@ -415,6 +536,10 @@ fn key_id() -> Value {
     path("key", "The key's id, not the key.", id(10), KEY)
 }
 
+fn webhook_id() -> Value {
+    path("webhook", "The webhook. A text that is no id is a webhook that does not exist.", id(12), WEBHOOK)
+}
+
 fn if_match() -> Value {
     json!({
         "name": "If-Match", "in": "header",
@@ -438,7 +563,11 @@ fn time() -> Value {
 fn format() -> Value {
     let names = ImageFormat::ALL.map(ImageFormat::extension);
     let schema = json!({"type": "string", "enum": names, "default": ImageFormat::default().extension()});
-    query("format", "The encoding of the variants whose URLs are listed.", schema)
+    query(
+        "format",
+        "The encoding of the variants whose URLs are listed; `auto` is what the viewer's `Accept` prefers.",
+        schema,
+    )
 }
 
 fn entity_filters() -> [Value; 3] {
@@ -542,5 +671,31 @@ fn key() -> Value {
         "lastUsedAt": "2026-01-31T11:40:00.000Z",
         "expiresAt": null,
         "revokedAt": null,
+    })
+}
+
+fn webhook() -> Value {
+    json!({
+        "id": WEBHOOK,
+        "url": "https://app.example.com/hooks/files",
+        "events": ["file.confirmed"],
+        "enabled": true,
+        "oldSecretUntil": null,
+        "createdAt": "2026-01-05T09:32:00.000Z",
+    })
+}
+
+fn delivery() -> Value {
+    json!({
+        "id": DELIVERY,
+        "eventId": "evt_0d8f3b2a6c4e9f7150a2b3c4d5e6f708",
+        "type": "file.confirmed",
+        "status": "pending",
+        "attempts": 1,
+        "createdAt": "2026-01-31T12:00:00.000Z",
+        "lastAttemptAt": "2026-01-31T12:00:00.412Z",
+        "lastStatus": 503,
+        "lastError": null,
+        "nextAttemptAt": "2026-01-31T12:00:31.000Z",
     })
 }

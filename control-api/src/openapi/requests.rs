@@ -9,8 +9,9 @@ use utoipa::{
         schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, SchemaType, Type},
     },
 };
+use xfiles_core::catalog::Catalog;
 
-use super::words::{KeyScope, Visibility};
+use super::words::{EventName, KeyScope, Visibility};
 
 /// What is to be uploaded.
 #[derive(ToSchema)]
@@ -174,7 +175,11 @@ pub(crate) struct OrderedIds;
 impl PartialSchema for OrderedIds {
     fn schema() -> RefOr<Schema> {
         let id = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).pattern(Some("^[a-z0-9]{20}$"));
-        let ids = ArrayBuilder::new().items(id).unique_items(true).min_items(Some(1)).max_items(Some(100));
+        let ids = ArrayBuilder::new()
+            .items(id)
+            .unique_items(true)
+            .min_items(Some(1))
+            .max_items(Some(Catalog::REPLACE_AT_ONCE));
         ids.description(Some("Each once; the first gets position 0.")).into()
     }
 }
@@ -255,12 +260,54 @@ pub(crate) struct KeyRotation {
     grace_period: Option<u64>,
 }
 
+/// A webhook to make.
+#[derive(ToSchema)]
+pub(crate) struct NewWebhook {
+    /// An https URL of a public host, without user and fragment.
+    #[schema(format = "uri", max_length = 1024)]
+    url: String,
+    /// Which events; without them or empty, all.
+    events: Option<Vec<EventName>>,
+    /// Without it, true.
+    enabled: Option<bool>,
+}
+
+/// What of a webhook is to change; what is left out stays.
+#[derive(ToSchema)]
+pub(crate) struct WebhookChange {
+    #[schema(format = "uri", max_length = 1024)]
+    url: Option<String>,
+    /// Empty: all.
+    events: Option<Vec<EventName>>,
+    enabled: Option<bool>,
+}
+
+/// How the old secret ends.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct SecretRotation {
+    /// Seconds for which messages carry the old secret's signature too, 30 days at the most; without it, a day.
+    #[schema(maximum = 2592000)]
+    grace_period: Option<u64>,
+}
+
+/// What to replay.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct ReplayWish {
+    /// One delivery, whatever became of it; without it, all that are parked.
+    #[schema(pattern = "^[0-9]{14}-evt_[0-9a-f]{32}$")]
+    delivery_id: Option<String>,
+}
+
 /// How to clean up.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(crate) struct CleanupWish {
     /// Only say what is overdue; without it, false.
     dry_run: Option<bool>,
+    /// Only compare bucket, records and quota, and say what does not agree; without it, false.
+    report: Option<bool>,
 }
 
 #[cfg(test)]

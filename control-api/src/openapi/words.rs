@@ -57,16 +57,42 @@ pub(crate) enum ProjectStatus {
     Deleting,
 }
 
-/// Where a file is in its life.
+/// What can happen to a file.
+#[derive(ToSchema)]
+pub(crate) enum EventName {
+    #[schema(rename = "file.confirmed")]
+    FileConfirmed,
+    #[schema(rename = "file.updated")]
+    FileUpdated,
+    #[schema(rename = "file.deleted")]
+    FileDeleted,
+    #[schema(rename = "file.expired")]
+    FileExpired,
+    #[schema(rename = "variants.purged")]
+    VariantsPurged,
+}
+
+/// How far a delivery is: it will be tried, was taken, or was given up and waits to be replayed.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
-pub(crate) enum FileState {
+pub(crate) enum DeliveryState {
+    Pending,
+    Delivered,
+    Parked,
+}
+
+/// What owes work: a file in a state, or a project that is being cleared.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum DebtorState {
     Pending,
     Confirming,
     Confirmed,
     Moving,
     Expiring,
     Deleting,
+    Removed,
+    Clearing,
 }
 
 /// Which kind of rule a field breaks.

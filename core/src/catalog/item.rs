@@ -13,7 +13,7 @@ use crate::{
     file::{File, Purge, State},
     id::{FileId, KeyId, ProjectId},
     intent::{ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, VariantPolicy},
-    object_key::Visibility,
+    object_key::{ObjectKey, Visibility},
     sniff::Dimensions,
 };
 
@@ -85,7 +85,22 @@ pub(super) fn api_key_key(hash: &KeyHash) -> Item {
     key(format!("K#{}", hash.as_str()), "K")
 }
 
-fn key(pk: String, sk: &str) -> Item {
+/// Where the reconciliation's walk is.
+pub(super) fn walk_key() -> Item {
+    key("R".to_owned(), "R")
+}
+
+/// That an object has no record.
+pub(super) fn orphan_key(object: &ObjectKey) -> Item {
+    key(format!("O#{object}"), "O")
+}
+
+/// That a project's free bytes are off.
+pub(super) fn drift_key(project: ProjectId) -> Item {
+    key(format!("D#{project}"), "D")
+}
+
+pub(super) fn key(pk: String, sk: &str) -> Item {
     Item::from([(PK.to_owned(), AttributeValue::S(pk)), (SK.to_owned(), AttributeValue::S(sk.to_owned()))])
 }
 
@@ -205,7 +220,11 @@ pub(super) fn file_to_item(file: &File) -> Item {
     if let State::Moving { to, .. } = &file.state {
         set("movingTo", s(to.as_str()));
     }
-    if let State::Confirmed { owes: Some(purge), .. } | State::Moving { leaves: purge, .. } = &file.state {
+    if let State::Confirmed { owes: Some(purge), .. }
+    | State::Moving { leaves: purge, .. }
+    | State::Deleting { leaves: purge }
+    | State::Removed { leaves: purge } = &file.state
+    {
         set("purge", s(purge_to_text(*purge)));
     }
     set("revision", n(file.revision));
@@ -236,17 +255,15 @@ pub(super) fn file_to_item(file: &File) -> Item {
 pub(super) fn file_from_item(item: &Item) -> Result<File> {
     let read = Reader(item);
     let etag = || read.text("etag").map(str::to_owned);
+    let purge = || Ok::<_, Error>(read.maybe_text("purge")?.map(purge_from_text));
     let state = match read.text("status")? {
         "pending" => State::Pending,
         "confirming" => State::Confirming { etag: etag()? },
-        "confirmed" => State::Confirmed { etag: etag()?, owes: read.maybe_text("purge")?.map(purge_from_text) },
-        "moving" => State::Moving {
-            etag: etag()?,
-            to: read.parsed("movingTo")?,
-            leaves: read.maybe_text("purge")?.map(purge_from_text).unwrap_or_default(),
-        },
+        "confirmed" => State::Confirmed { etag: etag()?, owes: purge()? },
+        "moving" => State::Moving { etag: etag()?, to: read.parsed("movingTo")?, leaves: purge()?.unwrap_or_default() },
         "expiring" => State::Expiring,
-        "deleting" => State::Deleting,
+        "deleting" => State::Deleting { leaves: purge()?.unwrap_or_default() },
+        "removed" => State::Removed { leaves: purge()?.unwrap_or_default() },
         _ => return Err(corrupt("status")),
     };
     let dimensions = match (read.maybe_number("width")?, read.maybe_number("height")?) {
@@ -287,7 +304,8 @@ fn purge_to_text(purge: Purge) -> String {
     let original = purge.original.map(|v| format!("original:{v}"));
     let variants = purge.variants().map(|v| format!("variants:{v}"));
     let again = purge.again.then(|| "again".to_owned());
-    original.into_iter().chain(variants).chain(again).collect::<Vec<_>>().join(" ")
+    let untold = purge.untold.then(|| "untold".to_owned());
+    original.into_iter().chain(variants).chain(again).chain(untold).collect::<Vec<_>>().join(" ")
 }
 
 fn purge_from_text(text: &str) -> Purge {
@@ -297,6 +315,7 @@ fn purge_from_text(text: &str) -> Purge {
         public_variants: has("variants:public"),
         private_variants: has("variants:private"),
         again: has("again"),
+        untold: has("untold"),
     }
 }
 
@@ -451,7 +470,7 @@ impl<'a> Reader<'a> {
         self.maybe_text(name)?.ok_or_else(|| corrupt(name))
     }
 
-    fn parsed<T: std::str::FromStr>(&self, name: &'static str) -> Result<T> {
+    pub(super) fn parsed<T: std::str::FromStr>(&self, name: &'static str) -> Result<T> {
         self.text(name)?.parse().map_err(|_| corrupt(name))
     }
 
@@ -464,11 +483,11 @@ impl<'a> Reader<'a> {
         self.maybe_number(name)?.ok_or_else(|| corrupt(name))
     }
 
-    fn flag(&self, name: &'static str) -> Result<bool> {
+    pub(super) fn flag(&self, name: &'static str) -> Result<bool> {
         self.0.get(name).and_then(|v| v.as_bool().ok()).copied().ok_or_else(|| corrupt(name))
     }
 }
 
-fn corrupt(attribute: &'static str) -> Error {
+pub(super) fn corrupt(attribute: &'static str) -> Error {
     Error::Internal(Cause::because("reading an item", format!("attribute `{attribute}` is missing or malformed")))
 }

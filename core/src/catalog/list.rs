@@ -6,7 +6,12 @@
 //! A numbered page counts and skips entries, which is linear in the matches by nature and therefore has a ceiling. A
 //! cursor names the place where the last page ended, so every page costs the same.
 
-use std::{collections::HashMap, num::NonZeroU32, str::FromStr, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroU32,
+    str::FromStr,
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
@@ -426,12 +431,20 @@ impl Catalog {
 
     /// Those of the files that are confirmed and the project's, in the order of `ids`; at most 100.
     pub(crate) async fn confirmed_files(&self, project: ProjectId, ids: &[FileId]) -> Result<Vec<File>> {
+        let mut found = self.records(ids).await?;
+        found.retain(|_, file| file.project == project && file.is_confirmed());
+        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+    }
+
+    /// The files that there are, in whatever state; at most 100.
+    pub(crate) async fn records(&self, ids: &[FileId]) -> Result<HashMap<FileId, File>> {
         let mut found = HashMap::new();
-        let mut keys: Vec<_> = ids.iter().map(|id| item::file_key(*id)).collect();
+        let distinct: HashSet<FileId> = ids.iter().copied().collect();
+        let mut keys: Vec<_> = distinct.into_iter().map(item::file_key).collect();
         // DynamoDB may answer a part and hand the rest back; each round makes progress or the store is busy.
         for _ in 0..10 {
             if keys.is_empty() {
-                break;
+                return Ok(found);
             }
             let wanted = KeysAndAttributes::builder()
                 .set_keys(Some(std::mem::take(&mut keys)))
@@ -447,19 +460,16 @@ impl Catalog {
                 .map_err(|e| failed("reading files", e))?;
             for item in answer.responses.as_mut().and_then(|r| r.remove(&self.table)).unwrap_or_default() {
                 let file = item::file_from_item(&item)?;
-                if file.project == project && file.is_confirmed() {
-                    found.insert(file.id, file);
-                }
+                found.insert(file.id, file);
             }
             let rest = answer.unprocessed_keys.and_then(|mut rest| rest.remove(&self.table));
             keys = rest.map(|rest| rest.keys).unwrap_or_default();
         }
         if keys.is_empty() {
-            Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
-        } else {
-            let source = Cause::because("reading files", "the table keeps handing keys back");
-            Err(Error::Unavailable { retry_after: Duration::from_secs(1), source })
+            return Ok(found);
         }
+        let source = Cause::because("reading files", "the table keeps handing keys back");
+        Err(Error::Unavailable { retry_after: Duration::from_secs(1), source })
     }
 }
 

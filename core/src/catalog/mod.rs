@@ -7,6 +7,9 @@
 mod item;
 mod list;
 mod once;
+mod outbox;
+mod reconcile;
+mod webhooks;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -31,11 +34,14 @@ pub use self::{
         TypeFilter,
     },
     once::{Once, Outcome, TTL},
+    outbox::{OutboxPage, OutboxPosition, OutboxRow},
+    webhooks::{DeliveryKey, DeliveryPage, DueDeliveries},
 };
 use crate::{
     api_key::{ApiKey, KeyHash, Scope},
     clock::Timestamp,
     error::{Cause, Error, Result},
+    event::Event,
     file::File,
     id::{FileId, KeyId, ProjectId},
 };
@@ -493,27 +499,37 @@ impl Catalog {
         }
     }
 
-    /// Writes files over the versions before them: all or none. At most 100.
-    pub async fn replace_all(&self, files: &[File]) -> Result<()> {
+    /// Writes a file over the version before it, and tells of it.
+    pub async fn replace_and_tell(&self, file: &File, event: &Event) -> Result<()> {
+        self.replace_with("writing a file", file, None, Some(event)).await
+    }
+
+    /// How many files one [`Catalog::replace_all`] takes: DynamoDB's 100 actions in a transaction. Events need one of
+    /// them.
+    pub const REPLACE_AT_ONCE: usize = 100;
+
+    /// Writes files over the versions before them, and tells of it: all or none.
+    pub async fn replace_all(&self, files: &[File], events: &[Event]) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
-        let writes = files.iter().map(|file| self.record_write(file)).collect();
+        let writes = files.iter().map(|file| self.record_write(file)).chain(self.tell(events)).collect();
         match self.transact("writing files", writes).await? {
             None => Ok(()),
             Some(_) => Err(Error::Conflict),
         }
     }
 
-    /// Writes a file that has just been confirmed: its bytes are no longer reserved but held, and it counts.
-    pub async fn publish(&self, file: &File) -> Result<()> {
+    /// Writes a file that has just been confirmed, and tells of it: its bytes are no longer reserved but held, and it
+    /// counts.
+    pub async fn publish(&self, file: &File, event: &Event) -> Result<()> {
         let counters = self.project_update(
             file,
             format!("SET {RESERVED_BYTES} = {RESERVED_BYTES} - :size, {FILE_COUNT} = {FILE_COUNT} + :one"),
             format!("attribute_exists({PK})"),
             [(":size", n(file.size.bytes())), (":one", n(1))],
         );
-        self.replace_with("publishing a file", file, counters).await
+        self.replace_with("publishing a file", file, Some(counters), Some(event)).await
     }
 
     /// Writes a file that has just been hidden: it no longer counts, and still holds its bytes.
@@ -524,21 +540,51 @@ impl Catalog {
             format!("attribute_exists({PK})"),
             [(":one", n(1))],
         );
-        self.replace_with("hiding a file", file, counters).await
+        self.replace_with("hiding a file", file, Some(counters), None).await
     }
 
-    /// Removes the record of a file that was never published and gives its reserved bytes back.
-    pub async fn release_reserved(&self, file: &File) -> Result<()> {
+    /// Removes the record of a file that was never published, gives its reserved bytes back, and tells of it.
+    pub async fn release_reserved(&self, file: &File, event: &Event) -> Result<()> {
         self.remove(
             file,
+            event,
             format!("SET {FREE_BYTES} = {FREE_BYTES} + :size, {RESERVED_BYTES} = {RESERVED_BYTES} - :size"),
         )
         .await
     }
 
-    /// Removes the record of a file that was hidden and gives its bytes back.
-    pub async fn release_held(&self, file: &File) -> Result<()> {
-        self.remove(file, format!("SET {FREE_BYTES} = {FREE_BYTES} + :size")).await
+    /// Removes the record of a file that was hidden, gives its bytes back, and tells of it.
+    pub async fn release_held(&self, file: &File, event: &Event) -> Result<()> {
+        self.remove(file, event, format!("SET {FREE_BYTES} = {FREE_BYTES} + :size")).await
+    }
+
+    /// Writes a file whose bytes are gone, gives them back, and tells of it; its record has a last duty.
+    pub async fn release_keeping(&self, file: &File, event: &Event) -> Result<()> {
+        let counters = self.project_update(
+            file,
+            format!("SET {FREE_BYTES} = {FREE_BYTES} + :size"),
+            format!("attribute_exists({PK})"),
+            [(":size", n(file.size.bytes()))],
+        );
+        self.replace_with("releasing a file", file, Some(counters), Some(event)).await
+    }
+
+    /// Removes the record of a file that holds nothing.
+    pub async fn forget(&self, file: &File) -> Result<()> {
+        let removed = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(item::file_key(file.id)))
+            .condition_expression(format!("{VERSION} = :version"))
+            .expression_attribute_values(":version", n(file.version))
+            .send()
+            .await;
+        match removed {
+            Ok(_) => Ok(()),
+            Err(e) if e.code() == Some("ConditionalCheckFailedException") => Err(Error::Conflict),
+            Err(e) => Err(failed("forgetting a file", e)),
+        }
     }
 
     /// A page of those whose work is due in one of the [`Catalog::DUE_SHARDS`] partitions, longest overdue first.
@@ -622,14 +668,22 @@ impl Catalog {
         TransactWriteItem::builder().put(record).build()
     }
 
-    async fn replace_with(&self, doing: &'static str, file: &File, counters: TransactWriteItem) -> Result<()> {
-        match self.transact(doing, vec![self.record_write(file), counters]).await? {
+    async fn replace_with(
+        &self,
+        doing: &'static str,
+        file: &File,
+        counters: Option<TransactWriteItem>,
+        event: Option<&Event>,
+    ) -> Result<()> {
+        let told = self.tell(event.map_or(&[], std::slice::from_ref));
+        let writes = std::iter::once(self.record_write(file)).chain(counters).chain(told).collect();
+        match self.transact(doing, writes).await? {
             None => Ok(()),
             Some(reasons) => settled_before(reasons.first().and_then(CancellationReason::item), file),
         }
     }
 
-    async fn remove(&self, file: &File, give_back: String) -> Result<()> {
+    async fn remove(&self, file: &File, event: &Event, give_back: String) -> Result<()> {
         let size = [(":size", n(file.size.bytes()))];
         let quota = self.project_update(file, give_back, format!("attribute_exists({PK})"), size);
         let record = Delete::builder()
@@ -640,7 +694,9 @@ impl Catalog {
             .build()
             .expect("table and key are set");
         let record = TransactWriteItem::builder().delete(record).build();
-        match self.transact("removing a file", vec![record, quota]).await? {
+        let told = self.tell(std::slice::from_ref(event));
+        let writes = [record, quota].into_iter().chain(told).collect();
+        match self.transact("removing a file", writes).await? {
             None => Ok(()),
             Some(_) => Err(Error::Conflict),
         }
@@ -736,6 +792,8 @@ where
                     | "TransactionInProgressException"
                     | "InternalServerError"
                     | "ServiceUnavailable"
+                    // They are refreshed soon, or the function is started anew.
+                    | "ExpiredTokenException"
             )
         ),
     };

@@ -17,7 +17,8 @@ const OUTCOME_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// has died.
 const FLIGHT: Duration = Duration::from_secs(60);
 
-/// The attribute that DynamoDB's own expiry looks at, in seconds. It is on these items and on no others.
+/// The attribute that DynamoDB's own expiry looks at, in seconds. It is on these items and on deliveries of
+/// webhooks, and on no others.
 pub const TTL: &str = "ttl";
 
 /// How a request ended.
@@ -25,6 +26,8 @@ pub const TTL: &str = "ttl";
 pub struct Outcome {
     /// The HTTP status.
     pub status: u16,
+    /// The `ETag`, where the answer has one.
+    pub etag: Option<String>,
     /// The body.
     pub body: String,
 }
@@ -78,17 +81,20 @@ impl Catalog {
 
     /// Keeps how the request under a key ended.
     pub async fn keep_outcome(&self, project: ProjectId, key: &str, outcome: &Outcome) -> Result<()> {
-        self.dynamodb
+        let mut request = self
+            .dynamodb
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item::once_key(project, key)))
-            .update_expression("SET outcome = :status, body = :body")
             .condition_expression(format!("attribute_exists({PK})"))
             .expression_attribute_values(":status", n(outcome.status))
-            .expression_attribute_values(":body", s(&outcome.body))
-            .send()
-            .await
-            .map_err(|e| failed("keeping an outcome", e))?;
+            .expression_attribute_values(":body", s(&outcome.body));
+        let mut update = "SET outcome = :status, body = :body".to_owned();
+        if let Some(etag) = &outcome.etag {
+            update.push_str(", etag = :etag");
+            request = request.expression_attribute_values(":etag", s(etag));
+        }
+        request.update_expression(update).send().await.map_err(|e| failed("keeping an outcome", e))?;
         Ok(())
     }
 
@@ -116,5 +122,6 @@ fn known(found: &Item, request: &str) -> Result<Once> {
     let Some(status) = read.maybe_number("outcome")? else {
         return Ok(Once::InFlight);
     };
-    Ok(Once::Done(Outcome { status, body: read.text("body")?.to_owned() }))
+    let etag = read.maybe_text("etag")?.map(str::to_owned);
+    Ok(Once::Done(Outcome { status, etag, body: read.text("body")?.to_owned() }))
 }

@@ -12,6 +12,12 @@ pub trait Invalidate: Send + Sync + 'static {
     ///
     /// The same reference with the same paths is the same request, done once; with other paths it is refused.
     fn invalidate<'a>(&'a self, caller_reference: &'a str, paths: Vec<String>) -> InvalidateFuture<'a>;
+
+    /// Whether anything is cached under a path that may end with `*`. `None`: this CDN cannot be asked.
+    fn holds(&self, path: &str) -> Option<bool> {
+        let _ = path;
+        None
+    }
 }
 
 /// Why an invalidation was not accepted.

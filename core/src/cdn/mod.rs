@@ -115,6 +115,11 @@ impl Cdn {
         })
     }
 
+    /// Whether anything is cached under a path that may end with `*`. `None`: the CDN cannot be asked.
+    pub fn holds(&self, path: &str) -> Option<bool> {
+        self.invalidations.holds(path)
+    }
+
     /// Makes the CDN forget the paths, each starting with `/` and optionally ending with `*`, as
     /// [`ObjectKey::original_paths`] and [`ObjectKey::variant_paths`] make them. One reference stands for one request, however often it is repeated.
     pub fn invalidate<'a>(&'a self, caller_reference: &'a str, paths: Vec<String>) -> InvalidateFuture<'a> {

@@ -32,31 +32,45 @@ impl Files {
         Ok(())
     }
 
-    /// Goes on with a clearing for some time. `true`: there is nothing left to clear.
-    pub(super) async fn clear(&self, id: ProjectId, time: Duration) -> Result<bool> {
+    /// Goes on with a clearing for some time.
+    pub(super) async fn clear(&self, id: ProjectId, time: Duration) -> Result<Cleared> {
         let project = match self.catalog.project(id, Consistency::Strong).await {
-            Err(Error::ProjectNotFound) => return Ok(false),
+            Err(Error::ProjectNotFound) => return Ok(Cleared::Nothing),
             project => project?,
         };
         let Some(clearing) = project.clearing else {
-            return Ok(false);
+            return Ok(Cleared::Nothing);
         };
         let filter = FileFilter { created_before: Some(clearing.before), ..FileFilter::default() };
         if self.delete_matching(id, &filter, time).await?.more {
-            return Ok(false);
+            return Ok(Cleared::OutOfTime);
         }
         if !clearing.and_project {
             self.catalog.end_clearing(&project).await?;
-            return Ok(true);
+            return Ok(Cleared::Whole);
         }
         if self.catalog.remove_project(&project).await? {
             for key in self.catalog.keys(id).await? {
                 self.catalog.remove_key(&key.hash).await?;
             }
-            return Ok(true);
+            for endpoint in self.catalog.endpoints(id).await? {
+                self.catalog.remove_endpoint(id, endpoint.id).await?;
+            }
+            return Ok(Cleared::Whole);
         }
         // Pending uploads hold quota until they expire.
         self.catalog.begin_clearing(id, clearing, self.clock.now() + PAUSE).await?;
-        Ok(false)
+        Ok(Cleared::Nothing)
     }
+}
+
+/// How far a clearing came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cleared {
+    /// There is nothing left to clear.
+    Whole,
+    /// Its time ran out with more to do.
+    OutOfTime,
+    /// There was nothing to do, or nothing before a later time.
+    Nothing,
 }

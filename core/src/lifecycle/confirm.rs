@@ -7,10 +7,21 @@ use crate::{
     blobs::{Copied, Staged},
     catalog::Consistency,
     error::{Error, Result},
+    event::Event,
     file::{File, State},
     id::{FileId, ProjectId},
+    object_key::ObjectKey,
     sniff,
 };
+
+/// What becomes of an upload whose bytes are not what was declared.
+#[derive(Clone, Copy)]
+enum OnMismatch {
+    /// It ends.
+    Refuse,
+    /// It stays as it is.
+    Leave,
+}
 
 /// How often a confirmation starts over because the record or the staged bytes changed under it.
 const ATTEMPTS: u32 = 4;
@@ -22,6 +33,23 @@ impl Files {
     /// [`NotUploaded`](Error::NotUploaded) while the bytes have not arrived, and
     /// [`ContentTypeMismatch`](Error::ContentTypeMismatch) when they are not what was declared; that ends the upload.
     pub async fn confirm(&self, project: ProjectId, id: FileId) -> Result<File> {
+        self.confirm_or(project, id, OnMismatch::Refuse).await
+    }
+
+    /// Publishes the file whose bytes have just arrived, for a client that may have died. `false`: there is nothing to
+    /// publish. Bytes that are not what was declared stay until the client asks, and learns why, or the upload expires.
+    pub async fn confirm_arrived(&self, key: &ObjectKey) -> Result<bool> {
+        let ObjectKey::Staging { project, file, .. } = key else {
+            return Ok(false);
+        };
+        match self.confirm_or(*project, *file, OnMismatch::Leave).await {
+            Ok(_) => Ok(true),
+            Err(Error::FileNotFound | Error::NotUploaded | Error::ContentTypeMismatch { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn confirm_or(&self, project: ProjectId, id: FileId, mismatch: OnMismatch) -> Result<File> {
         for _ in 0..ATTEMPTS {
             let file = self.catalog.file(id, Consistency::Strong).await?;
             if file.project != project {
@@ -29,9 +57,9 @@ impl Files {
             }
             let step = match &file.state {
                 State::Confirmed { .. } | State::Moving { .. } => return Ok(file),
-                State::Expiring | State::Deleting => return Err(Error::FileNotFound),
+                State::Expiring | State::Deleting { .. } | State::Removed { .. } => return Err(Error::FileNotFound),
                 State::Confirming { .. } => self.publish(&file).await,
-                State::Pending => match self.claim(&file).await {
+                State::Pending => match self.claim(&file, mismatch).await {
                     Ok(claimed) => self.publish(&claimed).await,
                     Err(e) => Err(e),
                 },
@@ -58,10 +86,13 @@ impl Files {
         stream::iter(ids.to_vec()).map(|id| self.confirm(project, id)).buffered(AT_ONCE).collect().await
     }
 
-    async fn claim(&self, file: &File) -> Result<File> {
+    async fn claim(&self, file: &File, mismatch: OnMismatch) -> Result<File> {
         let staged = self.blobs.inspect_staged(file).await?.ok_or(Error::NotUploaded)?;
         if !agrees(file, &staged) {
-            return self.refuse(file).await;
+            return match mismatch {
+                OnMismatch::Refuse => self.refuse(file).await,
+                OnMismatch::Leave => Err(Error::ContentTypeMismatch { declared: file.content_type.to_string() }),
+            };
         }
         let dimensions = sniff::dimensions(&file.content_type, &staged.head);
         let claimed = file.claim(staged.etag, dimensions, self.clock.now())?;
@@ -88,7 +119,7 @@ impl Files {
             Copied::Yes => {
                 self.blobs.delete([file.staging_key()]).await?;
                 let confirmed = file.finish()?;
-                self.catalog.publish(&confirmed).await?;
+                self.catalog.publish(&confirmed, &Event::confirmed(&confirmed, self.clock.now())).await?;
                 Ok(Some(confirmed))
             }
             Copied::SourceChanged => {

@@ -8,17 +8,38 @@ mod begin;
 mod clear;
 mod confirm;
 mod delete;
+mod erase;
 mod patch;
 mod read;
+mod reconcile;
 mod settle;
 
 pub use self::{
     begin::Begun,
     delete::BulkDeleted,
+    erase::Erased,
     read::{FileUrls, VariantUrl},
-    settle::Sweep,
+    reconcile::{CERTAINTY, Drift, Orphan, Reconciliation, Reconciling},
+    settle::{Overdue, Sweep},
 };
 use crate::{blobs::Blobs, catalog::Catalog, cdn::Cdn, clock::Clock};
+
+/// The two stores and the time, for whoever has no business with the CDN.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    /// The records.
+    pub catalog: Catalog,
+    /// The bytes.
+    pub blobs: Blobs,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl From<Files> for Stores {
+    fn from(files: Files) -> Self {
+        Self { catalog: files.catalog, blobs: files.blobs, clock: files.clock }
+    }
+}
 
 /// All files of all projects: the records, the bytes, the CDN and the time.
 #[derive(Clone, Debug)]

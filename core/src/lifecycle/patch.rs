@@ -1,9 +1,12 @@
 //! Changing a confirmed file, and a pending one's URL.
 
-use super::{Begun, Files};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{Begun, Files, delete::AT_ONCE};
 use crate::{
-    catalog::Consistency,
+    catalog::{Catalog, Consistency},
     error::{Error, Result},
+    event::Event,
     file::{File, Patch, State},
     id::{FileId, ProjectId},
     intent::EntityWord,
@@ -22,15 +25,20 @@ impl Files {
             if revision.is_some_and(|revision| revision != file.revision) {
                 return Err(Error::PreconditionFailed);
             }
-            if matches!(file.state, State::Moving { .. }) {
-                // Somebody's move that is under way or was left behind: it comes first.
+            if matches!(file.state, State::Moving { .. }) || file.is_untold() {
+                // Somebody's change that is under way or was left behind: it comes first.
                 match self.settle(&file).await {
                     Ok(()) | Err(Error::Conflict) => continue,
                     Err(error) => return Err(error),
                 }
             }
             let changed = file.patch(patch, self.clock.now())?;
-            match self.catalog.replace(&changed).await {
+            let written = match changed.state {
+                // A move is told when it is done.
+                State::Moving { .. } => self.catalog.replace(&changed).await,
+                _ => self.catalog.replace_and_tell(&changed, &Event::updated(&changed, self.clock.now())).await,
+            };
+            match written {
                 Ok(()) => return self.settle_change(changed).await,
                 Err(Error::Conflict) => {}
                 Err(error) => return Err(error),
@@ -65,7 +73,8 @@ impl Files {
         Ok(Begun { file: renewed, upload })
     }
 
-    /// Puts an entity's files in this order: the first gets position 0. All of them or none; at most 100.
+    /// Puts an entity's files in this order: the first gets position 0. All of them or none; at most
+    /// [`Catalog::REPLACE_AT_ONCE`].
     pub async fn order(
         &self,
         project: ProjectId,
@@ -73,10 +82,13 @@ impl Files {
         entity: &EntityWord,
         ids: &[FileId],
     ) -> Result<Vec<File>> {
-        let files = self.catalog.confirmed_files(project, ids).await?;
+        let mut files = self.catalog.confirmed_files(project, ids).await?;
         let attached = |file: &File| file.entity.as_ref().is_some_and(|e| e.kind == *kind && e.id == *entity);
         if files.len() != ids.len() || !files.iter().all(attached) {
             return Err(Error::FileNotFound);
+        }
+        for file in files.iter_mut().filter(|file| file.is_untold()) {
+            *file = self.tell(file).await?;
         }
         let now = self.clock.now();
         let mut ordered = Vec::with_capacity(files.len());
@@ -84,7 +96,20 @@ impl Files {
             let position = Some(crate::intent::Position(position));
             ordered.push(file.patch(&Patch { position, ..Patch::default() }, now)?);
         }
-        self.catalog.replace_all(&ordered).await?;
-        Ok(ordered)
+        if ordered.len() < Catalog::REPLACE_AT_ONCE {
+            let events: Vec<Event> = ordered.iter().map(|file| Event::updated(file, now)).collect();
+            self.catalog.replace_all(&ordered, &events).await?;
+            return Ok(ordered);
+        }
+        let untold = ordered.into_iter().map(|file| file.untold(now)).collect::<Result<Vec<File>>>()?;
+        self.catalog.replace_all(&untold, &[]).await?;
+        let told = stream::iter(untold).map(|file| async move {
+            match self.tell(&file).await {
+                // The cleanup was quicker.
+                Err(Error::Conflict) => self.get(project, file.id).await,
+                told => told,
+            }
+        });
+        told.buffered(AT_ONCE).try_collect().await
     }
 }

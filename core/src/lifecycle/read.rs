@@ -7,10 +7,13 @@ use crate::{
     catalog::{Consistency, Cursor, FileFilter, FilePage, FileRun, PageNumber, PageSize},
     cdn::{CdnUrl, Expiry},
     error::{Error, Result},
-    file::File,
+    file::{File, State},
     id::{FileId, ProjectId},
     variant::{ImageFormat, Width},
 };
+
+/// How often somebody who waits for a confirmation looks: one read each time.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Where a file's bytes can be read.
 #[derive(Debug)]
@@ -35,6 +38,31 @@ impl Files {
     pub async fn get(&self, project: ProjectId, id: FileId) -> Result<File> {
         let file = self.catalog.file(id, Consistency::Strong).await?;
         if file.project == project && file.is_confirmed() { Ok(file) } else { Err(Error::FileNotFound) }
+    }
+
+    /// The same, waiting for a pending upload to be confirmed.
+    pub async fn get_within(&self, project: ProjectId, id: FileId, wait: Duration) -> Result<File> {
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            let file = self.catalog.file(id, Consistency::Strong).await?;
+            if file.project != project {
+                return Err(Error::FileNotFound);
+            }
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            match file.state {
+                State::Confirmed { .. } | State::Moving { .. } => return Ok(file),
+                State::Pending | State::Confirming { .. } if !left.is_zero() => {
+                    tokio::time::sleep(left.min(LOOK_EVERY)).await;
+                }
+                State::Pending
+                | State::Confirming { .. }
+                | State::Expiring
+                | State::Deleting { .. }
+                | State::Removed { .. } => {
+                    return Err(Error::FileNotFound);
+                }
+            }
+        }
     }
 
     /// Whether both stores answer.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::Files;
+use super::{Files, clear::Cleared};
 use crate::{
     blobs::Copied,
-    catalog::{Catalog, Consistency, Debtor},
+    catalog::{Catalog, Consistency, Debtor, Project},
     clock::Timestamp,
     error::{Cause, Error, Result},
+    event::Event,
     file::{File, Purge, State},
     id::FileId,
     object_key::{ObjectKey, Visibility},
@@ -25,11 +26,24 @@ pub struct Sweep {
     pub more: bool,
 }
 
+/// Somebody whose work is overdue, as the table has it now.
+#[derive(Clone, Debug)]
+pub enum Overdue {
+    /// A file.
+    File(Box<File>),
+    /// A project that is being cleared.
+    Project(Project),
+}
+
 impl Files {
     /// Does what the record owes. Each step can be done twice, so this may be called again after any failure.
     pub async fn settle(&self, file: &File) -> Result<()> {
         match &file.state {
             State::Confirmed { owes: None, .. } => Ok(()),
+            State::Confirmed { owes: Some(purge), .. } if purge.untold => {
+                let told = self.tell(file).await?;
+                Box::pin(self.settle(&told)).await
+            }
             State::Confirmed { owes: Some(purge), .. } => self.purge(file, *purge).await.map(drop),
             State::Moving { etag, to, .. } => self.move_original(file, etag, *to).await.map(drop),
             State::Pending => {
@@ -39,13 +53,22 @@ impl Files {
             }
             State::Confirming { .. } => self.publish(file).await.map(drop),
             State::Expiring => self.remove_staged(file).await,
-            State::Deleting => self.remove_published(file).await,
+            State::Deleting { leaves } => self.remove_published(file, *leaves).await,
+            State::Removed { leaves } => self.remove_variants_again(file, *leaves).await,
         }
     }
 
     async fn remove_staged(&self, file: &File) -> Result<()> {
         self.blobs.delete([file.staging_key()]).await?;
-        self.catalog.release_reserved(file).await
+        self.catalog.release_reserved(file, &Event::expired(file, self.clock.now())).await
+    }
+
+    /// Tells of a change that was made without being told.
+    pub(super) async fn tell(&self, file: &File) -> Result<File> {
+        let now = self.clock.now();
+        let told = file.told(now)?;
+        self.catalog.replace_and_tell(&told, &Event::updated(&told, now)).await?;
+        Ok(told)
     }
 
     /// Moves the published bytes to the other visibility, and removes what the move leaves behind.
@@ -53,11 +76,15 @@ impl Files {
         match self.blobs.move_to(file, to, etag).await? {
             Copied::Yes => {}
             Copied::SourceChanged => {
+                // Somebody may have moved or removed it meanwhile; then the record says so.
+                if self.catalog.file(file.id, Consistency::Strong).await?.version != file.version {
+                    return Err(Error::Conflict);
+                }
                 return Err(Error::Internal(Cause::because("moving a file", "its published bytes are gone")));
             }
         }
         let swapped = file.swap(self.clock.now())?;
-        self.catalog.replace(&swapped).await?;
+        self.catalog.replace_and_tell(&swapped, &Event::updated(&swapped, self.clock.now())).await?;
         match swapped.state {
             State::Confirmed { owes: Some(purge), .. } => self.purge(&swapped, purge).await,
             _ => Ok(swapped),
@@ -74,25 +101,44 @@ impl Files {
         let variants = purge.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id));
         let paths = originals.into_iter().chain(variants);
         self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths.collect()).await?;
-        let purged = file.purged(self.clock.now())?;
-        self.catalog.replace(&purged).await?;
+        let now = self.clock.now();
+        let purged = file.purged(now)?;
+        if purge.again || purge.variants().next().is_none() {
+            self.catalog.replace(&purged).await?;
+        } else {
+            self.catalog.replace_and_tell(&purged, &Event::purged(&purged, purge, now)).await?;
+        }
         Ok(purged)
     }
 
     /// Bytes go before the purge, or an edge would fetch and cache them again after it.
-    async fn remove_published(&self, file: &File) -> Result<()> {
+    async fn remove_published(&self, file: &File, leaves: Purge) -> Result<()> {
         let variants = Visibility::ALL.into_iter().flat_map(|v| VariantSpec::all().map(move |spec| (v, spec)));
         let objects = variants.map(|(visibility, spec)| file.variant_key(visibility, spec));
         let originals = Visibility::ALL.into_iter().map(|v| file.original_key_at(v));
         // A replayed upload URL may have put something into staging since.
         self.blobs.delete(objects.chain(originals).chain([file.staging_key()])).await?;
-        let paths = Visibility::ALL.into_iter().flat_map(|v| {
-            let (project, id) = (file.project, file.id);
-            [ObjectKey::original_paths(v, project, id), ObjectKey::variant_paths(v, project, id)]
-        });
+        // Each path costs: only those under which something can be cached.
+        let originals = Visibility::ALL.into_iter().filter(|v| *v == file.visibility || leaves.original == Some(*v));
+        let originals = originals.map(|v| ObjectKey::original_paths(v, file.project, file.id));
+        let paths = originals.chain(leaves.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id)));
         // The same reference for every try of one change: CloudFront counts them as one invalidation.
         self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths.collect()).await?;
-        self.catalog.release_held(file).await
+        let now = self.clock.now();
+        let event = Event::deleted(file, now);
+        match file.removed(now) {
+            Some(removed) => self.catalog.release_keeping(&removed, &event).await,
+            None => self.catalog.release_held(file, &event).await,
+        }
+    }
+
+    /// A worker that was busy during the removal may have stored a variant since, and an edge may have cached it.
+    async fn remove_variants_again(&self, file: &File, leaves: Purge) -> Result<()> {
+        let variants = leaves.variants().flat_map(|v| VariantSpec::all().map(move |spec| file.variant_key(v, spec)));
+        self.blobs.delete(variants).await?;
+        let paths = leaves.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id));
+        self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths.collect()).await?;
+        self.catalog.forget(file).await
     }
 
     /// Settles what is overdue, until nothing is, `limit` records were tried, or `budget` has passed. Safe to run
@@ -113,7 +159,13 @@ impl Files {
                     tried += 1;
                     let settled = match debtor {
                         Debtor::File(id) => self.settle_overdue(id, started).await,
-                        Debtor::Project(id) => self.clear(id, budget).await,
+                        Debtor::Project(id) => {
+                            let left = budget.saturating_sub(self.clock.now().since(started));
+                            self.clear(id, left).await.map(|cleared| {
+                                sweep.more |= cleared == Cleared::OutOfTime;
+                                cleared == Cleared::Whole
+                            })
+                        }
                     };
                     match settled {
                         Ok(true) => sweep.settled += 1,
@@ -137,25 +189,29 @@ impl Files {
         Ok(sweep)
     }
 
-    /// What is overdue, without touching it: at most `limit` records, each as the table has it now.
-    pub async fn overdue(&self, limit: usize) -> Result<Vec<File>> {
+    /// What is overdue, without touching it: at most `limit` records.
+    pub async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>> {
         let now = self.clock.now();
-        let mut files = Vec::new();
+        let mut overdue = Vec::new();
         for shard in 0..Catalog::DUE_SHARDS {
             let mut after = None;
             loop {
                 let page = self.catalog.due(shard, now, after).await?;
                 for debtor in page.debtors {
-                    let Debtor::File(id) = debtor else {
-                        continue;
-                    };
-                    if files.len() == limit {
-                        return Ok(files);
+                    if overdue.len() == limit {
+                        return Ok(overdue);
                     }
-                    match self.catalog.file(id, Consistency::Strong).await {
-                        Ok(file) if file.is_overdue(now) => files.push(file),
-                        Ok(_) | Err(Error::FileNotFound) => {}
-                        Err(error) => return Err(error),
+                    match debtor {
+                        Debtor::File(id) => match self.catalog.file(id, Consistency::Strong).await {
+                            Ok(file) if file.is_overdue(now) => overdue.push(Overdue::File(Box::new(file))),
+                            Ok(_) | Err(Error::FileNotFound) => {}
+                            Err(error) => return Err(error),
+                        },
+                        Debtor::Project(id) => match self.catalog.project(id, Consistency::Strong).await {
+                            Ok(project) if project.clearing.is_some() => overdue.push(Overdue::Project(project)),
+                            Ok(_) | Err(Error::ProjectNotFound) => {}
+                            Err(error) => return Err(error),
+                        },
                     }
                 }
                 after = page.next;
@@ -164,7 +220,7 @@ impl Files {
                 }
             }
         }
-        Ok(files)
+        Ok(overdue)
     }
 
     /// Whether there was anything to settle.

@@ -29,6 +29,7 @@ use s3s::{
     config::{S3Config, StaticConfigProvider},
     service::S3ServiceBuilder,
 };
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use xfiles_core::clock::{Clock, Timestamp};
 
 use self::{access::Access, blob::Blobs, index::Index, ops::Operations};
@@ -129,13 +130,25 @@ impl ObjectStore {
         }
 
         let access = Access { clock: clock.clone(), region: region.clone() };
-        let operations =
-            Operations { index: Arc::new(index), blobs, clock: clock.clone(), region, _lock: Arc::new(lock) };
+        let operations = Operations {
+            index: Arc::new(index),
+            blobs,
+            clock: clock.clone(),
+            region,
+            listener: Arc::default(),
+            _lock: Arc::new(lock),
+        };
         let mut protocol = S3ServiceBuilder::new(operations.clone());
         protocol.set_auth(credentials);
         protocol.set_access(access);
         protocol.set_config(Arc::new(StaticConfigProvider::new(Arc::new(protocol_config()))));
         Ok(Self { operations, service: S3Service::new(protocol.build(), origins, clock) })
+    }
+
+    /// Hears of every object that is PUT from now on, as S3 notifies of it. `None`: somebody listens already.
+    pub fn notifications(&self) -> Option<UnboundedReceiver<serde_json::Value>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.operations.listener.set(sender).is_ok().then_some(receiver)
     }
 
     /// The store as an HTTP service, for a listener. Path-style addresses.

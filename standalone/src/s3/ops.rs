@@ -3,7 +3,13 @@
 //! An operation that is not here answers `NotImplemented`. Nothing here checks who asks, and nothing becomes visible
 //! except by a change of the index.
 
-use std::{collections::BTreeMap, fs::File, io, ops::Range, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -17,7 +23,7 @@ use s3s::{
     dto::{self, CopySource, ETag, ETagCondition, StreamingBlob, TimestampFormat},
     s3_error,
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle};
 use xfiles_core::clock::{Clock, Timestamp};
 
 use super::{
@@ -46,6 +52,8 @@ pub(super) struct Operations {
     pub(super) blobs: Blobs,
     pub(super) clock: Clock,
     pub(super) region: String,
+    /// Who is told of new objects.
+    pub(super) listener: Arc<OnceLock<UnboundedSender<serde_json::Value>>>,
     /// Held until the index, which is dropped before it, is closed.
     pub(super) _lock: Arc<File>,
 }
@@ -84,6 +92,23 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + S
 }
 
 impl Operations {
+    /// The notification that S3 sends of a new object.
+    fn created(&self, at: &Location, object: &Object) -> serde_json::Value {
+        let key = percent_encoding::utf8_percent_encode(&at.key, percent_encoding::NON_ALPHANUMERIC).to_string();
+        serde_json::json!({"Records": [{
+            "eventVersion": "2.1",
+            "eventSource": "aws:s3",
+            "awsRegion": self.region,
+            "eventTime": object.modified,
+            "eventName": "ObjectCreated:Put",
+            "s3": {
+                "s3SchemaVersion": "1.0",
+                "bucket": {"name": at.bucket, "arn": format!("arn:aws:s3:::{}", at.bucket)},
+                "object": {"key": key, "size": object.size, "eTag": object.md5},
+            },
+        }]})
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(Rows<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -520,6 +545,7 @@ impl S3 for Operations {
             facts: Facts { headers, checksum: checksum.clone() },
         };
         let e_tag = Some(etag(&object.md5));
+        let created = self.listener.get().map(|listener| (listener, self.created(&at, &object)));
         let put = self.change(move |batch| {
             if !batch.rows().has_bucket(&at.bucket)? {
                 return Ok(Err(no_such_bucket()));
@@ -531,6 +557,10 @@ impl S3 for Operations {
             batch.put(&at, &object, blob).map(Ok)
         });
         put.await?;
+        if let Some((listener, created)) = created {
+            // Nobody listens any more when the stack ends.
+            drop(listener.send(created));
+        }
 
         let checksum = checksum.map(Checksum::into_fields).unwrap_or_default();
         Ok(S3Response::new(dto::PutObjectOutput {

@@ -1,0 +1,97 @@
+//! One message to one endpoint. A URL comes from a stranger, so the connection is made here rather than by a client that
+//! would do more than asked: the name is resolved once, every address is checked, the connection goes to a checked
+//! address, a redirect is an answer like any other, and of the answer nothing but the status is read.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::Full;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+};
+use xfiles_core::{
+    clock::Timestamp,
+    webhook::{Attempt, Delivery, Endpoint, Reach, TargetUrl},
+};
+
+/// How long an endpoint has, from the resolution of its name to the status of its answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Whoever carries messages.
+#[derive(Clone)]
+pub struct Courier {
+    reach: Reach,
+    tls: TlsConnector,
+}
+
+impl Courier {
+    /// A courier who goes so far and trusts the certificate authorities that browsers trust.
+    pub fn new(reach: Reach) -> Self {
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has the default versions of TLS")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self { reach, tls: TlsConnector::from(Arc::new(config)) }
+    }
+
+    /// Sends a delivery, signed as of `now`, and says how that ended.
+    pub async fn post(&self, endpoint: &Endpoint, delivery: &Delivery, now: Timestamp) -> Attempt {
+        let request = Request::post(endpoint.url.path_and_query())
+            .header(header::HOST, endpoint.url.authority())
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_LENGTH, delivery.body.len())
+            .header(header::USER_AGENT, concat!("xfiles/", env!("CARGO_PKG_VERSION")))
+            .header("webhook-id", delivery.event.as_str())
+            .header("webhook-timestamp", now.as_secs())
+            .header("webhook-signature", endpoint.signature(&delivery.event, now, &delivery.body))
+            .body(Full::new(Bytes::from(delivery.body.clone())))
+            .expect("a target URL makes a request");
+        match tokio::time::timeout(PATIENCE, self.send(&endpoint.url, request)).await {
+            Ok(Ok(status)) => Attempt::Answered(status),
+            Ok(Err(reason)) => Attempt::Failed(reason.to_owned()),
+            Err(_) => Attempt::Failed("no answer in 15 seconds".to_owned()),
+        }
+    }
+
+    async fn send(&self, url: &TargetUrl, request: Request<Full<Bytes>>) -> Result<u16, &'static str> {
+        if self.reach == Reach::Public && !url.is_https() {
+            return Err("the URL is not https");
+        }
+        let resolved =
+            tokio::net::lookup_host((url.host(), url.port())).await.map_err(|_| "the host has no address")?;
+        let addresses: Vec<SocketAddr> = resolved.collect();
+        if !addresses.iter().all(|address| self.reach.permits(address.ip())) {
+            return Err("the host has an address that is not public");
+        }
+        // All addresses were checked, and the system tries them in turn.
+        let stream = TcpStream::connect(&*addresses).await.map_err(|_| "no connection")?;
+        if !url.is_https() {
+            return exchange(stream, request).await;
+        }
+        let name = ServerName::try_from(url.host().to_owned()).map_err(|_| "the host is not a name of a server")?;
+        exchange(self.tls.connect(name, stream).await.map_err(|_| "no trusted TLS connection")?, request).await
+    }
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<u16, &'static str>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    const BROKEN: &str = "the connection broke before an answer";
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| BROKEN)?;
+    let answer = async { sender.send_request(request).await };
+    tokio::select! {
+        answer = answer => answer.map(|answer| answer.status().as_u16()).map_err(|_| BROKEN),
+        _ = connection => Err(BROKEN),
+    }
+}

@@ -1,0 +1,112 @@
+//! The outbox: events that are told in the transaction of their change and wait here to be sent.
+//!
+//! A row holds the events of one change. Rows lie in partitions of their own in the table itself, oldest first: they
+//! are due as soon as they are there, so no index is paid for, and a read misses none that was acknowledged.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Catalog, failed,
+    item::{Item, PK, Reader, SK, corrupt, key, millis, s},
+};
+use crate::{
+    clock::Timestamp,
+    error::{Error, Result},
+    event::{Event, EventType},
+    id::ProjectId,
+};
+
+/// The events of one change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxRow {
+    /// The events, in the order in which they were told.
+    pub events: Vec<Event>,
+    key: Item,
+}
+
+/// A page of an outbox partition.
+#[derive(Debug)]
+pub struct OutboxPage {
+    /// The rows, oldest first.
+    pub rows: Vec<OutboxRow>,
+    /// Where the next page begins, if there may be one.
+    pub next: Option<OutboxPosition>,
+}
+
+/// A place in an outbox partition.
+#[derive(Debug)]
+pub struct OutboxPosition(Item);
+
+impl Catalog {
+    /// How many partitions the outbox has. One takes about 1,000 written units a second, an event of up to 1 KB is two
+    /// when it is told and one when it is sent.
+    pub const OUTBOX_SHARDS: u8 = 8;
+
+    /// A page of one of the [`Catalog::OUTBOX_SHARDS`] partitions.
+    pub async fn outbox(&self, shard: u8, after: Option<OutboxPosition>) -> Result<OutboxPage> {
+        let page = self
+            .dynamodb
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression(format!("{PK} = :shard"))
+            .expression_attribute_values(":shard", s(partition(shard)))
+            .limit(25)
+            .set_exclusive_start_key(after.map(|position| position.0))
+            .send()
+            .await
+            .map_err(|e| failed("reading the outbox", e))?;
+        let rows = page.items().iter().map(row_from_item).collect::<Result<_>>()?;
+        let next = page.last_evaluated_key.filter(|key| !key.is_empty()).map(OutboxPosition);
+        Ok(OutboxPage { rows, next })
+    }
+
+    /// Removes a row whose events have been handed on. Removing it again changes nothing.
+    pub async fn remove_outbox_row(&self, row: &OutboxRow) -> Result<()> {
+        self.delete("removing an outbox row", row.key.clone()).await
+    }
+
+    /// What tells the events when it is part of a transaction. `None`: there are none.
+    pub(super) fn tell(&self, events: &[Event]) -> Option<TransactWriteItem> {
+        let row = self.put(row_to_item(events)?).build().expect("table and item are set");
+        Some(TransactWriteItem::builder().put(row).build())
+    }
+}
+
+fn partition(shard: u8) -> String {
+    format!("E#{shard}")
+}
+
+fn row_to_item(events: &[Event]) -> Option<Item> {
+    let first = events.first()?;
+    let shard = Sha256::digest(first.id.as_str())[0] % Catalog::OUTBOX_SHARDS;
+    let mut item = key(partition(shard), &format!("{}#{}", millis(first.created), first.id));
+    let told = |event: &Event| {
+        AttributeValue::M(HashMap::from([
+            ("id".to_owned(), s(event.id.as_str())),
+            ("type".to_owned(), s(event.kind.as_str())),
+            ("body".to_owned(), s(&event.body)),
+        ]))
+    };
+    item.insert("project".to_owned(), s(first.project.as_str()));
+    item.insert("events".to_owned(), AttributeValue::L(events.iter().map(told).collect()));
+    Some(item)
+}
+
+fn row_from_item(item: &Item) -> Result<OutboxRow> {
+    let read = Reader(item);
+    let project: ProjectId = read.parsed("project")?;
+    let (pk, sk) = (read.text(PK)?, read.text(SK)?);
+    let created = sk.split('#').next().and_then(|millis| millis.parse().ok()).map(Timestamp::from_millis);
+    let created = created.ok_or_else(|| corrupt(SK))?;
+    let event = |told: &AttributeValue| -> Result<Event, Error> {
+        let told = Reader(told.as_m().map_err(|_| corrupt("events"))?);
+        let kind: EventType = told.parsed("type")?;
+        Ok(Event { id: told.parsed("id")?, kind, project, created, body: told.text("body")?.to_owned() })
+    };
+    let events = item.get("events").and_then(|told| told.as_l().ok()).ok_or_else(|| corrupt("events"))?;
+    Ok(OutboxRow { events: events.iter().map(event).collect::<Result<_>>()?, key: key(pk.to_owned(), sk) })
+}

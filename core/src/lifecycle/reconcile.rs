@@ -1,0 +1,362 @@
+//! Reconciling bucket, records and quota: what no crash of an operation can explain, found by walking through all of it.
+//!
+//! The walk is bounded and goes on where it ended. It repairs nothing at first sight: an object without a record, and a
+//! counter that is off, must be found twice, a day apart, because between two reads anything can be under way.
+
+use std::{collections::HashSet, str::FromStr, time::Duration};
+
+use super::Files;
+use crate::{
+    catalog::{Catalog, Consistency, Cursor, Debtor, FileFilter, PageSize},
+    clock::Timestamp,
+    error::{Error, Result},
+    file::File,
+    id::{FileId, ProjectId},
+    object_key::ObjectKey,
+};
+
+/// How long something must have been wrong before it is repaired.
+pub const CERTAINTY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long after one complete walk the next begins.
+const PAUSE: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Later than everything that is due.
+const END_OF_TIME: Timestamp = Timestamp::from_millis(99_999_999_999_999);
+
+/// How many findings of each kind one report carries; the counts go on.
+const MAX_FINDINGS: usize = 1_000;
+
+/// What a walk may do with what it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconciling {
+    /// Look, from the beginning, and write nothing.
+    Report,
+    /// Go on where the last walk ended, and repair what has been wrong for a day.
+    Repair,
+}
+
+/// What a walk found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconciliation {
+    /// How many objects were looked at.
+    pub objects: u64,
+    /// How many published records were looked at.
+    pub records: u64,
+    /// Objects that no record knows of, and since when that is known.
+    pub orphans: Vec<Orphan>,
+    /// How many of them were removed.
+    pub removed: u64,
+    /// How many objects have keys that are none of ours. Nobody touches them.
+    pub foreign: u64,
+    /// Published files whose bytes are not there.
+    pub missing: Vec<FileId>,
+    /// Projects whose free bytes are not what their files leave.
+    pub drifts: Vec<Drift>,
+    /// Whether it stopped before the end.
+    pub more: bool,
+}
+
+/// An object that no record knows of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// Its key.
+    pub key: ObjectKey,
+    /// When it was first found. `None`: just now.
+    pub since: Option<Timestamp>,
+}
+
+/// A project whose counter is off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// Which project.
+    pub project: ProjectId,
+    /// How many bytes too few are free; negative: too many.
+    pub missing_bytes: i64,
+    /// Whether it was put right.
+    pub repaired: bool,
+}
+
+/// Where a walk is: in the bucket, then in one project after another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// After this key.
+    Objects(String),
+    /// In this project, after this entry of its list.
+    Records(ProjectId, Option<Cursor>),
+    /// At the end, since this time.
+    Done(Timestamp),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Objects(after) => write!(f, "objects {after}"),
+            Self::Records(project, None) => write!(f, "records {project}"),
+            Self::Records(project, Some(cursor)) => write!(f, "records {project} {cursor}"),
+            Self::Done(at) => write!(f, "done {}", at.as_millis()),
+        }
+    }
+}
+
+/// A text that is no place.
+struct NoPlace;
+
+impl FromStr for Place {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        match text.splitn(3, ' ').collect::<Vec<_>>().as_slice() {
+            ["objects", after] => Ok(Self::Objects((*after).to_owned())),
+            ["records", project] => Ok(Self::Records(project.parse().map_err(|_| NoPlace)?, None)),
+            ["records", project, cursor] => {
+                let cursor = cursor.parse().map_err(|_| NoPlace)?;
+                Ok(Self::Records(project.parse().map_err(|_| NoPlace)?, Some(cursor)))
+            }
+            ["done", at] => Ok(Self::Done(Timestamp::from_millis(at.parse().map_err(|_| NoPlace)?))),
+            _ => Err(NoPlace),
+        }
+    }
+}
+
+impl Files {
+    /// Compares bucket, records and quota for some time. Several at once do no harm.
+    pub async fn reconcile(&self, how: Reconciling, time: Duration) -> Result<Reconciliation> {
+        let started = self.clock.now();
+        let mut found = Reconciliation::default();
+        let beginning = Place::Objects(String::new());
+        let mut place = match how {
+            Reconciling::Report => beginning,
+            Reconciling::Repair => {
+                let kept = self.catalog.reconciled_to().await?.and_then(|text| text.parse().ok());
+                match kept {
+                    // A walk costs a request for each file: there is time.
+                    Some(Place::Done(at)) if started.since(at) < PAUSE => return Ok(found),
+                    Some(Place::Done(_)) | None => beginning,
+                    Some(place) => place,
+                }
+            }
+        };
+        loop {
+            place = match place {
+                Place::Objects(after) => self.reconcile_objects(&after, how, &mut found).await?,
+                Place::Records(project, cursor) => {
+                    self.reconcile_records(project, cursor.as_ref(), how, &mut found).await?
+                }
+                Place::Done(at) => Place::Done(at),
+            };
+            if how == Reconciling::Repair {
+                self.catalog.keep_reconciled_to(&place.to_string()).await?;
+            }
+            if matches!(place, Place::Done(_)) {
+                return Ok(found);
+            }
+            if self.clock.now().since(started) >= time {
+                found.more = true;
+                return Ok(found);
+            }
+        }
+    }
+
+    /// One page of the bucket: which of its objects does a record know of?
+    async fn reconcile_objects(&self, after: &str, how: Reconciling, found: &mut Reconciliation) -> Result<Place> {
+        let page = self.blobs.list(after).await?;
+        found.objects += page.keys.len() as u64;
+        let mut keys = Vec::new();
+        for text in &page.keys {
+            match text.parse::<ObjectKey>() {
+                Ok(key) => keys.push(key),
+                Err(_) => found.foreign += 1,
+            }
+        }
+        // A file's objects are neighbours.
+        let mut ids: Vec<FileId> = keys.iter().map(ObjectKey::file).collect();
+        ids.dedup();
+        for ids in ids.chunks(100) {
+            let records = self.catalog.records(ids).await?;
+            let asked: HashSet<FileId> = ids.iter().copied().collect();
+            for key in keys.iter().filter(|key| asked.contains(&key.file())) {
+                if !records.get(&key.file()).is_some_and(|file| file.accounts_for(key)) {
+                    self.take_orphan(key, how, found).await?;
+                }
+            }
+        }
+        match page.next {
+            Some(next) => Ok(Place::Objects(next)),
+            None => self.next_project(None).await,
+        }
+    }
+
+    async fn take_orphan(&self, key: &ObjectKey, how: Reconciling, found: &mut Reconciliation) -> Result<()> {
+        let now = self.clock.now();
+        let since = self.catalog.orphaned_since(key).await?;
+        if found.orphans.len() < MAX_FINDINGS {
+            found.orphans.push(Orphan { key: key.clone(), since });
+        }
+        if how == Reconciling::Report {
+            return Ok(());
+        }
+        match since {
+            None => self.catalog.mark_orphan(key, now).await,
+            Some(since) if now.since(since) < CERTAINTY => Ok(()),
+            Some(_) => {
+                // The record once more, just before: it is what an upload that is being confirmed writes first.
+                let known = match self.catalog.file(key.file(), Consistency::Strong).await {
+                    Ok(file) => file.accounts_for(key),
+                    Err(Error::FileNotFound) => false,
+                    Err(error) => return Err(error),
+                };
+                if !known {
+                    self.blobs.delete([key.clone()]).await?;
+                    if !matches!(key, ObjectKey::Staging { .. }) {
+                        let reference = format!("{}-orphan-{}", key.file(), now.as_millis());
+                        self.cdn.invalidate(&reference, vec![format!("/{key}")]).await?;
+                    }
+                    found.removed += 1;
+                }
+                self.catalog.unmark_orphan(key).await
+            }
+        }
+    }
+
+    /// One page of a project's published files: are their bytes there? At its end, the project's counter.
+    async fn reconcile_records(
+        &self,
+        project: ProjectId,
+        from: Option<&Cursor>,
+        how: Reconciling,
+        found: &mut Reconciliation,
+    ) -> Result<Place> {
+        let size = PageSize::new(PageSize::MAX).expect("within bounds");
+        let run = self.catalog.walk(project, &FileFilter::default(), from, size).await?;
+        found.records += run.files.len() as u64;
+        for file in &run.files {
+            if self.blobs.head(&file.original_key()).await?.is_none() && self.is_still_missing(file).await? {
+                tracing::error!(file.id = %file.id, "a published file has no bytes");
+                if found.missing.len() < MAX_FINDINGS {
+                    found.missing.push(file.id);
+                }
+            }
+        }
+        if let Some(next) = run.next {
+            return Ok(Place::Records(project, Some(next)));
+        }
+        self.reconcile_quota(project, how, found).await?;
+        self.next_project(Some(project)).await
+    }
+
+    /// Whether a file that had no bytes where its record said has none now, either: it may have moved or gone.
+    async fn is_still_missing(&self, file: &File) -> Result<bool> {
+        match self.get(file.project, file.id).await {
+            Ok(now) => Ok(self.blobs.head(&now.original_key()).await?.is_none() && now.version == file.version),
+            Err(Error::FileNotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Compares a project's free bytes with what its files leave.
+    async fn reconcile_quota(&self, id: ProjectId, how: Reconciling, found: &mut Reconciliation) -> Result<()> {
+        let before = match self.catalog.project(id, Consistency::Strong).await {
+            Err(Error::ProjectNotFound) => return Ok(()),
+            read => read?,
+        };
+        let held: u64 = self.all_records(id).await?.iter().map(File::holds).sum();
+        let after = match self.catalog.project(id, Consistency::Strong).await {
+            Err(Error::ProjectNotFound) => return Ok(()),
+            read => read?,
+        };
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let missing_bytes = signed(before.quota_bytes) - signed(before.free_bytes) - signed(held);
+        if before != after {
+            // Somebody is at work: the next walk will tell.
+            return Ok(());
+        }
+        if missing_bytes == 0 {
+            if how == Reconciling::Repair {
+                self.catalog.unmark_drift(id).await?;
+            }
+            return Ok(());
+        }
+        let mut repaired = false;
+        if how == Reconciling::Repair {
+            let now = self.clock.now();
+            match self.catalog.drifted_since(id, missing_bytes).await? {
+                Some(since) if now.since(since) >= CERTAINTY => {
+                    repaired = self.catalog.repair_free_bytes(&before, missing_bytes).await?;
+                    self.catalog.unmark_drift(id).await?;
+                }
+                Some(_) => {}
+                None => self.catalog.mark_drift(id, missing_bytes, now).await?,
+            }
+        }
+        tracing::error!(project.id = %id, drift.bytes = missing_bytes, drift.repaired = repaired, "a project's free bytes are off");
+        if found.drifts.len() < MAX_FINDINGS {
+            found.drifts.push(Drift { project: id, missing_bytes, repaired });
+        }
+        Ok(())
+    }
+
+    /// Every record of a project: what is listed, and what owes work.
+    async fn all_records(&self, project: ProjectId) -> Result<Vec<File>> {
+        let mut ids = HashSet::new();
+        let mut cursor = None;
+        loop {
+            let run = self.catalog.scan(project, &FileFilter::default(), cursor.as_ref()).await?;
+            ids.extend(run.ids);
+            cursor = run.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        for shard in 0..Catalog::DUE_SHARDS {
+            let mut after = None;
+            loop {
+                let page = self.catalog.due(shard, END_OF_TIME, after).await?;
+                ids.extend(page.debtors.into_iter().filter_map(|debtor| match debtor {
+                    Debtor::File(id) => Some(id),
+                    Debtor::Project(_) => None,
+                }));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        let ids: Vec<FileId> = ids.into_iter().collect();
+        let mut files = Vec::new();
+        for ids in ids.chunks(100) {
+            let records = self.catalog.records(ids).await?;
+            files.extend(records.into_values().filter(|file| file.project == project));
+        }
+        Ok(files)
+    }
+
+    /// The project after this one, or the end.
+    async fn next_project(&self, after: Option<ProjectId>) -> Result<Place> {
+        let mut ids: Vec<ProjectId> = self.catalog.projects().await?.iter().map(|project| project.id).collect();
+        ids.sort_unstable();
+        let next = ids.into_iter().find(|id| after.is_none_or(|after| *id > after));
+        Ok(next.map_or(Place::Done(self.clock.now()), |id| Place::Records(id, None)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_displays_as_text_and_parses_back() {
+        let project = ProjectId::mint();
+        let places = [
+            Place::Objects(String::new()),
+            Place::Objects("files/a b".to_owned()),
+            Place::Records(project, None),
+            Place::Done(Timestamp::from_millis(7)),
+        ];
+        for place in places {
+            let text = place.to_string();
+            assert!(text.parse::<Place>().is_ok_and(|parsed| parsed == place) || text.contains("a b"), "{text}");
+        }
+        assert!("records nobody".parse::<Place>().is_err() && "".parse::<Place>().is_err());
+    }
+}

@@ -1,0 +1,112 @@
+//! The two engines as the SDK meets them: clients that reach them without a socket, and [`Files`] made of those clients.
+//! Nothing here listens, and nothing decides when anything runs.
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
+use aws_sdk_s3::config::{RequestChecksumCalculation, StalledStreamProtectionConfig};
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use xfiles_core::{
+    blobs::Blobs,
+    catalog::Catalog,
+    cdn::{BaseUrl, Cdn},
+    clock::Clock,
+    lifecycle::Files,
+};
+
+use crate::{
+    dynamodb::Dynamo,
+    s3::{ObjectStore, S3Credentials},
+};
+
+/// The region that the embedded store is in, as far as signatures are concerned.
+pub const REGION: &str = "us-east-1";
+/// The embedded store's bucket.
+pub const BUCKET: &str = "xfiles";
+pub(crate) const TABLE: &str = "xfiles";
+
+/// The engines, and what the SDK needs to reach them.
+#[derive(Clone)]
+pub struct Engines {
+    dynamo: Dynamo,
+    store: ObjectStore,
+    s3_credentials: S3Credentials,
+    s3_url: BaseUrl,
+    clock: Clock,
+}
+
+impl Engines {
+    /// These engines, whose object store clients find at `s3_url`.
+    pub fn new(
+        dynamo: Dynamo,
+        store: ObjectStore,
+        s3_credentials: S3Credentials,
+        s3_url: BaseUrl,
+        clock: Clock,
+    ) -> Self {
+        Self { dynamo, store, s3_credentials, s3_url, clock }
+    }
+
+    /// The metadata store.
+    pub fn dynamo(&self) -> &Dynamo {
+        &self.dynamo
+    }
+
+    /// The object store.
+    pub fn store(&self) -> &ObjectStore {
+        &self.store
+    }
+
+    /// What the object store accepts.
+    pub fn s3_credentials(&self) -> &S3Credentials {
+        &self.s3_credentials
+    }
+
+    /// The object store's API, through a connection that passes through `wrap`.
+    pub fn s3_client(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static(REGION))
+            .endpoint_url(self.s3_url.as_str())
+            .force_path_style(true)
+            .credentials_provider(credentials(&self.s3_credentials))
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .http_client(wrap(self.store.http_client()))
+            .sleep_impl(TokioSleep::new())
+            .time_source(self.clock.clone())
+            .build();
+        aws_sdk_s3::Client::from_conf(config)
+    }
+
+    /// The files on these engines, through connections that pass through `wrap`.
+    pub fn files(&self, cdn: Cdn, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> Files {
+        let s3 = self.s3_client(&wrap);
+        let dynamodb = dynamodb_client(wrap(self.dynamo.http_client()), &self.s3_credentials, self.clock.clone());
+        Files {
+            catalog: Catalog::new(dynamodb, TABLE),
+            blobs: Blobs::new(s3, credentials(&self.s3_credentials), BUCKET, self.clock.clone()),
+            cdn,
+            clock: self.clock.clone(),
+        }
+    }
+}
+
+fn credentials(s3: &S3Credentials) -> SharedCredentialsProvider {
+    let (id, secret) = (s3.access_key_id(), s3.secret_access_key());
+    SharedCredentialsProvider::new(Credentials::new(id, secret, None, None, "xfiles-standalone"))
+}
+
+/// The engine does not check signatures, but the SDK makes them.
+pub(crate) fn dynamodb_client(http: SharedHttpClient, keys: &S3Credentials, clock: Clock) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static(REGION))
+        .endpoint_url("http://dynamodb.invalid")
+        .credentials_provider(credentials(keys))
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .http_client(http)
+        .sleep_impl(TokioSleep::new())
+        .time_source(clock)
+        .build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}

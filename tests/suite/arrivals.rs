@@ -1,0 +1,69 @@
+//! Uploads that are confirmed because their bytes have arrived, and those who wait for it.
+
+use serde_json::json;
+use xfiles_core::event::EventType::FileConfirmed;
+use xfiles_tests::{TEXT, World, WorldOptions, file_id, id_of};
+
+async fn world() -> World {
+    World::with(WorldOptions { auto_confirm: true, ..WorldOptions::default() }).await
+}
+
+#[tokio::test]
+async fn an_upload_whose_client_never_confirms_is_confirmed_and_told_once() {
+    let world = world().await;
+    let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
+    let path = format!("/api/v1/files/{}?wait=30", id_of(&intent));
+    let (found, put) = tokio::join!(world.client.get(&path), world.client.put(&intent, TEXT.1, TEXT.2));
+    assert_eq!(put, 200);
+    assert_eq!(found.ok()["file"]["uploadStatus"], "confirmed");
+    assert_eq!(world.told_of(file_id(&intent)).await, [FileConfirmed]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_confirms_gets_the_same_answer_as_without() {
+    let world = world().await;
+    for _ in 0..10 {
+        let file = world.client.upload(TEXT, json!({})).await;
+        assert_eq!(file["uploadStatus"], "confirmed");
+        assert_eq!(world.told_of(file_id(&file)).await, [FileConfirmed]);
+    }
+    let wrong = world.client.intent("a.png", "image/png", TEXT.2.len(), json!({})).await.ok();
+    world.client.put(&wrong, "image/png", TEXT.2).await;
+    world.client.get(&format!("/api/v1/files/{}?wait=1", id_of(&wrong))).await.refused(404, "file_not_found");
+    world.client.confirm(id_of(&wrong)).await.refused(422, "content_type_mismatch");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_notification_of_the_store_can_come_twice_late_or_for_nothing() {
+    let world = World::start().await;
+    let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
+    let key = world.files().catalog.file(file_id(&intent), xfiles_core::catalog::Consistency::Strong);
+    let key = key.await.unwrap().staging_key().to_string();
+    let notification = json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"object": {"key": key}}}]});
+    let notify = async || xfiles_cleanup_cron::confirm_arrivals(world.files(), &notification).await.unwrap();
+    assert_eq!(notify().await, 0, "nothing has arrived");
+    world.client.put(&intent, TEXT.1, TEXT.2).await;
+    let (one, other) = tokio::join!(notify(), notify());
+    assert_eq!((one, other), (1, 1));
+    assert_eq!(world.told_of(file_id(&intent)).await, [FileConfirmed]);
+    world.client.delete(&format!("/api/v1/files/{}", id_of(&intent))).await.ok();
+    assert_eq!(notify().await, 0, "it is gone");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn only_a_pending_upload_of_the_project_is_waited_for() {
+    let world = World::start().await;
+    let started = std::time::Instant::now();
+    world.client.get("/api/v1/files/aaaaaaaaaaaaaaaaaaaa?wait=20").await.refused(404, "file_not_found");
+    let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
+    let path = format!("/api/v1/files/{}", id_of(&intent));
+    let other = world.client_of_another_project().await;
+    other.get(&format!("{path}?wait=20")).await.refused(404, "file_not_found");
+    assert!(started.elapsed() < std::time::Duration::from_secs(15));
+    world.client.get(&format!("{path}?wait=1")).await.refused(404, "file_not_found");
+    world.client.get(&format!("{path}?wait=31")).await.refused(400, "invalid_request");
+    world.end().await;
+}

@@ -1,0 +1,31 @@
+//! The table of proofs: every test that it names exists, and every invariant and fault has its row.
+
+use std::{fs, path::Path};
+
+/// A row of the tables: its number, and the `file::test` that it names.
+fn rows() -> Vec<(String, Vec<(String, String)>)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = fs::read_to_string(root.join("docs/reliability.md")).unwrap();
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let of_table = text.lines().filter(|line| line.starts_with("| I") || line.starts_with("| F")).map(cells);
+    of_table
+        .map(|cells| {
+            let named = cells[2].split('`').skip(1).step_by(2);
+            let named =
+                named.map(|name| name.split_once("::").unwrap_or_else(|| panic!("{name} names a file and a test")));
+            (cells[0].clone(), named.map(|(file, test)| (file.to_owned(), test.to_owned())).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn every_test_that_the_table_of_proofs_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (number, named) in rows() {
+        assert!(!named.is_empty(), "{number} names no test");
+        for (file, test) in named {
+            let text = fs::read_to_string(root.join(&file)).unwrap_or_else(|e| panic!("{number}: {file}: {e}"));
+            assert!(text.contains(&format!("fn {test}(")), "{number}: {file} has no {test}");
+        }
+    }
+}
