@@ -10,8 +10,10 @@ use xfiles_core::{
 };
 
 use crate::{
+    aws::{DeployArgs, DestroyArgs, StatusArgs},
     cleanup::CleanupArgs,
     completions::CompletionsArgs,
+    doctor::DoctorArgs,
     failure::Exit,
     files::{GetArgs, ListArgs, RemoveArgs, UrlArgs},
     keys::KeysArgs,
@@ -46,6 +48,10 @@ pub(crate) enum Command {
     Projects(ProjectsArgs),
     Keys(KeysArgs),
     Cleanup(CleanupArgs),
+    Doctor(DoctorArgs),
+    Deploy(DeployArgs),
+    Status(StatusArgs),
+    Destroy(DestroyArgs),
     Completions(CompletionsArgs),
 }
 

@@ -5,9 +5,11 @@
 #![warn(missing_docs)]
 
 mod args;
+mod aws;
 mod cleanup;
 mod client;
 mod completions;
+mod doctor;
 mod failure;
 mod files;
 mod keys;
@@ -76,6 +78,10 @@ fn carry_out(command: Command, program: &str, console: &mut Console<'_>) -> Resu
         Command::Projects(args) => projects::run(&args, console),
         Command::Keys(args) => keys::run(&args, console),
         Command::Cleanup(args) => cleanup::run(&args, console),
+        Command::Doctor(args) => doctor::run(&args, console),
+        Command::Deploy(args) => aws::deploy(&args, console),
+        Command::Status(args) => aws::status(&args, console),
+        Command::Destroy(args) => aws::destroy(&args, console),
         Command::Completions(args) => completions::print(&args, console),
     }
 }

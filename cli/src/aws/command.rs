@@ -1,0 +1,134 @@
+//! Another program's command line: shown, or run with its output read. What goes in by standard input is never shown.
+
+use std::{
+    io::{self, Write as _},
+    process,
+};
+
+use serde_json::Value;
+
+use crate::{
+    failure::{Exit, Failure, os_text},
+    output::shell_word,
+};
+
+/// A program and its arguments, none of which is secret.
+pub(super) struct Command {
+    words: Vec<String>,
+    input: Option<String>,
+}
+
+impl Command {
+    /// Any program.
+    pub(super) fn new<W: Into<String>>(words: impl IntoIterator<Item = W>) -> Self {
+        Self { words: words.into_iter().map(Into::into).collect(), input: None }
+    }
+
+    /// The AWS CLI.
+    pub(super) fn aws<W: Into<String>>(words: impl IntoIterator<Item = W>) -> Self {
+        Self::new(["aws".to_owned()].into_iter().chain(words.into_iter().map(Into::into)))
+    }
+
+    /// With what the program reads from standard input.
+    pub(super) fn input(self, input: impl Into<String>) -> Self {
+        Self { input: Some(input.into()), ..self }
+    }
+
+    /// With more arguments.
+    pub(super) fn and<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.words.extend(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// Runs it and gives what it wrote, without the last line's end.
+    pub(super) fn text(&self) -> Result<String, Failure> {
+        let output = self.run(process::Stdio::piped())?;
+        Ok(String::from_utf8_lossy(&output).trim_end().to_owned())
+    }
+
+    /// Runs it and reads what it wrote as JSON.
+    pub(super) fn json(&self) -> Result<Value, Failure> {
+        let text = self.text()?;
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text)
+            .map_err(|_| Failure::new(Exit::Failed, format!("`{}` did not answer with JSON", self.name())))
+    }
+
+    /// Runs it and lets the person see on standard error what it says.
+    pub(super) fn watched(&self) -> Result<(), Failure> {
+        self.run(process::Stdio::inherit()).map(drop)
+    }
+
+    fn run(&self, errors: process::Stdio) -> Result<Vec<u8>, Failure> {
+        let (program, arguments) = self.words.split_first().expect("a command has a program");
+        let stdin = if self.input.is_some() { process::Stdio::piped() } else { process::Stdio::null() };
+        let mut command = process::Command::new(program);
+        command.args(arguments).stdin(stdin).stdout(process::Stdio::piped()).stderr(errors);
+        // Only JSON is understood here, and a pager would wait for a key.
+        command.env("AWS_DEFAULT_OUTPUT", "json").env("AWS_PAGER", "");
+        let ended = command.spawn().and_then(|mut child| {
+            if let (Some(input), Some(mut pipe)) = (&self.input, child.stdin.take()) {
+                pipe.write_all(input.as_bytes())?;
+            }
+            child.wait_with_output()
+        });
+        let output = ended.map_err(|error| self.not_started(&error))?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.trim();
+        let said = if said.is_empty() { "see above" } else { said };
+        Err(Failure::new(Exit::Failed, format!("`{}` failed: {said}", self.name())))
+    }
+
+    fn not_started(&self, error: &io::Error) -> Failure {
+        let program = &self.words[0];
+        let failure = Failure::new(Exit::Unavailable, format!("cannot run {program}: {}", os_text(error)));
+        match program.as_str() {
+            "aws" => failure.or_hint("install the AWS CLI: https://docs.aws.amazon.com/cli"),
+            "cargo" => failure.or_hint("install Rust and cargo-lambda: https://www.cargo-lambda.info"),
+            _ => failure,
+        }
+    }
+
+    /// The program and what it is asked for, without arguments.
+    fn name(&self) -> String {
+        let end = self.words.iter().position(|word| word.starts_with('-')).unwrap_or(self.words.len());
+        self.words[..end].join(" ")
+    }
+}
+
+impl std::fmt::Display for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words: Vec<_> = self.words.iter().map(|word| shell_word(word)).collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_reads_its_input_and_gives_its_output() {
+        assert_eq!(Command::new(["cat"]).input("[1]").json().unwrap(), serde_json::json!([1]));
+        assert_eq!(Command::new(["true"]).json().unwrap(), Value::Null);
+    }
+
+    #[test]
+    fn a_command_that_fails_says_what_it_said_and_repeats_no_argument() {
+        let failed = Command::new(["ls", "--", "/nowhere/at/all"]).text().unwrap_err();
+        assert!(failed.detail().starts_with("`ls` failed: ls:"), "{}", failed.detail());
+        let missing = Command::new(["no-such-program-at-all", "-x"]).text().unwrap_err();
+        assert_eq!(missing.exit(), Exit::Unavailable);
+    }
+
+    #[test]
+    fn what_is_shown_can_be_pasted_and_holds_no_input() {
+        let shown = Command::aws(["s3", "mb", "s3://a b"]).input("secret").to_string();
+        assert_eq!(shown, "aws s3 mb 's3://a b'");
+    }
+}

@@ -1,0 +1,73 @@
+//! A deployment on AWS: `xf deploy`, `xf status`, `xf destroy`. They drive the AWS CLI, so that whatever login works
+//! there works here, every step is a command that can be run by hand, and `xf` links no SDK that only they need.
+
+mod command;
+mod deploy;
+mod destroy;
+mod status;
+mod table;
+
+use serde_json::Value;
+
+use self::command::Command;
+pub(crate) use self::{
+    deploy::{DeployArgs, deploy},
+    destroy::{DestroyArgs, destroy},
+    status::{StatusArgs, status},
+};
+use crate::failure::{Exit, Failure};
+
+/// The name of a stack, as CloudFormation takes it and so that names of the same stack's secrets can be made of it.
+#[derive(Clone, Debug)]
+pub(crate) struct StackName(String);
+
+impl std::str::FromStr for StackName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fits = text.len() <= 100
+            && text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("a stack's name is a letter and up to 99 letters, digits and hyphens".to_owned())
+        }
+    }
+}
+
+impl std::fmt::Display for StackName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A stack as CloudFormation describes it.
+struct Deployed(Value);
+
+impl Deployed {
+    /// Reads the stack; `None` when there is none of this name.
+    fn read(stack: &StackName) -> Result<Option<Self>, Failure> {
+        let described = Command::aws(["cloudformation", "describe-stacks", "--stack-name", &stack.0]).json();
+        match described {
+            Ok(answer) => Ok(Some(Self(answer["Stacks"][0].clone()))),
+            Err(failure) if failure.detail().contains("does not exist") => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn status(&self) -> &str {
+        self.0["StackStatus"].as_str().unwrap_or_default()
+    }
+
+    /// The outputs as names and values, in the template's order.
+    fn outputs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let outputs = self.0["Outputs"].as_array().map_or(&[][..], Vec::as_slice);
+        outputs.iter().filter_map(|output| Some((output["OutputKey"].as_str()?, output["OutputValue"].as_str()?)))
+    }
+
+    fn output(&self, name: &str) -> Result<&str, Failure> {
+        let found = self.outputs().find(|(key, _)| *key == name).map(|(_, value)| value);
+        found.ok_or_else(|| Failure::new(Exit::Failed, format!("the stack has no output {name}")))
+    }
+}

@@ -1,0 +1,46 @@
+//! `xf status`: what is deployed and where.
+
+use serde_json::json;
+
+use super::{Deployed, StackName};
+use crate::{
+    failure::{Exit, Failure},
+    output::Console,
+};
+
+/// Show what is deployed on AWS and where it is
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf status
+  xf status --stack files-test --json | jq -r .outputs.ApiUrl
+
+`xf doctor` tries whether it works.")]
+pub(crate) struct StatusArgs {
+    /// The CloudFormation stack
+    #[arg(long, value_name = "NAME", default_value = "xfiles")]
+    stack: StackName,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn status(args: &StatusArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let deployed = Deployed::read(&args.stack)?.ok_or_else(|| {
+        Failure::new(Exit::NotFound, format!("there is no stack {}", args.stack)).or_hint("`xf deploy` makes it")
+    })?;
+    if args.json {
+        let outputs: serde_json::Map<_, _> = deployed.outputs().map(|(k, v)| (k.to_owned(), v.into())).collect();
+        console.json(&json!({"stack": args.stack.0, "status": deployed.status(), "outputs": outputs}))?;
+    } else {
+        console.result(format_args!("{:24}{}", args.stack, deployed.status()))?;
+        for (name, value) in deployed.outputs() {
+            console.result(format_args!("{name:24}{value}"))?;
+        }
+    }
+    Ok(if deployed.status().ends_with("_COMPLETE") && !deployed.status().contains("ROLLBACK") {
+        Exit::Ok
+    } else {
+        Exit::Failed
+    })
+}

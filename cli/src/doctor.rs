@@ -1,0 +1,380 @@
+//! `xf doctor`: a round trip through a running XFiles as its clients make it, with the cause and the remedy of what
+//! does not work. What it uploads it deletes again.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use ureq::{
+    Agent, Body,
+    http::{HeaderMap, Method, Request, Response, header},
+};
+use xfiles_core::{clock::Clock, clock::Timestamp, id::FileId};
+
+use crate::{
+    args::ServerArgs,
+    client::{Client, IdempotencyKey, ImageTransformations, Intent, Ticket, Transformations, Urls},
+    failure::{Exit, Failure},
+    output::Console,
+};
+
+/// Try whether a deployment works, from the upload to the deletion, and say what is wrong with it
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf doctor
+  xf doctor --url https://abc123.execute-api.eu-central-1.amazonaws.com --origin https://app.example.com
+
+It uploads two small files, reads them as viewers would, and deletes them. The key needs the scopes to write and read.")]
+pub(crate) struct DoctorArgs {
+    /// The origin of a web page that uploads; the store must let it
+    #[arg(long, value_name = "URL", default_value = "https://doctor.example")]
+    origin: String,
+    /// How long a deleted file may still be served, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    purge_within: u64,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// A picture of one pixel, of which variants can be made.
+const PIXEL: &[u8] = &[
+    0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0, 1, 0, 0, 0, 1, 8,
+    6, 0, 0, 0, 0x1f, 0x15, 0xc4, 0x89, 0, 0, 0, 0x0d, b'I', b'D', b'A', b'T', 0x78, 0xda, 0x63, 0x64, 0xf8, 0xcf,
+    0x50, 0x0f, 0, 0x03, 0x86, 0x01, 0x80, 0x5a, 0x34, 0x7d, 0x6b, 0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42,
+    0x60, 0x82,
+];
+/// By how much clocks may differ: signed URLs live five minutes, and a part of that must be left.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// What is wrong, and what to do about it.
+struct Fault {
+    cause: String,
+    fix: String,
+}
+
+impl Fault {
+    fn new(cause: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { cause: cause.into(), fix: fix.into() }
+    }
+
+    /// Of a request that the client has put into words already.
+    fn of(failure: &Failure, fix: &str) -> Self {
+        Self::new(failure.detail(), failure.hint().unwrap_or(fix))
+    }
+}
+
+type Finding = Result<(), Fault>;
+
+pub(crate) fn run(args: &DoctorArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let client = Client::new(&args.server)?;
+    let agent = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .build()
+        .new_agent();
+    let mut report = Report { json: args.json, findings: Vec::new(), console };
+    let mut uploaded = Vec::new();
+    let examined = Examination { args, client: &client, agent }.all(&mut report, &mut uploaded);
+    // Whatever was found, nothing stays behind.
+    for file in uploaded {
+        drop(client.delete(&[file], &IdempotencyKey::mint()));
+    }
+    examined?;
+    report.end()
+}
+
+/// The findings as they come.
+struct Report<'a, 'b> {
+    json: bool,
+    findings: Vec<Value>,
+    console: &'a mut Console<'b>,
+}
+
+impl Report<'_, '_> {
+    /// Tells a finding, and whether to go on with what builds on it.
+    fn tell(&mut self, check: &str, finding: Finding) -> Result<bool, Failure> {
+        let good = finding.is_ok();
+        if !self.json {
+            match &finding {
+                Ok(()) => self.console.result(format_args!("ok    {check}"))?,
+                Err(fault) => self
+                    .console
+                    .result(format_args!("FAIL  {check}\n      cause: {}\n      fix:   {}", fault.cause, fault.fix))?,
+            }
+        }
+        self.findings.push(match finding {
+            Ok(()) => json!({"check": check, "ok": true}),
+            Err(Fault { cause, fix }) => json!({"check": check, "ok": false, "cause": cause, "fix": fix}),
+        });
+        Ok(good)
+    }
+
+    fn end(self) -> Result<Exit, Failure> {
+        let failed = self.findings.iter().filter(|finding| finding["ok"] == false).count();
+        if self.json {
+            self.console.json(&Value::Array(self.findings))?;
+        } else if failed == 0 {
+            self.console.note("everything works");
+        } else {
+            self.console.note(format_args!("{failed} of {} checks failed", self.findings.len()));
+        }
+        Ok(if failed == 0 { Exit::Ok } else { Exit::Failed })
+    }
+}
+
+struct Examination<'a> {
+    args: &'a DoctorArgs,
+    client: &'a Client,
+    agent: Agent,
+}
+
+impl Examination<'_> {
+    /// The checks in the order in which one builds on the other; it stops where the next cannot be tried.
+    fn all(&self, report: &mut Report<'_, '_>, uploaded: &mut Vec<FileId>) -> Result<(), Failure> {
+        let url = self.args.server.url.to_string();
+        let alive = self.get(&format!("{url}/healthz")).and_then(|answer| expect(&answer, 200, ALIVE).map(|()| answer));
+        let headers = alive.as_ref().map(|answer| answer.headers().clone()).unwrap_or_default();
+        if !report.tell("the API answers", alive.map(drop))? {
+            return Ok(());
+        }
+        report.tell("the clocks agree", clocks(&headers))?;
+        let ready = self.get(&format!("{url}/readyz")).and_then(|answer| expect(&answer, 200, READY));
+        report.tell("the API reaches its stores", ready)?;
+        let key = self.client.usage().map(drop).map_err(|failure| Fault::of(&failure, "use another key"));
+        if !report.tell("the API key is accepted", key)? {
+            return Ok(());
+        }
+
+        let Some(public) = self.upload("public", report, uploaded)? else { return Ok(()) };
+        let original = self.reads(&public.url, BUCKET_ACCESS);
+        let served = report.tell("the CDN reads the bucket", original)?;
+        let variant = match public.variants.first() {
+            Some(variant) => self.get(&variant.url).and_then(|answer| expect(&answer, 200, FAILOVER)),
+            None => Err(Fault::new("a public picture has no variants", "is the server an older one?")),
+        };
+        report.tell("a variant is made on its first request (failover to the worker)", variant)?;
+
+        if let Some(private) = self.upload("private", report, uploaded)? {
+            report.tell("a signed URL opens a private file", self.reads(&private.url, SIGNED))?;
+            let bare = private.url.split('?').next().unwrap_or_default();
+            let closed = self.get(bare).and_then(|answer| match answer.status().as_u16() {
+                403 => Ok(()),
+                status => Err(Fault::new(format!("without a signature it is answered {status} and not 403"), UNSIGNED)),
+            });
+            report.tell("without the signature it stays closed", closed)?;
+        }
+        let deleted = self.delete(uploaded);
+        if report.tell("files are deleted", deleted)? && served {
+            report.tell("the CDN forgets what is deleted", self.is_purged(&public.url))?;
+        }
+        Ok(())
+    }
+
+    /// The three steps, with what only the first of them needs to show. `None` when they did not all work.
+    fn upload(
+        &self,
+        visibility: &'static str,
+        report: &mut Report<'_, '_>,
+        uploaded: &mut Vec<FileId>,
+    ) -> Result<Option<Urls>, Failure> {
+        let begun = self.client.begin_upload(&intent(visibility), &IdempotencyKey::mint());
+        let begun = begun.map_err(|failure| Fault::of(&failure, "see the API's log for the request id"));
+        let (ticket, finding) = split(begun);
+        report.tell(&format!("a {visibility} upload begins"), finding)?;
+        let Some(ticket) = ticket else { return Ok(None) };
+        uploaded.push(ticket.file_id);
+        if visibility == "public" {
+            report.tell("the store lets browsers upload (CORS)", self.preflight(&ticket))?;
+            report.tell("the store checks upload URLs", self.refuses_another_type(&ticket))?;
+        }
+        let put = self.client.put(&ticket, PIXEL.len() as u64, &mut &*PIXEL);
+        let put = put.map_err(|failure| Fault::of(&failure, PUT));
+        if !report.tell("the store takes the upload", put)? {
+            return Ok(None);
+        }
+        let confirmed = self.client.confirm(ticket.file_id, &IdempotencyKey::mint());
+        let confirmed = confirmed.and_then(|()| self.client.get(ticket.file_id, None));
+        let confirmed = confirmed.map_err(|failure| Fault::of(&failure, CONFIRM));
+        let (answer, finding) = split(confirmed);
+        report.tell("the API publishes it", finding)?;
+        Ok(answer.map(|answer| answer.value.urls))
+    }
+
+    fn preflight(&self, ticket: &Ticket) -> Finding {
+        let request = Request::builder().method(Method::OPTIONS).uri(ticket.upload_url());
+        let request = request
+            .header(header::ORIGIN, &self.args.origin)
+            .header(header::ACCESS_CONTROL_REQUEST_METHOD, "PUT")
+            .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "content-type");
+        let answer = self.send(request.body(()))?;
+        let allowed = answer.headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN).and_then(|value| value.to_str().ok());
+        if answer.status().is_success() && allowed.is_some_and(|allowed| allowed == "*" || allowed == self.args.origin)
+        {
+            return Ok(());
+        }
+        let cause =
+            format!("a page of {} may not upload: the preflight is answered {}", self.args.origin, answer.status());
+        Err(Fault::new(cause, "add the origin to the template's parameter UploadOrigins, or give yours with --origin"))
+    }
+
+    /// An upload URL is good for the declared type only. A store that takes another checks no signature.
+    fn refuses_another_type(&self, ticket: &Ticket) -> Finding {
+        let request = Request::builder().method(Method::PUT).uri(ticket.upload_url());
+        let answer = self.send(request.header(header::CONTENT_TYPE, "text/html").body(PIXEL))?;
+        match answer.status().as_u16() {
+            403 => Ok(()),
+            status => Err(Fault::new(
+                format!("an upload of another type than declared is answered {status} and not 403"),
+                "the store does not check signatures: is it an emulator with that switched off?",
+            )),
+        }
+    }
+
+    /// Reads a URL and compares the bytes.
+    fn reads(&self, url: &str, fix: &str) -> Finding {
+        let mut answer = self.get(url)?;
+        expect(&answer, 200, fix)?;
+        match answer.body_mut().read_to_vec() {
+            Ok(bytes) if bytes == PIXEL => Ok(()),
+            Ok(_) => Err(Fault::new(
+                "other bytes are served than were uploaded",
+                "does something in between change pictures?",
+            )),
+            Err(_) => Err(Fault::new("the answer broke off", "try again")),
+        }
+    }
+
+    fn delete(&self, uploaded: &mut Vec<FileId>) -> Finding {
+        let results =
+            self.client.delete(uploaded, &IdempotencyKey::mint()).map_err(|failure| Fault::of(&failure, CONFIRM))?;
+        for result in results {
+            result.map_err(|failure| Fault::of(&failure, "see the API's log; the cleanup tries again"))?;
+        }
+        uploaded.clear();
+        Ok(())
+    }
+
+    fn is_purged(&self, url: &str) -> Finding {
+        let began = Instant::now();
+        loop {
+            let status = self.get(url)?.status().as_u16();
+            if matches!(status, 403 | 404) {
+                return Ok(());
+            }
+            if began.elapsed() >= Duration::from_secs(self.args.purge_within) {
+                return Err(Fault::new(
+                    format!("{} s after its deletion a file is still answered {status}", self.args.purge_within),
+                    "check that the API's role may call cloudfront:CreateInvalidation on this distribution, and whether \
+                     another cache stands in front of it",
+                ));
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    fn get(&self, url: &str) -> Result<Response<Body>, Fault> {
+        self.send(Request::builder().uri(url).body(()))
+    }
+
+    fn send(
+        &self,
+        request: Result<Request<impl ureq::AsSendBody>, ureq::http::Error>,
+    ) -> Result<Response<Body>, Fault> {
+        let request =
+            request.map_err(|_| Fault::new("the server gave an address that is none", "is --url an XFiles server?"))?;
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        self.agent.run(request).map_err(|error| {
+            Fault::new(format!("{host} does not answer: {error}"), "check the name, the network and the certificate")
+        })
+    }
+}
+
+const ALIVE: &str = "is --url the API's address, which `xf status` shows?";
+const READY: &str =
+    "check that the table and the bucket exist and that the function's role may use them; its log names the one";
+const PUT: &str = "check the presign role's right to s3:PutObject on staging/*, and this machine's clock";
+const CONFIRM: &str =
+    "check the API's role: s3:GetObject on staging/*, s3:PutObject on files/*; its log has the request id";
+const BUCKET_ACCESS: &str =
+    "check the bucket policy (s3:GetObject on files/* for this distribution) and the bucket origin's access control";
+const FAILOVER: &str = "check the origin group (failover on 403 and 404), the worker's log, and that CloudFront may \
+    lambda:InvokeFunctionUrl and lambda:InvokeFunction";
+const SIGNED: &str =
+    "check that the distribution's key group holds the public key of the secret, and this machine's clock";
+const UNSIGNED: &str = "private paths need a trusted key group: check the behaviour /files/originals/private/*";
+
+fn intent(visibility: &'static str) -> Intent<'static> {
+    Intent {
+        filename: "doctor.png",
+        content_type: "image/png",
+        size: PIXEL.len() as u64,
+        visibility,
+        owner_user_id: None,
+        entity: None,
+        transformations: Some(Transformations { image: ImageTransformations { enabled: true, visibility } }),
+        checksum_sha256: xfiles_core::intent::Sha256Checksum::of(PIXEL).to_string(),
+    }
+}
+
+/// The value to go on with, and the finding to tell.
+fn split<T>(result: Result<T, Fault>) -> (Option<T>, Finding) {
+    match result {
+        Ok(value) => (Some(value), Ok(())),
+        Err(fault) => (None, Err(fault)),
+    }
+}
+
+fn expect(answer: &Response<Body>, status: u16, fix: &str) -> Finding {
+    if answer.status().as_u16() == status {
+        return Ok(());
+    }
+    Err(Fault::new(format!("it is answered {} and not {status}", answer.status().as_u16()), fix))
+}
+
+fn clocks(headers: &HeaderMap) -> Finding {
+    let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
+    let Some(theirs) = date.and_then(http_date) else {
+        return Err(Fault::new("the answer has no Date header", "is something in between that removes it?"));
+    };
+    let ours = Clock::system().now();
+    let apart = ours.since(theirs).max(theirs.since(ours));
+    if apart <= SKEW {
+        return Ok(());
+    }
+    let direction = if ours > theirs { "ahead of" } else { "behind" };
+    let cause = format!("this machine's clock is {} s {direction} the server's", apart.as_secs());
+    Err(Fault::new(cause, "set the clock (NTP): signed URLs live five minutes"))
+}
+
+/// An HTTP date, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn http_date(text: &str) -> Option<Timestamp> {
+    let mut words = text.split_once(", ")?.1.split(' ');
+    let (day, month, year, time) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = months.iter().position(|name| *name == month)? + 1;
+    Timestamp::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_http_date_is_read() {
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Timestamp::from_millis(784_111_777_000)));
+        assert_eq!(http_date("yesterday"), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_named_with_its_direction() {
+        let headers = |date: &str| HeaderMap::from_iter([(header::DATE, date.parse().unwrap())]);
+        let fault = clocks(&headers("Sun, 06 Nov 1994 08:49:37 GMT")).err().unwrap();
+        assert!(fault.cause.contains("ahead of the server's"), "{}", fault.cause);
+        assert!(clocks(&HeaderMap::new()).is_err());
+    }
+}
