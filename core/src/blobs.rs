@@ -64,9 +64,9 @@ impl std::fmt::Debug for PresignedPut {
     }
 }
 
-/// What the store says of a staged object.
+/// What the store says of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Staged {
+pub struct Upload {
     /// Its ETag; the published object must be copied from this one.
     pub etag: String,
     /// Its size in bytes.
@@ -93,6 +93,8 @@ pub enum Copied {
     Yes,
     /// The source is gone or another object, and nothing was copied.
     SourceChanged,
+    /// Another object is in place, and stays.
+    Occupied,
 }
 
 /// What became of a variant that was to be stored.
@@ -195,11 +197,11 @@ impl Blobs {
         Ok(whole_seconds.min(UPLOAD_URL_LIFE))
     }
 
-    /// Looks at what was put for the file: one ranged read tells size, type, ETag and first bytes of one and the same
-    /// object. `None`: nothing was put.
-    pub async fn inspect_staged(&self, file: &File) -> Result<Option<Staged>> {
+    /// Looks at an upload: one ranged read tells size, type, ETag and first bytes of one and the same object. `None`:
+    /// nothing was put.
+    pub async fn inspect(&self, key: &ObjectKey) -> Result<Option<Upload>> {
         let range = format!("bytes=0-{}", HEAD_BYTES - 1);
-        let get = self.s3.get_object().bucket(&self.bucket).key(file.staging_key().to_string()).range(range);
+        let get = self.s3.get_object().bucket(&self.bucket).key(key.to_string()).range(range);
         let object = match get.send().await {
             Ok(object) => object,
             // Without the right to list the bucket, S3 answers 403 for a key that does not exist.
@@ -209,7 +211,7 @@ impl Blobs {
         let size = full_size(&object).ok_or_else(|| {
             Error::Internal(Cause::because("inspecting an upload", "the store did not tell the size"))
         })?;
-        Ok(Some(Staged {
+        Ok(Some(Upload {
             etag: object.e_tag.clone().unwrap_or_default(),
             size,
             content_type: object.content_type.clone().unwrap_or_default(),
@@ -248,10 +250,7 @@ impl Blobs {
             // Either the source is another object or gone, or the target is there: done before, if it is ours.
             Err(e) if matches!(status(&e), Some(404 | 403 | 409 | 412)) => match self.head(target).await? {
                 Some((found, size)) if found == etag && size == file.size.bytes() => Ok(Copied::Yes),
-                Some(_) => {
-                    let reason = "another object is in the file's place";
-                    Err(Error::Internal(Cause::because("copying an object", reason)))
-                }
+                Some(_) => Ok(Copied::Occupied),
                 None if status(&e) == Some(409) => Err(failed("copying an object", e)),
                 None => Ok(Copied::SourceChanged),
             },

@@ -26,8 +26,12 @@ use crate::{
 /// How long after its URL's expiry a pending upload is kept: a PUT that began in time may still be under way.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(15 * 60);
 
-/// How long whoever claimed some work has it for himself before the cleanup takes it over.
+/// How long a request has the work that it claimed for itself before the cleanup takes it over: longer than it can live,
+/// 29 s on AWS, so that nothing which it sent is still on its way then.
 pub const LEASE: Duration = Duration::from_secs(60);
+
+/// How long a cleanup has the work that it took over for itself: longer than it can live, 120 s on AWS.
+pub const SWEEP_LEASE: Duration = Duration::from_secs(180);
 
 /// After this long no worker is still busy with what it read before a change: its time limit of 60 s, and a margin.
 pub const WORKER_LIFE: Duration = Duration::from_secs(120);
@@ -106,10 +110,10 @@ pub enum State {
         /// What a CDN may have cached beside the original at the file's visibility.
         leaves: Purge,
     },
-    /// Taken apart, and its quota given back. Owes: another removal of its variants and their cached copies, now that
-    /// every worker that was busy during the first one has ended.
+    /// Taken apart, and its quota given back. Owes: another removal of what a worker or a move that was busy during the
+    /// first one may have brought back, now that it has ended.
     Removed {
-        /// Which variants.
+        /// What may be back.
         leaves: Purge,
     },
 }
@@ -235,6 +239,14 @@ impl File {
         }
     }
 
+    /// Claims the bytes that are in the file's place already, for the ones that were claimed last.
+    pub fn claim_instead(&self, etag: String, dimensions: Option<Dimensions>, now: Timestamp) -> Result<Self> {
+        match self.state {
+            State::Confirming { .. } => Ok(Self { dimensions, ..self.next(State::Confirming { etag }, Some(now + LEASE)) }),
+            _ => Err(Error::Conflict),
+        }
+    }
+
     /// Publication is complete.
     pub fn finish(&self) -> Result<Self> {
         match &self.state {
@@ -278,11 +290,10 @@ impl File {
         Ok(Self { epoch: self.epoch + 1, ..self.next(State::Deleting { leaves }, Some(now + LEASE)) })
     }
 
-    /// The bytes are gone. `None`: no worker can bring any back, and the record may go as well.
+    /// The bytes are gone. `None`: nobody who is still busy can bring any back, and the record may go as well.
     pub fn removed(&self, now: Timestamp) -> Option<Self> {
         match self.state {
-            State::Deleting { leaves } if leaves.variants().next().is_some() => {
-                let leaves = Purge { original: None, ..leaves };
+            State::Deleting { leaves } if leaves.original.is_some() || leaves.variants().next().is_some() => {
                 Some(self.next(State::Removed { leaves }, Some(now + WORKER_LIFE)))
             }
             _ => None,
@@ -301,8 +312,10 @@ impl File {
     /// changes when its bytes have been moved.
     pub fn patch(&self, patch: &Patch, now: Timestamp) -> Result<Self> {
         let (etag, owed) = match &self.state {
+            // The move is finished first, with the removal of what it leaves behind: one that is still under way would take
+            // the bytes of a file that came back.
+            _ if self.is_on_the_move() => return Err(Error::Conflict),
             State::Confirmed { etag, owes } => (etag.clone(), owes.unwrap_or_default()),
-            // The move is finished first.
             State::Moving { .. } => return Err(Error::Conflict),
             State::Pending
             | State::Confirming { .. }
@@ -346,7 +359,42 @@ impl File {
         match &self.state {
             State::Moving { etag, to, leaves } => {
                 let state = State::Confirmed { etag: etag.clone(), owes: Some(*leaves) };
-                Ok(Self { visibility: *to, ..self.next(state, Some(now + LEASE)) })
+                // Whoever moves it has it for himself for no less time than before.
+                let due = self.due.map_or(now + LEASE, |due| due.max(now + LEASE));
+                Ok(Self { visibility: *to, ..self.next(state, Some(due)) })
+            }
+            _ => Err(Error::Conflict),
+        }
+    }
+
+    /// Whether somebody moves the published bytes, or removes them from where they were.
+    ///
+    /// Only one may do that at a time, for as long as he may live: a copy or a deletion that arrives after the file has
+    /// come back would leave it in two places, or in none.
+    pub fn is_on_the_move(&self) -> bool {
+        match &self.state {
+            State::Moving { .. } => true,
+            State::Confirmed { owes: Some(owed), .. } => owed.original.is_some(),
+            State::Confirmed { owes: None, .. }
+            | State::Pending
+            | State::Confirming { .. }
+            | State::Expiring
+            | State::Deleting { .. }
+            | State::Removed { .. } => false,
+        }
+    }
+
+    /// Takes overdue work over from somebody who has died, for this long.
+    pub fn take_over(&self, now: Timestamp, lease: Duration) -> Result<Self> {
+        if self.is_overdue(now) { Ok(self.next(self.state.clone(), Some(now + lease))) } else { Err(Error::Conflict) }
+    }
+
+    /// Has the record owe the removal of an original at the other visibility, for whoever found it there.
+    pub fn leaves_behind(&self, visibility: Visibility, now: Timestamp) -> Result<Self> {
+        match &self.state {
+            State::Confirmed { etag, owes } if !self.is_on_the_move() && visibility != self.visibility => {
+                let owes = Some(Purge { original: Some(visibility), ..owes.unwrap_or_default() });
+                Ok(self.next(State::Confirmed { etag: etag.clone(), owes }, Some(now + SWEEP_LEASE)))
             }
             _ => Err(Error::Conflict),
         }
@@ -455,14 +503,15 @@ impl File {
             ObjectKey::Original { visibility, .. } => {
                 *key == self.original_key_at(*visibility)
                     && match &self.state {
-                        State::Confirming { .. } | State::Confirmed { owes: None, .. } => {
-                            *visibility == self.visibility
-                        }
+                        // A claim that was given up may still have its copy arrive.
+                        State::Pending
+                        | State::Confirming { .. }
+                        | State::Expiring
+                        | State::Confirmed { owes: None, .. } => *visibility == self.visibility,
                         State::Confirmed { owes: Some(owed), .. } => {
                             *visibility == self.visibility || owed.original == Some(*visibility)
                         }
-                        State::Moving { .. } | State::Deleting { .. } => true,
-                        State::Pending | State::Expiring | State::Removed { .. } => false,
+                        State::Moving { .. } | State::Deleting { .. } | State::Removed { .. } => true,
                     }
             }
             ObjectKey::Variant { visibility, spec, .. } => {

@@ -171,7 +171,7 @@ fn run_engine(database: &Database, log: Option<&LogSync>, queue: &Receiver<Job>)
         let body = request.body().bytes().unwrap_or_default();
         let answer = catch_unwind(AssertUnwindSafe(|| dispatch(database, &operation, body)));
         let answer = answer.unwrap_or_else(|_| Err(DynoxideError::InternalServerError("a panic".to_owned())));
-        let reads = matches!(operation.as_str(), "GetItem" | "Query" | "BatchGetItem");
+        let reads = matches!(operation.as_str(), "GetItem" | "Query" | "Scan" | "BatchGetItem");
         if !reads {
             writes += 1;
         }
@@ -188,7 +188,7 @@ fn run_engine(database: &Database, log: Option<&LogSync>, queue: &Receiver<Job>)
     }
 }
 
-/// The operations that the catalog uses. An operation that it does not use is not served.
+/// The operations that the catalog uses, and the scan of whoever looks at the whole table. No other is served.
 fn dispatch(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
     fn run<Q: DeserializeOwned, A: Serialize>(
         body: &[u8],
@@ -206,6 +206,7 @@ fn dispatch(database: &Database, operation: &str, body: &[u8]) -> Result<String,
         "DeleteItem" => run(body, |q| database.delete_item(q)),
         "UpdateItem" => run(body, |q| database.update_item(q)),
         "Query" => run(body, |q| database.query(q)),
+        "Scan" => run(body, |q| database.scan(q)),
         "BatchGetItem" => run(body, |q| database.batch_get_item(q)),
         "TransactWriteItems" => run(body, |q| database.transact_write_items(q)),
         other => Err(DynoxideError::ValidationException(format!("the embedded store does not serve `{other}`"))),

@@ -22,7 +22,8 @@ use crate::{
 pub const REGION: &str = "us-east-1";
 /// The embedded store's bucket.
 pub const BUCKET: &str = "xfiles";
-pub(crate) const TABLE: &str = "xfiles";
+/// The embedded store's table.
+pub const TABLE: &str = "xfiles";
 
 /// The engines, and what the SDK needs to reach them.
 #[derive(Clone)]
@@ -78,12 +79,16 @@ impl Engines {
         aws_sdk_s3::Client::from_conf(config)
     }
 
+    /// The metadata store's API, through a connection that passes through `wrap`.
+    pub fn dynamodb_client(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> aws_sdk_dynamodb::Client {
+        dynamodb_client(wrap(self.dynamo.http_client()), &self.s3_credentials, self.clock.clone())
+    }
+
     /// The files on these engines, through connections that pass through `wrap`.
     pub fn files(&self, cdn: Cdn, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> Files {
         let s3 = self.s3_client(&wrap);
-        let dynamodb = dynamodb_client(wrap(self.dynamo.http_client()), &self.s3_credentials, self.clock.clone());
         Files {
-            catalog: Catalog::new(dynamodb, TABLE),
+            catalog: Catalog::new(self.dynamodb_client(&wrap), TABLE),
             blobs: Blobs::new(s3, credentials(&self.s3_credentials), BUCKET, self.clock.clone()),
             cdn,
             clock: self.clock.clone(),

@@ -437,7 +437,7 @@ impl Catalog {
     }
 
     /// The files that there are, in whatever state; at most 100.
-    pub(crate) async fn records(&self, ids: &[FileId]) -> Result<HashMap<FileId, File>> {
+    pub async fn records(&self, ids: &[FileId]) -> Result<HashMap<FileId, File>> {
         let mut found = HashMap::new();
         let distinct: HashSet<FileId> = ids.iter().copied().collect();
         let mut keys: Vec<_> = distinct.into_iter().map(item::file_key).collect();

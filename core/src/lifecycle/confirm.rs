@@ -4,9 +4,9 @@ use futures::{StreamExt as _, stream};
 
 use super::{Files, delete::AT_ONCE};
 use crate::{
-    blobs::{Copied, Staged},
+    blobs::{Copied, Upload},
     catalog::Consistency,
-    error::{Error, Result},
+    error::{Cause, Error, Result},
     event::Event,
     file::{File, State},
     id::{FileId, ProjectId},
@@ -87,7 +87,7 @@ impl Files {
     }
 
     async fn claim(&self, file: &File, mismatch: OnMismatch) -> Result<File> {
-        let staged = self.blobs.inspect_staged(file).await?.ok_or(Error::NotUploaded)?;
+        let staged = self.blobs.inspect(&file.staging_key()).await?.ok_or(Error::NotUploaded)?;
         if !agrees(file, &staged) {
             return match mismatch {
                 OnMismatch::Refuse => self.refuse(file).await,
@@ -126,13 +126,31 @@ impl Files {
                 self.catalog.replace(&file.reopen(self.clock.now())?).await?;
                 Ok(None)
             }
+            Copied::Occupied => {
+                let claimed = self.claim_published(file).await?;
+                Box::pin(self.publish(&claimed)).await
+            }
         }
+    }
+
+    /// Claims what lies in the file's place already: the copy of an earlier claim that was given up arrived after all.
+    /// It was inspected then, and nothing replaces it, so that the first copy to arrive is the one that is published.
+    async fn claim_published(&self, file: &File) -> Result<File> {
+        let published = self.blobs.inspect(&file.original_key()).await?.ok_or(Error::Conflict)?;
+        if !agrees(file, &published) {
+            let reason = "an object that is not what was declared is in the file's place";
+            return Err(Error::Internal(Cause::because("publishing an upload", reason)));
+        }
+        let dimensions = sniff::dimensions(&file.content_type, &published.head);
+        let claimed = file.claim_instead(published.etag, dimensions, self.clock.now())?;
+        self.catalog.replace(&claimed).await?;
+        Ok(claimed)
     }
 }
 
 /// Whether the bytes are what was declared. The upload's signature binds size and type already; a store that is not
 /// ours might not have checked it.
-fn agrees(file: &File, staged: &Staged) -> bool {
+fn agrees(file: &File, staged: &Upload) -> bool {
     staged.size == file.size.bytes()
         && staged.content_type.eq_ignore_ascii_case(file.content_type.as_str())
         && sniff::agrees(&file.content_type, &staged.head)

@@ -1,5 +1,7 @@
 //! Changing a confirmed file, and a pending one's URL.
 
+use std::time::Duration;
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Begun, Files, delete::AT_ONCE};
@@ -7,13 +9,16 @@ use crate::{
     catalog::{Catalog, Consistency},
     error::{Error, Result},
     event::Event,
-    file::{File, Patch, State},
+    file::{File, LEASE, Patch, State},
     id::{FileId, ProjectId},
     intent::EntityWord,
 };
 
 /// How often a change starts over because the record changed under it.
 const ATTEMPTS: u32 = 4;
+
+/// How long a change waits for another that is under way before it looks again: most are done by then.
+const PAUSE: Duration = Duration::from_millis(250);
 
 impl Files {
     /// Changes a confirmed file: at `revision` only, if one is given.
@@ -25,10 +30,14 @@ impl Files {
             if revision.is_some_and(|revision| revision != file.revision) {
                 return Err(Error::PreconditionFailed);
             }
-            if matches!(file.state, State::Moving { .. }) || file.is_untold() {
-                // Somebody's change that is under way or was left behind: it comes first.
-                match self.settle(&file).await {
-                    Ok(()) | Err(Error::Conflict) => continue,
+            // Somebody's change that was left behind comes first, and so does one that is under way.
+            if file.is_untold() || file.is_on_the_move() {
+                match self.take_over_and_settle(&file, LEASE).await {
+                    Ok(()) => continue,
+                    Err(Error::Conflict) => {
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
                     Err(error) => return Err(error),
                 }
             }

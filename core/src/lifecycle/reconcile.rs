@@ -201,22 +201,39 @@ impl Files {
             Some(since) if now.since(since) < CERTAINTY => Ok(()),
             Some(_) => {
                 // The record once more, just before: it is what an upload that is being confirmed writes first.
-                let known = match self.catalog.file(key.file(), Consistency::Strong).await {
-                    Ok(file) => file.accounts_for(key),
-                    Err(Error::FileNotFound) => false,
+                let file = match self.catalog.file(key.file(), Consistency::Strong).await {
+                    Ok(file) => Some(file),
+                    Err(Error::FileNotFound) => None,
                     Err(error) => return Err(error),
                 };
-                if !known {
-                    self.blobs.delete([key.clone()]).await?;
-                    if !matches!(key, ObjectKey::Staging { .. }) {
-                        let reference = format!("{}-orphan-{}", key.file(), now.as_millis());
-                        self.cdn.invalidate(&reference, vec![format!("/{key}")]).await?;
+                if !file.as_ref().is_some_and(|file| file.accounts_for(key)) {
+                    match self.remove_orphan(key, file.as_ref(), now).await {
+                        Ok(()) => found.removed += 1,
+                        // Somebody changes the file: the next walk will tell.
+                        Err(Error::Conflict) => return Ok(()),
+                        Err(error) => return Err(error),
                     }
-                    found.removed += 1;
                 }
                 self.catalog.unmark_orphan(key).await
             }
         }
+    }
+
+    async fn remove_orphan(&self, key: &ObjectKey, file: Option<&File>, now: Timestamp) -> Result<()> {
+        // The file may come back to where this lies at any moment: then its record must know of the removal.
+        if let (ObjectKey::Original { visibility, .. }, Some(file)) = (key, file)
+            && *key == file.original_key_at(*visibility)
+        {
+            let leaving = file.leaves_behind(*visibility, now)?;
+            self.catalog.replace(&leaving).await?;
+            return self.settle(&leaving).await;
+        }
+        self.blobs.delete([key.clone()]).await?;
+        if !matches!(key, ObjectKey::Staging { .. }) {
+            let reference = format!("{}-orphan-{}", key.file(), now.as_millis());
+            self.cdn.invalidate(&reference, vec![format!("/{key}")]).await?;
+        }
+        Ok(())
     }
 
     /// One page of a project's published files: are their bytes there? At its end, the project's counter.

@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     error::{Cause, Error, Result},
     event::Event,
-    file::{File, Purge, State},
+    file::{File, Purge, SWEEP_LEASE, State},
     id::FileId,
     object_key::{ObjectKey, Visibility},
     variant::VariantSpec,
@@ -54,12 +54,13 @@ impl Files {
             State::Confirming { .. } => self.publish(file).await.map(drop),
             State::Expiring => self.remove_staged(file).await,
             State::Deleting { leaves } => self.remove_published(file, *leaves).await,
-            State::Removed { leaves } => self.remove_variants_again(file, *leaves).await,
+            State::Removed { leaves } => self.remove_again(file, *leaves).await,
         }
     }
 
     async fn remove_staged(&self, file: &File) -> Result<()> {
-        self.blobs.delete([file.staging_key()]).await?;
+        // A claim that was given up may have had its copy arrive.
+        self.blobs.delete([file.staging_key(), file.original_key()]).await?;
         self.catalog.release_reserved(file, &Event::expired(file, self.clock.now())).await
     }
 
@@ -81,6 +82,10 @@ impl Files {
                     return Err(Error::Conflict);
                 }
                 return Err(Error::Internal(Cause::because("moving a file", "its published bytes are gone")));
+            }
+            Copied::Occupied => {
+                let reason = "another object is in the file's place";
+                return Err(Error::Internal(Cause::because("moving a file", reason)));
             }
         }
         let swapped = file.swap(self.clock.now())?;
@@ -132,12 +137,15 @@ impl Files {
         }
     }
 
-    /// A worker that was busy during the removal may have stored a variant since, and an edge may have cached it.
-    async fn remove_variants_again(&self, file: &File, leaves: Purge) -> Result<()> {
+    /// A worker that was busy during the removal may have stored a variant since, and a move that was under way the
+    /// original; and an edge may have cached it.
+    async fn remove_again(&self, file: &File, leaves: Purge) -> Result<()> {
         let variants = leaves.variants().flat_map(|v| VariantSpec::all().map(move |spec| file.variant_key(v, spec)));
-        self.blobs.delete(variants).await?;
-        let paths = leaves.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id));
-        self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths.collect()).await?;
+        self.blobs.delete(variants.chain(leaves.original.map(|v| file.original_key_at(v)))).await?;
+        let variants = leaves.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id));
+        let original = leaves.original.map(|v| ObjectKey::original_paths(v, file.project, file.id));
+        let paths = variants.chain(original).collect();
+        self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths).await?;
         self.catalog.forget(file).await
     }
 
@@ -233,11 +241,21 @@ impl Files {
         if !file.is_overdue(now) {
             return Ok(false);
         }
-        match self.settle(&file).await {
+        match self.take_over_and_settle(&file, SWEEP_LEASE).await {
             Ok(()) => Ok(true),
             // Somebody else was quicker; what is left of the work is theirs.
             Err(Error::Conflict | Error::FileNotFound) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Settles for somebody who has died, and for this long alone if bytes are on the move.
+    pub(super) async fn take_over_and_settle(&self, file: &File, lease: Duration) -> Result<()> {
+        if !file.is_on_the_move() {
+            return self.settle(file).await;
+        }
+        let taken = file.take_over(self.clock.now(), lease)?;
+        self.catalog.replace(&taken).await?;
+        self.settle(&taken).await
     }
 }

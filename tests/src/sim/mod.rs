@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 use xfiles_core::{
-    catalog::{Catalog, Consistency, Debtor, FileFilter, PageNumber, PageSize, Project},
+    catalog::{Catalog, Consistency, FileFilter, Project},
     cdn::{BaseUrl, Cdn, KeyPairId, Signer, SigningKey, URL_LIFE},
     clock::{Clock, Timestamp},
     error::Error,
@@ -37,7 +37,7 @@ use xfiles_core::{
 };
 use xfiles_edge_variants::Worker;
 use xfiles_standalone::{
-    BUCKET, Engines, REGION,
+    BUCKET, Engines, REGION, TABLE,
     distribution::{self, Bucket, Distribution, TrustedKey},
     dynamodb::Dynamo,
     s3::{self, ObjectStore, S3Credentials},
@@ -53,10 +53,10 @@ use crate::wire;
 /// When every simulated world begins: 2040-01-01. The object store's protocol wants no time before the machine's.
 const BEGINNING: Timestamp = Timestamp::from_millis(2_208_988_800_000);
 
-/// How long an HTTP API lets a request take, and a function URL the worker.
+/// How long the functions live at the most: the API's, the worker's, the cleanup's.
 const REQUEST_LIFE: Duration = Duration::from_secs(30);
 const WORKER_LIMIT: Duration = Duration::from_secs(60);
-const SWEEP_LIFE: Duration = Duration::from_secs(300);
+const SWEEP_LIFE: Duration = Duration::from_secs(120);
 /// How long a slow client may take for its upload.
 const UPLOAD_LIFE: Duration = Duration::from_secs(3600);
 
@@ -128,6 +128,7 @@ struct World {
     weather: Weather,
     clock: Clock,
     engines: Engines,
+    dynamodb: aws_sdk_dynamodb::Client,
     network: Network,
     /// What the operations work on, through the network.
     files: Files,
@@ -243,6 +244,7 @@ impl World {
             choices,
             weather,
             clock,
+            dynamodb: engines.dynamodb_client(|client| client),
             engines,
             network,
             files,
@@ -669,6 +671,9 @@ impl World {
             self.pass(CERTAINTY + Duration::from_secs(1));
             self.begin(Operation::Reconcile);
             self.serve_all().await?;
+            if self.check_objects("", &self.records().await).await.is_ok() {
+                break;
+            }
         }
         self.check().await
     }
@@ -689,30 +694,14 @@ impl World {
         self.records().await.into_iter().filter(|(_, file)| file.due.is_some()).map(|(id, _)| id).collect()
     }
 
-    /// Every record there is: what the indexes show, and what was ever heard of.
+    /// Every file's record there is.
     async fn records(&self) -> BTreeMap<FileId, File> {
-        let catalog = &self.truth.catalog;
-        let mut ids: BTreeSet<FileId> = self.known.iter().map(|known| known.id).collect();
-        let (page, size) = (PageNumber::new(1).expect("from 1"), PageSize::new(PageSize::MAX).expect("in bounds"));
-        let listed = catalog.list(self.project, &FileFilter::default(), page, size).await.expect("the catalog lists");
-        ids.extend(listed.files.iter().map(|file| file.id));
-        for shard in 0..Catalog::DUE_SHARDS {
-            let page = catalog.due(shard, Timestamp::from_millis(99_999_999_999_999), None).await;
-            let debtors = page.expect("the due index answers").debtors;
-            ids.extend(debtors.into_iter().filter_map(|debtor| match debtor {
-                Debtor::File(id) => Some(id),
-                Debtor::Project(_) => None,
-            }));
-        }
-        let mut records = BTreeMap::new();
-        for id in ids {
-            match catalog.file(id, Consistency::Strong).await {
-                Ok(file) => drop(records.insert(id, file)),
-                Err(Error::FileNotFound) => {}
-                Err(error) => panic!("a record can be read: {error}"),
-            }
-        }
-        records
+        let files = self.dynamodb.scan().table_name(TABLE).projection_expression("PK").consistent_read(true);
+        let found = files.send().await.expect("the table can be scanned");
+        assert!(found.last_evaluated_key.is_none(), "a simulated table fits into one page");
+        let keys = found.items().iter().filter_map(|item| item.get("PK")?.as_s().ok()?.strip_prefix("F#"));
+        let ids: Vec<FileId> = keys.map(|id| id.parse().expect("a record is named by its id")).collect();
+        self.truth.catalog.records(&ids).await.expect("records can be read").into_iter().collect()
     }
 
     /// What must hold when nobody is in the middle of anything.
