@@ -242,7 +242,9 @@ impl File {
     /// Claims the bytes that are in the file's place already, for the ones that were claimed last.
     pub fn claim_instead(&self, etag: String, dimensions: Option<Dimensions>, now: Timestamp) -> Result<Self> {
         match self.state {
-            State::Confirming { .. } => Ok(Self { dimensions, ..self.next(State::Confirming { etag }, Some(now + LEASE)) }),
+            State::Confirming { .. } => {
+                Ok(Self { dimensions, ..self.next(State::Confirming { etag }, Some(now + LEASE)) })
+            }
             _ => Err(Error::Conflict),
         }
     }

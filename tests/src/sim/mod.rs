@@ -62,6 +62,9 @@ const UPLOAD_LIFE: Duration = Duration::from_secs(3600);
 
 const QUOTA: u64 = 400;
 
+/// The variant that everybody looks at.
+const VARIANT: VariantSpec = VariantSpec { width: Width::ALL[0], format: ImageFormat::Png };
+
 /// What a run that held all promises did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {
@@ -451,8 +454,7 @@ impl World {
         if self.known[file].kind == Kind::Text || self.choices.percent(35) {
             return seen.original_key_at(visibility);
         }
-        let width = Width::ALL[self.choices.below(2)];
-        seen.variant_key(visibility, VariantSpec { width, format: ImageFormat::Png })
+        seen.variant_key(visibility, VARIANT)
     }
 
     fn begin(&mut self, operation: Operation) {
@@ -816,12 +818,9 @@ impl World {
                 let served = record.is_some_and(|file| file.visibility == visibility);
                 views.push((key, served));
                 if known.kind == Kind::Picture {
-                    for width in &Width::ALL[..2] {
-                        let key =
-                            known.seen.variant_key(visibility, VariantSpec { width: *width, format: ImageFormat::Png });
-                        let served = record.is_some_and(|file| file.offers(&key));
-                        views.push((key, served));
-                    }
+                    let key = known.seen.variant_key(visibility, VARIANT);
+                    let served = record.is_some_and(|file| file.offers(&key));
+                    views.push((key, served));
                 }
             }
         }
