@@ -9,7 +9,7 @@ use http::{Request, header};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, DuplexStream},
     net::TcpStream,
 };
 use tokio_rustls::{
@@ -28,7 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Courier {
     reach: Reach,
-    tls: TlsConnector,
+    way: Way,
+}
+
+/// Where connections come from.
+#[derive(Clone)]
+enum Way {
+    Internet(TlsConnector),
+    Given(Arc<dyn Fn() -> DuplexStream + Send + Sync>),
 }
 
 impl Courier {
@@ -40,7 +47,12 @@ impl Courier {
             .expect("the provider has the default versions of TLS")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { reach, tls: TlsConnector::from(Arc::new(config)) }
+        Self { reach, way: Way::Internet(TlsConnector::from(Arc::new(config))) }
+    }
+
+    /// A courier who is given each connection, whatever the URL: for a simulation, which has no network.
+    pub fn through(connect: impl Fn() -> DuplexStream + Send + Sync + 'static) -> Self {
+        Self { reach: Reach::Anywhere, way: Way::Given(Arc::new(connect)) }
     }
 
     /// Sends a delivery, signed as of `now`, and says how that ended.
@@ -63,6 +75,10 @@ impl Courier {
     }
 
     async fn send(&self, url: &TargetUrl, request: Request<Full<Bytes>>) -> Result<u16, &'static str> {
+        let tls = match &self.way {
+            Way::Internet(tls) => tls,
+            Way::Given(connect) => return exchange(connect(), request).await,
+        };
         if self.reach == Reach::Public && !url.is_https() {
             return Err("the URL is not https");
         }
@@ -78,7 +94,7 @@ impl Courier {
             return exchange(stream, request).await;
         }
         let name = ServerName::try_from(url.host().to_owned()).map_err(|_| "the host is not a name of a server")?;
-        exchange(self.tls.connect(name, stream).await.map_err(|_| "no trusted TLS connection")?, request).await
+        exchange(tls.connect(name, stream).await.map_err(|_| "no trusted TLS connection")?, request).await
     }
 }
 

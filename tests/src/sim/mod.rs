@@ -6,6 +6,7 @@
 //! heals, the cleanup runs until nothing is overdue, and bytes, records, quota and the CDN must agree with one another
 //! and with every answer that was given.
 
+mod inbox;
 mod model;
 mod network;
 mod random;
@@ -22,6 +23,7 @@ use http::{Request, StatusCode};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
+use xfiles_cleanup_cron::{Bounds, Courier, Sent, deliver};
 use xfiles_core::{
     catalog::{Catalog, Consistency, FileFilter, Project},
     cdn::{BaseUrl, Cdn, KeyPairId, Signer, SigningKey, URL_LIFE},
@@ -29,11 +31,12 @@ use xfiles_core::{
     error::Error,
     event::EventType,
     file::{File, LEASE, Patch, State, WORKER_LIFE},
-    id::{FileId, ProjectId, simulation},
+    id::{EndpointId, FileId, ProjectId, simulation},
     intent::{ByteSize, OriginalFilename, UploadIntent, VariantPolicy},
     lifecycle::{Begun, BulkDeleted, CERTAINTY, Erased, Files, Reconciliation, Reconciling, Sweep},
     object_key::{ObjectKey, Visibility},
     variant::{ImageFormat, VariantSpec, Width},
+    webhook::{Delivery, DeliveryStatus, Endpoint, Reach, TargetUrl},
 };
 use xfiles_edge_variants::Worker;
 use xfiles_standalone::{
@@ -44,6 +47,7 @@ use xfiles_standalone::{
 };
 
 use self::{
+    inbox::Inbox,
     model::{Before, Kind, Known, etag_of},
     network::{Fate, Network, OPERATION, Process},
     random::Choices,
@@ -129,6 +133,8 @@ struct Weather {
 struct World {
     choices: Choices,
     weather: Weather,
+    /// Whether nothing is lost and nobody dies.
+    is_calm: bool,
     clock: Clock,
     engines: Engines,
     dynamodb: aws_sdk_dynamodb::Client,
@@ -142,6 +148,8 @@ struct World {
     workers: usize,
     worker_busy_since: Option<Timestamp>,
     project: ProjectId,
+    inbox: Inbox,
+    endpoint: EndpointId,
     known: Vec<Known>,
     running: BTreeMap<usize, Running>,
     ended: Arc<Mutex<Vec<(usize, Outcome)>>>,
@@ -162,8 +170,14 @@ struct Running {
 #[derive(Clone, Debug)]
 enum Operation {
     Begin(Kind, Visibility, VariantPolicy),
-    Put { file: usize, variety: Option<u8>, late: bool },
+    Put {
+        file: usize,
+        variety: Option<u8>,
+        late: bool,
+    },
     Confirm(usize),
+    /// The store says that an upload has arrived.
+    Arrive(usize),
     Resign(usize),
     Patch(usize, Patch),
     Delete(usize),
@@ -171,8 +185,12 @@ enum Operation {
     DeleteMatching,
     Reconcile,
     Get(usize),
-    View { file: usize, key: ObjectKey },
+    View {
+        file: usize,
+        key: ObjectKey,
+    },
     Sweep,
+    Deliver,
 }
 
 enum Outcome {
@@ -185,6 +203,7 @@ enum Outcome {
     Erased(Result<Erased, Error>),
     Reconciled(Result<Reconciliation, Error>),
     Swept(Result<Sweep, Error>),
+    Sent(Result<Sent, Error>),
 }
 
 impl World {
@@ -231,6 +250,9 @@ impl World {
         truth.blobs.create_bucket().await.expect("a bucket is made");
         let project = Project::new("simulation", QUOTA, clock.now());
         truth.catalog.create_project(&project).await.expect("a project is made");
+        let url = TargetUrl::parse("http://receiver.simulation/", Reach::Anywhere).expect("a URL");
+        let endpoint = Endpoint::new(project.id, url, Vec::new(), clock.now());
+        truth.catalog.create_endpoint(&endpoint).await.expect("an endpoint is made");
 
         let storm = choices.below(4);
         let mut up_to =
@@ -243,9 +265,12 @@ impl World {
             death: up_to(8),
             time: up_to(12),
         };
+        let moody = up_to(40);
+        let inbox = Inbox::new(Choices::new(choices.number()), moody);
         let mut world = Self {
             choices,
             weather,
+            is_calm: storm == 0,
             clock,
             dynamodb: engines.dynamodb_client(|client| client),
             engines,
@@ -257,6 +282,8 @@ impl World {
             workers: 0,
             worker_busy_since: None,
             project: project.id,
+            inbox,
+            endpoint: endpoint.id,
             known: Vec::new(),
             running: BTreeMap::new(),
             ended: Arc::default(),
@@ -310,12 +337,15 @@ impl World {
                 self.done.requests += 1;
             }
         }
+        if self.is_calm {
+            self.check_variants().await?;
+        }
         self.heal().await?;
         Ok(self.done)
     }
 
     fn fate(&mut self, what: &str) -> Fate {
-        if what.starts_with("Query") && self.choices.percent(self.weather.old) {
+        if what.starts_with("Query ") && self.choices.percent(self.weather.old) {
             return Fate::AnsweredOld;
         }
         let Weather { lost, reply_lost, refused, .. } = self.weather;
@@ -426,7 +456,8 @@ impl World {
                 };
                 Operation::Put { file, variety, late: self.choices.percent(20) }
             }
-            12..24 => Operation::Confirm(file),
+            12..22 => Operation::Confirm(file),
+            22..24 => Operation::Arrive(file),
             24..27 => Operation::Resign(file),
             27..42 => Operation::Patch(file, self.some_patch()),
             42..49 => Operation::Delete(file),
@@ -435,6 +466,7 @@ impl World {
             54..60 => Operation::Get(file),
             60..82 => Operation::View { file, key: self.some_key(file) },
             82..84 => Operation::Reconcile,
+            84..88 => Operation::Deliver,
             _ => Operation::Sweep,
         }
     }
@@ -465,12 +497,17 @@ impl World {
         let of = match operation {
             Operation::Put { file, .. } | Operation::View { file, .. } => Some(file),
             Operation::Confirm(file)
+            | Operation::Arrive(file)
             | Operation::Resign(file)
             | Operation::Patch(file, _)
             | Operation::Delete(file)
             | Operation::Erase(file)
             | Operation::Get(file) => Some(file),
-            Operation::Begin(..) | Operation::DeleteMatching | Operation::Reconcile | Operation::Sweep => None,
+            Operation::Begin(..)
+            | Operation::DeleteMatching
+            | Operation::Reconcile
+            | Operation::Sweep
+            | Operation::Deliver => None,
         };
         let before = of.map(|file| self.known[file].before());
         let (files, project) = (self.files.clone(), self.project);
@@ -510,6 +547,11 @@ impl World {
                 self.known[*file].confirm_begun = true;
                 let id = self.known[*file].id;
                 Box::pin(async move { Outcome::File(files.confirm(project, id).await) })
+            }
+            Operation::Arrive(file) => {
+                self.known[*file].confirm_begun = true;
+                let key = self.known[*file].seen.staging_key();
+                Box::pin(async move { Outcome::Done(files.confirm_arrived(&key).await.map(drop)) })
             }
             Operation::Resign(file) => {
                 let id = self.known[*file].id;
@@ -560,6 +602,12 @@ impl World {
             Operation::Sweep => {
                 life = SWEEP_LIFE;
                 Box::pin(async move { Outcome::Swept(files.sweep(100, Duration::from_secs(45)).await) })
+            }
+            Operation::Deliver => {
+                life = SWEEP_LIFE;
+                let inbox = self.inbox.clone();
+                let courier = Courier::through(move || inbox.connect());
+                Box::pin(async move { Outcome::Sent(deliver(&files, &courier, Bounds::default()).await) })
             }
         };
         let ended = self.ended.clone();
@@ -665,6 +713,7 @@ impl World {
                 return Err(format!("after {round} sweeps these still owe work: {:?}", self.owing().await));
             }
         }
+        self.send_all().await?;
         // What a plan owes must not need the reconciliation, which would hide that it was left.
         self.check_objects("files/", &self.records().await).await?;
         // What only the reconciliation can find must be found twice, a day apart; a walk that was left half-way is
@@ -678,6 +727,28 @@ impl World {
             }
         }
         self.check().await
+    }
+
+    /// The receiver takes what it is sent, until nothing is left to send.
+    async fn send_all(&mut self) -> Result<(), String> {
+        self.inbox.calm_down();
+        for _ in 0..10 {
+            self.begin(Operation::Deliver);
+            self.serve_all().await?;
+            if self.deliveries().await.iter().all(|delivery| delivery.status != DeliveryStatus::Pending) {
+                return Ok(());
+            }
+            self.pass(Duration::from_secs(6 * 60 * 60));
+        }
+        Err("messages are still on their way after two days".to_owned())
+    }
+
+    /// Every message that was sent or is to be sent.
+    async fn deliveries(&self) -> Vec<Delivery> {
+        let page = self.truth.catalog.deliveries(self.endpoint, None, None, u8::MAX).await;
+        let page = page.expect("deliveries can be read");
+        assert!(page.next.is_none(), "a simulated world has few of them");
+        page.deliveries
     }
 
     async fn serve_all(&mut self) -> Result<(), String> {
@@ -744,21 +815,20 @@ impl World {
 
     /// Each change was told, under one id.
     async fn check_events(&self, records: &BTreeMap<FileId, File>) -> Result<(), String> {
-        let mut told = Vec::new();
         for shard in 0..Catalog::OUTBOX_SHARDS {
-            let mut after = None;
-            loop {
-                let page = self.truth.catalog.outbox(shard, after).await.expect("the outbox answers");
-                told.extend(page.rows.into_iter().flat_map(|row| row.events));
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
+            let page = self.truth.catalog.outbox(shard, None).await.expect("the outbox answers");
+            if !page.rows.is_empty() {
+                return Err("an event is left in the outbox".to_owned());
             }
         }
-        let ids: BTreeSet<&str> = told.iter().map(|event| event.id.as_str()).collect();
+        let told = self.deliveries().await;
+        let ids: BTreeSet<&str> = told.iter().map(|delivery| delivery.event.as_str()).collect();
         if ids.len() != told.len() {
             return Err("a change was told twice".to_owned());
+        }
+        let unheard = |it: &&Delivery| it.status == DeliveryStatus::Delivered && !self.inbox.has(it.event.as_str());
+        if let Some(delivery) = told.iter().find(unheard) {
+            return Err(format!("{} is said to be delivered and was not", delivery.event));
         }
         for known in &self.known {
             let of =
@@ -806,6 +876,21 @@ impl World {
         }
     }
 
+    /// Where nobody dies, a worker that stored a variant too late has removed it by the time it answers: long before the
+    /// second purge would.
+    async fn check_variants(&self) -> Result<(), String> {
+        let records = self.records().await;
+        let s3 = self.engines.s3_client(|client| client);
+        let listed = s3.list_objects_v2().bucket(BUCKET).prefix("files/variants/").send().await;
+        for object in listed.expect("the store lists").contents() {
+            let key: ObjectKey = object.key().and_then(|key| key.parse().ok()).expect("a key of ours");
+            if !records.get(&key.file()).is_some_and(|file| file.offers(&key)) {
+                return Err(format!("{key:?} was stored too late and stayed"));
+            }
+        }
+        Ok(())
+    }
+
     /// What the edge serves, from its cache or not, is exactly what the records say.
     async fn check_views(&mut self, records: &BTreeMap<FileId, File>) -> Result<(), String> {
         // A missing path may be remembered for ten seconds.
@@ -851,6 +936,7 @@ impl Outcome {
             Self::Swept(answer) => answer.as_ref().err(),
             Self::Erased(answer) => answer.as_ref().err(),
             Self::Reconciled(answer) => answer.as_ref().err(),
+            Self::Sent(answer) => answer.as_ref().err(),
             Self::Put | Self::Viewed(..) => None,
         }
     }
@@ -859,6 +945,7 @@ impl Outcome {
         match self {
             Self::Viewed(status, _) => format!("{status}"),
             Self::Swept(Ok(sweep)) => format!("{sweep:?}"),
+            Self::Sent(Ok(sent)) => format!("{sent:?}"),
             Self::File(Ok(file)) => format!("{} at version {}", file.state.as_str(), file.version),
             _ => self.error().map_or_else(|| "done".to_owned(), ToString::to_string),
         }

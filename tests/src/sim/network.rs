@@ -43,7 +43,7 @@ pub(super) enum Fate {
     ReplyLost,
     /// The store has no time.
     Refused,
-    /// An index answers what it answered before.
+    /// An index answers what it answered before; the table itself never does.
     AnsweredOld,
 }
 
@@ -179,7 +179,7 @@ impl Network {
             Fate::AnsweredOld => Ok(self.old_answer(&what)),
             Fate::Arrives => {
                 let answer = ask(&store, request);
-                if what.starts_with("Query")
+                if what.starts_with("Query ")
                     && let Ok((_, body)) = &answer
                 {
                     self.state().answers.insert(what, body.clone());
