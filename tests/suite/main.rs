@@ -25,6 +25,7 @@ mod machine;
 mod openapi;
 mod private;
 mod projects;
+mod races;
 mod reconciling;
 mod reliability;
 mod s3_conformance;
