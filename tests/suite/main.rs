@@ -16,6 +16,7 @@ mod doctor;
 mod erasing;
 mod events;
 mod faults;
+mod fuzzing;
 mod infra;
 mod isolation;
 mod lists;
