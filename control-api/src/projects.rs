@@ -138,12 +138,11 @@ pub(crate) async fn rotate_key(
     caller.with(Scope::Admin)?;
     let grace = body.grace()?.unwrap_or(Duration::from_secs(24 * 60 * 60));
     let (raw, now) = (ApiKey::mint(), api.files.clock.now());
-    // The new key first: whatever happens in between, the caller has one that works.
     let catalog = &api.files.catalog;
     let old = catalog.keys(project).await?.into_iter().find(|k| k.id == key && k.is_live(now));
     let old = old.ok_or(xfiles_core::error::Error::KeyNotFound)?;
-    let new = KeyRecord { expires_at: old.expires_at, ..KeyRecord::new(&raw, project, old.name, &old.scopes, now) };
-    catalog.create_key(&new).await?;
-    catalog.end_key(project, key, now + grace).await?;
+    let new =
+        KeyRecord { expires_at: old.expires_at, ..KeyRecord::new(&raw, project, old.name.clone(), &old.scopes, now) };
+    catalog.succeed_key(&old, &new, now + grace).await?;
     Ok((StatusCode::CREATED, Json(KeyAnswer { key: KeyView::from(&new), api_key: Some(raw.reveal().to_owned()) })))
 }

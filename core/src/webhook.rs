@@ -148,7 +148,14 @@ impl FromStr for TargetUrl {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let uri: http::Uri = text.parse().map_err(drop)?;
+        let mut uri: http::Uri = text.parse().map_err(drop)?;
+        if let Some(query) = uri.path_and_query().filter(|path| !path.as_str().starts_with('/')) {
+            // A query right after the host has the root's path; a request cannot do without it.
+            let path = format!("/{query}").parse().map_err(drop)?;
+            let mut parts = uri.into_parts();
+            parts.path_and_query = Some(path);
+            uri = http::Uri::from_parts(parts).map_err(drop)?;
+        }
         let known = [http::uri::Scheme::HTTP, http::uri::Scheme::HTTPS].iter().any(|s| uri.scheme() == Some(s));
         let plain = text.len() <= 1024 && !text.contains('#');
         let authority = uri.authority().ok_or(())?.as_str();
@@ -453,6 +460,10 @@ mod tests {
         assert!(TargetUrl::parse(&format!("https://example.com/{}", "a".repeat(1100)), Reach::Anywhere).is_none());
         let url = TargetUrl::parse("https://[2606:4700::1]:8443/a?b=c", Reach::Public).unwrap();
         assert_eq!((url.host(), url.port(), url.path_and_query()), ("2606:4700::1", 8443, "/a?b=c"));
+        for (text, path) in [("https://example.com", "/"), ("https://example.com?", "/?"), ("https://a.b?c=d", "/?c=d")]
+        {
+            assert_eq!(TargetUrl::parse(text, Reach::Public).unwrap().path_and_query(), path);
+        }
     }
 
     #[test]

@@ -224,30 +224,40 @@ impl World {
 
     /// Every record of a project that holds bytes, in whatever state: what is listed, and what owes work.
     pub async fn records(&self, project: ProjectId) -> Vec<File> {
+        let mut records = self.confirmed(project).await;
+        let unfinished = self.unfinished().await.into_iter();
+        records.extend(unfinished.filter(|file| file.project == project && !file.is_confirmed() && file.holds() > 0));
+        records
+    }
+
+    /// Every confirmed file of a project.
+    pub async fn confirmed(&self, project: ProjectId) -> Vec<File> {
         let catalog = &self.files().catalog;
-        let mut records = Vec::new();
+        let (filter, size) = (FileFilter::default(), PageSize::new(PageSize::MAX).expect("within bounds"));
+        let mut confirmed = Vec::new();
         for page in 1.. {
             let page = PageNumber::new(page).expect("from 1");
-            let size = PageSize::new(PageSize::MAX).expect("within bounds");
-            let files =
-                catalog.list(project, &FileFilter::default(), page, size).await.expect("the catalog lists").files;
-            if files.is_empty() {
+            let list = catalog.list(project, &filter, page, size).await.expect("the catalog lists");
+            confirmed.extend(list.files);
+            if u64::from(list.page.get()) >= list.total_pages {
                 break;
             }
-            records.extend(files);
         }
+        confirmed
+    }
+
+    /// Every record that owes work, now or later.
+    pub async fn unfinished(&self) -> Vec<File> {
+        let catalog = &self.files().catalog;
+        let mut unfinished = Vec::new();
         let end_of_time = Timestamp::from_millis(99_999_999_999_999);
         for shard in 0..Catalog::DUE_SHARDS {
             let mut after = None;
             loop {
                 let page = catalog.due(shard, end_of_time, after).await.expect("the due index answers");
                 for debtor in page.debtors {
-                    let Debtor::File(id) = debtor else {
-                        continue;
-                    };
-                    let file = catalog.file(id, Consistency::Strong).await.expect("what is due exists");
-                    if file.project == project && !file.is_confirmed() && file.holds() > 0 {
-                        records.push(file);
+                    if let Debtor::File(id) = debtor {
+                        unfinished.push(catalog.file(id, Consistency::Strong).await.expect("what is due exists"));
                     }
                 }
                 after = page.next;
@@ -256,15 +266,18 @@ impl World {
                 }
             }
         }
-        records
+        unfinished
     }
 
     /// What must hold whenever nobody is in the middle of something: bytes, records and quota agree.
     pub async fn check(&self) {
         let objects = self.objects().await;
         let mut accounted: Vec<String> = Vec::new();
+        let unfinished = self.unfinished().await;
         for project in self.files().catalog.projects().await.expect("projects are listed") {
-            let records = self.records(project.id).await;
+            let mut records = self.confirmed(project.id).await;
+            let held = |file: &&File| file.project == project.id && !file.is_confirmed() && file.holds() > 0;
+            records.extend(unfinished.iter().filter(held).cloned());
             let bytes = |filter: fn(&&File) -> bool| records.iter().filter(filter).map(|f| f.holds()).sum::<u64>();
             assert_eq!(project.free_bytes + bytes(|_| true), project.quota_bytes, "free and held bytes are the quota");
             let unpublished = bytes(|f| matches!(f.state, State::Pending | State::Confirming { .. } | State::Expiring));

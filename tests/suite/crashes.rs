@@ -1,134 +1,176 @@
-//! A process dies after any of its requests to the stores, whether the request had arrived or not; the cleanup then
-//! brings bytes, records and quota back into agreement.
+//! A process dies at any of its requests to the stores, whether the request had arrived or not, or goes on after a reply
+//! was lost; the cleanup then brings bytes, records and quota back into agreement.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
+    http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector},
     orchestrator::HttpRequest,
+    result::ConnectorError,
 };
-use serde_json::json;
+use axum::body::Body;
+use futures::{StreamExt as _, stream};
+use http::Method;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tower::ServiceExt as _;
+use xfiles_control_api::{Api, ApiOptions};
 use xfiles_core::{
     catalog::Catalog,
-    error::Error,
     event::EventType,
-    file::Patch,
-    id::FileId,
+    file::{Patch, WORKER_LIFE},
+    id::{FileId, ProjectId},
     intent::{EntityWord, UploadIntent},
     lifecycle::Files,
-    object_key::Visibility,
+    object_key::{ObjectKey, Visibility},
+    webhook::Reach,
 };
-use xfiles_tests::{TEXT, World, file_id, fixture, id_of};
+use xfiles_tests::{
+    Client, TEXT, World, file_id, fixture, id_of,
+    wire::{self, Line},
+};
 
-/// Where a process dies.
+/// What becomes of a process at one of its writes to the stores. A death around a read is the same as one at the write
+/// before it.
 #[derive(Clone, Copy, Debug)]
-enum Death {
-    /// Before the request leaves.
-    Before(usize),
-    /// After it took effect and before the reply arrives.
-    After(usize),
+enum Fate {
+    /// Nothing happens to it.
+    Lives,
+    /// It dies before it has written anything.
+    DiesAtOnce,
+    /// It dies after this write took effect, and before the reply arrives.
+    DiesAfter(usize),
+    /// This write takes effect, its reply never arrives, and the process goes on.
+    MissesReply(usize),
 }
 
-/// Connections that end at a point: from there on nothing comes back.
-#[derive(Clone, Debug)]
-struct Line {
-    death: Death,
-    requests: Arc<AtomicUsize>,
+/// The connections of a process with a fate.
+#[derive(Debug)]
+struct Mortal {
+    fate: Fate,
+    /// Nothing happens before this is set: what comes before is not the operation.
+    armed: AtomicBool,
+    writes: AtomicUsize,
     dead: Arc<Notify>,
 }
 
-impl Line {
-    fn new(death: Death) -> Self {
-        Self { death, requests: Arc::default(), dead: Arc::default() }
+/// Whether a store is asked to change something.
+fn writes(request: &HttpRequest) -> bool {
+    match request.headers().get("x-amz-target") {
+        Some(target) => !["GetItem", "Query", "BatchGetItem"].iter().any(|read| target.ends_with(read)),
+        None => !matches!(request.method(), "GET" | "HEAD"),
     }
+}
 
-    fn wrap(&self, inner: SharedHttpClient) -> SharedHttpClient {
-        let line = self.clone();
-        http_client_fn(move |settings, components| {
-            use aws_smithy_runtime_api::client::http::HttpClient as _;
-            let inner = inner.http_connector(settings, components);
-            SharedHttpConnector::new(Mortal { line: line.clone(), inner })
+impl Line for Mortal {
+    fn carry(&self, request: HttpRequest, store: SharedHttpConnector) -> HttpConnectorFuture {
+        if !self.armed.load(Ordering::SeqCst) || !writes(&request) {
+            return HttpConnectorFuture::new(async move { store.call(request).await });
+        }
+        let number = self.writes.fetch_add(1, Ordering::SeqCst);
+        let (arrives, dies) = match self.fate {
+            Fate::DiesAtOnce => (false, true),
+            // What else was under way does not arrive.
+            Fate::DiesAfter(n) if number >= n => (number == n, true),
+            Fate::MissesReply(n) if number == n => (true, false),
+            Fate::Lives | Fate::DiesAfter(_) | Fate::MissesReply(_) => {
+                return HttpConnectorFuture::new(async move { store.call(request).await });
+            }
+        };
+        let dead = self.dead.clone();
+        HttpConnectorFuture::new(async move {
+            if arrives {
+                drop(store.call(request).await);
+            }
+            if dies {
+                dead.notify_one();
+                std::future::pending::<()>().await;
+            }
+            Err(ConnectorError::timeout("the reply was lost".into()))
         })
     }
+}
 
-    /// Runs until the operation ends or its process dies. `None`: it died.
+/// A process on the stores of a world.
+#[derive(Clone)]
+struct Process {
+    files: Files,
+    project: ProjectId,
+    line: Arc<Mortal>,
+}
+
+impl Process {
+    fn start(world: &World, fate: Fate) -> Self {
+        let (armed, writes, dead) = (AtomicBool::new(true), AtomicUsize::new(0), Arc::default());
+        let line = Arc::new(Mortal { fate, armed, writes, dead });
+        let files = world.stack.files_through(|client| wire::through(line.clone(), client));
+        Self { files, project: world.stack.project(), line }
+    }
+
+    /// Runs until the operation ends or the process dies. `None`: it died.
     async fn run<T>(&self, operation: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             done = operation => Some(done),
-            () = self.dead.notified() => None,
+            () = self.line.dead.notified() => None,
         }
     }
 }
 
-#[derive(Debug)]
-struct Mortal {
-    line: Line,
-    inner: SharedHttpConnector,
-}
+/// How many worlds are under way at the same time. Whoever misses a reply waits before it asks again.
+const AT_ONCE: usize = 12;
 
-impl HttpConnector for Mortal {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (line, inner) = (self.line.clone(), self.inner.clone());
-        HttpConnectorFuture::new(async move {
-            let number = line.requests.fetch_add(1, Ordering::SeqCst);
-            match line.death {
-                Death::Before(n) if number >= n => {}
-                Death::After(n) if number >= n => drop(inner.call(request).await),
-                Death::Before(_) | Death::After(_) => return inner.call(request).await,
-            }
-            line.dead.notify_one();
-            std::future::pending().await
-        })
-    }
-}
-
-/// Runs an operation once for every point at which its process can die, each in a world of its own, and once to the
-/// end. Each run is followed by a sweep, after which everything must agree and nothing be overdue.
-async fn at_every_point<S, P, O, C, D>(prepare: P, operation: O, check: C)
+/// Runs an operation to its end, then once for every write at which its process can die or miss a reply, each in a
+/// world of its own. Each run is followed by the cleanup, after which everything must agree and nothing be overdue.
+async fn at_every_point<S, P, O, D, C>(prepare: P, operation: O, check: C)
 where
     P: AsyncFn(&World) -> S,
-    O: Fn(Files, Inside, S) -> D,
-    D: Future<Output = Result<(), Error>>,
+    O: Fn(Process, S) -> D,
+    D: Future<Output = Result<(), String>>,
     C: AsyncFn(&World, S, bool),
     S: Clone,
 {
-    let mut point = 0;
-    loop {
-        let mut completed = false;
-        for death in [Death::Before(point), Death::After(point)] {
-            let world = World::with_quota(1_000_000).await;
-            let state = prepare(&world).await;
-            let line = Line::new(death);
-            let files = world.stack.files_through(|client| line.wrap(client));
-            let ended = line.run(operation(files, Inside(world.stack.project()), state.clone())).await;
-            world.pass_expiry();
-            let report = world.sweep().await;
-            assert!(report.failed.is_empty(), "{death:?}: {report:?}");
-            assert!(world.files().overdue(10).await.unwrap().is_empty(), "{death:?}: nothing is overdue after a sweep");
-            world.check().await;
-            check(&world, state, ended.is_some()).await;
-            if let Some(result) = ended {
-                result.unwrap();
-                completed = true;
-            }
-            world.end().await;
+    let run = async |fate| {
+        let world = World::with_quota(1_000_000).await;
+        let state = prepare(&world).await;
+        let process = Process::start(&world, fate);
+        let ended = process.run(operation(process.clone(), state.clone())).await;
+        match (&ended, fate) {
+            (Some(Err(error)), _) => panic!("{fate:?}: {error}"),
+            (None, Fate::Lives | Fate::MissesReply(_)) => panic!("{fate:?}: nothing kills it"),
+            _ => {}
         }
-        if completed {
-            assert!(point > 0, "the operation asks the stores something");
-            return;
-        }
-        point += 1;
-    }
+        settle(&world).await;
+        check(&world, state, ended.is_some()).await;
+        world.end().await;
+        process.line.writes.load(Ordering::SeqCst)
+    };
+    let points = run(Fate::Lives).await;
+    assert!(points > 0, "the operation changes something");
+    let fates = (0..points).flat_map(|n| [Fate::DiesAfter(n), Fate::MissesReply(n)]);
+    stream::iter(fates.chain([Fate::DiesAtOnce])).map(run).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
 }
 
-/// The project in which an operation runs.
-#[derive(Clone, Copy)]
-struct Inside(xfiles_core::id::ProjectId);
+/// The cleanup, as often as there is something to do: until every lease, every upload and every worker's life has passed.
+async fn settle(world: &World) {
+    for _ in 0..4 {
+        world.pass_expiry();
+        let report = world.sweep().await;
+        assert!(report.failed.is_empty(), "{report:?}");
+        let cleared = world.files().catalog.projects().await.unwrap().iter().all(|project| project.clearing.is_none());
+        if cleared && world.unfinished().await.is_empty() {
+            return;
+        }
+    }
+    panic!("the cleanup does not come to an end: {:?}", world.unfinished().await);
+}
 
 fn intent() -> UploadIntent {
     UploadIntent {
@@ -147,7 +189,7 @@ fn intent() -> UploadIntent {
 async fn a_death_while_an_upload_begins_leaves_nothing() {
     at_every_point(
         async |_| (),
-        |files, Inside(project), ()| async move { files.begin(project, intent()).await.map(drop) },
+        |p, ()| async move { p.files.begin(p.project, intent()).await.map(drop).map_err(|e| e.to_string()) },
         async |world, (), _| {
             assert_eq!(world.project().await.free_bytes, 1_000_000);
             assert!(world.records(world.stack.project()).await.is_empty());
@@ -164,7 +206,7 @@ async fn a_death_while_an_upload_is_confirmed_leaves_it_confirmed_or_gone() {
             world.client.put(&intent, TEXT.1, TEXT.2).await;
             file_id(&intent)
         },
-        |files, Inside(project), id: FileId| async move { files.confirm(project, id).await.map(drop) },
+        |p, id: FileId| async move { p.files.confirm(p.project, id).await.map(drop).map_err(|e| e.to_string()) },
         async |world, id, completed| {
             let read = world.client.get(&format!("/api/v1/files/{id}")).await;
             let objects = world.objects().await;
@@ -196,7 +238,7 @@ async fn a_death_while_a_file_is_deleted_leaves_it_whole_or_gone() {
             }
             (file_id(&file), urls)
         },
-        |files, Inside(project), (id, _)| async move { files.delete(project, id, None).await },
+        |p, (id, _)| async move { p.files.delete(p.project, id, None).await.map_err(|e| e.to_string()) },
         async |world, (id, urls), completed| {
             let there = world.client.get(&format!("/api/v1/files/{id}")).await.status.is_success();
             assert!(!(there && completed));
@@ -220,7 +262,7 @@ async fn a_death_while_an_upload_expires_gives_its_quota_back_once() {
             world.pass_expiry();
             file_id(&intent)
         },
-        |files, _, _| async move { files.sweep(10, std::time::Duration::from_secs(60)).await.map(drop) },
+        |p, _| async move { p.files.sweep(10, Duration::from_secs(60)).await.map(drop).map_err(|e| e.to_string()) },
         async |world, id, _| {
             assert_eq!(world.project().await.free_bytes, 1_000_000);
             assert!(world.records(world.stack.project()).await.is_empty());
@@ -244,9 +286,9 @@ async fn a_death_while_a_file_moves_and_its_variants_are_purged_tells_each_chang
             let file = world.client.upload(("a.png", "image/png", &fixture("palette-alpha.png")), more).await;
             file_id(&file)
         },
-        |files, Inside(project), id| {
+        |p, id| {
             let patch = patch.clone();
-            async move { files.patch(project, id, &patch, None).await.map(drop) }
+            async move { p.files.patch(p.project, id, &patch, None).await.map(drop).map_err(|e| e.to_string()) }
         },
         async |world, id, completed| {
             let file = world.files().get(world.stack.project(), id).await.unwrap();
@@ -269,7 +311,7 @@ async fn a_death_while_events_are_sent_loses_none_and_keeps_their_ids() {
         async |world| {
             let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let url = format!("http://{}/", listener.local_addr().unwrap());
-            let taken = Arc::new(std::sync::Mutex::new(Vec::new()));
+            let taken = Arc::new(Mutex::new(Vec::new()));
             let app = {
                 let taken = taken.clone();
                 axum::Router::new().fallback(async move |headers: http::HeaderMap| {
@@ -284,9 +326,10 @@ async fn a_death_while_events_are_sent_loses_none_and_keeps_their_ids() {
             let told: Vec<String> = world.told().await.iter().map(|event| event.id.to_string()).collect();
             (told, taken)
         },
-        |files, _, _| async move {
-            let courier = xfiles_cleanup_cron::Courier::new(xfiles_core::webhook::Reach::Anywhere);
-            xfiles_cleanup_cron::deliver(&files, &courier, xfiles_cleanup_cron::Bounds::default()).await.map(drop)
+        |p, _| async move {
+            let courier = xfiles_cleanup_cron::Courier::new(Reach::Anywhere);
+            let sent = xfiles_cleanup_cron::deliver(&p.files, &courier, xfiles_cleanup_cron::Bounds::default()).await;
+            sent.map(drop).map_err(|e| e.to_string())
         },
         async |world, (mut told, taken), _| {
             world.deliver().await;
@@ -310,10 +353,9 @@ async fn a_death_before_a_full_new_order_is_told_leaves_the_telling_to_the_clean
     let ids: Vec<FileId> = files.iter().map(file_id).collect();
     let word = |text| EntityWord::new(text).unwrap();
 
-    // The records are read and written; the third request would tell of the first.
-    let line = Line::new(Death::Before(2));
-    let dying = world.stack.files_through(|client| line.wrap(client));
-    let ended = line.run(dying.order(world.stack.project(), &word("listing"), &word("7"), &ids)).await;
+    // The records are written; the next write would tell of the first.
+    let dying = Process::start(&world, Fate::DiesAfter(0));
+    let ended = dying.run(dying.files.order(dying.project, &word("listing"), &word("7"), &ids)).await;
     assert!(ended.is_none());
     world.pass_expiry();
     world.sweep().await;
@@ -322,4 +364,540 @@ async fn a_death_before_a_full_new_order_is_told_leaves_the_telling_to_the_clean
     }
     assert!(world.files().overdue(10).await.unwrap().is_empty());
     world.end().await;
+}
+
+/// What is there before an operation.
+#[derive(Clone, Copy, Debug)]
+enum Given {
+    /// A confirmed text of the listing 7.
+    Text(&'static str),
+    /// A confirmed picture, and one public variant of it.
+    Picture(&'static str),
+    /// An upload that has begun.
+    Begun(&'static str),
+    /// An upload whose bytes have arrived.
+    Arrived(&'static str),
+    /// An upload whose bytes are not what was declared.
+    Wrong(&'static str),
+    /// A webhook that nobody sends to.
+    Hook,
+    /// The bytes of nobody's file, found a day ago.
+    Orphan,
+    /// The file was deleted, and no worker that was busy with it is left.
+    Deleted(&'static str),
+    /// The project is to be emptied, or removed.
+    Cleared { and_project: bool },
+}
+
+/// The project and what is in it, by the names that a case calls them.
+#[derive(Clone)]
+struct Cast {
+    client: Client,
+    project: ProjectId,
+    key: String,
+    hook: Value,
+    files: BTreeMap<&'static str, (FileId, Value)>,
+}
+
+impl Cast {
+    fn id(&self, name: &str) -> FileId {
+        self.files[name].0
+    }
+
+    fn path(&self, name: &str) -> String {
+        format!("/api/v1/files/{}", self.id(name))
+    }
+
+    fn ids(&self, names: &[&str]) -> Value {
+        json!({ "fileIds": names.iter().map(|name| self.id(name)).collect::<Vec<_>>() })
+    }
+
+    fn project_path(&self, rest: &str) -> String {
+        format!("/api/v1/projects/{}{rest}", self.project)
+    }
+
+    fn hook_path(&self, rest: &str) -> String {
+        self.project_path(&format!("/webhooks/{}{rest}", self.hook["id"].as_str().unwrap()))
+    }
+}
+
+async fn furnish(world: &World, given: &[Given]) -> Cast {
+    let client = world.client_of_another_project().await;
+    let projects = world.files().catalog.projects().await.unwrap();
+    let project = projects.iter().find(|project| project.name == "another").unwrap().id;
+    let key = world.files().catalog.keys(project).await.unwrap()[0].id.to_string();
+    let mut cast = Cast { client: client.clone(), project, key, hook: Value::Null, files: BTreeMap::new() };
+    let picture = fixture("palette-alpha.png");
+    let of_listing = json!({"visibility": "public", "entity": {"type": "listing", "id": "7"}});
+    for given in given.iter().copied() {
+        match given {
+            Given::Text(name) => {
+                let file = client.upload((name, TEXT.1, TEXT.2), of_listing.clone()).await;
+                cast.files.insert(name, (file_id(&file), file));
+            }
+            Given::Picture(name) => {
+                let variants = json!({"image": {"enabled": true, "visibility": "public"}});
+                let more = json!({"visibility": "public", "transformations": variants});
+                let file = client.upload((name, "image/png", &picture), more).await;
+                let answer = client.get(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
+                let variant = answer["variants"][0]["url"].as_str().unwrap();
+                assert_eq!(world.get(variant).await.status(), 200);
+                cast.files.insert(name, (file_id(&file), answer));
+            }
+            Given::Begun(name) | Given::Arrived(name) | Given::Wrong(name) => {
+                let kind = if matches!(given, Given::Wrong(_)) { "image/png" } else { TEXT.1 };
+                let intent = client.intent(name, kind, TEXT.2.len(), of_listing.clone()).await.ok();
+                if !matches!(given, Given::Begun(_)) {
+                    assert_eq!(client.put(&intent, kind, TEXT.2).await, 200);
+                }
+                cast.files.insert(name, (file_id(&intent), intent));
+            }
+            Given::Hook => {
+                let hook = json!({"url": "http://127.0.0.1:9/", "events": ["file.confirmed"]});
+                cast.hook = client.post(&cast.project_path("/webhooks"), &hook).await.body["webhook"].clone();
+            }
+            Given::Orphan => {
+                let key = ObjectKey::Original {
+                    visibility: Visibility::Public,
+                    project,
+                    file: FileId::mint(),
+                    name: "lost-a7x9k2.txt".parse().unwrap(),
+                };
+                let put = world.stack.s3_client().put_object().bucket(xfiles_standalone::BUCKET).key(key.to_string());
+                put.body(TEXT.2.to_vec().into()).send().await.unwrap();
+                world.sweep().await;
+                world.pass(xfiles_core::lifecycle::CERTAINTY + Duration::from_secs(3600));
+            }
+            Given::Deleted(name) => {
+                client.delete(&cast.path(name)).await.ok();
+                world.pass(WORKER_LIFE + Duration::from_secs(1));
+            }
+            Given::Cleared { and_project: false } => world.files().empty_project(project).await.unwrap(),
+            Given::Cleared { and_project: true } => world.files().delete_project(project).await.unwrap(),
+        }
+    }
+    cast
+}
+
+/// What a process does.
+enum Act {
+    /// It serves a request.
+    Serve(Method, String, Value),
+    /// It serves a request with an idempotency key.
+    ServeOnce(Method, String, Value),
+    /// The cleanup runs.
+    CleanUp,
+    /// The store says that an object has arrived.
+    Hear(ObjectKey),
+    /// A viewer asks the worker for a variant.
+    View(String),
+}
+
+impl Act {
+    async fn carry_out(self, process: Process, cast: &Cast) -> Result<(), String> {
+        let key = cast.client.key();
+        let request = |method: &Method, path: &str| {
+            let request = http::Request::builder().method(method).uri(path);
+            request.header("authorization", format!("Bearer {key}")).header("content-type", "application/json")
+        };
+        let answer = match self {
+            Self::CleanUp => {
+                let bounds = xfiles_cleanup_cron::Bounds::default();
+                let report = xfiles_cleanup_cron::run(&process.files, bounds).await.map_err(|e| e.to_string())?;
+                return if report.failed.is_empty() { Ok(()) } else { Err(format!("{report:?}")) };
+            }
+            Self::Hear(object) => {
+                let record = json!({"eventName": "ObjectCreated:Put", "s3": {"object": {"key": object.to_string()}}});
+                let heard = json!({"Records": [record]});
+                let confirmed = xfiles_cleanup_cron::confirm_arrivals(&process.files, &heard).await;
+                return confirmed.map(drop).map_err(|e| e.to_string());
+            }
+            Self::View(path) => {
+                let worker = xfiles_edge_variants::Worker::new(process.files, 1).router();
+                worker.oneshot(http::Request::get(path).body(Body::empty()).unwrap()).await
+            }
+            Self::Serve(ref method, ref path, ref body) | Self::ServeOnce(ref method, ref path, ref body) => {
+                let options = ApiOptions { webhooks: Reach::Anywhere, ..ApiOptions::default() };
+                let api = xfiles_control_api::router(Api::new(process.files, options));
+                // The key is looked up before: what is asked for that is no part of the operation.
+                process.line.armed.store(false, Ordering::SeqCst);
+                let known = request(&Method::GET, "/api/v1/usage").body(Body::empty()).unwrap();
+                assert_eq!(api.clone().oneshot(known).await.unwrap().status(), 200);
+                process.line.armed.store(true, Ordering::SeqCst);
+                let mut asked = request(method, path);
+                if matches!(self, Self::ServeOnce(..)) {
+                    asked = asked.header("idempotency-key", "once");
+                }
+                api.oneshot(asked.body(Body::from(body.to_string())).unwrap()).await
+            }
+        };
+        let answer = answer.unwrap_or_else(|never| match never {});
+        let status = answer.status();
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.map_err(|e| e.to_string())?;
+        let said = String::from_utf8_lossy(&body).into_owned();
+        // A refusal for what the bytes are is the end of that operation.
+        if status.is_success() || said.contains("content_type_mismatch") { Ok(()) } else { Err(said) }
+    }
+}
+
+/// Everything that can be told of the project, by name. Names of what is made anew are numbered.
+async fn portrait(world: &World, cast: &Cast) -> BTreeMap<String, String> {
+    let mut seen = BTreeMap::new();
+    let catalog = &world.files().catalog;
+    let mut tell = |name: String, is: String| {
+        let mut number = 1;
+        while seen.contains_key(&format!("{name} {number}")) {
+            number += 1;
+        }
+        seen.insert(format!("{name} {number}"), is);
+    };
+    let mut projects = catalog.projects().await.unwrap();
+    projects.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut names: BTreeMap<FileId, String> =
+        cast.files.iter().map(|(name, (id, _))| (*id, (*name).to_owned())).collect();
+    for project in &projects {
+        tell("name".to_owned(), project.name.clone());
+        tell("quota".to_owned(), project.quota_bytes.to_string());
+        let counts = (project.free_bytes, project.reserved_bytes, project.file_count, project.clearing);
+        tell(format!("{COUNTS} of {}", project.name), format!("{counts:?}"));
+        let mut files = world.confirmed(project.id).await;
+        files.sort_by(|a, b| a.original_filename.as_str().cmp(b.original_filename.as_str()));
+        for file in files {
+            let name = file.original_filename.as_str().to_owned();
+            let entity = file.entity.as_ref().map(|entity| entity.position);
+            let what = (file.state.as_str(), file.visibility, &file.owner, entity, file.variants, file.revision);
+            tell(format!("file {name}"), format!("{what:?}"));
+            names.insert(file.id, name);
+        }
+    }
+    let of = |text: &str| names.iter().find(|(id, _)| text.contains(id.as_str())).map_or("new", |(_, name)| name);
+    for (key, size) in world.objects().await {
+        let place: Vec<&str> = key.split('/').take(3).filter(|part| part.len() < 12).collect();
+        let variant = key.rsplit_once("_w").map_or("", |(_, variant)| variant);
+        tell(format!("object {} {variant} of {}", place.join("/"), of(&key)), size.to_string());
+    }
+    for event in world.told().await {
+        tell(format!("told {} of {}", event.kind, of(&event.body)), String::new());
+    }
+    let mut keys = catalog.keys(cast.project).await.unwrap();
+    keys.sort_by_key(|key| (key.created, key.expires_at.is_none()));
+    for key in keys {
+        let ends = (key.expires_at.is_some(), key.revoked_at.is_some());
+        tell(format!("key {}", key.name), format!("{:?} {ends:?}", key.scopes));
+    }
+    for hook in catalog.endpoints(cast.project).await.unwrap() {
+        let first = cast.hook["secret"].as_str() == Some(&hook.secret.reveal());
+        let what = (hook.url.to_string(), hook.enabled, &hook.types, first, hook.retiring.is_some());
+        tell("hook".to_owned(), format!("{what:?}"));
+    }
+    seen
+}
+
+/// What the counters are called, which are between the two ends when some files are at one and some at the other.
+const COUNTS: &str = "counts";
+
+/// One operation, and what is there before it.
+struct Case {
+    name: &'static str,
+    given: &'static [Given],
+    act: fn(&Cast) -> Act,
+    /// Whether it is done altogether or not at all. Otherwise each thing is as it was or as it is to be.
+    whole: bool,
+}
+
+/// Runs a case at every point. In the end the project is as without the operation, or as after it.
+async fn check_case(case: &Case) {
+    let end = async |acts: bool| {
+        let world = World::with_quota(1_000_000).await;
+        let cast = furnish(&world, case.given).await;
+        if acts {
+            let process = Process::start(&world, Fate::Lives);
+            (case.act)(&cast).carry_out(process, &cast).await.unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        }
+        settle(&world).await;
+        let seen = portrait(&world, &cast).await;
+        world.end().await;
+        seen
+    };
+    let (without, with) = (end(false).await, end(true).await);
+    let at_an_end = |seen: &BTreeMap<String, String>| {
+        if case.whole {
+            return *seen == without || *seen == with;
+        }
+        let names: BTreeSet<&String> = [seen, &without, &with].into_iter().flat_map(BTreeMap::keys).collect();
+        let mut things = names.into_iter().filter(|name| !name.starts_with(COUNTS));
+        things.all(|name| seen.get(name) == without.get(name) || seen.get(name) == with.get(name))
+    };
+    at_every_point(
+        async |world| furnish(world, case.given).await,
+        |process, cast| async move {
+            let act = (case.act)(&cast);
+            act.carry_out(process, &cast).await.map_err(|e| format!("{}: {e}", case.name))
+        },
+        async |world, cast, completed| {
+            let seen = portrait(world, &cast).await;
+            let fits = if completed { seen == with } else { at_an_end(&seen) };
+            assert!(fits, "{}: {seen:#?}\nwithout: {without:#?}\nwith: {with:#?}", case.name);
+        },
+    )
+    .await;
+}
+
+async fn check_cases(cases: &[Case]) {
+    for case in cases {
+        check_case(case).await;
+    }
+}
+
+fn new_upload(name: &str) -> Value {
+    json!({"filename": name, "contentType": TEXT.1, "size": TEXT.2.len()})
+}
+
+#[tokio::test]
+async fn a_death_at_any_point_of_an_upload_ends_like_no_death_or_no_start() {
+    const INTENTS: &str = "/api/v1/files/upload-intents";
+    check_cases(&[
+        Case {
+            name: "an intent under an idempotency key",
+            given: &[],
+            act: |_| Act::ServeOnce(Method::POST, "/api/v1/files/upload-intent".to_owned(), new_upload("new")),
+            whole: true,
+        },
+        Case {
+            name: "intents, each for itself",
+            given: &[],
+            act: |_| {
+                let files = json!({"files": [new_upload("new-1"), new_upload("new-2")]});
+                Act::Serve(Method::POST, INTENTS.to_owned(), files)
+            },
+            whole: false,
+        },
+        Case {
+            name: "intents, all or none",
+            given: &[],
+            act: |_| {
+                let files = [new_upload("new-1"), new_upload("new-2"), new_upload("new-3")];
+                Act::Serve(Method::POST, INTENTS.to_owned(), json!({"files": files, "allOrNothing": true}))
+            },
+            whole: true,
+        },
+        Case {
+            name: "a fresh upload URL",
+            given: &[Given::Begun("a")],
+            act: |cast| Act::Serve(Method::POST, format!("{}/resign", cast.path("a")), json!({})),
+            whole: true,
+        },
+        Case {
+            name: "confirmations",
+            given: &[Given::Arrived("a"), Given::Arrived("b")],
+            act: |cast| Act::Serve(Method::POST, "/api/v1/files/confirms".to_owned(), cast.ids(&["a", "b"])),
+            whole: false,
+        },
+        Case {
+            name: "a confirmation of bytes that are not what was declared",
+            given: &[Given::Wrong("a")],
+            act: |cast| Act::Serve(Method::POST, "/api/v1/files/confirm".to_owned(), json!({"fileId": cast.id("a")})),
+            whole: true,
+        },
+        Case {
+            name: "an arrival",
+            given: &[Given::Arrived("a")],
+            act: |cast| Act::Hear(cast.files["a"].1["uploadUrl"].as_str().map(staged).unwrap()),
+            whole: true,
+        },
+    ])
+    .await;
+}
+
+/// The key that an upload URL is for.
+fn staged(url: &str) -> ObjectKey {
+    let at = url.find("staging/").unwrap();
+    url[at..].split('?').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_death_at_any_point_of_a_change_ends_like_no_death_or_no_start() {
+    check_cases(&[
+        Case {
+            name: "an owner",
+            given: &[Given::Text("a")],
+            act: |cast| Act::Serve(Method::PATCH, cast.path("a"), json!({"ownerUserId": "u"})),
+            whole: true,
+        },
+        Case {
+            name: "no more variants",
+            given: &[Given::Picture("a")],
+            act: |cast| {
+                let off = json!({"transformations": {"image": {"enabled": false}}});
+                Act::Serve(Method::PATCH, cast.path("a"), off)
+            },
+            whole: true,
+        },
+        Case {
+            name: "a move",
+            given: &[Given::Text("a")],
+            act: |cast| Act::Serve(Method::PATCH, cast.path("a"), json!({"visibility": "private"})),
+            whole: true,
+        },
+        Case {
+            name: "a new order",
+            given: &[Given::Text("a"), Given::Text("b"), Given::Text("c")],
+            act: |cast| {
+                let order = cast.ids(&["c", "a", "b"]);
+                Act::Serve(Method::PUT, "/api/v1/entities/listing/7/order".to_owned(), order)
+            },
+            whole: true,
+        },
+        Case {
+            name: "a variant",
+            given: &[Given::Picture("a")],
+            act: |cast| {
+                let url = cast.files["a"].1["variants"][1]["url"].as_str().unwrap();
+                Act::View(url[url.find("/files/").unwrap()..].to_owned())
+            },
+            whole: true,
+        },
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_death_at_any_point_of_a_deletion_ends_like_no_death_or_no_start() {
+    check_cases(&[
+        Case {
+            name: "a pending upload",
+            given: &[Given::Arrived("a")],
+            act: |cast| Act::Serve(Method::DELETE, cast.path("a"), Value::Null),
+            whole: false,
+        },
+        Case {
+            name: "by ids",
+            given: &[Given::Text("a"), Given::Picture("b"), Given::Text("kept")],
+            act: |cast| Act::Serve(Method::POST, "/api/v1/files/delete".to_owned(), cast.ids(&["a", "b"])),
+            whole: false,
+        },
+        Case {
+            name: "by filter",
+            given: &[Given::Text("a"), Given::Text("b"), Given::Picture("kept")],
+            act: |_| {
+                let matching = "/api/v1/files?entityType=listing&entityId=7";
+                Act::Serve(Method::DELETE, matching.to_owned(), Value::Null)
+            },
+            whole: false,
+        },
+        Case {
+            name: "an erasure",
+            given: &[Given::Picture("a")],
+            act: |cast| Act::Serve(Method::DELETE, format!("{}?erase=true", cast.path("a")), Value::Null),
+            whole: true,
+        },
+        Case {
+            name: "the second removal of variants",
+            given: &[Given::Picture("a"), Given::Deleted("a")],
+            act: |_| Act::CleanUp,
+            whole: true,
+        },
+        Case {
+            name: "the removal of bytes without a record",
+            given: &[Given::Text("kept"), Given::Orphan],
+            act: |_| Act::CleanUp,
+            whole: true,
+        },
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_death_at_any_point_of_a_projects_end_ends_like_no_death_or_no_start() {
+    const FULL: [Given; 4] = [Given::Text("a"), Given::Picture("b"), Given::Arrived("c"), Given::Hook];
+    check_cases(&[
+        Case {
+            name: "emptying",
+            given: &FULL,
+            act: |cast| Act::Serve(Method::POST, cast.project_path("/empty"), Value::Null),
+            whole: true,
+        },
+        Case {
+            name: "the cleanup's part of emptying",
+            given: &[Given::Text("a"), Given::Text("b"), Given::Cleared { and_project: false }],
+            act: |_| Act::CleanUp,
+            whole: true,
+        },
+        Case {
+            name: "removal",
+            given: &FULL,
+            act: |cast| Act::Serve(Method::DELETE, cast.project_path(""), Value::Null),
+            whole: true,
+        },
+        Case {
+            name: "the cleanup's part of removal",
+            given: &[Given::Text("a"), Given::Hook, Given::Cleared { and_project: true }],
+            act: |_| Act::CleanUp,
+            whole: true,
+        },
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_death_at_any_point_of_administration_ends_like_no_death_or_no_start() {
+    check_cases(&[
+        Case {
+            name: "a new project",
+            given: &[],
+            act: |_| Act::Serve(Method::POST, "/api/v1/projects".to_owned(), json!({"name": "n", "quotaBytes": 9})),
+            whole: true,
+        },
+        Case {
+            name: "another name and another quota",
+            given: &[Given::Text("a")],
+            act: |cast| {
+                Act::Serve(Method::PATCH, cast.project_path(""), json!({"name": "another one", "quotaBytes": 999}))
+            },
+            whole: false,
+        },
+        Case {
+            name: "a new key",
+            given: &[],
+            act: |cast| Act::Serve(Method::POST, cast.project_path("/keys"), json!({"name": "n"})),
+            whole: true,
+        },
+        Case {
+            name: "a key's successor",
+            given: &[],
+            act: |cast| Act::Serve(Method::POST, cast.project_path(&format!("/keys/{}/rotate", cast.key)), json!({})),
+            whole: true,
+        },
+        Case {
+            name: "a key's end",
+            given: &[],
+            act: |cast| Act::Serve(Method::DELETE, cast.project_path(&format!("/keys/{}", cast.key)), Value::Null),
+            whole: true,
+        },
+        Case {
+            name: "a new webhook",
+            given: &[],
+            act: |cast| Act::Serve(Method::POST, cast.project_path("/webhooks"), json!({"url": "http://127.0.0.1:9/"})),
+            whole: true,
+        },
+        Case {
+            name: "a webhook's change",
+            given: &[Given::Hook],
+            act: |cast| Act::Serve(Method::PATCH, cast.hook_path(""), json!({"enabled": false})),
+            whole: true,
+        },
+        Case {
+            name: "a webhook's new secret",
+            given: &[Given::Hook],
+            act: |cast| Act::Serve(Method::POST, cast.hook_path("/rotate"), json!({})),
+            whole: true,
+        },
+        Case {
+            name: "a webhook's end",
+            given: &[Given::Hook],
+            act: |cast| Act::Serve(Method::DELETE, cast.hook_path(""), Value::Null),
+            whole: true,
+        },
+    ])
+    .await;
 }

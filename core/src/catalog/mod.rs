@@ -279,14 +279,27 @@ impl Catalog {
         Ok(key)
     }
 
-    /// Makes a project's key stop working at a time, if it would work longer.
-    pub async fn end_key(&self, project: ProjectId, id: KeyId, at: Timestamp) -> Result<KeyRecord> {
-        let mut key = self.key_named(project, id).await?;
-        if key.expires_at.is_none_or(|end| at < end) {
-            self.set_on_key(&key.hash, "expiresAt", at).await?;
-            key.expires_at = Some(at);
+    /// Adds a key in another's place, which stops working at a time, if it would work longer: both or neither.
+    pub async fn succeed_key(&self, old: &KeyRecord, new: &KeyRecord, at: Timestamp) -> Result<()> {
+        let there = format!("attribute_exists({PK})");
+        let end = Update::builder().table_name(&self.table).set_key(Some(item::api_key_key(&old.hash)));
+        let end = match old.expires_at {
+            Some(end) if end <= at => None,
+            _ => Some(
+                end.update_expression("SET expiresAt = :at")
+                    .condition_expression(there)
+                    .expression_attribute_values(":at", n(at.as_millis()))
+                    .build()
+                    .expect("table, key and update are set"),
+            ),
+        };
+        let put = self.put(item::key_to_item(new)).condition_expression(format!("attribute_not_exists({PK})"));
+        let put = TransactWriteItem::builder().put(put.build().expect("table and item are set")).build();
+        let end = end.map(|end| TransactWriteItem::builder().update(end).build());
+        match self.transact("replacing a key", std::iter::once(put).chain(end).collect()).await? {
+            None => Ok(()),
+            Some(_) => Err(Error::KeyNotFound),
         }
-        Ok(key)
     }
 
     /// Notes that a key was used. Nobody waits for it to be exact.
@@ -387,14 +400,15 @@ impl Catalog {
             .map(drop)
     }
 
-    /// Removes the record of a project that holds nothing. `false`: it still holds something.
-    pub async fn remove_project(&self, project: &Project) -> Result<bool> {
+    /// Removes the record of a project that holds nothing. `false`: it still holds something. Removing it again changes
+    /// nothing.
+    pub async fn remove_project(&self, id: ProjectId) -> Result<bool> {
         let removed = self
             .dynamodb
             .delete_item()
             .table_name(&self.table)
-            .set_key(Some(item::project_key(project.id)))
-            .condition_expression(format!("{FREE_BYTES} = {QUOTA_BYTES}"))
+            .set_key(Some(item::project_key(id)))
+            .condition_expression(format!("attribute_not_exists({PK}) OR {FREE_BYTES} = {QUOTA_BYTES}"))
             .send()
             .await;
         match removed {
@@ -622,15 +636,20 @@ impl Catalog {
     }
 
     async fn put_new(&self, doing: &'static str, item: Item) -> Result<()> {
-        self.dynamodb
+        let written = self
+            .dynamodb
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(item))
+            .set_item(Some(item.clone()))
             .condition_expression(format!("attribute_not_exists({PK})"))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
-            .await
-            .map_err(|e| failed(doing, e))?;
-        Ok(())
+            .await;
+        match written {
+            Ok(_) => Ok(()),
+            Err(e) if found_instead(&e) == Some(&item) => Ok(()),
+            Err(e) => Err(failed(doing, e)),
+        }
     }
 
     fn put(&self, item: Item) -> aws_sdk_dynamodb::types::builders::PutBuilder {
@@ -755,6 +774,14 @@ impl Catalog {
                 _ => return Ok(entries),
             }
         }
+    }
+}
+
+/// What a put found in its place, if that is why it failed. A retry of a put whose reply was lost finds what it put.
+fn found_instead(error: &SdkError<PutItemError>) -> Option<&Item> {
+    match error.as_service_error()? {
+        PutItemError::ConditionalCheckFailedException(found) => found.item(),
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::{error::ProvideErrorMetadata as _, types::ReturnValuesOnConditionCheckFailure};
 
 use super::{
-    Catalog, failed,
+    Catalog, failed, found_instead,
     item::{self, Item, PK, Reader, n, s},
 };
 use crate::{clock::Timestamp, error::Result, id::ProjectId};
@@ -48,15 +48,18 @@ pub enum Once {
 impl Catalog {
     /// Takes an idempotency key for a request, told from others by a digest.
     pub async fn take_once(&self, project: ProjectId, key: &str, request: &str, now: Timestamp) -> Result<Once> {
+        let mut taker = [0; 16];
+        getrandom::fill(&mut taker).expect("the operating system has random bytes");
         let mut record = item::once_key(project, key);
         record.insert("request".to_owned(), s(request));
+        record.insert("taker".to_owned(), s(hex::encode(taker)));
         record.insert("inFlightUntil".to_owned(), n((now + FLIGHT).as_millis()));
         record.insert(TTL.to_owned(), n((now + OUTCOME_LIFE).as_secs()));
         let taken = self
             .dynamodb
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(record))
+            .set_item(Some(record.clone()))
             .condition_expression(format!(
                 "attribute_not_exists({PK}) OR #ttl <= :seconds OR (attribute_not_exists(outcome) AND inFlightUntil <= :now)"
             ))
@@ -70,13 +73,12 @@ impl Catalog {
             Ok(_) => return Ok(Once::Fresh),
             Err(error) => error,
         };
-        let found = match error.as_service_error() {
-            Some(aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(found)) => {
-                found.item()
-            }
-            _ => return Err(failed("taking an idempotency key", error)),
-        };
-        found.map_or(Ok(Once::InFlight), |found| known(found, request))
+        match found_instead(&error) {
+            // The reply to the first try was lost.
+            Some(found) if *found == record => Ok(Once::Fresh),
+            Some(found) => known(found, request),
+            None => Err(failed("taking an idempotency key", error)),
+        }
     }
 
     /// Keeps how the request under a key ended.

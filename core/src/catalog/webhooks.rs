@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::{error::ProvideErrorMetadata as _, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    error::ProvideErrorMetadata as _,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Catalog, Consistency, DuePosition, TTL, failed,
+    Catalog, Consistency, DuePosition, TTL, failed, found_instead,
     item::{DUE, Item, PK, Reader, SK, corrupt, due_until, key, millis, n, s},
 };
 use crate::{
@@ -74,17 +77,20 @@ impl Catalog {
     /// Writes an endpoint over what it was, unless its secret is another by now: whoever was shown a secret relies on
     /// it.
     pub async fn replace_endpoint(&self, before: &Endpoint, after: &Endpoint) -> Result<()> {
+        let item = endpoint_to_item(after);
         let written = self
             .dynamodb
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(endpoint_to_item(after)))
+            .set_item(Some(item.clone()))
             .condition_expression("secret = :before")
             .expression_attribute_values(":before", s(before.secret.reveal()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match written {
             Ok(_) => Ok(()),
+            Err(e) if found_instead(&e) == Some(&item) => Ok(()),
             Err(e) if e.code() == Some("ConditionalCheckFailedException") => Err(Error::Conflict),
             Err(e) => Err(failed("writing an endpoint", e)),
         }

@@ -1,6 +1,9 @@
 //! The `xf` binary as a person starts it: what it prints can be pasted, it stops when asked, and it says clearly why it
 //! does not start. What needs no process of its own is tested in the workspace's suite.
 
+mod disk;
+mod killed;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -11,6 +14,8 @@ use std::{
 };
 
 use serde_json::Value;
+
+const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"];
 
 const PHOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/portrait-exif6.jpg");
 
@@ -30,8 +35,11 @@ impl Server {
     }
 
     fn start_with(folder: &Path, flags: &[&str]) -> Self {
-        let mut command = xf(folder);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"]).args(flags);
+        Self::run(xf(folder).args(SERVE).args(flags), folder)
+    }
+
+    /// Runs a command that becomes the server, and waits until it is ready.
+    fn run(command: &mut Command, folder: &Path) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut said = String::new();
@@ -47,6 +55,12 @@ impl Server {
 
     fn text(&self, field: &str) -> &str {
         self.ready[field].as_str().expect("a text")
+    }
+
+    /// Ends it without asking.
+    fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
     }
 
     /// Asks it to end, and gives its exit code.
@@ -66,6 +80,80 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// A client of a server's API, and of its CDN.
+#[derive(Clone)]
+struct Client {
+    agent: ureq::Agent,
+    url: String,
+    key: String,
+}
+
+/// What a server answered; 0: it did not.
+struct Answer {
+    status: u16,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Client {
+    fn of(server: &Server, key: &str) -> Self {
+        let config = ureq::config::Config::builder().http_status_as_error(false);
+        let agent = config.timeout_global(Some(std::time::Duration::from_secs(20))).build().new_agent();
+        Self { agent, url: server.text("url").to_owned(), key: key.to_owned() }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let url = if path.starts_with('/') { format!("{}{path}", self.url) } else { path.to_owned() };
+        let request = http_request(method, &url).header("authorization", format!("Bearer {}", self.key));
+        let body = body.map(Value::to_string).unwrap_or_default();
+        self.answer(request.header("content-type", "application/json").body(body).expect("a request"))
+    }
+
+    /// PUTs to an upload URL.
+    fn put(&self, url: &str, bytes: &[u8]) -> u16 {
+        let request = http_request("PUT", url).header("content-type", "text/plain");
+        self.answer(request.body(bytes.to_vec()).expect("a request")).status
+    }
+
+    /// Reads a path of the CDN.
+    fn read(&self, path: &str) -> Answer {
+        self.answer(http_request("GET", &format!("{}{path}", self.url)).body(()).expect("a request"))
+    }
+
+    fn answer(&self, request: ureq::http::Request<impl ureq::AsSendBody>) -> Answer {
+        let answered = self.agent.run(request).and_then(|mut answer| {
+            let body = answer.body_mut().with_config().limit(64 << 20).read_to_vec()?;
+            Ok(Answer { status: answer.status().as_u16(), body })
+        });
+        answered.unwrap_or(Answer { status: 0, body: Vec::new() })
+    }
+
+    /// Begins an upload of a public text.
+    fn intent(&self, name: &str, size: usize) -> Answer {
+        let intent = serde_json::json!({
+            "filename": name, "contentType": "text/plain", "size": size, "visibility": "public",
+        });
+        self.ask("POST", "/api/v1/files/upload-intent", Some(&intent))
+    }
+
+    fn confirm(&self, id: &str) -> Answer {
+        self.ask("POST", "/api/v1/files/confirm", Some(&serde_json::json!({ "fileId": id })))
+    }
+}
+
+fn http_request(method: &str, url: &str) -> ureq::http::request::Builder {
+    ureq::http::Request::builder().method(method).uri(url)
 }
 
 fn xf(folder: &Path) -> Command {
@@ -146,8 +234,7 @@ fn a_directory_in_use_is_refused_and_the_keys_that_a_later_start_tells_of_can_be
     let folder = tempfile::tempdir().unwrap();
     Server::start(folder.path()).terminate();
     let server = Server::start(folder.path());
-    let another = ["serve", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"];
-    assert_refused(xf(folder.path()).args(another), ".xfiles is in use by another process");
+    assert_refused(xf(folder.path()).args(SERVE), ".xfiles is in use by another process");
     assert!(server.ready_file.exists(), "it is still that of the first");
 
     let commands: Vec<&str> = server.said.lines().filter(|line| line.contains("keys create")).collect();

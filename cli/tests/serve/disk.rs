@@ -1,0 +1,224 @@
+//! A disk that is full, and one that cannot be written: refusals that say so, nothing lost, and everything as before once
+//! there is room again.
+//!
+//! The disk is a small one in memory, mounted where only the test's own processes see it. Where that is not permitted the
+//! tests are skipped, loudly.
+
+use std::{
+    io::{Read as _, Write as _},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use super::{Answer, Client, SERVE, Server};
+
+/// A folder with a small disk in it, as `data`.
+struct SmallDisk {
+    folder: TempDir,
+    /// Keeps the disk for as long as its input is open.
+    holder: Child,
+    /// Whether the disk is seen as somebody else than who runs the test.
+    mapped: bool,
+}
+
+/// How large the disk is.
+const SIZE: &str = "12m";
+
+impl SmallDisk {
+    /// `None`: this machine permits no mounts.
+    fn mount() -> Option<Self> {
+        let mounted = [&["--mount"][..], &["--user", "--map-root-user", "--mount"]].into_iter().find_map(|how| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let script = format!("mkdir data && mount -t tmpfs -o size={SIZE} tmpfs data && echo mounted && exec cat");
+            let mut unshare = Command::new("unshare");
+            unshare.args(how).args(["sh", "-c", &script]).current_dir(&folder);
+            let piped = unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut holder = piped.spawn().ok()?;
+            let mut said = [0; 8];
+            let mounted = holder.stdout.as_mut().expect("it is piped").read_exact(&mut said).is_ok();
+            let disk = Self { folder, holder, mapped: how.len() > 1 };
+            (mounted && &said == b"mounted\n").then_some(disk)
+        });
+        if mounted.is_none() {
+            let said =
+                writeln!(std::io::stderr(), "SKIPPED: this machine lets nobody mount a small disk (unshare --mount)");
+            said.expect("a test can say something");
+        }
+        mounted
+    }
+
+    /// A command that sees the disk.
+    fn inside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.holder.id().to_string(), "--mount"]);
+        if self.mapped {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.args(["sh", "-c", "cd \"$0\" && exec \"$@\""]).arg(self.folder.path()).arg(program);
+        command.env_remove("XFILES_URL").env_remove("XFILES_API_KEY");
+        command
+    }
+
+    fn shell(&self, script: &str) {
+        let done = self.inside("sh").args(["-c", script]).stderr(Stdio::null()).status().expect("a shell runs");
+        assert!(done.success(), "{script}");
+    }
+
+    fn serve(&self) -> Server {
+        // The ready file is on another disk.
+        let mut command = self.inside(env!("CARGO_BIN_EXE_xf"));
+        Server::run(command.args(SERVE).args(["--data", "data"]), self.folder.path())
+    }
+
+    /// Leaves not a byte.
+    fn fill(&self) {
+        self.shell("cat /dev/zero > data/filler; test -s data/filler");
+    }
+
+    fn empty(&self) {
+        self.shell("rm data/filler");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(self.holder.kill());
+        drop(self.holder.wait());
+    }
+}
+
+/// A confirmed file: its id, and where it is on the CDN.
+struct Uploaded {
+    id: String,
+    path: String,
+}
+
+/// Uploads a public text of this size.
+fn upload(client: &Client, name: &str, size: usize) -> Uploaded {
+    let intent = client.intent(name, size);
+    assert_eq!(intent.status, 200, "{}", intent.json());
+    assert_eq!(client.put(intent.json()["uploadUrl"].as_str().unwrap(), &vec![b'a'; size]), 200);
+    let id = intent.json()["fileId"].as_str().unwrap().to_owned();
+    let confirmed = client.confirm(&id);
+    assert_eq!(confirmed.status, 200, "{}", confirmed.json());
+    Uploaded { id, path: format!("/{}", intent.json()["key"].as_str().unwrap()) }
+}
+
+/// Asserts that an answer is a success or the refusal of somebody who has no room now.
+#[track_caller]
+fn assert_honest(what: &str, answer: &Answer) {
+    let refused = answer.status == 503 && answer.code() == "unavailable";
+    assert!(answer.status == 200 || refused, "{what}: {} {}", answer.status, answer.json());
+}
+
+/// Begins uploads until one is refused, and gives those that were not.
+fn begin_until_refused(client: &Client, size: usize) -> Vec<Answer> {
+    let mut begun = Vec::new();
+    loop {
+        let intent = client.intent("a.txt", size);
+        assert_honest("an intent", &intent);
+        if intent.status != 200 {
+            return begun;
+        }
+        begun.push(intent);
+        assert!(begun.len() < 5_000, "a full disk takes {} records", begun.len());
+    }
+}
+
+fn used(client: &Client) -> (u64, u64) {
+    let usage = client.ask("GET", "/api/v1/usage", None).json();
+    (usage["usedBytes"].as_u64().unwrap(), usage["files"].as_u64().unwrap())
+}
+
+const SMALL: usize = 20_000;
+
+/// More than what the index and the log may still have in reserve.
+const LARGE: usize = 3_000_000;
+
+#[test]
+fn a_full_disk_refuses_what_it_cannot_keep_and_takes_it_once_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let server = disk.serve();
+    let key = server.text("apiKey").to_owned();
+    let client = Client::of(&server, &key);
+    let kept = upload(&client, "kept.txt", SMALL);
+    let waiting = client.intent("waiting.txt", LARGE).json();
+    let put = |client: &Client| client.put(waiting["uploadUrl"].as_str().unwrap(), &vec![b'a'; LARGE]);
+    let id = waiting["fileId"].as_str().unwrap();
+
+    disk.fill();
+    assert_eq!(put(&client), 507);
+    assert_eq!(client.confirm(id).code(), "not_uploaded", "nothing of it is there");
+    assert_eq!(client.read(&kept.path).body.len(), SMALL, "what is there can be read");
+    assert_eq!(client.ask("GET", "/api/v1/files", None).json()["total"], 1);
+    // The log has some room of its own, and then it has none.
+    let begun = begin_until_refused(&client, 1).len() as u64;
+    let owner = serde_json::json!({"ownerUserId": "u"});
+    assert_honest("a change", &client.ask("PATCH", &format!("/api/v1/files/{}", kept.id), Some(&owner)));
+    // It dies with the disk full, and comes back as soon as it can.
+    server.kill();
+    disk.empty();
+
+    let server = disk.serve();
+    let client = Client::of(&server, &key);
+    assert_eq!(client.read(&kept.path).body.len(), SMALL);
+    let url = client.ask("POST", &format!("/api/v1/files/{id}/resign"), None).json();
+    assert_eq!(client.put(url["uploadUrl"].as_str().unwrap(), &vec![b'a'; LARGE]), 200);
+    assert_eq!(client.confirm(id).status, 200);
+    upload(&client, "more.txt", SMALL);
+    assert_eq!(
+        used(&client),
+        ((2 * SMALL + LARGE) as u64 + begun, 3),
+        "each intent that was acknowledged, and no other"
+    );
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_disk_that_fills_and_empties_while_the_server_runs_costs_no_restart() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let server = disk.serve();
+    let client = Client::of(&server, server.text("apiKey"));
+    for round in 1..=3 {
+        disk.fill();
+        for intent in begin_until_refused(&client, LARGE).iter().take(2) {
+            assert_eq!(client.put(intent.json()["uploadUrl"].as_str().unwrap(), &vec![b'a'; LARGE]), 507);
+        }
+        disk.empty();
+        upload(&client, "more.txt", SMALL);
+        assert_eq!(used(&client).1, round);
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_is_refused_at_the_start_and_uploads_to_one_are_refused_cleanly() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let server = disk.serve();
+    let key = server.text("apiKey").to_owned();
+    let client = Client::of(&server, &key);
+    let kept = upload(&client, "kept.txt", SMALL);
+
+    // The folder of the bytes, under a server that runs.
+    disk.shell("mount --bind data/objects/blobs data/objects/blobs && mount -o remount,bind,ro data/objects/blobs");
+    let intent = client.intent("refused.txt", SMALL).json();
+    let status = client.put(intent["uploadUrl"].as_str().unwrap(), &vec![b'a'; SMALL]);
+    assert!((500..600).contains(&status), "{status}");
+    assert_eq!(client.confirm(intent["fileId"].as_str().unwrap()).code(), "not_uploaded");
+    assert_eq!(client.read(&kept.path).body.len(), SMALL);
+    disk.shell("umount data/objects/blobs");
+    assert_eq!(client.put(intent["uploadUrl"].as_str().unwrap(), &vec![b'a'; SMALL]), 200);
+    assert_eq!(client.confirm(intent["fileId"].as_str().unwrap()).status, 200);
+    assert_eq!(server.terminate(), Some(0));
+
+    // The whole disk, before the server starts.
+    disk.shell("mount -o remount,ro data");
+    super::assert_refused(disk.inside(env!("CARGO_BIN_EXE_xf")).args(SERVE).args(["--data", "data"]), "data");
+    disk.shell("mount -o remount,rw data");
+    let server = disk.serve();
+    let client = Client::of(&server, &key);
+    assert_eq!(client.read(&kept.path).body.len(), SMALL);
+    assert_eq!(used(&client), (2 * SMALL as u64, 2));
+    assert_eq!(server.terminate(), Some(0));
+}

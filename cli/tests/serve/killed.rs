@@ -1,0 +1,196 @@
+//! The process is killed while it works, again and again. What it acknowledged is there at the next start, what it did
+//! not acknowledge is whole or absent, and it leaves nothing behind.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use xfiles_core::{
+    catalog::{Catalog, Consistency, Debtor},
+    clock::Timestamp,
+    lifecycle::Reconciling,
+    object_key::ObjectKey,
+};
+use xfiles_standalone::{BUCKET, Data, Stack, StackOptions};
+
+use super::{Client, Server};
+
+/// How often it is killed.
+const KILLS: u64 = 50;
+
+/// After so many acknowledged uploads.
+const LOAD: u64 = 6;
+
+/// How many clients work at the same time.
+const CLIENTS: usize = 4;
+
+/// A file whose confirmation was acknowledged.
+#[derive(Clone)]
+struct Acknowledged {
+    id: String,
+    path: String,
+    bytes: Vec<u8>,
+    /// Whether its deletion was acknowledged. `None`: it was asked for, and nobody knows.
+    deleted: Option<bool>,
+}
+
+/// One upload after the other, some deleted again, until the server is gone.
+fn work(client: &Client, serial: &AtomicU64, acknowledged: &AtomicU64) -> Vec<Acknowledged> {
+    let mut done = Vec::new();
+    loop {
+        let number = serial.fetch_add(1, Ordering::Relaxed);
+        let bytes = format!("number {number}, ").repeat(1 + usize::try_from(number % 97).unwrap()).into_bytes();
+        let intent = client.intent(&format!("{number}.txt"), bytes.len());
+        if intent.status != 200 || client.put(intent.json()["uploadUrl"].as_str().unwrap(), &bytes) != 200 {
+            return done;
+        }
+        let id = intent.json()["fileId"].as_str().unwrap().to_owned();
+        if client.confirm(&id).status != 200 {
+            return done;
+        }
+        let path = format!("/{}", intent.json()["key"].as_str().unwrap());
+        let mut file = Acknowledged { id, path, bytes, deleted: Some(false) };
+        acknowledged.fetch_add(1, Ordering::Relaxed);
+        if number % 4 == 0 {
+            let deleted = client.ask("DELETE", &format!("/api/v1/files/{}", file.id), None);
+            file.deleted = (deleted.status == 200).then_some(true);
+        }
+        let going_on = file.deleted.is_some();
+        done.push(file);
+        if !going_on {
+            return done;
+        }
+    }
+}
+
+fn check(client: &Client, file: &Acknowledged) {
+    let read = client.read(&file.path);
+    match file.deleted {
+        Some(false) => assert!(read.status == 200 && read.body == file.bytes, "{}: {}", file.path, read.status),
+        Some(true) => assert_eq!(read.status, 404, "{}", file.path),
+        None => assert!(read.status == 404 || read.body == file.bytes, "{}: {}", file.path, read.status),
+    }
+}
+
+#[test]
+fn of_a_server_that_is_killed_fifty_times_everything_acknowledged_is_there_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (serial, mut known, mut key) = (AtomicU64::new(0), Vec::new(), String::new());
+    for round in 0..KILLS {
+        let server = Server::start(folder.path());
+        if round == 0 {
+            server.text("apiKey").clone_into(&mut key);
+        }
+        let client = Client::of(&server, &key);
+        // What was under way when it died last.
+        known.iter().rev().take(2 * CLIENTS).for_each(|file| check(&client, file));
+        let acknowledged = AtomicU64::new(0);
+        let done: Vec<Vec<Acknowledged>> = thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| work(&client, &serial, &acknowledged))).collect();
+            let until = Instant::now() + Duration::from_secs(20);
+            while acknowledged.load(Ordering::Relaxed) < LOAD && Instant::now() < until {
+                thread::sleep(Duration::from_millis(1));
+            }
+            // Other moments each time.
+            thread::sleep(Duration::from_millis(round % 10));
+            server.kill();
+            let done = clients.into_iter().map(|client| client.join().unwrap()).collect();
+            assert!(Instant::now() < until, "the server does nothing");
+            done
+        });
+        let mut done: Vec<_> = done.into_iter().map(Vec::into_iter).collect();
+        // The last of each client stands at the end.
+        while done.iter().any(|done| done.len() > 0) {
+            known.extend(done.iter_mut().filter_map(Iterator::next));
+        }
+    }
+    let server = Server::start(folder.path());
+    let client = Client::of(&server, &key);
+    known.iter().for_each(|file| check(&client, file));
+    assert_eq!(server.terminate(), Some(0));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(check_stores(&folder.path().join(".xfiles"), &known));
+    println!("{} acknowledged uploads, {KILLS} kills", known.len());
+}
+
+/// Looks at the stores themselves: accounts, objects, and files on the disk.
+async fn check_stores(data: &Path, known: &[Acknowledged]) {
+    let free = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let options = StackOptions::new(Data::Directory(data.to_owned()));
+    let stack = Stack::start(StackOptions { listen: free, cleanup_every: None, ..options }).await.unwrap();
+    let (files, catalog) = (stack.files(), &stack.files().catalog);
+
+    let compared = files.reconcile(Reconciling::Report, Duration::from_secs(60)).await.unwrap();
+    assert!(compared.drifts.is_empty() && compared.missing.is_empty(), "{compared:?}");
+    let published: Vec<_> =
+        compared.orphans.iter().filter(|orphan| !matches!(orphan.key, ObjectKey::Staging { .. })).collect();
+    assert!(published.is_empty(), "{published:?}");
+
+    // Free bytes, confirmed files and what is unfinished make up the quota.
+    let mut held = 0;
+    for shard in 0..Catalog::DUE_SHARDS {
+        let mut after = None;
+        loop {
+            let page = catalog.due(shard, Timestamp::from_millis(99_999_999_999_999), after).await.unwrap();
+            for debtor in page.debtors {
+                let Debtor::File(id) = debtor else { continue };
+                let file = catalog.file(id, Consistency::Strong).await.unwrap();
+                held += if file.is_confirmed() { 0 } else { file.holds() };
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    let kept = known.iter().filter(|file| file.deleted == Some(false)).count() as u64;
+    let unknown = known.iter().filter(|file| file.deleted.is_none()).count() as u64;
+    let (mut confirmed, mut count, mut cursor) = (0, 0, None);
+    loop {
+        let size = xfiles_core::catalog::PageSize::new(100).unwrap();
+        let page = files.walk(stack.project(), &Default::default(), cursor.as_ref(), size).await.unwrap();
+        confirmed += page.files.iter().map(|file| file.size.bytes()).sum::<u64>();
+        count += page.files.len() as u64;
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let project = catalog.project(stack.project(), Consistency::Strong).await.unwrap();
+    assert_eq!(project.free_bytes + held + confirmed, project.quota_bytes);
+    assert_eq!(project.file_count, count);
+    // A confirmation or a deletion whose answer was lost has happened or not: one for each client and kill at the most.
+    let lost = KILLS * CLIENTS as u64;
+    assert!((kept..=kept + unknown + lost).contains(&count), "{count} of {kept} and {unknown}");
+
+    // Every text is another, so that each blob on the disk is one ETag in the bucket; the rest is garbage, which the
+    // start removes in the background.
+    let mut etags = BTreeSet::new();
+    let mut pages = stack.s3_client().list_objects_v2().bucket(BUCKET).into_paginator().send();
+    while let Some(page) = pages.next().await {
+        etags.extend(page.unwrap().contents().iter().map(|object| object.e_tag().unwrap().to_owned()));
+    }
+    let blobs = data.join("objects/blobs");
+    let until = Instant::now() + Duration::from_secs(20);
+    while count_files(&blobs) != etags.len() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(count_files(&blobs), etags.len(), "blobs that nobody has");
+    stack.stop().await;
+
+    let known = ["objects", "secrets.json", "table.db", "lock"];
+    let there: BTreeSet<String> =
+        fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let strange: Vec<&String> = there.iter().filter(|name| !known.contains(&name.as_str())).collect();
+    assert!(strange.is_empty(), "files that nobody knows: {strange:?}");
+}
+
+fn count_files(folder: &Path) -> usize {
+    let shards = fs::read_dir(folder).unwrap();
+    shards.map(|shard| fs::read_dir(shard.unwrap().path()).unwrap().count()).sum()
+}
