@@ -26,6 +26,7 @@ mod openapi;
 mod private;
 mod projects;
 mod reconciling;
+mod refusals;
 mod reliability;
 mod s3_conformance;
 mod signatures;
