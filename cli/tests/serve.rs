@@ -204,6 +204,17 @@ fn a_data_directory_that_cannot_be_made_is_named() {
 }
 
 #[test]
+fn a_first_start_without_room_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    // No file may be longer than a few kilobytes: to the program it is a full disk, with another reason.
+    let script = "trap '' XFSZ; ulimit -f 16; exec \"$0\" serve --listen 127.0.0.1:0 --data data";
+    let mut command = Command::new("sh");
+    command.current_dir(folder.path()).args(["-c", script, env!("CARGO_BIN_EXE_xf")]);
+    assert_refused(&mut command, "cannot use the data directory data: File too large");
+    assert!(!folder.path().join("data/room").exists());
+}
+
+#[test]
 fn a_directory_that_was_never_served_is_no_data_directory() {
     let folder = tempfile::tempdir().unwrap();
     assert_refused(xf(folder.path()).args(["keys", "create", "--data", ".xfiles"]), "nothing was ever served from it");

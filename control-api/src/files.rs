@@ -13,8 +13,8 @@ use crate::{
     error::Problem,
     input::{Body, IfMatch, ListPosition, MAX_BATCH, Parameters, PathId},
     view::{
-        BatchAnswer, DeletedAnswer, DeletionAnswer, Done, FileAnswer, FileView, FileWithUrls, IntentView, ListAnswer,
-        ListedFile, PageAnswer, UrlsView, WalkAnswer,
+        self, BatchAnswer, DeletedAnswer, DeletionAnswer, Done, FileAnswer, FileView, FileWithUrls, IntentView,
+        ListAnswer, ListedFile, PageAnswer, UrlsView, WalkAnswer,
     },
 };
 
@@ -189,8 +189,7 @@ fn batch(outcomes: impl Iterator<Item = CoreResult<Value>>) -> BatchAnswer {
     BatchAnswer { results: outcomes.map(result).collect() }
 }
 
-/// The file's version, as far as a client can see it.
 fn etag(file: &File) -> HeaderMap {
-    let tag = HeaderValue::from_str(&format!("\"{}\"", file.revision)).expect("a number is visible ASCII");
+    let tag = HeaderValue::from_str(&view::etag(file)).expect("a number is visible ASCII");
     HeaderMap::from_iter([(header::ETAG, tag)])
 }

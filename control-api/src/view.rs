@@ -92,6 +92,9 @@ pub(crate) struct FileView {
     checksum_sha256: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// The version, to be sent as `If-Match`; the same as in the header of an answer that is about this file alone.
+    #[schema(pattern = "^\"[0-9]+\"$")]
+    etag: String,
 }
 
 /// What a file is attached to, and where among its files.
@@ -149,8 +152,14 @@ impl From<&File> for FileView {
             height: file.dimensions.map(|d| d.height),
             checksum_sha256: file.checksum.map(|c| c.to_string()),
             created_at: file.created,
+            etag: etag(file),
         }
     }
+}
+
+/// The file's version, as far as a client can see it.
+pub(crate) fn etag(file: &File) -> String {
+    format!("\"{}\"", file.revision)
 }
 
 /// `{"file": File}`.

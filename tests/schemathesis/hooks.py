@@ -1,4 +1,5 @@
-"""What a description cannot say of the tries: keys that are used once, and a branch that must not be sawn off."""
+"""What a description cannot say of the tries: keys that are used once, a branch that must not be sawn off, and addresses
+to which nothing may be sent."""
 
 import itertools
 import os
@@ -21,7 +22,10 @@ def before_call(context, case, kwargs):
 @schemathesis.hook
 def map_path_parameters(context, path_parameters):
     """Answers name the project of the key in use, and it would be used where a project or its keys come to an end."""
-    if context.operation.definition.raw["operationId"] in {"deleteProject", "revokeKey", "rotateKey"}:
-        if path_parameters and path_parameters.get("id") == os.environ["XFILES_PROJECT"]:
+    operation = context.operation.definition.raw
+    if path_parameters and path_parameters.get("id") == os.environ["XFILES_PROJECT"]:
+        if operation["operationId"] in {"deleteProject", "revokeKey", "rotateKey"}:
             path_parameters["id"] = os.environ["XFILES_SPARE_PROJECT"]
+        elif "Webhooks" in operation["tags"]:
+            path_parameters["id"] = os.environ["XFILES_KEYED_PROJECT"]
     return path_parameters

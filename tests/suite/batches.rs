@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use xfiles_core::{catalog::FileFilter, intent::EntityWord};
 use xfiles_tests::{Answer, TEXT, World, id_of};
 
 fn intents(n: usize, size: u64) -> Vec<Value> {
@@ -90,8 +91,14 @@ async fn bulk_deletion_removes_exactly_the_matching_files_past_one_page() {
     let kept = [upload("listing", "plan").await, upload("user", "photo").await];
     world.client.delete("/api/v1/files").await.refused(400, "invalid_request");
     world.client.delete("/api/v1/files?entityTyp=listing").await.refused(400, "invalid_request");
+    // A request whose time is used up ends after a page and says so; the next one goes on.
+    let photos =
+        FileFilter { entity_type: EntityWord::new("listing"), role: EntityWord::new("photo"), ..FileFilter::default() };
+    let project = world.stack.project();
+    let part = world.files().delete_matching(project, &photos, std::time::Duration::ZERO).await.unwrap();
+    assert_eq!((part.deleted, part.more), (100, true));
     let gone = world.client.delete("/api/v1/files?entityType=listing&entityId=1&role=photo").await.ok();
-    assert_eq!(gone, json!({"deleted": 120}));
+    assert_eq!(gone, json!({"deleted": 20}));
     let again = world.client.delete("/api/v1/files?entityType=listing&entityId=1&role=photo").await.ok();
     assert_eq!(again, json!({"deleted": 0}));
     let left = world.client.get("/api/v1/files").await.ok();

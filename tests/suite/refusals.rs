@@ -161,6 +161,14 @@ async fn provoke(code: Code) -> (World, Answer) {
             let path = format!("/api/v1/projects/{}", world.stack.project());
             send(client, Method::PATCH, &path, json!({"quotaBytes": 1})).await
         }
+        Code::TooManyWebhooks => {
+            let path = format!("/api/v1/projects/{}/webhooks", world.stack.project());
+            let hook = json!({"url": "https://example.com/"});
+            for _ in 0..10 {
+                assert_eq!(client.post(&path, &hook).await.status, StatusCode::CREATED);
+            }
+            client.post(&path, &hook).await
+        }
         Code::RequestInFlight => second_of_two(&world).await,
         Code::IdempotencyKeyReused => {
             once(client, "one", 1).await.ok();
@@ -176,7 +184,8 @@ async fn provoke(code: Code) -> (World, Answer) {
             let file = client.upload(TEXT, json!({})).await;
             let race = Mischief::Race(world.files().clone(), world.stack.project(), file_id(&file));
             let unlucky = mischievous(&world, "TransactWriteItems", race).await;
-            send(&unlucky, Method::PATCH, &format!("/api/v1/files/{}", id_of(&file)), json!({"ownerUserId": "me"})).await
+            send(&unlucky, Method::PATCH, &format!("/api/v1/files/{}", id_of(&file)), json!({"ownerUserId": "me"}))
+                .await
         }
         Code::QuotaExceeded => client.intent("a.txt", "text/plain", 1_001, json!({})).await,
         Code::BodyTooLarge => raw(client, "application/json", format!("{{\"a\":\"{}\"}}", "x".repeat(600_000))).await,
@@ -201,7 +210,10 @@ async fn every_code_of_the_catalogue_is_met_with_its_status_and_its_headers() {
         assert_eq!(refusal["type"], format!("urn:xfiles:problem:{}", code.as_str()));
         let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         assert_eq!(refusal["errors"] != json!([]), code == Code::InvalidRequest, "{refusal}");
-        assert_eq!(told("retry-after").parse::<u32>().is_ok_and(|s| s >= 1), matches!(code.status().as_u16(), 429 | 503));
+        assert_eq!(
+            told("retry-after").parse::<u32>().is_ok_and(|s| s >= 1),
+            matches!(code.status().as_u16(), 429 | 503)
+        );
         assert_eq!(told("www-authenticate") == "Bearer", code == Code::Unauthorized);
         assert_eq!(told("allow").contains("GET"), code == Code::MethodNotAllowed);
         world.end().await;

@@ -212,7 +212,10 @@ impl Bench {
             entity_id: EntityWord::new("0"),
             ..FileFilter::default()
         };
+        let kind = FileFilter { entity_type: EntityWord::new("product"), ..FileFilter::default() };
         let owner = FileFilter { owner: OwnerId::new("user-0"), ..FileFilter::default() };
+        let last = self.clock.now() + Duration::from_millis(u64::from(count) - 100);
+        let dated = FileFilter { created_after: Some(last), ..FileFilter::default() };
         let rare = FileFilter { role: EntityWord::new("none-has-it"), ..FileFilter::default() };
         let page = |filter, number| {
             let number = PageNumber::new(number).expect("pages count from 1");
@@ -228,7 +231,9 @@ impl Bench {
             ("`cursor`, page 5,000 or the last", self.try_bill(walk(&every, deep.as_ref())).await?),
             ("an entity's 25 files, `page=1`", self.try_bill(page(&entity, 1)).await?),
             ("an entity's 25 files, `cursor`", self.try_bill(walk(&entity, None)).await?),
+            ("a type of entity, which all files have, `cursor`", self.try_bill(walk(&kind, None)).await?),
             ("an owner's 100 files, `cursor`", self.try_bill(walk(&owner, None)).await?),
+            ("the 100 files since a time, `page=1`", self.try_bill(page(&dated, 1)).await?),
             (
                 "a filter that no index has and nothing matches, one step of `cursor`",
                 self.try_bill(walk(&rare, None)).await?,
