@@ -150,10 +150,10 @@ pub(crate) async fn delete(
     let project = caller.with(Scope::Delete)?;
     if parameters.erase()? {
         let erased = api.files.erase(project, id, revision).await?;
-        return Ok(Json(DeletionAnswer::Erased(erased.into())));
+        return Ok(Json(DeletionAnswer::erased(erased)));
     }
     api.files.delete(project, id, revision).await?;
-    Ok(Json(DeletionAnswer::Deleted(Done { success: true })))
+    Ok(Json(DeletionAnswer::deleted()))
 }
 
 pub(crate) async fn delete_matching(

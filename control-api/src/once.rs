@@ -3,7 +3,8 @@
 //! An answer that shows what is shown once, a new API key or the secret of a webhook, is sealed with the key of whoever
 //! asked: the same caller can hear it again, and nobody can read it in the table.
 //!
-//! A refusal changed nothing, so it is not kept: the same request under the same key is then tried anew.
+//! A refusal that changed nothing is not kept: the same request under the same key is then tried anew. One that ended an
+//! upload is, or a caller who lost it would only hear that there is no such file.
 
 use axum::{
     body::{Body, to_bytes},
@@ -29,6 +30,9 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The largest answer that is kept; an item of the table holds 400 KB.
 const MAX_OUTCOME_BYTES: usize = 350 * 1024;
+
+/// The one refusal that changes something.
+const ENDS_AN_UPLOAD: Code = Code::ContentTypeMismatch;
 
 pub(crate) async fn handle(State(api): State<Api>, request: Request, next: Next) -> Response {
     let key = match (request.method(), request.headers().get(IDEMPOTENCY_KEY)) {
@@ -61,7 +65,15 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
     }
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     if !response.status().is_success() {
-        catalog.forget_once(caller.project, &key).await?;
+        let problem = response.extensions().get::<Problem>();
+        let ended = problem.filter(|problem| problem.code == ENDS_AN_UPLOAD).map(|problem| problem.detail.clone());
+        match ended {
+            Some(detail) => {
+                let outcome = Outcome { status: response.status().as_u16(), etag: None, body: detail };
+                catalog.keep_outcome(caller.project, &key, &outcome).await?;
+            }
+            None => catalog.forget_once(caller.project, &key).await?,
+        }
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
@@ -85,6 +97,10 @@ fn answers_a_secret(path: &str) -> bool {
 }
 
 fn replay(outcome: Outcome, seal: Option<&ApiKey>) -> Result<Response, Problem> {
+    if outcome.status == ENDS_AN_UPLOAD.status().as_u16() {
+        let refusal = Problem::new(ENDS_AN_UPLOAD).because(outcome.body);
+        return Ok(([(REPLAYED, "true")], refusal).into_response());
+    }
     let body = match seal {
         Some(key) => key.unseal(&outcome.body).ok_or_else(|| Problem::new(Code::Internal))?,
         None => outcome.body,

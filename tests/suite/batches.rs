@@ -255,6 +255,24 @@ async fn a_replayed_answer_has_the_etag_of_the_first() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_ended_an_upload_is_replayed_and_others_are_not() {
+    let world = World::start().await;
+    let intent = world.client.intent("a.png", "image/png", TEXT.2.len(), json!({})).await.ok();
+    let confirm = async |key: &'static str| {
+        let request = world.client.request(Method::POST, "/api/v1/files/confirm").header("idempotency-key", key);
+        Answer::of(request.json(&json!({"fileId": id_of(&intent)})).send().await.unwrap()).await
+    };
+    confirm("k").await.refused(400, "not_uploaded");
+    assert_eq!(world.client.put(&intent, "image/png", TEXT.2).await, StatusCode::OK);
+    let first = confirm("k").await.refused(422, "content_type_mismatch");
+    let again = confirm("k").await;
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    assert_eq!(again.refused(422, "content_type_mismatch")["detail"], first["detail"]);
+    confirm("another").await.refused(404, "file_not_found");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn of_concurrent_posts_under_one_key_one_is_carried_out() {
     let world = World::with_quota(10_000).await;
     let body = json!({"filename": "a.txt", "contentType": "text/plain", "size": 100});
