@@ -150,7 +150,8 @@ impl RateLimit {
     }
 }
 
-fn bearer(parts: &Parts) -> Option<ApiKey> {
+/// The key that a request carries, good or not.
+pub(crate) fn bearer(parts: &Parts) -> Option<ApiKey> {
     let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") { token.trim().parse().ok() } else { None }

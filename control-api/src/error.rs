@@ -41,6 +41,8 @@ pub enum Code {
     PageTooDeep,
     /// The quota would be less than what the project holds.
     QuotaBelowUsage,
+    /// The project has as many webhooks as it may.
+    TooManyWebhooks,
     /// The same idempotency key is being carried out.
     RequestInFlight,
     /// The idempotency key was used for another request.
@@ -65,7 +67,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidRequest,
         Self::MalformedJson,
         Self::NotUploaded,
@@ -80,6 +82,7 @@ impl Code {
         Self::PreconditionFailed,
         Self::PageTooDeep,
         Self::QuotaBelowUsage,
+        Self::TooManyWebhooks,
         Self::RequestInFlight,
         Self::IdempotencyKeyReused,
         Self::RateLimited,
@@ -136,6 +139,7 @@ impl Code {
             Self::PreconditionFailed => "`If-Match` names a version that the file no longer has.",
             Self::PageTooDeep => "A numbered page would have to count or skip more entries than one request may.",
             Self::QuotaBelowUsage => "The new quota is less than what the project's files and uploads hold.",
+            Self::TooManyWebhooks => "The project has as many webhooks as a project may have.",
             Self::RequestInFlight => "A request under the same `Idempotency-Key` has begun and has not answered yet.",
             Self::IdempotencyKeyReused => {
                 "The `Idempotency-Key` was used for a request with another path, body or scope."
@@ -234,6 +238,12 @@ impl Code {
                 StatusCode::CONFLICT,
                 "The project holds more than that",
                 "Delete files first, or choose a higher quota.",
+            ),
+            Self::TooManyWebhooks => (
+                "too_many_webhooks",
+                StatusCode::CONFLICT,
+                "The project has no room for another webhook",
+                "Change one of the webhooks, or delete one first.",
             ),
             Self::RequestInFlight => (
                 "request_in_flight",

@@ -13,8 +13,8 @@ use crate::{
     error::Problem,
     input::{Body, IfMatch, ListPosition, MAX_BATCH, Parameters, PathId},
     view::{
-        BatchAnswer, DeletedAnswer, DeletionAnswer, Done, FileAnswer, FileView, FileWithUrls, IntentView, ListAnswer,
-        ListedFile, PageAnswer, UrlsView, WalkAnswer,
+        self, BatchAnswer, DeletedAnswer, DeletionAnswer, Done, FileAnswer, FileView, FileWithUrls, IntentView,
+        ListAnswer, ListedFile, PageAnswer, UrlsView, WalkAnswer,
     },
 };
 
@@ -150,10 +150,10 @@ pub(crate) async fn delete(
     let project = caller.with(Scope::Delete)?;
     if parameters.erase()? {
         let erased = api.files.erase(project, id, revision).await?;
-        return Ok(Json(DeletionAnswer::Erased(erased.into())));
+        return Ok(Json(DeletionAnswer::erased(erased)));
     }
     api.files.delete(project, id, revision).await?;
-    Ok(Json(DeletionAnswer::Deleted(Done { success: true })))
+    Ok(Json(DeletionAnswer::deleted()))
 }
 
 pub(crate) async fn delete_matching(
@@ -189,8 +189,7 @@ fn batch(outcomes: impl Iterator<Item = CoreResult<Value>>) -> BatchAnswer {
     BatchAnswer { results: outcomes.map(result).collect() }
 }
 
-/// The file's version, as far as a client can see it.
 fn etag(file: &File) -> HeaderMap {
-    let tag = HeaderValue::from_str(&format!("\"{}\"", file.revision)).expect("a number is visible ASCII");
+    let tag = HeaderValue::from_str(&view::etag(file)).expect("a number is visible ASCII");
     HeaderMap::from_iter([(header::ETAG, tag)])
 }

@@ -716,9 +716,11 @@ impl Parameters {
         let mut errors = Vec::new();
         let status =
             self.read("status", &mut errors, |t| t.parse().map_err(|()| "must be `pending`, `delivered` or `parked`"));
-        let cursor =
-            self.read("cursor", &mut errors, |t| delivery_name(t).ok_or("must be a `nextCursor` of this list"));
-        if errors.is_empty() { Ok((status, cursor)) } else { Err(Problem::invalid(errors)) }
+        let cursor = self.read("cursor", &mut errors, |t| match t {
+            "" => Ok(None),
+            t => delivery_name(t).map(Some).ok_or("must be a `nextCursor` of this list"),
+        });
+        if errors.is_empty() { Ok((status, cursor.flatten())) } else { Err(Problem::invalid(errors)) }
     }
 
     /// How long to wait for a confirmation.

@@ -1,8 +1,10 @@
 //! `Idempotency-Key` on every POST: the first success under a key is answered again for 24 hours, and not done again.
 //!
-//! Making and rotating API keys and webhooks is left out: the answer shows what is shown once.
+//! An answer that shows what is shown once, a new API key or the secret of a webhook, is sealed with the key of whoever
+//! asked: the same caller can hear it again, and nobody can read it in the table.
 //!
-//! A refusal changed nothing, so it is not kept: the same request under the same key is then tried anew.
+//! A refusal that changed nothing is not kept: the same request under the same key is then tried anew. One that ended an
+//! upload is, or a caller who lost it would only hear that there is no such file.
 
 use axum::{
     body::{Body, to_bytes},
@@ -12,11 +14,14 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
-use xfiles_core::catalog::{Once, Outcome};
+use xfiles_core::{
+    api_key::ApiKey,
+    catalog::{Once, Outcome},
+};
 
 use crate::{
     Api, MAX_BODY_BYTES,
-    auth::Caller,
+    auth::{Caller, bearer},
     error::{Code, FieldError, Problem},
 };
 
@@ -25,6 +30,9 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The largest answer that is kept; an item of the table holds 400 KB.
 const MAX_OUTCOME_BYTES: usize = 350 * 1024;
+
+/// The one refusal that changes something.
+const ENDS_AN_UPLOAD: Code = Code::ContentTypeMismatch;
 
 pub(crate) async fn handle(State(api): State<Api>, request: Request, next: Next) -> Response {
     let key = match (request.method(), request.headers().get(IDEMPOTENCY_KEY)) {
@@ -36,35 +44,43 @@ pub(crate) async fn handle(State(api): State<Api>, request: Request, next: Next)
 
 async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Next) -> Result<Response, Problem> {
     let key = parse(key)?;
-    if answers_a_secret(request.uri().path()) {
-        return Ok(next.run(request).await);
-    }
     let (mut parts, body) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, api).await?;
+    let seal = bearer(&parts).filter(|_| answers_a_secret(parts.uri.path()));
     let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| Problem::new(Code::BodyTooLarge))?;
 
     let mut digest = Sha256::new();
     // The scopes are part of it: an answer is not given again to a key that could not have asked for it.
     digest.update(format!("{} {} {:?}\n", parts.method, parts.uri, caller.scopes));
+    digest.update(seal.as_ref().map(|key| key.hash().as_str().to_owned()).unwrap_or_default());
     digest.update(&body);
     let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
 
     let catalog = &api.files.catalog;
     match catalog.take_once(caller.project, &key, &digest, api.files.clock.now()).await? {
         Once::Fresh => {}
-        Once::Done(outcome) => return Ok(replay(outcome)),
+        Once::Done(outcome) => return replay(outcome, seal.as_ref()),
         Once::InFlight => return Err(Problem::new(Code::RequestInFlight)),
         Once::Mismatch => return Err(Problem::new(Code::IdempotencyKeyReused)),
     }
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     if !response.status().is_success() {
-        catalog.forget_once(caller.project, &key).await?;
+        let problem = response.extensions().get::<Problem>();
+        let ended = problem.filter(|problem| problem.code == ENDS_AN_UPLOAD).map(|problem| problem.detail.clone());
+        match ended {
+            Some(detail) => {
+                let outcome = Outcome { status: response.status().as_u16(), etag: None, body: detail };
+                catalog.keep_outcome(caller.project, &key, &outcome).await?;
+            }
+            None => catalog.forget_once(caller.project, &key).await?,
+        }
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(|_| Problem::new(Code::Internal))?;
     if body.len() <= MAX_OUTCOME_BYTES {
-        let text = String::from_utf8_lossy(&body).into_owned();
+        let text = String::from_utf8_lossy(&body);
+        let text = seal.map_or_else(|| text.clone().into_owned(), |key| key.seal(&text));
         let etag = parts.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
         let outcome = Outcome { status: parts.status.as_u16(), etag, body: text };
         // The work is done; that its outcome could not be kept must not make it look undone.
@@ -75,17 +91,24 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 
-/// Of an API key only the hash is stored, so the one answer that shows it is not kept either; nor is the one that shows
-/// the secret of a webhook.
+/// Of an API key only the hash is stored, so the one answer that shows it is not kept as it is either.
 fn answers_a_secret(path: &str) -> bool {
     path.starts_with("/api/v1/projects/") && ["/keys", "/webhooks", "/rotate"].iter().any(|end| path.ends_with(end))
 }
 
-fn replay(outcome: Outcome) -> Response {
+fn replay(outcome: Outcome, seal: Option<&ApiKey>) -> Result<Response, Problem> {
+    if outcome.status == ENDS_AN_UPLOAD.status().as_u16() {
+        let refusal = Problem::new(ENDS_AN_UPLOAD).because(outcome.body);
+        return Ok(([(REPLAYED, "true")], refusal).into_response());
+    }
+    let body = match seal {
+        Some(key) => key.unseal(&outcome.body).ok_or_else(|| Problem::new(Code::Internal))?,
+        None => outcome.body,
+    };
     let status = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::OK);
     let headers = [(header::CONTENT_TYPE, "application/json"), (REPLAYED, "true")];
     let etag = outcome.etag.map(|etag| [(header::ETAG, etag)]);
-    (status, headers, etag, outcome.body).into_response()
+    Ok((status, headers, etag, body).into_response())
 }
 
 fn parse(key: &HeaderValue) -> Result<String, Problem> {

@@ -87,8 +87,10 @@ Every refusal, by whatever layer, is `application/problem+json` with a stable `c
 reported together. An unknown path answers `route_not_found`, an unknown method `method_not_allowed` with `Allow`. \
 Every answer has a `Request-Id`, which is the caller's own if it sent one of 8 to 64 letters, digits, `-` and `_`.
 
-Any POST may carry an `Idempotency-Key`. The first success under a key is answered again for 24 hours, with \
-`Idempotency-Replayed: true`, and not done again; a refusal changed nothing and is not kept.";
+Any POST may carry an `Idempotency-Key`. The first outcome under a key is answered again for 24 hours, with \
+`Idempotency-Replayed: true`, and not done again. A refusal that changed nothing is no outcome: the request may be tried \
+again under the same key. Only `content_type_mismatch` changes something, since it ends the upload. An answer that shows \
+a new API key or the secret of a webhook is answered again to the same API key only.";
 
 /// The headers of answers, to be referred to.
 fn headers() -> Value {

@@ -61,8 +61,8 @@ pub(crate) async fn handle(State(api): State<Api>, mut request: Request, next: N
     if let Some(origin) = allowed {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers
-            .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Request-Id, Retry-After"));
+        let exposed = HeaderValue::from_static("ETag, Idempotency-Replayed, Request-Id, Retry-After");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
 

@@ -92,6 +92,9 @@ pub(crate) struct FileView {
     checksum_sha256: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// The version, to be sent as `If-Match`; the same as in the header of an answer that is about this file alone.
+    #[schema(pattern = "^\"[0-9]+\"$")]
+    etag: String,
 }
 
 /// What a file is attached to, and where among its files.
@@ -149,8 +152,14 @@ impl From<&File> for FileView {
             height: file.dimensions.map(|d| d.height),
             checksum_sha256: file.checksum.map(|c| c.to_string()),
             created_at: file.created,
+            etag: etag(file),
         }
     }
+}
+
+/// The file's version, as far as a client can see it.
+pub(crate) fn etag(file: &File) -> String {
+    format!("\"{}\"", file.revision)
 }
 
 /// `{"file": File}`.
@@ -239,38 +248,44 @@ pub(crate) struct Done {
     pub(crate) success: bool,
 }
 
-/// What a deletion answers; after an erasure, what was verified.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[schema(as = Deletion)]
-pub(crate) enum DeletionAnswer {
-    Erased(ErasedView),
-    Deleted(Done),
-}
-
-/// What an erasure looked at, and found gone.
-#[derive(Serialize, ToSchema)]
+/// What a deletion answers; of an erasure also what it looked at, and found gone.
+#[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Erasure)]
-pub(crate) struct ErasedView {
+#[schema(as = Deletion)]
+pub(crate) struct DeletionAnswer {
     success: bool,
     /// Every key under which the bucket could have had something of the file.
-    objects: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    objects: Option<Vec<String>>,
     /// Every CDN path, with a trailing `*`, under which nothing of the file is cached any more.
-    paths: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    paths: Option<Vec<String>>,
     /// Every CDN path that the CDN was asked to forget and cannot be asked about.
-    unverified_paths: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    unverified_paths: Option<Vec<String>>,
     /// When the cleanup removes the variants once more, because a worker may still be busy with one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     again_at: Option<Timestamp>,
 }
 
-impl From<Erased> for ErasedView {
-    fn from(erased: Erased) -> Self {
+impl DeletionAnswer {
+    pub(crate) fn deleted() -> Self {
+        Self { success: true, ..Self::default() }
+    }
+
+    pub(crate) fn erased(erased: Erased) -> Self {
         let Erased { objects, paths, unverified_paths, again_at } = erased;
-        let objects = objects.iter().map(ToString::to_string).collect();
-        Self { success: true, objects, paths, unverified_paths, again_at }
+        Self {
+            success: true,
+            objects: Some(objects.iter().map(ToString::to_string).collect()),
+            paths: Some(paths),
+            unverified_paths: Some(unverified_paths),
+            again_at,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use xfiles_core::{
 use crate::{
     Api,
     auth::Caller,
-    error::{FieldError, Problem},
+    error::{Code, Problem},
     input::{Body, Parameters, ProjectPath, WebhookPath},
     view::{DeliveriesAnswer, DeliveryView, Done, ReplayedAnswer, WebhookAnswer, WebhookView, WebhooksAnswer},
 };
@@ -53,8 +53,8 @@ pub(crate) async fn create(
     let catalog = &api.files.catalog;
     catalog.project(project, Consistency::Strong).await?;
     if catalog.endpoints(project).await?.len() >= MAX_ENDPOINTS {
-        let rule = format!("is one too many: the project has {MAX_ENDPOINTS} webhooks already");
-        return Err(Problem::invalid(vec![FieldError::invalid("/url", &rule)]));
+        return Err(Problem::new(Code::TooManyWebhooks)
+            .because(format!("the project has {MAX_ENDPOINTS} webhooks, and none has more")));
     }
     let endpoint = Endpoint::new(project, asked.url, asked.events, api.files.clock.now());
     let endpoint = Endpoint { enabled: asked.enabled, ..endpoint };

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use sha2::{Digest, Sha256};
 
 use crate::id::random_text;
@@ -36,6 +38,34 @@ impl ApiKey {
     /// What the catalog stores and looks up.
     pub fn hash(&self) -> KeyHash {
         KeyHash(hex::encode(Sha256::digest(self.0.as_bytes())))
+    }
+
+    /// A text that nobody can read without the raw key: what must be stored and shown to its holder alone.
+    pub fn seal(&self, text: &str) -> String {
+        let mut nonce = [0; NONCE_LEN];
+        getrandom::fill(&mut nonce).expect("the operating system has random bytes");
+        let mut sealed = text.as_bytes().to_vec();
+        self.sealing_key()
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed)
+            .expect("a text is shorter than the cipher's 64 GB");
+        BASE64_STANDARD.encode([&nonce, sealed.as_slice()].concat())
+    }
+
+    /// What this key sealed. `None`: it sealed something else.
+    pub fn unseal(&self, sealed: &str) -> Option<String> {
+        let bytes = BASE64_STANDARD.decode(sealed).ok()?;
+        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>()?;
+        let mut text = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let length = self.sealing_key().open_in_place(nonce, Aad::empty(), &mut text).ok()?.len();
+        text.truncate(length);
+        String::from_utf8(text).ok()
+    }
+
+    /// Not the digest that is stored: another one, of which nothing can be learnt from that.
+    fn sealing_key(&self) -> LessSafeKey {
+        let key = Sha256::new().chain_update("xfiles seal\n").chain_update(self.0.as_bytes()).finalize();
+        LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).expect("a SHA-256 has the key's 32 bytes"))
     }
 }
 
@@ -140,6 +170,18 @@ mod tests {
     fn debug_does_not_show_the_key() {
         let key = ApiKey::mint();
         assert!(!format!("{key:?}").contains(key.last_four()));
+    }
+
+    #[test]
+    fn what_a_key_seals_only_that_key_unseals() {
+        let (key, other) = (ApiKey::mint(), ApiKey::mint());
+        let sealed = key.seal("geheim");
+        assert!(!sealed.contains("geheim"));
+        assert_ne!(key.seal("geheim"), sealed, "no two are alike");
+        assert_eq!((key.unseal(&sealed).as_deref(), other.unseal(&sealed)), (Some("geheim"), None));
+        for damaged in ["", "AAAA", &sealed[4..], &sealed[..sealed.len() - 4]] {
+            assert_eq!(key.unseal(damaged), None);
+        }
     }
 
     #[test]

@@ -20,11 +20,15 @@ use crate::{
     file::File,
     intent::UPLOAD_URL_LIFE,
     object_key::{ObjectKey, Visibility},
+    sniff,
     variant::ImageFormat,
 };
 
 /// How much of an upload is read to tell what it is.
 pub const HEAD_BYTES: u64 = 64 * 1024;
+
+/// How far a JPEG is read whose size is not in its head, because profiles and previews come before it.
+const LONG_HEAD_BYTES: u64 = 1024 * 1024;
 
 /// Time for a URL's last use to reach the store before its credentials end.
 const CREDENTIALS_MARGIN: Duration = Duration::from_secs(30);
@@ -73,7 +77,7 @@ pub struct Upload {
     pub size: u64,
     /// Its media type.
     pub content_type: String,
-    /// Its first bytes, at most [`HEAD_BYTES`].
+    /// Its first bytes: [`HEAD_BYTES`], and of a JPEG as many as its size needs, up to a megabyte.
     pub head: Vec<u8>,
 }
 
@@ -197,8 +201,8 @@ impl Blobs {
         Ok(whole_seconds.min(UPLOAD_URL_LIFE))
     }
 
-    /// Looks at an upload: one ranged read tells size, type, ETag and first bytes of one and the same object. `None`:
-    /// nothing was put.
+    /// Looks at an upload: one ranged read tells size, type, ETag and first bytes of one and the same object, and nearly
+    /// always enough of them. `None`: nothing was put.
     pub async fn inspect(&self, key: &ObjectKey) -> Result<Option<Upload>> {
         let range = format!("bytes=0-{}", HEAD_BYTES - 1);
         let get = self.s3.get_object().bucket(&self.bucket).key(key.to_string()).range(range);
@@ -211,12 +215,24 @@ impl Blobs {
         let size = full_size(&object).ok_or_else(|| {
             Error::Internal(Cause::because("inspecting an upload", "the store did not tell the size"))
         })?;
-        Ok(Some(Upload {
-            etag: object.e_tag.clone().unwrap_or_default(),
-            size,
-            content_type: object.content_type.clone().unwrap_or_default(),
-            head: read(object.body).await?,
-        }))
+        let etag = object.e_tag.clone().unwrap_or_default();
+        let content_type = object.content_type.clone().unwrap_or_default();
+        let mut head = read(object.body).await?;
+        if size > HEAD_BYTES && sniff::wants_more(&head) {
+            head.extend(self.read_on(key, &etag).await?);
+        }
+        Ok(Some(Upload { etag, size, content_type, head }))
+    }
+
+    /// What comes after the head of the object with this ETag. Nothing, if it is another one by now.
+    async fn read_on(&self, key: &ObjectKey, etag: &str) -> Result<Vec<u8>> {
+        let range = format!("bytes={HEAD_BYTES}-{}", LONG_HEAD_BYTES - 1);
+        let get = self.s3.get_object().bucket(&self.bucket).key(key.to_string()).range(range);
+        match get.if_match(etag).send().await {
+            Ok(object) => read(object.body).await,
+            Err(e) if matches!(status(&e), Some(404 | 403 | 412)) => Ok(Vec::new()),
+            Err(e) => Err(failed("inspecting an upload", e)),
+        }
     }
 
     /// Copies the staged object with this ETag to the file's place, with our own metadata and nothing of the client's,
@@ -343,9 +359,9 @@ impl Blobs {
     }
 }
 
-/// Documents that can run script leave as attachments, so that no browser opens them where they could do harm.
+/// So that no browser opens a document where it could do harm, or shows an empty page in the place of one.
 fn disposition(content_type: &ContentType) -> Option<&'static str> {
-    content_type.is_active().then_some("attachment")
+    content_type.is_attachment().then_some("attachment")
 }
 
 /// The size of the whole object that a ranged read is a part of: the number after the slash of `Content-Range`.

@@ -95,6 +95,12 @@ impl ContentType {
         self.row.nature == Nature::Active
     }
 
+    /// Whether a browser saves it rather than showing it: what could run script, and PDF, whose viewer in Chrome does not
+    /// start under the `sandbox` that every file is served with.
+    pub fn is_attachment(&self) -> bool {
+        self.is_active() || self.mime == "application/pdf"
+    }
+
     /// The extension for a file whose own name has none.
     pub fn default_extension(&self) -> &'static str {
         self.row.extension

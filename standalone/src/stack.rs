@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io,
+    io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -43,6 +43,9 @@ const DEFAULT_PROJECT: &str = "default";
 
 /// How long staged bytes are kept that no record knows of any more, such as those of a replayed upload URL.
 const STAGING_LIFE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
+/// How much room a first start needs: two empty databases with their logs.
+const FIRST_START_BYTES: usize = 1024 * 1024;
 
 /// How much the CDN's stand-in keeps in memory.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -317,6 +320,9 @@ impl Home {
         match data {
             Data::Directory(path) => {
                 let lock = lock(path)?;
+                if !path.join(DATABASE).exists() {
+                    find_room(path).map_err(|source| StartError::Data { path: path.clone(), source })?;
+                }
                 Ok(Self { path: path.clone(), durable: true, _lock: Some(lock), _temporary: None })
             }
             Data::Ephemeral => {
@@ -342,6 +348,18 @@ fn lock(path: &Path) -> Result<File, StartError> {
         Err(TryLockError::WouldBlock) => Err(StartError::Locked { path: path.to_owned() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// Fails as a full disk does. SQLite would only speak of an I/O error. A later start does without: files can be deleted
+/// on a full disk.
+fn find_room(path: &Path) -> io::Result<()> {
+    let probe = path.join("room");
+    let filled = File::create(&probe).and_then(|mut file| {
+        file.write_all(&vec![0; FIRST_START_BYTES])?;
+        file.sync_all()
+    });
+    let removed = fs::remove_file(&probe);
+    filled.and(removed)
 }
 
 async fn listen(options: &StackOptions) -> Result<(TcpListener, TcpListener), StartError> {
@@ -376,8 +394,7 @@ pub async fn open_catalog(data: &Path) -> Result<Catalog, StartError> {
         return Err(StartError::Data { path: data.to_owned(), source });
     }
     let dynamo = Dynamo::open(&database)?;
-    let s3_credentials = Secrets::load_or_create(data)?.s3;
-    Ok(Catalog::new(dynamodb_client(dynamo.http_client(), &s3_credentials, Clock::system()), TABLE))
+    Ok(Catalog::new(dynamodb_client(dynamo.http_client(), Clock::system()), TABLE))
 }
 
 /// Makes what a first start needs and finds what a later one has.

@@ -13,6 +13,8 @@ use std::{
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use xfiles_control_api::Api;
 use xfiles_core::{
     api_key::{ApiKey, Scope},
     catalog::{Catalog, Consistency, Debtor, FileFilter, KeyRecord, PageNumber, PageSize, Project},
@@ -136,6 +138,15 @@ impl World {
     /// A client with a new key of the same project and these scopes.
     pub async fn client_with(&self, scopes: &[Scope]) -> Client {
         self.client_of(self.stack.project(), scopes).await
+    }
+
+    /// The same client, of another server of the same API, whose files are these. It ends with the test.
+    pub async fn client_through(&self, files: Files) -> Client {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("a bound socket has an address"));
+        let api = xfiles_control_api::router(Api::new(files, ApiOptions::default()));
+        tokio::spawn(async move { axum::serve(listener, api).await });
+        Client { url, ..self.client.clone() }
     }
 
     /// A client of a new project with its own quota.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use xfiles_core::{catalog::FileFilter, intent::EntityWord};
 use xfiles_tests::{Answer, TEXT, World, id_of};
 
 fn intents(n: usize, size: u64) -> Vec<Value> {
@@ -90,8 +91,14 @@ async fn bulk_deletion_removes_exactly_the_matching_files_past_one_page() {
     let kept = [upload("listing", "plan").await, upload("user", "photo").await];
     world.client.delete("/api/v1/files").await.refused(400, "invalid_request");
     world.client.delete("/api/v1/files?entityTyp=listing").await.refused(400, "invalid_request");
+    // A request whose time is used up ends after a page and says so; the next one goes on.
+    let photos =
+        FileFilter { entity_type: EntityWord::new("listing"), role: EntityWord::new("photo"), ..FileFilter::default() };
+    let project = world.stack.project();
+    let part = world.files().delete_matching(project, &photos, std::time::Duration::ZERO).await.unwrap();
+    assert_eq!((part.deleted, part.more), (100, true));
     let gone = world.client.delete("/api/v1/files?entityType=listing&entityId=1&role=photo").await.ok();
-    assert_eq!(gone, json!({"deleted": 120}));
+    assert_eq!(gone, json!({"deleted": 20}));
     let again = world.client.delete("/api/v1/files?entityType=listing&entityId=1&role=photo").await.ok();
     assert_eq!(again, json!({"deleted": 0}));
     let left = world.client.get("/api/v1/files").await.ok();
@@ -244,6 +251,24 @@ async fn a_replayed_answer_has_the_etag_of_the_first() {
     assert_eq!(again.headers["idempotency-replayed"], "true");
     assert_eq!(again.headers["etag"], first.headers["etag"]);
     assert_eq!(again.ok(), first.ok());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_ended_an_upload_is_replayed_and_others_are_not() {
+    let world = World::start().await;
+    let intent = world.client.intent("a.png", "image/png", TEXT.2.len(), json!({})).await.ok();
+    let confirm = async |key: &'static str| {
+        let request = world.client.request(Method::POST, "/api/v1/files/confirm").header("idempotency-key", key);
+        Answer::of(request.json(&json!({"fileId": id_of(&intent)})).send().await.unwrap()).await
+    };
+    confirm("k").await.refused(400, "not_uploaded");
+    assert_eq!(world.client.put(&intent, "image/png", TEXT.2).await, StatusCode::OK);
+    let first = confirm("k").await.refused(422, "content_type_mismatch");
+    let again = confirm("k").await;
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    assert_eq!(again.refused(422, "content_type_mismatch")["detail"], first["detail"]);
+    confirm("another").await.refused(404, "file_not_found");
     world.end().await;
 }
 

@@ -1,11 +1,19 @@
 //! What was begun and never finished is taken back, exactly once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector},
+    orchestrator::HttpRequest,
+};
 use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::json;
-use xfiles_tests::{TEXT, World, file_id, id_of, is_gone};
+use xfiles_core::clock::Clock;
+use xfiles_tests::{
+    TEXT, World, file_id, id_of, is_gone,
+    wire::{self, Line},
+};
 
 #[tokio::test]
 async fn an_upload_that_was_never_finished_gives_its_quota_back_once_it_is_due() {
@@ -58,6 +66,45 @@ async fn a_sweep_stops_at_its_bounds_and_says_so() {
     assert_eq!((report.settled, report.more), (3, true));
     let report = xfiles_cleanup_cron::run(world.files(), bounds).await.unwrap();
     assert_eq!((report.settled, report.more), (2, false));
+    world.end().await;
+}
+
+/// Every request takes a second.
+#[derive(Debug)]
+struct Slow(Clock);
+
+impl Line for Slow {
+    fn carry(&self, request: HttpRequest, store: SharedHttpConnector) -> HttpConnectorFuture {
+        self.0.advance(Duration::from_secs(1));
+        HttpConnectorFuture::new(async move { store.call(request).await })
+    }
+}
+
+#[tokio::test]
+async fn a_clearing_is_overdue_until_it_is_done_and_a_sweep_that_runs_out_of_time_in_it_says_so() {
+    let world = World::start().await;
+    for _ in 0..110 {
+        world.client.upload(TEXT, json!({})).await;
+    }
+    let project = world.stack.project();
+    world.client.post(&format!("/api/v1/projects/{project}/empty"), &json!({})).await;
+    let overdue = async || {
+        let answer = world.client.post("/api/v1/cleanup", &json!({"dryRun": true})).await.ok();
+        answer["overdue"].as_array().unwrap().iter().map(|debtor| debtor["state"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(overdue().await, ["clearing"]);
+
+    let line = Arc::new(Slow(world.clock.clone()));
+    let slow = world.stack.files_through(|client| wire::through(line.clone(), client));
+    let report = slow.sweep(1_000, Duration::from_secs(100)).await.unwrap();
+    assert!(report.more && report.failed.is_empty(), "{report:?}");
+    assert_eq!(world.project().await.file_count, 10, "a page of it was cleared");
+    assert_eq!(overdue().await, ["clearing"]);
+
+    let report = world.sweep().await;
+    assert!(!report.more && report.failed.is_empty(), "{report:?}");
+    assert_eq!(world.project().await.file_count, 0);
+    assert!(overdue().await.is_empty());
     world.end().await;
 }
 

@@ -123,6 +123,9 @@ async fn first_and_cursor_pages_are_one_query_and_one_batch_of_reads() {
     let one = PageNumber::MIN;
     assert_eq!(metered.bill(metered.files.list(project, &gallery, one, two)).await.calls, page);
 
+    let of_type = FileFilter { entity_type: EntityWord::new("listing"), ..FileFilter::default() };
+    assert_eq!(metered.bill(metered.files.walk(project, &of_type, None, two)).await.calls, page);
+
     // The total comes from the project.
     let with_total = calls([(Operation::GetItem, 1), (Operation::Query, 1), (Operation::BatchGetItem, 1)]);
     assert_eq!(metered.bill(metered.files.list(project, &every, one, two)).await.calls, with_total);

@@ -10,6 +10,11 @@ use serde_json::{Value, json};
 use xfiles_core::api_key::Scope;
 use xfiles_tests::{Answer, Client, TEXT, World, fixture, id_of};
 
+const INTENT: &str = "/api/v1/files/upload-intent";
+
+/// The idempotency key that both use.
+const SHARED: &str = "order-1187";
+
 /// Everything that the owner of a project can see of it.
 async fn everything(client: &Client) -> Value {
     let files = client.get("/api/v1/files?limit=100").await.ok();
@@ -20,10 +25,24 @@ async fn everything(client: &Client) -> Value {
     json!({"files": files, "each": each, "usage": client.get("/api/v1/usage").await.ok()})
 }
 
-/// One call that a stranger might try on somebody's file.
-fn attempt(kind: u8, id: &str) -> (Method, String, Option<Value>) {
+/// What of somebody's a stranger knows.
+struct Known {
+    project: String,
+    key: String,
+    webhook: String,
+    cursor: String,
+}
+
+/// One call that a stranger might try on somebody's file, or with words that somebody uses too.
+fn attempt(kind: u8, id: &str, known: &Known) -> (Method, String, Option<Value>) {
     let file = format!("/api/v1/files/{id}");
-    match kind % 14 {
+    let Known { project, key, webhook, cursor, .. } = known;
+    let project = format!("/api/v1/projects/{project}");
+    let same_words = json!({
+        "filename": "n.txt", "contentType": "text/plain", "size": 4, "ownerUserId": "ann",
+        "entity": {"type": "listing", "id": "7"},
+    });
+    match kind % 34 {
         0 => (Method::GET, file, None),
         1 => (Method::DELETE, file, None),
         2 => (Method::PATCH, file, Some(json!({"visibility": "public", "ownerUserId": "mallory"}))),
@@ -37,30 +56,75 @@ fn attempt(kind: u8, id: &str) -> (Method, String, Option<Value>) {
         10 => (Method::GET, "/api/v1/files?ownerUserId=ann&include=urls".to_owned(), None),
         11 => (Method::GET, "/api/v1/files?entityType=listing&entityId=7&cursor=".to_owned(), None),
         12 => (Method::GET, "/api/v1/files?q=n".to_owned(), None),
-        _ => (Method::GET, "/api/v1/usage".to_owned(), None),
+        13 => (Method::GET, "/api/v1/usage".to_owned(), None),
+        14 => (Method::DELETE, format!("{file}?erase=true"), None),
+        15 => (Method::GET, format!("{file}?wait=1"), None),
+        16 => (Method::GET, format!("/api/v1/files?cursor={cursor}"), None),
+        17 => (Method::GET, "/api/v1/files?entityType=listing&cursor=".to_owned(), None),
+        18 => (Method::DELETE, "/api/v1/files?entityType=listing".to_owned(), None),
+        19 => (Method::DELETE, "/api/v1/files?entityId=7".to_owned(), None),
+        20 => (Method::POST, INTENT.to_owned(), Some(same_words)),
+        21 => {
+            (Method::POST, "/api/v1/files/upload-intents".to_owned(), Some(json!({"files": [same_words, same_words]})))
+        }
+        22 => (Method::GET, project, None),
+        23 => (Method::PATCH, project, Some(json!({"quotaBytes": 1, "name": "mallory's"}))),
+        24 => (Method::DELETE, project, None),
+        25 => (Method::POST, format!("{project}/empty"), None),
+        26 => (Method::GET, format!("{project}/keys"), None),
+        27 => (Method::POST, format!("{project}/keys"), Some(json!({"name": "mallory", "scopes": ["admin"]}))),
+        28 => (Method::DELETE, format!("{project}/keys/{key}"), None),
+        29 => (Method::POST, format!("{project}/keys/{key}/rotate"), Some(json!({"gracePeriod": 0}))),
+        30 => (Method::POST, format!("{project}/webhooks"), Some(json!({"url": "https://example.com/"}))),
+        31 => (Method::PATCH, format!("{project}/webhooks/{webhook}"), Some(json!({"enabled": false}))),
+        32 => (Method::GET, format!("{project}/webhooks/{webhook}/deliveries"), None),
+        _ => (Method::POST, format!("{project}/webhooks/{webhook}/replay"), Some(json!({}))),
     }
+}
+
+/// Everything that an operator can see of a project.
+async fn administered(world: &World, project: &str) -> Value {
+    let mut seen = json!({});
+    for part in ["", "/keys", "/webhooks"] {
+        seen[part] = world.client.get(&format!("/api/v1/projects/{project}{part}")).await.ok();
+    }
+    seen
 }
 
 #[tokio::test]
 async fn a_strangers_calls_neither_see_nor_change_anything() {
     let world = World::start().await;
     let victim = world.client_of_another_project().await;
+    let projects = world.client.get("/api/v1/projects").await.ok();
+    let project = projects["projects"].as_array().unwrap().iter().find(|p| p["name"] == "another").unwrap();
+    let project = id_of(project).to_owned();
+    let hooks = format!("/api/v1/projects/{project}/webhooks");
+    let hook = world.client.post(&hooks, &json!({"url": "https://example.com/"})).await.body;
     let more = |visibility: &str| json!({"visibility": visibility, "ownerUserId": "ann", "entity": {"type": "listing", "id": "7"}});
     let mut targets = Vec::new();
     for visibility in ["public", "private"] {
         targets.push(victim.upload(TEXT, more(visibility)).await);
         targets.push(victim.upload(("p.png", "image/png", &fixture("palette-alpha.png")), more(visibility)).await);
     }
-    targets.push(victim.intent("pending.txt", "text/plain", 10, json!({})).await.ok());
+    let pending = json!({"filename": "n.txt", "contentType": "text/plain", "size": 4});
+    let once = victim.request(Method::POST, INTENT).header("idempotency-key", SHARED).json(&pending);
+    targets.push(Answer::of(once.send().await.unwrap()).await.ok());
     let ids: Vec<String> = targets.iter().map(|file| id_of(file).to_owned()).collect();
-    let before = (everything(&victim).await, world.objects().await);
+    let before = (everything(&victim).await, administered(&world, &project).await, world.objects().await);
+    let known = Known {
+        key: id_of(&before.1["/keys"]["keys"][0]).to_owned(),
+        webhook: id_of(&hook["webhook"]).to_owned(),
+        cursor: victim.get("/api/v1/files?limit=1&cursor=").await.ok()["nextCursor"].as_str().unwrap().to_owned(),
+        project,
+    };
 
     let stranger = world.client_with(&Scope::DEFAULT).await;
     let mut runner = TestRunner::deterministic();
-    let calls = proptest::collection::vec((any::<u8>(), 0..ids.len()), 200);
+    let calls = proptest::collection::vec((any::<u8>(), 0..ids.len()), 300);
     for (kind, target) in calls.new_tree(&mut runner).unwrap().current() {
-        let (method, path, body) = attempt(kind, &ids[target]);
+        let (method, path, body) = attempt(kind, &ids[target], &known);
         let request = stranger.request(method.clone(), &path);
+        let request = if path == INTENT { request.header("idempotency-key", SHARED) } else { request };
         let request = if let Some(body) = &body { request.json(body) } else { request };
         let mut answer = Answer::of(request.send().await.unwrap()).await;
         if let Some(refusal) = answer.body.as_object_mut() {
@@ -68,8 +132,9 @@ async fn a_strangers_calls_neither_see_nor_change_anything() {
             refusal.remove("instance");
         }
         let seen = answer.body.to_string();
-        assert!(!ids.iter().any(|id| seen.contains(id)), "{method} {path}: {seen}");
+        let theirs = ids.iter().chain([&known.project, &known.key, &known.webhook]);
+        assert!(!theirs.into_iter().any(|id| seen.contains(id)), "{method} {path}: {seen}");
     }
-    assert_eq!((everything(&victim).await, world.objects().await), before);
+    assert_eq!((everything(&victim).await, administered(&world, &known.project).await, world.objects().await), before);
     world.end().await;
 }

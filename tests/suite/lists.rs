@@ -54,6 +54,62 @@ async fn an_entitys_files_are_in_the_order_of_position_then_oldest_first() {
 }
 
 #[tokio::test]
+async fn a_types_files_are_walked_entity_by_entity_and_paged_by_position() {
+    let world = World::start().await;
+    let mut added = Vec::new();
+    for i in 0..12_u32 {
+        let entity = json!({"type": "listing", "id": (i % 3).to_string(), "position": 12 - i, "role": "photo"});
+        added.push((i % 3, 12 - i, add(&world, json!({ "entity": entity })).await));
+    }
+    add(&world, json!({"entity": {"type": "user", "id": "0"}})).await;
+    let mut walked = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = world.client.get(&format!("/api/v1/files?entityType=listing&limit=5&cursor={cursor}")).await.ok();
+        walked.extend(page["files"].as_array().unwrap().clone());
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    let place = |file: &Value| (file["entity"]["id"].clone(), file["entity"]["position"].as_u64().unwrap());
+    let places: Vec<_> = walked.iter().map(place).collect();
+    for entity in places.chunks(4) {
+        assert!(entity.iter().all(|(id, _)| *id == entity[0].0), "one entity after the other: {places:?}");
+        assert!(entity.is_sorted_by_key(|(_, position)| *position), "each by position: {places:?}");
+    }
+    let all = |ids: &mut dyn Iterator<Item = String>| ids.collect::<BTreeSet<_>>();
+    let expected = all(&mut added.iter().map(|(_, _, id)| id.clone()));
+    assert_eq!((walked.len(), all(&mut walked.iter().map(|f| id_of(f).to_owned()))), (12, expected));
+
+    added.sort();
+    added.sort_by_key(|(_, position, _)| *position);
+    let by_position: Vec<String> = added.iter().map(|(_, _, id)| id.clone()).collect();
+    assert_eq!(ids(&world.client, "entityType=listing").await, by_position);
+    assert_eq!(ids(&world.client, "entityType=listing&role=photo&limit=5&page=3").await, by_position[10..]);
+    let since = world.clock.now();
+    let late = add(&world, json!({"entity": {"type": "listing", "id": "0"}})).await;
+    assert_eq!(ids(&world.client, &format!("entityType=listing&createdAfter={since}&cursor=")).await, [late]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_listed_file_carries_the_etag_that_a_change_of_it_asks_for() {
+    let world = World::start().await;
+    let id = add(&world, json!({})).await;
+    let listed = world.client.get("/api/v1/files").await.ok()["files"][0].clone();
+    let path = format!("/api/v1/files/{id}");
+    assert_eq!(world.client.get(&path).await.headers["etag"].to_str().ok(), listed["etag"].as_str());
+    let change = || {
+        let request = world.client.request(reqwest::Method::PATCH, &path);
+        request.header("if-match", listed["etag"].as_str().unwrap()).json(&json!({"ownerUserId": "ann"}))
+    };
+    xfiles_tests::Answer::of(change().send().await.unwrap()).await.ok();
+    xfiles_tests::Answer::of(change().send().await.unwrap()).await.refused(412, "precondition_failed");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn filters_combine() {
     let world = World::start().await;
     let file = |kind: &str, id: &str, role: &str, owner: &str, visibility: &str, variants: &str| {

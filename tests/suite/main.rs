@@ -28,6 +28,7 @@ mod private;
 mod projects;
 mod races;
 mod reconciling;
+mod refusals;
 mod reliability;
 mod s3_conformance;
 mod signatures;

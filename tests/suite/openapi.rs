@@ -182,6 +182,8 @@ async fn answers_have_exactly_the_described_fields() {
     check("orderFiles", &sent(Method::PUT, "/api/v1/entities/t/1/order", json!({"fileIds": [id]})).await);
     check("deleteListedFiles", &client.post("/api/v1/files/delete", &ids).await);
     check("deleteFile", &client.delete(&at).await);
+    let intent = client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
+    check("deleteFile", &client.delete(&format!("/api/v1/files/{}?erase=true", id_of(&intent))).await);
     check("deleteFiles", &client.delete("/api/v1/files?role=none").await);
     check("deleteFiles", &client.delete("/api/v1/files").await);
     check("getUsage", &client.get("/api/v1/usage").await);

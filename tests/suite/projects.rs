@@ -68,6 +68,47 @@ async fn a_raw_key_is_shown_once_and_listed_by_its_last_four() {
 }
 
 #[tokio::test]
+async fn what_is_shown_once_is_shown_again_to_who_asked_under_the_same_idempotency_key_and_to_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = xfiles_standalone::Data::Directory(directory.path().to_owned());
+    let world = World::with(xfiles_tests::WorldOptions { data, ..xfiles_tests::WorldOptions::default() }).await;
+    let project = format!("/api/v1/projects/{}", world.stack.project());
+    let post = async |client: &Client, path: &str, body: &Value| {
+        let request = client.request(Method::POST, path).header("idempotency-key", format!("k{path}"));
+        Answer::of(request.json(body).send().await.unwrap()).await
+    };
+    let other = world.client_with(&Scope::ALL).await;
+    let hook = json!({"url": "https://example.com/"});
+    let mut secrets = Vec::new();
+    for (path, body, field) in [("/keys", json!({"name": "web"}), "apiKey"), ("/webhooks", hook, "secret")] {
+        let path = format!("{project}{path}");
+        let first = post(&world.client, &path, &body).await;
+        let again = post(&world.client, &path, &body).await;
+        assert_eq!((first.status, again.status), (StatusCode::CREATED, StatusCode::CREATED));
+        assert_eq!(again.headers["idempotency-replayed"], "true");
+        assert_eq!(again.body, first.body);
+        secrets.push(first.body[field].as_str().unwrap().to_owned());
+        post(&other, &path, &body).await.refused(422, "idempotency_key_reused");
+    }
+    let id = world.client.get(&format!("{project}/keys")).await.ok()["keys"][0]["id"].as_str().unwrap().to_owned();
+    let rotate = format!("{project}/keys/{id}/rotate");
+    let rotated = post(&world.client, &rotate, &json!({})).await;
+    assert_eq!(post(&world.client, &rotate, &json!({})).await.body, rotated.body);
+    secrets.push(rotated.body["apiKey"].as_str().unwrap().to_owned());
+    world.client.with_key(&secrets[2]).get("/api/v1/files").await.ok();
+    let keys = world.client.get(&format!("{project}/keys")).await.ok();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 4, "each was made once: {keys}");
+    world.end().await;
+
+    let stored: Vec<Vec<u8>> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .filter_map(|entry| std::fs::read(entry.unwrap().path()).ok())
+        .collect();
+    let holds = |text: &str| stored.iter().any(|file| file.windows(text.len()).any(|w| w == text.as_bytes()));
+    assert!(!holds(&secrets[0]) && !holds(&secrets[2]), "no raw API key is stored");
+}
+
+#[tokio::test]
 async fn a_rotated_key_works_on_for_its_grace_and_a_revoked_one_does_not() {
     let world = World::start().await;
     let path = format!("/api/v1/projects/{}/keys", world.stack.project());
@@ -184,8 +225,12 @@ async fn pages_of_allowed_origins_may_call_and_others_may_not() {
     let allowed = ask(Method::OPTIONS, "https://app.example.com").await;
     assert_eq!(allowed.status(), StatusCode::NO_CONTENT);
     assert!(allowed.headers()["access-control-allow-methods"].to_str().unwrap().contains("PATCH"));
+    let sent = allowed.headers()["access-control-allow-headers"].to_str().unwrap().to_owned();
+    assert!(["Authorization", "Idempotency-Key", "If-Match"].iter().all(|name| sent.contains(name)), "{sent}");
     let allowed = ask(Method::GET, "https://app.example.com").await;
     assert_eq!(allowed.headers()["access-control-allow-origin"], "https://app.example.com");
+    let shown = allowed.headers()["access-control-expose-headers"].to_str().unwrap();
+    assert!(["ETag", "Idempotency-Replayed", "Request-Id", "Retry-After"].iter().all(|name| shown.contains(name)));
     for method in [Method::GET, Method::OPTIONS] {
         let other = ask(method, "https://evil.example.com").await;
         assert!(!other.headers().contains_key("access-control-allow-origin"));

@@ -55,6 +55,22 @@ async fn width_and_height_are_those_of_the_upright_picture() {
 }
 
 #[tokio::test]
+async fn a_jpeg_tells_its_size_behind_any_profile_and_preview_of_a_megabyte() {
+    let world = World::start().await;
+    let photo = fixture("portrait-exif6.jpg");
+    let plain = world.client.upload(("a.jpg", "image/jpeg", &photo), json!({})).await;
+    let (start, rest) = photo.split_at(2);
+    let segment = [&[0xFF, 0xEB, 0xFF, 0xFF][..], &[0; 0xFFFD]].concat();
+    for segments in [1, 15] {
+        let long = [start, &segment.repeat(segments), rest].concat();
+        let file = world.client.upload(("b.jpg", "image/jpeg", &long), json!({})).await;
+        assert!(plain["width"].is_u64());
+        assert_eq!((&file["width"], &file["height"]), (&plain["width"], &plain["height"]), "{segments} segments");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
 async fn confirming_again_answers_the_same_and_changes_nothing() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
@@ -191,6 +207,7 @@ async fn active_documents_leave_as_sandboxed_attachments() {
         ("a.html", "text/html", b"<!doctype html><p>hello"),
         ("a.xml", "application/xml", b"<?xml version=\"1.0\"?><a/>"),
         ("a.js", "text/javascript", b"alert(1)"),
+        ("a.pdf", "application/pdf", b"%PDF-1.7\n"),
     ] {
         let more = json!({"visibility": "public", "transformations": {"image": {"enabled": true}}});
         let file = world.client.upload((name, content_type, bytes), more).await;

@@ -11,12 +11,13 @@ use xfiles_bench::{
     meter::{Bill, Meter, S3Class},
     prices,
 };
+use xfiles_cleanup_cron::{Bounds, Courier};
 use xfiles_core::{
     api_key::ApiKey,
     catalog::{Catalog, Cursor, FileFilter, Outcome, PageNumber, PageSize, Project},
     clock::Clock,
     error::Error,
-    file::{EXPIRY_GRACE, File, Patch, State},
+    file::{EXPIRY_GRACE, File, Patch, State, WORKER_LIFE},
     id::ProjectId,
     intent::{
         ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, UPLOAD_URL_LIFE, UploadIntent, VariantPolicy,
@@ -24,6 +25,7 @@ use xfiles_core::{
     lifecycle::Files,
     object_key::Visibility,
     variant::{ImageFormat, VariantSpec},
+    webhook::{Endpoint, Reach},
 };
 use xfiles_edge_variants::Worker;
 use xfiles_standalone::{BUCKET, Data, Stack, StackOptions};
@@ -91,6 +93,7 @@ impl Bench {
         rows.extend(self.variant_rows().await?);
         rows.extend(self.change_rows().await?);
         rows.extend(self.cleanup_rows().await?);
+        rows.extend(self.event_rows().await?);
         rows.extend(self.api_rows().await?);
         Ok(rows)
     }
@@ -178,15 +181,57 @@ impl Bench {
     }
 
     async fn cleanup_rows(&self) -> Rows {
-        let sweep = || self.files.sweep(100, Duration::from_secs(60));
+        let sweep = || self.files.sweep(1_000, Duration::from_secs(60));
+        // What the other operations left to be done later.
+        self.clock.advance(WORKER_LIFE);
+        sweep().await?;
         let (_, idle) = self.bill(sweep()).await?;
+
         let file = self.files.begin(self.project, picture()).await?.file;
         self.stage(&file).await;
         self.clock.advance(UPLOAD_URL_LIFE + EXPIRY_GRACE + Duration::from_secs(1));
         let (swept, busy) = self.bill(sweep()).await?;
         assert_eq!(swept.settled, 1, "the upload expires");
         let expire = busy.less(&idle);
-        Ok(vec![Row::new("expiry of an upload, in a sweep", expire), Row::new("sweep that finds nothing", idle)])
+
+        let file = self.publish(picture()).await?;
+        self.files.delete(self.project, file.id, None).await?;
+        self.clock.advance(WORKER_LIFE);
+        let (swept, busy) = self.bill(sweep()).await?;
+        assert_eq!(swept.settled, 1, "the variants are removed again");
+        let again = busy.less(&idle);
+        Ok(vec![
+            Row::new("second removal of a deleted picture's variants, in a sweep", again),
+            Row::new("expiry of an upload, in a sweep", expire),
+            Row::new("sweep that finds nothing", idle),
+        ])
+    }
+
+    /// What becomes of the events that the operations told.
+    async fn event_rows(&self) -> Rows {
+        let courier = Courier::new(Reach::Anywhere);
+        let send = || xfiles_cleanup_cron::deliver(&self.files, &courier, Bounds::default());
+        send().await?;
+        let (_, idle) = self.bill(send()).await?;
+        self.publish(picture()).await?;
+        let (_, busy) = self.bill(send()).await?;
+        let unheard = busy.less(&idle);
+
+        let receiver = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let url = format!("http://{}/", receiver.local_addr().expect("a bound socket has an address"));
+        let app = axum::Router::new().route("/", axum::routing::post(|| async { StatusCode::OK }));
+        tokio::spawn(async move { axum::serve(receiver, app).await });
+        let url = url.parse().expect("an address is a URL");
+        let endpoint = Endpoint::new(self.project, url, Vec::new(), self.clock.now());
+        self.files.catalog.create_endpoint(&endpoint).await?;
+        self.publish(picture()).await?;
+        let (sent, busy) = self.bill(send()).await?;
+        assert_eq!(sent.delivered, 1, "the event is taken");
+        Ok(vec![
+            Row::new("an event that no webhook wants", unheard),
+            Row::new("an event sent to one webhook at the first try", busy.less(&idle)),
+            Row::new("look for events that finds none", idle),
+        ])
     }
 
     /// What the API asks on top of an operation.
@@ -212,7 +257,10 @@ impl Bench {
             entity_id: EntityWord::new("0"),
             ..FileFilter::default()
         };
+        let kind = FileFilter { entity_type: EntityWord::new("product"), ..FileFilter::default() };
         let owner = FileFilter { owner: OwnerId::new("user-0"), ..FileFilter::default() };
+        let last = self.clock.now() + Duration::from_millis(u64::from(count) - 100);
+        let dated = FileFilter { created_after: Some(last), ..FileFilter::default() };
         let rare = FileFilter { role: EntityWord::new("none-has-it"), ..FileFilter::default() };
         let page = |filter, number| {
             let number = PageNumber::new(number).expect("pages count from 1");
@@ -228,7 +276,9 @@ impl Bench {
             ("`cursor`, page 5,000 or the last", self.try_bill(walk(&every, deep.as_ref())).await?),
             ("an entity's 25 files, `page=1`", self.try_bill(page(&entity, 1)).await?),
             ("an entity's 25 files, `cursor`", self.try_bill(walk(&entity, None)).await?),
+            ("a type of entity, which all files have, `cursor`", self.try_bill(walk(&kind, None)).await?),
             ("an owner's 100 files, `cursor`", self.try_bill(walk(&owner, None)).await?),
+            ("the 100 files since a time, `page=1`", self.try_bill(page(&dated, 1)).await?),
             (
                 "a filter that no index has and nothing matches, one step of `cursor`",
                 self.try_bill(walk(&rare, None)).await?,

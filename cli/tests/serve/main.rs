@@ -230,6 +230,31 @@ fn a_key_and_the_files_outlive_a_restart_and_the_key_is_told_once() {
 }
 
 #[test]
+fn a_start_that_rotates_the_signing_key_signs_with_another_and_later_starts_stay_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut key, mut id, mut signers) = (String::new(), String::new(), Vec::new());
+    for flags in [&[][..], &["--rotate-signing-key"], &[]] {
+        let server = Server::start_with(folder.path(), flags);
+        let ask = |arguments: &[&str], key: &str| {
+            let mut command = xf(folder.path());
+            command.args(arguments).args(["--url", server.text("url")]).env("XFILES_API_KEY", key);
+            run(&mut command).1
+        };
+        if let Some(first) = server.ready["apiKey"].as_str() {
+            key = first.to_owned();
+            let uploaded: Value = serde_json::from_str(&ask(&["upload", "--json", PHOTO], &key)).unwrap();
+            id = uploaded[0]["file"]["id"].as_str().unwrap().to_owned();
+        }
+        let url = ask(&["url", &id], &key);
+        signers.push(url.trim().split_once("Key-Pair-Id=").unwrap().1.to_owned());
+        assert_eq!(ureq::get(url.trim()).call().unwrap().status(), 200);
+        assert_eq!(server.terminate(), Some(0));
+    }
+    assert_ne!(signers[0], signers[1]);
+    assert_eq!(signers[1], signers[2]);
+}
+
+#[test]
 fn a_directory_in_use_is_refused_and_the_keys_that_a_later_start_tells_of_can_be_made() {
     let folder = tempfile::tempdir().unwrap();
     Server::start(folder.path()).terminate();
@@ -288,6 +313,17 @@ fn a_data_directory_that_cannot_be_made_is_named() {
     fs::write(folder.path().join("file"), "").unwrap();
     let data = ["serve", "--listen", "127.0.0.1:0", "--data", "file/data"];
     assert_refused(xf(folder.path()).args(data), "cannot use the data directory file/data");
+}
+
+#[test]
+fn a_first_start_without_room_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    // No file may be longer than a few kilobytes: to the program it is a full disk, with another reason.
+    let script = "trap '' XFSZ; ulimit -f 16; exec \"$0\" serve --listen 127.0.0.1:0 --data data";
+    let mut command = Command::new("sh");
+    command.current_dir(folder.path()).args(["-c", script, env!("CARGO_BIN_EXE_xf")]);
+    assert_refused(&mut command, "cannot use the data directory data: File too large");
+    assert!(!folder.path().join("data/room").exists());
 }
 
 #[test]

@@ -126,9 +126,12 @@ fn reading() -> Vec<Operation> {
                 "List files",
                 "The confirmed files of the key's project that match every filter given. With an entity filter by \
                  position, then oldest first; otherwise newest first. A numbered page knows the exact total, which \
-                 costs more the more files match and ends at a depth; with `cursor` every page costs the same: begin \
-                 with an empty one, go on with each `nextCursor` until it is null. Whoever walks so sees every file \
-                 that was there throughout exactly once.",
+                 costs more the more files match and ends where 20,000 would have to be counted or skipped. With \
+                 `cursor` every page costs the same: begin with an empty one, go on with each `nextCursor` until it is \
+                 null; a page may be short, even empty, with more to come. Whoever walks so sees every file that was \
+                 there throughout exactly once. A walk keeps the order above where `entityId` is given with \
+                 `entityType`; with `entityType` alone, or beside filters other than an owner or a time, it goes \
+                 entity by entity; every other walk goes newest first.",
             )
             .needs(Scope::Read)
             .takes(entity_filters())
@@ -410,7 +413,7 @@ fn webhooks() -> Vec<Operation> {
             .reads::<NewWebhook>(json!({"url": "https://app.example.com/hooks/files", "events": ["file.confirmed"]}))
             .with_status(201)
             .answers(made())
-            .refuses([Code::NotFound]),
+            .refuses([Code::NotFound, Code::TooManyWebhooks]),
         Operation::new::<WebhookAnswer>("patch", "/api/v1/projects/{id}/webhooks/{webhook}", "changeWebhook")
             .says(
                 "Webhooks",
@@ -450,7 +453,11 @@ fn webhooks() -> Vec<Operation> {
                 project_id(),
                 webhook_id(),
                 query("status", "Only those in this status.", status),
-                query("cursor", "The `nextCursor` of the page before.", json!({"type": "string"})),
+                query(
+                    "cursor",
+                    "Empty to begin, then the `nextCursor` of the page before.",
+                    json!({"type": "string", "pattern": "^([0-9]{14}-evt_[0-9a-f]{32})?$"}),
+                ),
             ])
             .answers(json!({"deliveries": [delivery()], "nextCursor": null}))
             .refuses([Code::NotFound]),
@@ -617,6 +624,7 @@ fn file() -> Value {
         "width": 4032,
         "height": 3024,
         "createdAt": "2026-01-31T12:00:00.000Z",
+        "etag": "\"3\"",
     })
 }
 

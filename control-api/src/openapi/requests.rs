@@ -260,12 +260,28 @@ pub(crate) struct KeyRotation {
     grace_period: Option<u64>,
 }
 
+/// An https URL of a public host, without user and fragment.
+pub(crate) struct PublicUrl;
+
+impl PartialSchema for PublicUrl {
+    fn schema() -> RefOr<Schema> {
+        let url =
+            r"^https://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~/?&=-]*)?$";
+        ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::String))
+            .pattern(Some(url))
+            .max_length(Some(1024))
+            .description(Some("An https URL of a public host, without user and fragment."))
+            .into()
+    }
+}
+
+impl ToSchema for PublicUrl {}
+
 /// A webhook to make.
 #[derive(ToSchema)]
 pub(crate) struct NewWebhook {
-    /// An https URL of a public host, without user and fragment.
-    #[schema(format = "uri", max_length = 1024)]
-    url: String,
+    url: PublicUrl,
     /// Which events; without them or empty, all.
     events: Option<Vec<EventName>>,
     /// Without it, true.
@@ -275,8 +291,7 @@ pub(crate) struct NewWebhook {
 /// What of a webhook is to change; what is left out stays.
 #[derive(ToSchema)]
 pub(crate) struct WebhookChange {
-    #[schema(format = "uri", max_length = 1024)]
-    url: Option<String>,
+    url: Option<PublicUrl>,
     /// Empty: all.
     events: Option<Vec<EventName>>,
     enabled: Option<bool>,

@@ -36,7 +36,7 @@ pub struct Index {
 
 /// What a project has, newest last: confirmed files, and keys.
 pub const LIST: Index = Index { name: "list", pk: "listPK", sk: "listSK" };
-/// An entity's confirmed files by position.
+/// The confirmed files of one type of entity: entity by entity, each by position.
 pub const ENTITY: Index = Index { name: "entity", pk: "entityPK", sk: "entitySK" };
 /// An owner's confirmed files.
 pub const OWNER: Index = Index { name: "owner", pk: "ownerPK", sk: "ownerSK" };
@@ -122,10 +122,16 @@ pub(super) fn keys_of(project: ProjectId) -> String {
 /// The list-index partition of all projects.
 pub(super) const PROJECTS: &str = "PROJECTS";
 
-/// The entity-index partition of one entity. The words are hashed with their lengths: whatever they contain, no two
-/// entities share a partition, and the key stays under DynamoDB's 2,048 bytes.
-pub(super) fn files_of_entity(project: ProjectId, kind: &EntityWord, id: &EntityWord) -> String {
-    format!("P#{project}#E#{}", digest(&[kind.as_str(), id.as_str()]))
+/// The entity-index partition of one type of entity. Words are hashed: whatever they contain, no two types share a
+/// partition, and the key stays under DynamoDB's 2,048 bytes.
+pub(super) fn files_of_type(project: ProjectId, kind: &EntityWord) -> String {
+    format!("P#{project}#E#{}", digest(&[kind.as_str()]))
+}
+
+/// How the entity-index sort keys of one entity begin. Half a digest, so that a cursor stays short; whoever reads the
+/// entries compares their words as well.
+pub(super) fn beginning_of_entity(id: &EntityWord) -> String {
+    format!("{}#", &digest(&[id.as_str()])[..32])
 }
 
 /// The owner-index partition of one owner.
@@ -245,8 +251,8 @@ pub(super) fn file_to_item(file: &File) -> Item {
             set(OWNER.sk, s(&place));
         }
         if let Some(entity) = &file.entity {
-            set(ENTITY.pk, s(files_of_entity(file.project, &entity.kind, &entity.id)));
-            set(ENTITY.sk, s(format!("{:010}#{place}", entity.position.0)));
+            set(ENTITY.pk, s(files_of_type(file.project, &entity.kind)));
+            set(ENTITY.sk, s(format!("{}{:010}#{place}", beginning_of_entity(&entity.id), entity.position.0)));
         }
     }
     item

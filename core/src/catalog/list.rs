@@ -103,7 +103,7 @@ impl NamePrefix {
 
 impl FileFilter {
     fn is_empty(&self) -> bool {
-        self.index_answers() == Some(LIST) && self.created_after.is_none() && self.created_before.is_none()
+        self.index_answers() == Some(LIST) && !self.dated()
     }
 
     /// An entity's files have an order of their own: by position, then oldest first. Others are newest first.
@@ -111,11 +111,32 @@ impl FileFilter {
         self.entity_type.is_some() || self.entity_id.is_some() || self.role.is_some()
     }
 
+    fn dated(&self) -> bool {
+        self.created_after.is_some() || self.created_before.is_some()
+    }
+
+    /// The index that is read. One entity has few files, and so has one owner; a time is a range of the others.
     fn index(&self) -> Index {
         match (&self.entity_type, &self.entity_id, &self.owner) {
             (Some(_), Some(_), _) => ENTITY,
             (_, _, Some(_)) => OWNER,
+            (Some(_), None, None) if !self.dated() => ENTITY,
             _ => LIST,
+        }
+    }
+
+    /// Which part of the partition is read.
+    fn part(&self) -> Part {
+        match (self.index(), &self.entity_id) {
+            (ENTITY, Some(id)) => Part::Beginning(item::beginning_of_entity(id)),
+            (ENTITY, None) => Part::Whole,
+            _ if self.dated() => {
+                // These sort keys begin with the time.
+                let from = self.created_after.unwrap_or(Timestamp::from_millis(0));
+                let until = self.created_before.unwrap_or(Timestamp::from_millis(99_999_999_999_999));
+                if from < until { Part::Between(item::millis(from), item::millis(until)) } else { Part::Nothing }
+            }
+            _ => Part::Whole,
         }
     }
 
@@ -125,16 +146,16 @@ impl FileFilter {
         let rest = [self.visibility.is_none(), self.variants_visibility.is_none(), self.content_type.is_none()];
         let plain = self.role.is_none() && self.name_prefix.is_none() && rest.into_iter().all(|none| none);
         let keys = match index {
-            ENTITY => self.owner.is_none() && self.created_after.is_none() && self.created_before.is_none(),
+            ENTITY => self.owner.is_none() && !self.dated(),
             _ => self.entity_type.is_none() && self.entity_id.is_none(),
         };
         (plain && keys).then_some(index)
     }
 
     fn partition(&self, project: ProjectId) -> String {
-        match (&self.entity_type, &self.entity_id, &self.owner) {
-            (Some(kind), Some(id), _) => item::files_of_entity(project, kind, id),
-            (_, _, Some(owner)) => item::files_of_owner(project, owner),
+        match (self.index(), &self.entity_type, &self.owner) {
+            (ENTITY, Some(kind), _) => item::files_of_type(project, kind),
+            (OWNER, _, Some(owner)) => item::files_of_owner(project, owner),
             _ => item::files_of(project),
         }
     }
@@ -313,7 +334,8 @@ impl Catalog {
     }
 
     /// One page of a walk through a project's confirmed files, from the beginning or from where the last page ended.
-    /// An entity's files come by position when both its type and its id are given, everything else newest first.
+    /// The order is that of the index that is read: with an entity's type and id by position, then oldest first; with
+    /// the type and neither an owner nor a time the same, entity by entity; otherwise newest first.
     pub async fn walk(
         &self,
         project: ProjectId,
@@ -387,7 +409,8 @@ impl Catalog {
                 return Err(Error::TooDeep { ceiling: PAGE_CEILING });
             }
         }
-        if filter.by_entity() && index != ENTITY {
+        let in_order = index == ENTITY && filter.entity_id.is_some();
+        if filter.by_entity() && !in_order {
             entries.sort_by(|a, b| (a.position, &a.place).cmp(&(b.position, &b.place)));
         }
         Ok(entries)
@@ -410,19 +433,19 @@ impl Catalog {
             .scan_index_forward(index == ENTITY)
             .set_limit(limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)))
             .set_exclusive_start_key(start);
-        let dated = filter.created_after.is_some() || filter.created_before.is_some();
         let mut condition = format!("{} = :partition", index.pk);
-        if dated && index != ENTITY {
-            // These sort keys begin with the time.
-            let from = filter.created_after.unwrap_or(Timestamp::from_millis(0));
-            let until = filter.created_before.unwrap_or(Timestamp::from_millis(99_999_999_999_999));
-            if from >= until {
-                return Ok(IndexPage { items: Vec::new(), next: None });
+        match filter.part() {
+            Part::Whole => {}
+            Part::Nothing => return Ok(IndexPage { items: Vec::new(), next: None }),
+            Part::Beginning(text) => {
+                condition.push_str(&format!(" AND begins_with({}, :beginning)", index.sk));
+                query = query.expression_attribute_values(":beginning", s(text));
             }
-            condition.push_str(&format!(" AND {} BETWEEN :from AND :until", index.sk));
-            query = query
-                .expression_attribute_values(":from", s(item::millis(from)))
-                .expression_attribute_values(":until", s(item::millis(until)));
+            Part::Between(from, until) => {
+                condition.push_str(&format!(" AND {} BETWEEN :from AND :until", index.sk));
+                query =
+                    query.expression_attribute_values(":from", s(from)).expression_attribute_values(":until", s(until));
+            }
         }
         let page = query.key_condition_expression(condition).send().await.map_err(|e| failed("listing files", e))?;
         let next = page.last_evaluated_key.filter(|key| !key.is_empty());
@@ -471,6 +494,14 @@ impl Catalog {
         let source = Cause::because("reading files", "the table keeps handing keys back");
         Err(Error::Unavailable { retry_after: Duration::from_secs(1), source })
     }
+}
+
+/// A part of an index partition, by its sort keys.
+enum Part {
+    Whole,
+    Beginning(String),
+    Between(String, String),
+    Nothing,
 }
 
 /// What one query of an index answers.

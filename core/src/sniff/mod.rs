@@ -14,8 +14,14 @@ pub fn agrees(content_type: &ContentType, head: &[u8]) -> bool {
     !is_machine_code(head) && has_form(content_type.as_str(), head)
 }
 
+/// Whether more of the file may tell the size that `head` does not: a JPEG can carry any number of profiles and previews
+/// before its frame header.
+pub fn wants_more(head: &[u8]) -> bool {
+    Raster::of(head) == Some(Raster::Jpeg) && Raster::Jpeg.header(head).is_none()
+}
+
 /// The size of a picture as a viewer shows it, turned upright. `None` when `content_type` is no raster image, or when
-/// `head` does not tell: 64 KiB nearly always do, but a JPEG may carry more than that before its frame header.
+/// `head` does not tell.
 pub fn dimensions(content_type: &ContentType, head: &[u8]) -> Option<Dimensions> {
     if !content_type.is_raster() {
         return None;
