@@ -19,7 +19,6 @@ mod faults;
 mod infra;
 mod isolation;
 mod lists;
-#[cfg(feature = "live")]
 mod live;
 mod machine;
 mod openapi;
