@@ -78,7 +78,7 @@ def started(pid):
 
 
 def read_state():
-    return json.loads(STATE.read_text()) if STATE.exists() else {"processes": [], "compose": None}
+    return json.loads(STATE.read_text()) if STATE.exists() else {"processes": [], "compose": None, "ready": None}
 
 
 def write_state(state):
@@ -132,6 +132,8 @@ def is_taken(port):
 def stop():
     """Ends exactly what was started, the last first, and forgets it."""
     state = read_state()
+    if state["ready"]:
+        pathlib.Path(state["ready"]).unlink(missing_ok=True)
     for process in reversed(state["processes"]):
         pid = process["pid"]
         if started(pid) != process["started"]:
