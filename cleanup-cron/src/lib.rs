@@ -1,6 +1,7 @@
 //! The scheduled cleanup: finishes what was begun and never finished, and reports. What finishing means is the core's.
 //! On the same schedule, `deliver` sends the events that wait in the outbox, and `post` carries each to its endpoint.
-//! `confirm_arrivals` is not on the schedule: S3 calls it when an upload has arrived.
+//! `confirm_arrivals` is not on the schedule: S3 tells when an upload has arrived, on AWS through a queue, whose messages
+//! `confirm_messages` takes.
 
 mod deliver;
 mod post;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use xfiles_core::{
-    error::Error,
+    error::{Cause, Error},
     lifecycle::{Files, Reconciling},
     store_event,
 };
@@ -68,6 +69,23 @@ pub async fn confirm_arrivals(files: &Files, notification: &Value) -> Result<u64
         }
     }
     failed.map_or(Ok(confirmed), Err)
+}
+
+/// Does [`confirm_arrivals`] for each message of a batch from SQS, whose body is a notification of S3. Answers the ids of
+/// the messages that must come again; the others are done with, those that are no notification included.
+pub async fn confirm_messages(files: &Files, batch: &Value) -> Vec<String> {
+    let messages = batch["Records"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut again = Vec::new();
+    for message in messages {
+        let body = message["body"].as_str().unwrap_or_default();
+        let notification = serde_json::from_str(body).unwrap_or(Value::Null);
+        if let Err(error) = confirm_arrivals(files, &notification).await {
+            let cause = Cause::new("confirming what has arrived", &error);
+            tracing::warn!(%cause, "an upload that has arrived is not confirmed yet");
+            again.extend(message["messageId"].as_str().map(str::to_owned));
+        }
+    }
+    again
 }
 
 /// Runs once. Several runs at the same time do no harm.

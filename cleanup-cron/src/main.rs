@@ -1,8 +1,8 @@
-//! The Lambda function behind the schedule, and behind the bucket's notifications.
+//! The Lambda function behind the schedule, and behind the queue of the bucket's notifications.
 
 use lambda_runtime::{LambdaEvent, service_fn};
-use serde_json::Value;
-use xfiles_cleanup_cron::{Bounds, Courier, confirm_arrivals, deliver, run};
+use serde_json::{Value, json};
+use xfiles_cleanup_cron::{Bounds, Courier, confirm_messages, deliver, run};
 use xfiles_core::{aws::Connection, config::CleanupConfig, metrics::Metric, webhook::Reach};
 
 #[tokio::main]
@@ -14,9 +14,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let courier = &Courier::new(Reach::Public);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         if event.payload["Records"].is_array() {
-            // An error makes Lambda try the notification again.
-            let confirmed = confirm_arrivals(files, &event.payload).await?;
-            return Ok(serde_json::json!({ "confirmed": confirmed }));
+            let again = confirm_messages(files, &event.payload).await;
+            let again: Vec<Value> = again.into_iter().map(|id| json!({ "itemIdentifier": id })).collect();
+            return Ok(json!({ "batchItemFailures": again }));
         }
         let (report, sent) = tokio::join!(run(files, Bounds::default()), deliver(files, courier, Bounds::default()));
         let report = report?;

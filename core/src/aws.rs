@@ -1,9 +1,9 @@
 //! From a configuration to [`Files`] on AWS.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, sts::AssumeRoleProvider};
-use aws_sdk_s3::config::{RequestChecksumCalculation, SharedCredentialsProvider};
+use aws_sdk_s3::config::{RequestChecksumCalculation, SharedCredentialsProvider, timeout::TimeoutConfig};
 
 use crate::{
     blobs::Blobs,
@@ -15,6 +15,16 @@ use crate::{
     lifecycle::{Files, Stores},
     metrics::Metrics,
 };
+
+/// How long a store may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long one attempt may take until its answer begins; a copy of 100 MB takes a few seconds.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long all attempts may take together. An HTTP API gives up after 30 s, and a caller who is told to come back is
+/// better off than one who is told nothing.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Why a function cannot start. It repeats nothing of the key.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +55,13 @@ impl fmt::Debug for Connection {
 impl Connection {
     /// Reads credentials and region.
     pub async fn open() -> Self {
-        Self { sdk: aws_config::load_defaults(BehaviorVersion::latest()).await, clock: Clock::system() }
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(OPERATION_TIMEOUT)
+            .build();
+        let sdk = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
+        Self { sdk, clock: Clock::system() }
     }
 
     /// The counts that alarms watch.

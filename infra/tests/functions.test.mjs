@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import vm from 'node:vm';
 
 const template = readFileSync(new URL('../template.yaml', import.meta.url), 'utf8').split('\n');
+const choices = JSON.parse(readFileSync(new URL('../../tests/vectors/auto.json', import.meta.url), 'utf8'));
 const vectors = JSON.parse(readFileSync(new URL('../../tests/vectors/cdn.json', import.meta.url), 'utf8'));
 
 /** The code of a function in the template: the block that is indented below its `FunctionCode`. */
@@ -23,14 +24,17 @@ function run(name, event) {
   return JSON.parse(vm.runInContext(`${source}\nJSON.stringify(handler(event))`, context));
 }
 
-const ask = (uri, method = 'GET') => run('ViewerRequest', { request: { uri, method, querystring: {}, headers: {} } });
+const ask = (uri, method = 'GET', headers = {}) =>
+  run('ViewerRequest', { request: { uri, method, querystring: {}, headers } });
 
-const answer = (uri, querystring, statusCode = 200) =>
-  run('ViewerResponse', { request: { uri, querystring }, response: { statusCode, headers: {} } });
+const answer = (uri, querystring, statusCode = 200, headers = {}) =>
+  run('ViewerResponse', { request: { uri, querystring, headers }, response: { statusCode, headers: {} } });
+
+const AUTO = '/files/variants/public/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3_w400.auto';
 
 test('a path at which something may be passes as it is', () => {
   for (const path of vectors.served) {
-    assert.equal(ask(path).uri, path);
+    assert.equal(ask(path).uri, path, path);
   }
 });
 
@@ -49,6 +53,24 @@ test('a preflight is answered for every origin', () => {
   assert.equal(statusCode, 204);
   assert.equal(headers['access-control-allow-origin'].value, '*');
   assert.equal(headers['access-control-allow-methods'].value, 'GET, HEAD');
+});
+
+test('of a path that ends in auto the viewer gets the format that the code chooses', () => {
+  for (const { accept, expected } of choices) {
+    const asked = ask(AUTO, 'GET', accept === null ? {} : { accept: { value: accept } });
+    assert.equal(asked.uri, AUTO.replace(/auto$/, expected), accept);
+    assert.equal(answer(asked.uri, {}, 200, asked.headers).headers.vary.value, 'Accept');
+  }
+  const multiValue = [{ value: 'image/webp;q=0.5' }, { value: 'image/avif;q=0.6' }];
+  assert.match(ask(AUTO, 'GET', { accept: { value: multiValue[1].value, multiValue } }).uri, /\.avif$/);
+});
+
+test('no other path depends on the viewer', () => {
+  for (const path of vectors.served.filter((path) => !path.endsWith('.auto'))) {
+    const asked = ask(path, 'GET', { accept: { value: 'image/avif' } });
+    assert.equal(asked.uri, path);
+    assert.equal(answer(asked.uri, {}, 200, asked.headers).headers.vary, undefined);
+  }
 });
 
 test('a save-as name is answered as the code answers it', () => {

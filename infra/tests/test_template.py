@@ -153,6 +153,37 @@ class LeastPrivilege(unittest.TestCase):
         self.assertEqual([u["AuthType"] for u in of_type("AWS::Lambda::Url").values()], ["AWS_IAM"])
 
 
+    def test_only_buckets_of_this_account_tell_of_arrivals_and_only_the_cleanup_hears(self):
+        arrivals = {"Fn::GetAtt": ["Arrivals", "Arn"]}
+        [policy] = of_type("AWS::SQS::QueuePolicy").values()
+        [statement] = statements(policy["PolicyDocument"])
+        self.assertEqual(statement["Principal"], {"Service": "s3.amazonaws.com"})
+        self.assertEqual((statement["Action"], statement["Resource"]), ("sqs:SendMessage", arrivals))
+        self.assertEqual(statement["Condition"], {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}})
+        hearing = {r for r in of_type("AWS::IAM::Role") if any(a.startswith("sqs:") for a, _ in granted(r))}
+        self.assertEqual(hearing, {role_of("CleanupCron")})
+
+
+class Arrivals(unittest.TestCase):
+    def test_they_come_again_one_by_one_and_the_lost_ones_are_kept_and_alarmed_of(self):
+        [mapping] = of_type("AWS::Lambda::EventSourceMapping").values()
+        self.assertEqual(mapping["FunctionResponseTypes"], ["ReportBatchItemFailures"])
+        queue = RESOURCES["Arrivals"]["Properties"]
+        timeout = RESOURCES["CleanupCron"]["Properties"]["Timeout"]
+        self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
+        self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": ["LostArrivals", "Arn"]})
+        [alarm] = [a for a in of_type("AWS::CloudWatch::Alarm").values() if a["Namespace"] == "AWS/SQS"]
+        self.assertEqual(alarm["Dimensions"], [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["LostArrivals", "QueueName"]}}])
+
+    def test_only_what_is_staged_is_told_of_and_only_where_it_is_asked_for(self):
+        condition, told, untold = RESOURCES["Bucket"]["Properties"]["NotificationConfiguration"]["Fn::If"]
+        self.assertEqual((condition, untold), ("AutoConfirms", {"Ref": "AWS::NoValue"}))
+        [queue] = told["QueueConfigurations"]
+        self.assertEqual(queue["Filter"], {"S3Key": {"Rules": [{"Name": "prefix", "Value": "staging/"}]}})
+        [mapping] = of_type("AWS::Lambda::EventSourceMapping").values()
+        self.assertEqual(mapping["Enabled"], {"Fn::If": ["AutoConfirms", True, False]})
+
+
 class Bucket(unittest.TestCase):
     def denied(self, sid):
         policy = statements(RESOURCES["BucketPolicy"]["Properties"]["PolicyDocument"])

@@ -1,8 +1,18 @@
 //! Uploads that are confirmed because their bytes have arrived, and those who wait for it.
 
+use std::sync::Arc;
+
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector},
+    orchestrator::HttpRequest,
+    result::ConnectorError,
+};
 use serde_json::json;
 use xfiles_core::event::EventType::FileConfirmed;
-use xfiles_tests::{TEXT, World, WorldOptions, file_id, id_of};
+use xfiles_tests::{
+    TEXT, World, WorldOptions, file_id, id_of,
+    wire::{Line, through},
+};
 
 async fn world() -> World {
     World::with(WorldOptions { auto_confirm: true, ..WorldOptions::default() }).await
@@ -51,6 +61,51 @@ async fn a_notification_of_the_store_can_come_twice_late_or_for_nothing() {
     world.client.delete(&format!("/api/v1/files/{}", id_of(&intent))).await.ok();
     assert_eq!(notify().await, 0, "it is gone");
     world.end().await;
+}
+
+#[tokio::test]
+async fn of_a_batch_of_messages_only_those_come_again_whose_uploads_could_not_be_confirmed() {
+    let world = World::start().await;
+    let mut messages = vec![
+        json!({"messageId": "test", "body": json!({"Event": "s3:TestEvent"}).to_string()}),
+        json!({"messageId": "noise", "body": "no JSON"}),
+    ];
+    let mut intents = Vec::new();
+    for id in ["first", "second"] {
+        let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
+        world.client.put(&intent, TEXT.1, TEXT.2).await;
+        let key = world.files().catalog.file(file_id(&intent), xfiles_core::catalog::Consistency::Strong);
+        let key = key.await.unwrap().staging_key().to_string();
+        let body = json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"object": {"key": key}}}]});
+        messages.push(json!({"messageId": id, "body": body.to_string()}));
+        intents.push(intent);
+    }
+    let batch = json!({"Records": messages});
+    // The second upload's bytes cannot be read.
+    let blocked = world.stack.files_through({
+        let folder = id_of(&intents[1]).to_owned();
+        move |inner| through(Arc::new(Without(folder.clone())), inner)
+    });
+    assert_eq!(xfiles_cleanup_cron::confirm_messages(&blocked, &batch).await, ["second"]);
+    world.client.get(&format!("/api/v1/files/{}", id_of(&intents[0]))).await.ok();
+    world.client.get(&format!("/api/v1/files/{}", id_of(&intents[1]))).await.refused(404, "file_not_found");
+
+    assert!(xfiles_cleanup_cron::confirm_messages(world.files(), &batch).await.is_empty());
+    world.client.get(&format!("/api/v1/files/{}", id_of(&intents[1]))).await.ok();
+    world.end().await;
+}
+
+/// A line on which no request arrives whose path has this in it.
+#[derive(Debug)]
+struct Without(String);
+
+impl Line for Without {
+    fn carry(&self, request: HttpRequest, store: SharedHttpConnector) -> HttpConnectorFuture {
+        if request.uri().contains(&self.0) {
+            return HttpConnectorFuture::ready(Err(ConnectorError::io("the line is cut".into())));
+        }
+        store.call(request)
+    }
 }
 
 #[tokio::test]

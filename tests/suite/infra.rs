@@ -87,6 +87,11 @@ fn the_table_has_the_catalogs_keys_indexes_and_expiry() {
         assert_eq!(texts(&index["Projection"]["NonKeyAttributes"]), PROJECTED);
     }
     assert_eq!(text(&table["TimeToLiveSpecification"]["AttributeName"]), TTL);
+    // DynamoDB refuses one too many as well as one too few.
+    let defined = table["AttributeDefinitions"].as_sequence().unwrap().iter();
+    let defined: BTreeSet<_> = defined.map(|a| (text(&a["AttributeName"]), text(&a["AttributeType"]))).collect();
+    let keys = ["PK", "SK"].into_iter().chain(INDEXES.iter().flat_map(|index| [index.pk, index.sk]));
+    assert_eq!(defined, keys.map(|key| (key.to_owned(), "S".to_owned())).collect());
 }
 
 #[test]
@@ -94,8 +99,16 @@ fn alarms_watch_the_metrics_that_the_functions_count() {
     let template: Yaml = serde_norway::from_str(TEMPLATE).unwrap();
     let resources = template["Resources"].as_mapping().unwrap().values();
     let ours = resources.map(|r| &r["Properties"]).filter(|p| matches!(&p["Namespace"], Yaml::Tagged(_)));
-    let watched: BTreeSet<String> = ours.map(|alarm| text(&alarm["MetricName"])).collect();
+    let ours: Vec<_> = ours.collect();
+    let watched: BTreeSet<String> = ours.iter().map(|alarm| text(&alarm["MetricName"])).collect();
     assert_eq!(watched, Metric::ALL.map(|metric| metric.as_str().to_owned()).into());
+    for alarm in ours {
+        assert!(alarm.get("Dimensions").is_none(), "a metric without dimensions is another than one with");
+        for function in ["EdgeVariants", "CleanupCron"] {
+            let told = &resource(function)["Properties"]["Environment"]["Variables"]["XFILES_METRICS_NAMESPACE"];
+            assert_eq!(text(told), text(&alarm["Namespace"]), "{function}");
+        }
+    }
 }
 
 /// What the template's behaviours say of a path: whether it needs a signature, and which origins have it. `None`: the

@@ -20,7 +20,6 @@ mod fuzzing;
 mod infra;
 mod isolation;
 mod lists;
-#[cfg(feature = "live")]
 mod live;
 mod machine;
 mod openapi;

@@ -22,18 +22,10 @@ use aws_sdk_s3::{
         MetadataDirective, ObjectIdentifier,
     },
 };
-use aws_smithy_runtime_api::{
-    client::{
-        http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
-        orchestrator::{HttpRequest, HttpResponse},
-        result::ConnectorError,
-    },
-    http::StatusCode,
-};
+use aws_smithy_runtime_api::http::StatusCode;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures::future::join_all;
-use hyper_util::{client::legacy::connect::HttpConnector as Connect, rt::TokioExecutor};
 use reqwest::Method;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -45,6 +37,7 @@ use tokio::{
 };
 use xfiles_core::{clock::Clock, id::FileId};
 use xfiles_standalone::s3::{AllowedOrigins, ObjectStore, OpenError, Options, S3Credentials};
+use xfiles_tests::wire::tcp;
 
 const REGION: &str = "eu-west-1";
 const ACCESS_KEY_ID: &str = "XFCONFORMANCE";
@@ -256,33 +249,6 @@ fn endpoint_of_environment() -> Option<[String; 5]> {
         set("XFILES_TEST_S3_ACCESS_KEY_ID"),
         set("XFILES_TEST_S3_SECRET_ACCESS_KEY"),
     ])
-}
-
-/// An SDK's HTTP client over sockets that sends every path as it is; `tamper` sees each body last.
-fn tcp(tamper: fn(Bytes) -> Bytes) -> SharedHttpClient {
-    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
-    let connector = SharedHttpConnector::new(Tcp { client, tamper });
-    http_client_fn(move |_, _| connector.clone())
-}
-
-#[derive(Debug)]
-struct Tcp {
-    client: hyper_util::client::legacy::Client<Connect, SdkBody>,
-    tamper: fn(Bytes) -> Bytes,
-}
-
-impl HttpConnector for Tcp {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (client, tamper) = (self.client.clone(), self.tamper);
-        HttpConnectorFuture::new(async move {
-            let (mut parts, body) = request.try_into_http1x().unwrap().into_parts();
-            parts.uri = parts.uri.to_string().replacen("https://", "http://", 1).parse().unwrap();
-            let body = ByteStream::new(body).collect().await.unwrap().into_bytes();
-            let request = http::Request::from_parts(parts, SdkBody::from(tamper(body)));
-            let response = client.request(request).await.map_err(|e| ConnectorError::io(e.into()))?;
-            Ok(HttpResponse::try_from(response.map(SdkBody::from_body_1_x)).unwrap())
-        })
-    }
 }
 
 /// The status and the S3 code of a refusal over the SDK.
