@@ -14,11 +14,14 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let courier = &Courier::new(Reach::Public);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         if event.payload["Records"].is_array() {
-            let again = confirm_messages(files, &event.payload).await;
+            let again = Box::pin(confirm_messages(files, &event.payload)).await;
             let again: Vec<Value> = again.into_iter().map(|id| json!({ "itemIdentifier": id })).collect();
             return Ok(json!({ "batchItemFailures": again }));
         }
-        let (report, sent) = tokio::join!(run(files, Bounds::default()), deliver(files, courier, Bounds::default()));
+        // In boxes: the compiler does not compute the layout of futures that are nested this deep.
+        let run = Box::pin(run(files, Bounds::default()));
+        let deliver = Box::pin(deliver(files, courier, Bounds::default()));
+        let (report, sent) = tokio::join!(run, deliver);
         let report = report?;
         metrics.count(Metric::OverduePlans, report.failed.len() as u64);
         sent?;
