@@ -4,21 +4,28 @@
 //! A row of the outbox goes when its deliveries are written, and a delivery is claimed for an attempt before anything is
 //! sent. So a death loses nothing; it may send a message a second time, with the same id.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use futures::{StreamExt as _, stream};
 use xfiles_core::{
     catalog::{Catalog, DeliveryKey, OutboxRow},
     error::Error,
+    event::{Event, EventId},
     id::ProjectId,
     lifecycle::Files,
     webhook::{Attempt, Delivery, DeliveryStatus, Endpoint},
 };
 
-use crate::{Bounds, post::Courier};
+use crate::{Bounds, bus::EventBus, post::Courier};
 
 /// How many messages are under way at the same time.
 const AT_ONCE: usize = 16;
+
+/// How long the bus is offered an event that it does not take.
+const OFFERED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a run sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +46,8 @@ pub struct Sent {
 /// When the outbox or the index of what is due cannot be read; what fails for one event or endpoint stays for the next
 /// run.
 pub async fn deliver(files: &Files, courier: &Courier, bounds: Bounds) -> Result<Sent, Error> {
-    let mut run = Run { files, courier, sent: Sent::default(), tried: 0, bounds, started: files.clock.now() };
+    let (sent, started) = (Sent::default(), files.clock.now());
+    let mut run = Run { files, courier, sent, tried: 0, bounds, started, bus: courier.bus() };
     run.empty_outbox().await?;
     run.retry_due().await?;
     let Sent { delivered, retried, parked, .. } = run.sent;
@@ -61,6 +69,8 @@ struct Run<'a> {
     tried: u64,
     bounds: Bounds,
     started: xfiles_core::clock::Timestamp,
+    /// Where events go beside the endpoints. None once it has failed: the rest waits for the next run.
+    bus: Option<&'a EventBus>,
 }
 
 impl Run<'_> {
@@ -73,11 +83,12 @@ impl Run<'_> {
                 }
                 let page = self.files.catalog.outbox(shard, after).await?;
                 self.tried += page.rows.len() as u64;
+                let kept = self.put_on_bus(&page.rows).await;
                 // Read after the page, so that no endpoint that was there before an event is missed.
                 let mut endpoints = HashMap::new();
                 let mut claimed = Vec::new();
                 for row in page.rows {
-                    match self.fan_out(&row, &mut endpoints).await {
+                    match self.fan_out(&row, &kept, &mut endpoints).await {
                         Ok(deliveries) => claimed.extend(deliveries),
                         Err(error) => tracing::warn!(%error, "an outbox row is left to the next run"),
                     }
@@ -92,10 +103,35 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes the deliveries of a row, removes the row, and answers those that are this run's to try.
+    /// Puts the events of these rows on the bus, and answers which of them it is to be offered again.
+    async fn put_on_bus(&mut self, rows: &[OutboxRow]) -> BTreeSet<EventId> {
+        let Some(configured) = self.courier.bus() else {
+            return BTreeSet::new();
+        };
+        let events: Vec<&Event> = rows.iter().flat_map(|row| &row.events).collect();
+        let taken = match self.bus {
+            Some(_) => configured.put(&events).await,
+            None => BTreeSet::new(),
+        };
+        let left: Vec<&Event> = events.into_iter().filter(|event| !taken.contains(&event.id)).collect();
+        if !left.is_empty() {
+            self.bus = None;
+        }
+        let now = self.files.clock.now();
+        let (old, young): (Vec<&Event>, Vec<&Event>) =
+            left.into_iter().partition(|event| now.since(event.created) >= OFFERED_FOR);
+        for event in old {
+            tracing::error!(event.id = %event.id, "the bus did not take an event for a day, and is not offered it again");
+        }
+        young.into_iter().map(|event| event.id.clone()).collect()
+    }
+
+    /// Writes the deliveries of a row, removes the row unless something of it is kept for the bus, and answers those
+    /// that are this run's to try.
     async fn fan_out(
         &self,
         row: &OutboxRow,
+        kept: &BTreeSet<EventId>,
         known: &mut HashMap<ProjectId, Vec<Endpoint>>,
     ) -> Result<Vec<Delivery>, Error> {
         let (catalog, now) = (&self.files.catalog, self.files.clock.now());
@@ -112,7 +148,9 @@ impl Run<'_> {
                 }
             }
         }
-        catalog.remove_outbox_row(row).await?;
+        if !row.events.iter().any(|event| kept.contains(&event.id)) {
+            catalog.remove_outbox_row(row).await?;
+        }
         Ok(claimed)
     }
 

@@ -1,8 +1,10 @@
 //! The scheduled cleanup: finishes what was begun and never finished, and reports. What finishing means is the core's.
-//! On the same schedule, `deliver` sends the events that wait in the outbox, and `post` carries each to its endpoint.
+//! On the same schedule, `deliver` sends the events that wait in the outbox; `post` carries each to its endpoint, and
+//! `bus` to EventBridge.
 //! `confirm_arrivals` is not on the schedule: S3 tells when an upload has arrived, on AWS through a queue, whose messages
 //! `confirm_messages` takes.
 
+mod bus;
 mod deliver;
 mod post;
 
@@ -17,6 +19,7 @@ use xfiles_core::{
 };
 
 pub use self::{
+    bus::{EventBus, SOURCE},
     deliver::{Sent, deliver},
     post::Courier,
 };

@@ -2,16 +2,17 @@
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::{Value, json};
-use xfiles_cleanup_cron::{Bounds, Courier, confirm_messages, deliver, run};
-use xfiles_core::{aws::Connection, config::CleanupConfig, metrics::Metric, webhook::Reach};
+use xfiles_cleanup_cron::{Bounds, Courier, EventBus, confirm_messages, deliver, run};
+use xfiles_core::{aws::Connection, config::CronConfig, metrics::Metric, webhook::Reach};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
-    let config = CleanupConfig::from_env()?;
+    let CronConfig { cleanup, event_bus } = CronConfig::from_env()?;
     let aws = Connection::open().await;
-    let (metrics, files) = (&aws.metrics(config.stores.metrics_namespace.clone()), &aws.files(config));
-    let courier = &Courier::new(Reach::Public);
+    let (metrics, files) = (&aws.metrics(cleanup.stores.metrics_namespace.clone()), &aws.files(cleanup));
+    let bus = event_bus.map(|name| EventBus::new(name, aws.sdk())).transpose()?;
+    let courier = &Courier::new(Reach::Public).with_bus(bus);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         if event.payload["Records"].is_array() {
             let again = Box::pin(confirm_messages(files, &event.payload)).await;

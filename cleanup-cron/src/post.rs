@@ -21,6 +21,8 @@ use xfiles_core::{
     webhook::{Attempt, Delivery, Endpoint, Reach, TargetUrl},
 };
 
+use crate::bus::EventBus;
+
 /// How long an endpoint has, from the resolution of its name to the status of its answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -29,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub struct Courier {
     reach: Reach,
     way: Way,
+    bus: Option<EventBus>,
 }
 
 /// Where connections come from.
@@ -47,12 +50,22 @@ impl Courier {
             .expect("the provider has the default versions of TLS")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { reach, way: Way::Internet(TlsConnector::from(Arc::new(config))) }
+        Self { reach, way: Way::Internet(TlsConnector::from(Arc::new(config))), bus: None }
     }
 
     /// A courier who is given each connection, whatever the URL: for a simulation, which has no network.
     pub fn through(connect: impl Fn() -> DuplexStream + Send + Sync + 'static) -> Self {
-        Self { reach: Reach::Anywhere, way: Way::Given(Arc::new(connect)) }
+        Self { reach: Reach::Anywhere, way: Way::Given(Arc::new(connect)), bus: None }
+    }
+
+    /// The same courier, who puts every event on this bus as well.
+    #[must_use]
+    pub fn with_bus(self, bus: Option<EventBus>) -> Self {
+        Self { bus, ..self }
+    }
+
+    pub(crate) fn bus(&self) -> Option<&EventBus> {
+        self.bus.as_ref()
     }
 
     /// Sends a delivery, signed as of `now`, and says how that ended.

@@ -64,6 +64,11 @@ impl Connection {
         Self { sdk, clock: Clock::system() }
     }
 
+    /// How this connection is made, for a service that the core does not use.
+    pub fn sdk(&self) -> &SdkConfig {
+        &self.sdk
+    }
+
     /// The counts that alarms watch.
     pub fn metrics(&self, namespace: Option<String>) -> Metrics {
         Metrics::new(namespace, self.clock.clone())

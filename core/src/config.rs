@@ -6,9 +6,11 @@ use crate::cdn::{BaseUrl, KeyPairId, SigningKey};
 
 /// The names that [`StoreConfig::from_env`] reads.
 pub const STORE_VARIABLES: [&str; 3] = ["XFILES_BUCKET", "XFILES_TABLE", "XFILES_METRICS_NAMESPACE"];
-/// The names that [`CleanupConfig::from_env`] reads beside them.
+/// The names that [`CronConfig::from_env`] reads beside them.
 pub const CDN_VARIABLES: [&str; 2] = ["XFILES_CDN_URL", "XFILES_DISTRIBUTION_ID"];
-/// The names that [`ApiConfig::from_env`] reads beside all of them.
+/// The name that [`CronConfig::from_env`] reads beside those.
+pub const EVENT_VARIABLES: [&str; 1] = ["XFILES_EVENT_BUS"];
+/// The names that [`ApiConfig::from_env`] reads beside all but that one.
 pub const API_VARIABLES: [&str; 6] = [
     "XFILES_SIGNING_KEY_ID",
     "XFILES_SIGNING_KEY",
@@ -38,6 +40,15 @@ pub struct CleanupConfig {
     pub cdn_url: BaseUrl,
     /// The distribution's id, for invalidations.
     pub distribution_id: String,
+}
+
+/// What the cleanup is told beside that, on its schedule.
+#[derive(Debug)]
+pub struct CronConfig {
+    /// The stores and the distribution.
+    pub cleanup: CleanupConfig,
+    /// The name or ARN of the EventBridge bus on which events are put as well. `None`: on none.
+    pub event_bus: Option<String>,
 }
 
 /// What the HTTP API needs: all of that, and what makes URLs.
@@ -96,14 +107,18 @@ impl StoreConfig {
     }
 }
 
-impl CleanupConfig {
-    /// Reads what [`StoreConfig`] reads, `XFILES_CDN_URL` and `XFILES_DISTRIBUTION_ID`.
+impl CronConfig {
+    /// Reads what [`CleanupConfig`] is made of: what [`StoreConfig`] reads, `XFILES_CDN_URL` and
+    /// `XFILES_DISTRIBUTION_ID`; and `XFILES_EVENT_BUS` if it is there.
     pub fn from_env() -> Result<Self, InvalidEnvironment> {
         let mut env = Environment::of_process();
-        let config = Self::read(&mut env);
-        env.finish(config)
+        let cleanup = CleanupConfig::read(&mut env);
+        let event_bus = env.maybe("XFILES_EVENT_BUS");
+        env.finish(cleanup.map(|cleanup| Self { cleanup, event_bus }))
     }
+}
 
+impl CleanupConfig {
     fn read(env: &mut Environment<'_>) -> Option<Self> {
         let stores = StoreConfig::read(env);
         let cdn = env.need("XFILES_CDN_URL").zip(env.need("XFILES_DISTRIBUTION_ID"));
@@ -112,7 +127,7 @@ impl CleanupConfig {
 }
 
 impl ApiConfig {
-    /// Reads what [`CleanupConfig`] reads; `XFILES_SIGNING_KEY_ID` with `XFILES_SIGNING_KEY_SECRET` or
+    /// Reads what [`CleanupConfig`] is made of; `XFILES_SIGNING_KEY_ID` with `XFILES_SIGNING_KEY_SECRET` or
     /// `XFILES_SIGNING_KEY` (PEM); and `XFILES_PRESIGN_ROLE`, `XFILES_API_ORIGINS` (separated by commas) and
     /// `XFILES_REQUESTS_PER_SECOND` if they are there.
     pub fn from_env() -> Result<Self, InvalidEnvironment> {

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tower::ServiceExt as _;
 use xfiles_control_api::{Api, ApiOptions};
 use xfiles_core::{
-    catalog::Catalog,
+    catalog::{Catalog, Consistency},
     event::EventType,
     file::{Patch, WORKER_LIFE},
     id::{FileId, ProjectId},
@@ -363,6 +363,29 @@ async fn a_death_before_a_full_new_order_is_told_leaves_the_telling_to_the_clean
         assert_eq!(world.told_of(*id).await, [EventType::FileConfirmed, EventType::FileUpdated]);
     }
     assert!(world.files().overdue(10).await.unwrap().is_empty());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_finished_keeps_no_other_waiting() {
+    let world = World::start().await;
+    let file = world.client.upload(TEXT, json!({"visibility": "public"})).await;
+    let dying = Process::start(&world, Fate::DiesAfter(0));
+    let patch = Patch { visibility: Some(Visibility::Private), ..Patch::default() };
+    assert!(dying.run(dying.files.patch(dying.project, file_id(&file), &patch, None)).await.is_none());
+    // It is on its way, and its bytes are gone: nobody can finish that.
+    let key = world.files().catalog.file(file_id(&file), Consistency::Strong).await.unwrap().original_key();
+    let remove = world.stack.s3_client().delete_object().bucket(xfiles_standalone::BUCKET).key(key.to_string());
+    remove.send().await.unwrap();
+    for _ in 0..20 {
+        world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
+    }
+    for settled in [20, 0] {
+        world.pass_expiry();
+        let report = world.sweep().await;
+        assert_eq!((report.failed, report.settled), (vec![id_of(&file).to_owned()], settled));
+    }
+    world.client.delete(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
     world.end().await;
 }
 

@@ -1,11 +1,15 @@
 //! What AWS says when it is busy, and the embedded engines never do: bounded retries, then a clear refusal, and nothing
 //! left behind.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_runtime_api::{
     client::{
         http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector},
@@ -15,11 +19,20 @@ use aws_smithy_runtime_api::{
     http::StatusCode,
 };
 use aws_smithy_types::body::SdkBody;
+use axum::body::Body;
 use futures::future::join_all;
-use serde_json::json;
-use xfiles_core::{error::Error, lifecycle::Files};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+use xfiles_core::{
+    cdn::{Cdn, Invalidate, InvalidateError, InvalidateFuture, KeyPairId, Signer, SigningKey, URL_LIFE},
+    error::Error,
+    intent::{ByteSize, OriginalFilename, UploadIntent, VariantPolicy},
+    lifecycle::Files,
+    object_key::Visibility,
+};
+use xfiles_edge_variants::Worker;
 use xfiles_tests::{
-    TEXT, World, file_id,
+    TEXT, World, file_id, fixture, id_of,
     wire::{self, Line},
 };
 
@@ -40,6 +53,8 @@ enum Fault {
     Timeout,
     /// The credentials have ended.
     ExpiredToken,
+    /// S3 answers 403 for a key that does not exist, as it does where the bucket may not be listed.
+    Missing403,
 }
 
 /// A line on which requests fail, so many times.
@@ -62,6 +77,7 @@ impl Failing {
             Fault::Conflict => target.is_some_and(|target| target.ends_with("TransactWriteItems")),
             Fault::Throttling => target.is_some(),
             Fault::SlowDown => target.is_none(),
+            Fault::Missing403 => target.is_none() && matches!(request.method(), "GET" | "HEAD"),
             Fault::CopyFailsLate | Fault::CopyDoneAnd503 => copies,
             Fault::Timeout | Fault::ExpiredToken => true,
         }
@@ -91,6 +107,7 @@ impl Line for Failing {
                     Ok(answer(503, slow))
                 });
             }
+            Fault::Missing403 => Ok(answer(403, "<Error><Code>AccessDenied</Code><Message>Denied</Message></Error>")),
             Fault::Timeout => Err(ConnectorError::timeout("no answer".into())),
             Fault::ExpiredToken if of_dynamodb => Ok(answer(
                 400,
@@ -200,4 +217,96 @@ async fn of_two_hundred_intents_at_once_exactly_those_that_fit_succeed() {
     assert_eq!(world.project().await.free_bytes, 0);
     assert_eq!(world.records(world.stack.project()).await.len(), 50);
     world.end().await;
+}
+
+#[tokio::test]
+async fn a_key_that_s3_denies_because_it_does_not_exist_is_not_uploaded() {
+    let world = World::with_quota(1_000).await;
+    let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
+    let (files, _) = failing(&world, Fault::Missing403, usize::MAX);
+    let confirmed = files.confirm(world.stack.project(), file_id(&intent)).await;
+    assert!(matches!(confirmed, Err(Error::NotUploaded)), "{confirmed:?}");
+    world.client.put(&intent, TEXT.1, TEXT.2).await;
+    world.client.confirm(file_id(&intent).as_str()).await.ok();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_table_does_not_answer_says_when_to_come_back_and_is_not_remembered() {
+    let world = World::start().await;
+    let file = world.client.upload(("a.png", "image/png", &fixture("palette-alpha.png")), public_variants()).await;
+    let read = world.client.get(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
+    let url = read["variants"][0]["url"].as_str().unwrap();
+    let path = &url[url.find("/files/").unwrap()..];
+    let (files, _) = failing(&world, Fault::Throttling, usize::MAX);
+    let worker = Worker::new(files, 1).router();
+    let answer = worker.oneshot(http::Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["cache-control"].to_str().unwrap()), (503, "no-store"));
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(world.get(path).await.status(), 200);
+    world.end().await;
+}
+
+fn public_variants() -> Value {
+    json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}})
+}
+
+/// A CDN that takes no more invalidations for now.
+#[derive(Debug)]
+struct BusyCdn;
+
+impl Invalidate for BusyCdn {
+    fn invalidate<'a>(&'a self, _: &'a str, _: Vec<String>) -> InvalidateFuture<'a> {
+        Box::pin(async { Err(InvalidateError::Busy) })
+    }
+}
+
+#[tokio::test]
+async fn a_cdn_that_is_busy_leaves_the_purge_owed_and_the_bytes_gone() {
+    let world = World::start().await;
+    let file = world.client.upload((TEXT.0, TEXT.1, TEXT.2), json!({"visibility": "public"})).await;
+    let url = world.client.get(&format!("/api/v1/files/{}", id_of(&file))).await.ok()["url"].clone();
+    assert_eq!(world.get(url.as_str().unwrap()).await.status(), 200);
+    let (key, _) = SigningKey::generate_p256(KeyPairId::mint());
+    let cdn = Cdn::new(world.stack.url().clone(), Signer::new(key, URL_LIFE), Arc::new(BusyCdn));
+    let files = Files { cdn, ..world.files().clone() };
+    let deleted = files.delete(world.stack.project(), file_id(&file), None).await;
+    assert!(matches!(deleted, Err(Error::Unavailable { .. })), "{deleted:?}");
+    assert!(world.objects().await.is_empty(), "bytes go before cached copies");
+    assert_eq!(world.get(url.as_str().unwrap()).await.status(), 200, "the CDN still has it");
+    world.pass_expiry();
+    assert!(world.sweep().await.failed.is_empty());
+    assert_eq!(world.get(url.as_str().unwrap()).await.status(), 404);
+    assert_eq!(world.told_of(file_id(&file)).await.len(), 2);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn credentials_that_end_soon_make_urls_that_end_before_them() {
+    let world = World::start().await;
+    let now = std::time::UNIX_EPOCH + Duration::from_millis(world.clock.now().as_millis().try_into().unwrap());
+    let ending = |life| {
+        let ends = Some(now + Duration::from_secs(life));
+        SharedCredentialsProvider::new(Credentials::new("AKID", "secret", None, ends, "test"))
+    };
+    for (life, expected) in [(60, 30), (931, 900), (10_000, 900)] {
+        let mut files = world.files().clone();
+        files.blobs = files.blobs.presigning_with(world.stack.s3_client(), ending(life));
+        let begun = files.begin(world.stack.project(), intent()).await.unwrap();
+        assert_eq!(begun.upload.life.as_secs(), expected, "{life}");
+    }
+    world.end().await;
+}
+
+fn intent() -> UploadIntent {
+    UploadIntent {
+        original_filename: OriginalFilename::new(TEXT.0).unwrap(),
+        content_type: TEXT.1.parse().unwrap(),
+        size: ByteSize::new(TEXT.2.len() as u64).unwrap(),
+        visibility: Visibility::Public,
+        owner: None,
+        entity: None,
+        variants: VariantPolicy::default(),
+        checksum: None,
+    }
 }

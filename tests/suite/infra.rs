@@ -24,7 +24,7 @@ use xfiles_control_api::{Api, ApiOptions, router};
 use xfiles_core::{
     catalog::{INDEXES, PROJECTED, TTL},
     cdn::{Cdn, Invalidate, InvalidateFuture, KeyPairId, Signer, SigningKey, URL_LIFE, disposition},
-    config::{API_VARIABLES, CDN_VARIABLES, STORE_VARIABLES},
+    config::{API_VARIABLES, CDN_VARIABLES, EVENT_VARIABLES, STORE_VARIABLES},
     lifecycle::Files,
     metrics::Metric,
     object_key::ObjectKey,
@@ -58,11 +58,12 @@ fn text(value: &Yaml) -> String {
 fn each_function_is_told_what_its_configuration_reads_and_nothing_else() {
     let stores = STORE_VARIABLES.as_slice();
     let with_cdn = [stores, &CDN_VARIABLES].concat();
+    let cron = [&with_cdn, EVENT_VARIABLES.as_slice()].concat();
     // The API counts nothing, and finds its key in a secret rather than in a variable.
     let api = [&with_cdn, API_VARIABLES.as_slice()].concat();
     let api: Vec<&str> =
         api.into_iter().filter(|n| !["XFILES_METRICS_NAMESPACE", "XFILES_SIGNING_KEY"].contains(n)).collect();
-    for (function, names) in [("EdgeVariants", stores), ("CleanupCron", &with_cdn), ("ControlApi", &api)] {
+    for (function, names) in [("EdgeVariants", stores), ("CleanupCron", &cron), ("ControlApi", &api)] {
         let variables = resource(function)["Properties"]["Environment"]["Variables"].clone();
         let told: BTreeSet<String> = variables.as_mapping().unwrap().keys().map(text).collect();
         assert_eq!(told, names.iter().map(ToString::to_string).collect(), "{function}");
@@ -256,10 +257,16 @@ fn folder(key: &str) -> &'static str {
 /// What a policy of the template grants on the stores and the CDN.
 fn granted(statements: &Yaml) -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
-    for statement in statements.as_sequence().unwrap().iter().filter(|s| !matches!(s, Yaml::Tagged(_))) {
+    for statement in statements.as_sequence().unwrap() {
+        // What a condition adds is granted as well; traces are no service of ours.
+        let statement = match statement {
+            Yaml::Tagged(choice) => &choice.value[1],
+            statement => statement,
+        };
         for action in texts(&statement["Action"]) {
             for on in resources(&statement["Resource"]) {
-                let of_ours = ["dynamodb:", "s3:", "cloudfront:"].iter().any(|service| action.starts_with(service));
+                let of_ours =
+                    ["dynamodb:", "s3:", "cloudfront:", "events:"].iter().any(|service| action.starts_with(service));
                 if of_ours {
                     rights.insert((action.clone(), on));
                 }
@@ -281,6 +288,7 @@ fn resources(value: &Yaml) -> Vec<String> {
         "${Bucket.Arn}/files/originals/*" => &["files/originals"],
         "${Bucket.Arn}/files/variants/*" => &["files/variants"],
         "${Bucket.Arn}/files/*" => &["files/originals", "files/variants"],
+        bus if bus.ends_with(":event-bus/${EventBusName}") => &["event-bus"],
         distribution if distribution.ends_with("distribution/${Distribution}") => &["distribution"],
         _ => &["other"],
     };
@@ -397,7 +405,10 @@ async fn the_cleanup_may_do_what_its_requests_need_and_nothing_else() {
     let courier = xfiles_cleanup_cron::Courier::new(xfiles_core::webhook::Reach::Public);
     xfiles_cleanup_cron::deliver(&files, &courier, xfiles_cleanup_cron::Bounds::default()).await.unwrap();
 
-    assert_eq!(recorder.rights(), policy_of("CleanupCronRole"));
+    // The bus is reached by connections of its own; tests/suite/bus.rs has what is asked of it.
+    let mut needed = recorder.rights();
+    needed.insert(("events:PutEvents".to_owned(), "event-bus".to_owned()));
+    assert_eq!(needed, policy_of("CleanupCronRole"));
     world.end().await;
 }
 

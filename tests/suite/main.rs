@@ -7,6 +7,7 @@ mod api;
 mod architecture;
 mod arrivals;
 mod batches;
+mod bus;
 mod changes;
 mod cleanup;
 mod cli;

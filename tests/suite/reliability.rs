@@ -29,3 +29,14 @@ fn every_test_that_the_table_of_proofs_names_exists() {
         }
     }
 }
+
+#[test]
+fn every_promise_and_every_fault_has_its_row() {
+    let numbers: Vec<String> = rows().into_iter().map(|(number, _)| number).collect();
+    let (promises, faults): (Vec<_>, Vec<_>) = numbers.into_iter().partition(|number| number.starts_with('I'));
+    for (letter, numbers, least) in [("I", promises, 36), ("F", faults, 36)] {
+        assert!(numbers.len() >= least, "{letter}: {}", numbers.len());
+        let in_order = (1..=numbers.len()).map(|number| format!("{letter}{number}"));
+        assert!(numbers.iter().cloned().eq(in_order), "{numbers:?}");
+    }
+}

@@ -497,3 +497,36 @@ impl<'a> Reader<'a> {
 pub(super) fn corrupt(attribute: &'static str) -> Error {
     Error::Internal(Cause::because("reading an item", format!("attribute `{attribute}` is missing or malformed")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        catalog::TTL,
+        intent::{OriginalFilename, UploadIntent},
+    };
+
+    #[test]
+    fn nothing_that_holds_quota_is_forgotten_by_itself() {
+        let now = Timestamp::from_millis(1_760_000_000_000);
+        let project = Project::new("p", 1_000, now);
+        let intent = UploadIntent {
+            original_filename: OriginalFilename::new("a.txt").unwrap(),
+            content_type: "text/plain".parse().unwrap(),
+            size: ByteSize::new(13).unwrap(),
+            visibility: Visibility::Private,
+            owner: None,
+            entity: None,
+            variants: VariantPolicy::default(),
+            checksum: None,
+        };
+        let pending = File::begin(project.id, intent, now);
+        let claimed = pending.claim("etag".to_owned(), None, now).unwrap();
+        let confirmed = claimed.finish().unwrap();
+        let hidden = confirmed.hide(now).unwrap();
+        for file in [&pending, &claimed, &confirmed, &hidden, &pending.expire(now).unwrap()] {
+            assert!(!file_to_item(file).contains_key(TTL), "{file:?}");
+        }
+        assert!(!project_to_item(&project).contains_key(TTL));
+    }
+}

@@ -11,7 +11,10 @@ use crate::content_type::ContentType;
 /// Whether `head`, the beginning of a file, is what `content_type` says. The first kilobyte decides for every binary
 /// type; of a text all of `head` is looked at, so the more the better.
 pub fn agrees(content_type: &ContentType, head: &[u8]) -> bool {
-    !is_machine_code(head) && has_form(content_type.as_str(), head)
+    let disguised = is_machine_code(head)
+        || is_script(head) && !matches!(content_type.as_str(), "text/plain" | "text/javascript")
+        || content_type.is_raster() && hides_a_page(head);
+    !disguised && has_form(content_type.as_str(), head)
 }
 
 /// Whether more of the file may tell the size that `head` does not: a JPEG can carry any number of profiles and previews
@@ -87,10 +90,8 @@ fn has_form(mime: &str, head: &[u8]) -> bool {
         "image/svg+xml" => is_svg(head),
         "application/pdf" => is_pdf(head),
         "application/msword" => is_compound_file(head),
-        "text/plain" | "text/javascript" => is_text(head),
-        "text/csv" | "text/html" | "text/css" | "application/json" | "application/xml" => {
-            is_text(head) && !head.starts_with(b"#!")
-        }
+        "text/plain" | "text/javascript" | "text/csv" | "text/html" | "text/css" | "application/json"
+        | "application/xml" => is_text(head),
         "application/zip" => is_zip(head),
         "application/gzip" => head.starts_with(&[0x1F, 0x8B, 0x08]),
         "application/x-tar" => is_tar(head),
@@ -112,7 +113,31 @@ fn has_form(mime: &str, head: &[u8]) -> bool {
     }
 }
 
-/// Programs for Linux, macOS and Windows. A script is text, and only where its type is not a script's is it refused.
+/// A program that is text: whatever follows in the file, a shell would run it.
+fn is_script(head: &[u8]) -> bool {
+    head.starts_with(b"#!")
+}
+
+/// How far browsers look for a page in what they are not told the type of.
+const PAGE_WITHIN: usize = 1445;
+
+/// Whether a picture is a page or an SVG as well, for a reader who looks for one. No header of a picture has such a tag:
+/// the elements of its metadata have prefixes.
+fn hides_a_page(head: &[u8]) -> bool {
+    const TAGS: [&[u8]; 7] = [b"!doctype", b"html", b"head", b"body", b"script", b"iframe", b"svg"];
+    let start = head.get(..PAGE_WITHIN).unwrap_or(head);
+    let begins = |(at, _): (usize, &u8)| {
+        let rest = &start[at + 1..];
+        TAGS.iter().any(|tag| {
+            let (name, end) = (rest.get(..tag.len()), rest.get(tag.len()));
+            name.is_some_and(|name| name.eq_ignore_ascii_case(tag))
+                && end.is_some_and(|end| end.is_ascii_whitespace() || matches!(end, b'>' | b'/'))
+        })
+    };
+    start.iter().enumerate().filter(|(_, byte)| **byte == b'<').any(begins)
+}
+
+/// Programs for Linux, macOS and Windows.
 fn is_machine_code(head: &[u8]) -> bool {
     matches!(
         head,
@@ -186,9 +211,11 @@ fn is_svg_name(text: &[u8]) -> bool {
     name.and_then(|name| name.rsplit(|byte| *byte == b':').next()) == Some(b"svg")
 }
 
-/// Readers look for the signature within the first kilobyte, so writers are not strict about its place.
+/// Readers look for the signature within the first kilobyte, so writers are not strict about its place. What stands
+/// before it must not be a page.
 fn is_pdf(head: &[u8]) -> bool {
-    head.windows(5).take(1024).any(|window| window == b"%PDF-")
+    let at = head.windows(5).take(1024).position(|window| window == b"%PDF-");
+    at.is_some_and(|at| !hides_a_page(&head[..at]))
 }
 
 /// The container of Word before 2007, and of every Office document with a password.
@@ -365,6 +392,29 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_that_is_a_page_as_well_is_refused() {
+        let icon = b"\0\0\x01\0\x01\0\x10\x10\0\0";
+        for magic in [&b"GIF89a"[..], b"\xFF\xD8\xFF\xE0\0\x10JFIF\0", b"\x89PNG\r\n\x1A\n", b"II*\0", icon] {
+            let kind = EVERY_TYPE.into_iter().find(|mime| agree(mime, magic)).unwrap();
+            for page in
+                ["<html>", "/*<ScRiPt src=x>", "<!DOCTYPE html>", "<svg\nonload=x>", "<svg/onload=x>", "<body a>"]
+            {
+                for gap in [0, 40, 1400] {
+                    let file = [magic, &vec![b'.'; gap], page.as_bytes(), b"rest"].concat();
+                    assert!(!agree(kind, &file), "{kind}: {page} after {gap}");
+                }
+            }
+            for metadata in
+                ["<x:xmpmeta xmlns:x='adobe:ns:meta/'>", "<rdf:RDF>", "a < b", "<htmlx>", "<photoshop:Headline>"]
+            {
+                assert!(agree(kind, &[magic, metadata.as_bytes(), b"rest"].concat()), "{kind}: {metadata}");
+            }
+        }
+        assert!(!agree("application/pdf", b"<html><script>x</script>%PDF-1.4"));
+        assert!(agree("application/pdf", b"%PDF-1.4 <html>"), "a document may hold a page");
+    }
+
+    #[test]
     fn svg_is_a_text_whose_outermost_element_is_svg() {
         for good in [
             "<svg>",
@@ -408,6 +458,8 @@ mod tests {
             b"\x7FELF without a nul",
             &pe(vec![0; 512]),
             &pe(tar(b"")),
+            &tar(b"#!/bin/sh\nexit\n"),
+            b"#!/aftypisom\0\0\0\0",
             &dos_with_pdf,
         ] {
             assert!(agreeing(head).is_empty(), "{head:?} agrees with {:?}", agreeing(head));
