@@ -609,7 +609,7 @@ async fn portrait(world: &World, cast: &Cast) -> BTreeMap<String, String> {
         tell(format!("key {}", key.name), format!("{:?} {ends:?}", key.scopes));
     }
     for hook in catalog.endpoints(cast.project).await.unwrap() {
-        let first = cast.hook["secret"].as_str() == Some(&hook.secret.reveal());
+        let first = cast.hook["secret"].as_str() == Some(hook.secret.reveal());
         let what = (hook.url.to_string(), hook.enabled, &hook.types, first, hook.retiring.is_some());
         tell("hook".to_owned(), format!("{what:?}"));
     }

@@ -3,6 +3,7 @@
 //!
 //! The disk is a small one in memory, mounted where only the test's own processes see it. Where that is not permitted the
 //! tests are skipped, loudly.
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
     io::{Read as _, Write as _},

@@ -1,5 +1,6 @@
 //! The process is killed while it works, again and again. What it acknowledged is there at the next start, what it did
 //! not acknowledge is whole or absent, and it leaves nothing behind.
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
     collections::BTreeSet,
@@ -56,7 +57,7 @@ fn work(client: &Client, serial: &AtomicU64, acknowledged: &AtomicU64) -> Vec<Ac
         let path = format!("/{}", intent.json()["key"].as_str().unwrap());
         let mut file = Acknowledged { id, path, bytes, deleted: Some(false) };
         acknowledged.fetch_add(1, Ordering::Relaxed);
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             let deleted = client.ask("DELETE", &format!("/api/v1/files/{}", file.id), None);
             file.deleted = (deleted.status == 200).then_some(true);
         }
