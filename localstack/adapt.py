@@ -81,6 +81,11 @@ def endpoints_in_containers(template, options):
         variables(template, function)["AWS_ENDPOINT_URL_S3"] = "http://s3.localhost.localstack.cloud:4566"
 
 
+def plain_http(template, options):
+    """BucketPolicy's TlsOnly: the emulator speaks HTTP here, and would obey it."""
+    without_statement(template["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"], "TlsOnly")
+
+
 def no_key_group(template, options):
     """SigningKeyA, SigningKeyB, SigningKeys: the emulator's CloudFormation has neither AWS::CloudFront::PublicKey nor
     AWS::CloudFront::KeyGroup. xf-edge is told the public key."""
@@ -92,6 +97,56 @@ def no_key_group(template, options):
         if behaviour.pop("TrustedKeyGroups", None)
     ]
     assert trusting
+
+
+def routes_apart(template, options):
+    """HttpApi: the emulator's CloudFormation does not read the routes in an API's body, where the serverless transform
+    puts them. They are resources of their own, and the same."""
+    resources = template["Resources"]
+    throttling = resources["HttpApi"]["Properties"]["DefaultRouteSettings"]
+    event = resources["ControlApi"]["Properties"].pop("Events")["Everything"]["Properties"]
+    api = {"Ref": "HttpApi"}
+    resources["HttpApi"] = {
+        "Type": "AWS::ApiGatewayV2::Api",
+        "Properties": {"Name": "xfiles", "ProtocolType": "HTTP"},
+    }
+    resources["HttpApiStage"] = {
+        "Type": "AWS::ApiGatewayV2::Stage",
+        "Properties": {
+            "ApiId": api,
+            "StageName": "$default",
+            "AutoDeploy": True,
+            "DefaultRouteSettings": throttling,
+        },
+    }
+    resources["HttpApiIntegration"] = {
+        "Type": "AWS::ApiGatewayV2::Integration",
+        "Properties": {
+            "ApiId": api,
+            "IntegrationType": "AWS_PROXY",
+            "IntegrationUri": {"Fn::GetAtt": ["ControlApi", "Arn"]},
+            "PayloadFormatVersion": event["PayloadFormatVersion"],
+        },
+    }
+    resources["HttpApiRoute"] = {
+        "Type": "AWS::ApiGatewayV2::Route",
+        "Properties": {
+            "ApiId": api,
+            "RouteKey": "$default",
+            "Target": {"Fn::Sub": "integrations/${HttpApiIntegration}"},
+        },
+    }
+    resources["HttpApiInvokesTheApi"] = {
+        "Type": "AWS::Lambda::Permission",
+        "Properties": {
+            "FunctionName": {"Ref": "ControlApi"},
+            "Action": "lambda:InvokeFunction",
+            "Principal": "apigateway.amazonaws.com",
+            "SourceArn": {
+                "Fn::Sub": "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${HttpApi}/*"
+            },
+        },
+    }
 
 
 def no_cloudfront(template, options):
@@ -141,8 +196,15 @@ def names_of_others(value):
 
 
 ADAPTATIONS = {
-    "ministack": [local_functions, stand_in_for_the_cdn, no_key_group],
-    "localstack": [local_functions, stand_in_for_the_cdn, endpoints_in_containers, no_cloudfront, no_http_api],
+    "ministack": [local_functions, plain_http, stand_in_for_the_cdn, no_key_group, routes_apart],
+    "localstack": [
+        local_functions,
+        plain_http,
+        stand_in_for_the_cdn,
+        endpoints_in_containers,
+        no_cloudfront,
+        no_http_api,
+    ],
 }
 
 
