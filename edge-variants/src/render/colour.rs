@@ -16,6 +16,11 @@ pub(super) fn to_srgb(mut pixels: DynamicImage, profile: Option<&[u8]>) -> Dynam
     pixels
 }
 
+/// Whether [`to_srgb`] would change RGB, or grey, of that profile.
+pub(super) fn changes(profile: &[u8], is_grey: bool) -> bool {
+    Conversion::from(profile, if is_grey { Layout::Gray } else { Layout::Rgb }).is_some()
+}
+
 /// From the YCbCr of JPEG, all of whose values are used, to RGB.
 pub(super) fn rgb_from_ycbcr(luma: &[u8], blue: &[u8], red: &[u8]) -> Vec<u8> {
     /// The fractional bits of the factors, which are those of BT.601.

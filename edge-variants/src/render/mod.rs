@@ -8,19 +8,28 @@
 mod colour;
 mod decode;
 mod encode;
+#[cfg(test)]
+mod hostile;
 mod limits;
 mod orient;
+mod planes;
 mod refusal;
+mod resample;
 mod resize;
 #[cfg(test)]
 mod tests;
 
+use image::DynamicImage;
 use xfiles_core::{
-    sniff::Raster,
+    sniff::{Dimensions, Orientation, Raster},
     variant::{ImageFormat, VariantSpec},
 };
 
 pub use self::refusal::Refusal;
+use self::{
+    decode::Source,
+    planes::{Halves, Planar},
+};
 
 /// A variant: upright, in sRGB, without metadata, encoded as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,26 +53,41 @@ pub struct Rendered {
 /// Whatever is wrong is wrong with the original or the format, and will be wrong again: see [`Refusal`].
 pub fn render(original: &[u8], spec: VariantSpec) -> Result<Rendered, Refusal> {
     let raster = Raster::of(original).ok_or(Refusal::Unsupported)?;
-    let decoder = decode::decoder(raster);
     let header = raster.header(original).ok_or(Refusal::Corrupt)?;
     limits::admit(&header)?;
 
     let size = resize::fit(header.upright(), spec.width);
     let stored_size = if header.orientation.exchanges_sides() { size.turned() } else { size };
-    let reduced = match raster {
-        Raster::Jpeg => decode::jpeg::decode_reduced(original, header.stored, stored_size),
-        _ => None,
+    let picture = match decode::source(raster, original, header.stored, stored_size)? {
+        Source::Planes(planar) => from_planes(planar, stored_size, header.orientation, spec.format),
+        Source::Pixels(decoded) => {
+            let small = resize::shrink(decoded.pixels, stored_size);
+            let upright = orient::turn(small, header.orientation);
+            Picture::Pixels(colour::to_srgb(upright, decoded.profile.as_deref()))
+        }
     };
-    let (small, profile) = if let Some(reduced) = reduced {
-        (resize::shrink_planes(&reduced.planes, stored_size), reduced.profile)
-    } else {
-        let decoded = decoder(original, header.stored)?;
-        (resize::shrink(decoded.pixels, stored_size), decoded.profile)
-    };
-    let upright = orient::turn(small, header.orientation);
-    let pixels = colour::to_srgb(upright, profile.as_deref());
 
-    let format = encode::settle(spec.format, &pixels);
-    let bytes = encode::encode(pixels, format)?;
+    let format = encode::settle(spec.format, &picture);
+    let bytes = encode::encode(picture, format)?;
     Ok(Rendered { bytes, format, width: size.width, height: size.height })
+}
+
+/// A variant before it is encoded: small, upright and in sRGB.
+enum Picture {
+    Pixels(DynamicImage),
+    /// As the encoder holds it, in the range that it holds.
+    Halves(Halves),
+}
+
+/// Keeps planes for an encoder that wants planes, unless their colours have to be converted, which is done in RGB.
+fn from_planes(planar: Planar, size: Dimensions, orientation: Orientation, format: ImageFormat) -> Picture {
+    let is_grey = planar.planes.len() == 1;
+    let profile = planar.profile.clone().filter(|profile| colour::changes(profile, is_grey));
+    match (encode::range(format), profile) {
+        (Some(range), None) => Picture::Halves(planar.into_halves(size, orientation, range)),
+        (_, profile) => {
+            let upright = orient::turn(planar.into_pixels(size), orientation);
+            Picture::Pixels(colour::to_srgb(upright, profile.as_deref()))
+        }
+    }
 }

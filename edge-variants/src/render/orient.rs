@@ -9,3 +9,8 @@ pub(super) fn turn(mut pixels: DynamicImage, orientation: Orientation) -> Dynami
     pixels.apply_orientation(turn.expect("an Orientation is one of the eight values of Exif"));
     pixels
 }
+
+/// Whether turning mirrors what was stored from left to right, and from top to bottom.
+pub(super) fn mirrors(orientation: Orientation) -> (bool, bool) {
+    (matches!(orientation.exif(), 2 | 3 | 7 | 8), matches!(orientation.exif(), 3 | 4 | 6 | 7))
+}

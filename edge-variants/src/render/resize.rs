@@ -2,8 +2,7 @@
 
 use std::fmt::Debug;
 
-use super::{colour, decode::jpeg::Plane};
-use image::{DynamicImage, GrayImage, ImageBuffer, Pixel, RgbImage};
+use image::{DynamicImage, ImageBuffer, Pixel};
 use pic_scale::{ImageSize, ImageStore, ImageStoreMut, PicScaleError, Resampling, ResamplingFunction, Scaler};
 use xfiles_core::{sniff::Dimensions, variant::Width};
 
@@ -41,28 +40,6 @@ pub(super) fn shrink(pixels: DynamicImage, size: Dimensions) -> DynamicImage {
             .expect("decoders yield 8 or 16 bits, and both pictures have the sizes of the plan")
     };
     if opaque { without_alpha(small) } else { small }
-}
-
-/// Resizes one plane to grey, or three of YCbCr, each as large as it came, to RGB.
-pub(super) fn shrink_planes(planes: &[Plane], size: Dimensions) -> DynamicImage {
-    let mut shrunk = planes.iter().map(|plane| shrink_plane(plane, size).expect("both sizes are those of the plan"));
-    let samples = "a plane has a sample for each pixel";
-    match (shrunk.next(), shrunk.next(), shrunk.next()) {
-        (Some(luma), Some(blue), Some(red)) => {
-            let rgb = colour::rgb_from_ycbcr(&luma, &blue, &red);
-            RgbImage::from_raw(size.width, size.height, rgb).expect(samples).into()
-        }
-        (luma, _, _) => GrayImage::from_raw(size.width, size.height, luma.unwrap_or_default()).expect(samples).into(),
-    }
-}
-
-fn shrink_plane(plane: &Plane, size: Dimensions) -> Result<Vec<u8>, PicScaleError> {
-    let (from, to) = (ImageSize::new(plane.width, plane.height), image_size(size.width, size.height));
-    let plan = Scaler::new(ResamplingFunction::Lanczos3).plan_planar_resampling(from, to)?;
-    let mut target = vec![0; to.width * to.height];
-    let source = ImageStore::borrow(&plane.samples, plane.width, plane.height)?;
-    plan.resample(&source, &mut ImageStoreMut::borrow(&mut target, to.width, to.height)?)?;
-    Ok(target)
 }
 
 fn resample(pixels: &DynamicImage, size: Dimensions, weigh: bool) -> Result<DynamicImage, PicScaleError> {

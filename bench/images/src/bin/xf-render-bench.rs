@@ -99,8 +99,8 @@ fn format(name: &str) -> Result<ImageFormat, String> {
 
 fn fixed_quality(format: ImageFormat) -> Option<u8> {
     match format {
-        ImageFormat::WebP | ImageFormat::Jpeg => Some(78),
-        ImageFormat::Avif => Some(50),
+        ImageFormat::WebP | ImageFormat::Jpeg | ImageFormat::Auto => Some(78),
+        ImageFormat::Avif => Some(66),
         ImageFormat::Png => None,
     }
 }

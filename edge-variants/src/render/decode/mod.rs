@@ -4,20 +4,22 @@
 //! that the limits hold for what is allocated as well.
 
 mod avif;
-pub(super) mod jpeg;
+mod jpeg;
+mod png;
 mod webp;
 
 use std::io::Cursor;
 
 use image::{
     DynamicImage, ImageDecoder, ImageError, Limits,
-    codecs::{bmp::BmpDecoder, gif::GifDecoder, ico::IcoDecoder, png::PngDecoder, tiff::TiffDecoder},
+    codecs::{bmp::BmpDecoder, gif::GifDecoder, ico::IcoDecoder, tiff::TiffDecoder},
 };
 use xfiles_core::sniff::{Dimensions, Raster};
 
 use super::{
     Refusal,
-    limits::{self, MAX_FRAME_BYTES, MAX_SCRATCH_BYTES, MAX_SIDE},
+    limits::{self, MAX_FRAME_BYTES, MAX_SIDE},
+    planes::Planar,
 };
 
 /// The pixels of an original and the colour profile that came with them.
@@ -28,13 +30,41 @@ pub(super) struct Decoded {
     pub profile: Option<Vec<u8>>,
 }
 
+/// A picture to make a smaller one of.
+pub(super) enum Source {
+    /// What lossy formats have, of the stored size or smaller.
+    Planes(Planar),
+    /// Pixels, of the stored size or the wanted one.
+    Pixels(Decoded),
+}
+
+/// Decodes as little as a picture of the size `wanted` needs.
+pub(super) fn source(
+    raster: Raster,
+    original: &[u8],
+    stored: Dimensions,
+    wanted: Dimensions,
+) -> Result<Source, Refusal> {
+    let less = match raster {
+        Raster::Jpeg => jpeg::decode_reduced(original, stored, wanted).map(Source::Planes),
+        Raster::WebP => webp::planes(original, stored).map(Source::Planes),
+        Raster::Png => png::shrunk(original, stored, wanted).map(Source::Pixels),
+        Raster::Avif => return avif::source(original, stored),
+        Raster::Gif | Raster::Tiff | Raster::Bmp | Raster::Ico => None,
+    };
+    match less {
+        Some(source) => Ok(source),
+        None => decoder(raster)(original, stored).map(Source::Pixels),
+    }
+}
+
 pub(super) type Decoder = fn(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal>;
 
-/// The decoder for a kind of picture.
+/// The decoder of all pixels of a kind of picture.
 pub(super) fn decoder(raster: Raster) -> Decoder {
     match raster {
         Raster::Jpeg => jpeg::decode,
-        Raster::Png => png,
+        Raster::Png => png::decode,
         Raster::Gif => gif,
         Raster::WebP => webp::decode,
         Raster::Avif => avif::decode,
@@ -42,12 +72,6 @@ pub(super) fn decoder(raster: Raster) -> Decoder {
         Raster::Bmp => bmp,
         Raster::Ico => ico,
     }
-}
-
-/// The still picture, if it is animated.
-fn png(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
-    let decoder = PngDecoder::with_limits(Cursor::new(original), limits(MAX_SCRATCH_BYTES));
-    frame(decoder.map_err(|error| refusal(&error, stored))?, stored)
 }
 
 /// The first frame, in its place on a transparent canvas.

@@ -8,7 +8,10 @@ use webp::{BitstreamFeatures, PixelLayout};
 use xfiles_core::sniff::Dimensions;
 
 use super::Decoded;
-use crate::render::{Refusal, limits};
+use crate::render::{
+    Refusal, limits,
+    planes::{Planar, Plane, Range},
+};
 
 const RIFF_HEADER: usize = 12;
 
@@ -22,6 +25,19 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
         still(original, stored)?
     };
     Ok(Decoded { pixels, profile: chunk(*b"ICCP").map(<[u8]>::to_vec) })
+}
+
+/// The planes of a lossy still picture without alpha.
+pub(super) fn planes(original: &[u8], stored: Dimensions) -> Option<Planar> {
+    let side = |pixels: u32| usize::try_from(pixels).ok();
+    let (width, height) = (side(stored.width)?, side(stored.height)?);
+    let [luma, blue, red] = xfiles_webp_planes::decode(original, width, height).ok()?.into_samples();
+    let sides = (f64::from(stored.width), f64::from(stored.height));
+    let halves = (sides.0 / 2.0, sides.1 / 2.0);
+    let half = |samples| Plane::new(samples, width.div_ceil(2), halves);
+    let profile =
+        chunks(original.get(RIFF_HEADER..)?).find_map(|(kind, data)| (kind == *b"ICCP").then(|| data.to_vec()));
+    Some(Planar { planes: vec![Plane::new(luma, width, sides), half(blue), half(red)], range: Range::Limited, profile })
 }
 
 fn still(file: &[u8], stored: Dimensions) -> Result<DynamicImage, Refusal> {

@@ -4,9 +4,9 @@
 //! in use (that of the `image` crate among them) that make stripes of it.
 
 use image::{DynamicImage, GrayAlphaImage, GrayImage, Luma, Rgb, RgbImage, RgbaImage};
-use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
+use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, ImageBuffer, JpegColorType, SamplingFactor};
 
-use crate::render::Refusal;
+use crate::render::{Refusal, planes::Halves};
 
 /// 1..=100. Looks like 80 from a decoder that reduces further before it resizes.
 const QUALITY: u8 = 78;
@@ -15,7 +15,6 @@ const QUALITY: u8 = 78;
 const WHITE: u8 = 255;
 
 pub(super) fn encode(pixels: DynamicImage) -> Result<Vec<u8>, Refusal> {
-    let side = |pixels: u32| u16::try_from(pixels).expect("a variant's sides are within those of WebP, 14 bits");
     let (width, height) = (side(pixels.width()), side(pixels.height()));
     let (samples, colours) = match (pixels.color().has_color(), pixels.color().has_alpha()) {
         (true, true) => (flatten(&pixels.into_rgba8()).into_raw(), ColorType::Rgb),
@@ -29,6 +28,52 @@ pub(super) fn encode(pixels: DynamicImage) -> Result<Vec<u8>, Refusal> {
     encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
     encoder.encode(&samples, width, height, colours).map_err(|_| Refusal::Unencodable)?;
     Ok(bytes)
+}
+
+pub(super) fn encode_halves(halves: &Halves) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, QUALITY);
+    // Of the differences, doubled for an encoder that expects them at full size, it takes every other one.
+    encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
+    encoder.encode_image(Rows(halves)).map_err(|_| Refusal::Unencodable)?;
+    Ok(bytes)
+}
+
+/// The rows of a picture, as the encoder asks for them.
+struct Rows<'a>(&'a Halves);
+
+impl ImageBuffer for Rows<'_> {
+    fn get_jpeg_color_type(&self) -> JpegColorType {
+        if self.0.differences.is_some() { JpegColorType::Ycbcr } else { JpegColorType::Luma }
+    }
+
+    fn width(&self) -> u16 {
+        side(self.0.luma.width())
+    }
+
+    fn height(&self) -> u16 {
+        side(self.0.luma.height())
+    }
+
+    fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
+        let [luma, blue, red, _] = buffers;
+        luma.extend_from_slice(row(&self.0.luma, y));
+        if let Some(differences) = &self.0.differences {
+            for (plane, buffer) in differences.iter().zip([blue, red]) {
+                let doubled = row(plane, y / 2).iter().flat_map(|sample| [*sample; 2]);
+                buffer.extend(doubled.take(self.width().into()));
+            }
+        }
+    }
+}
+
+fn row(plane: &GrayImage, y: u16) -> &[u8] {
+    let (width, y) = (usize::from(side(plane.width())), usize::from(y));
+    &plane.as_raw()[y * width..(y + 1) * width]
+}
+
+fn side(pixels: u32) -> u16 {
+    u16::try_from(pixels).expect("a variant's sides are within those of WebP, 14 bits")
 }
 
 fn flatten(picture: &RgbaImage) -> RgbImage {

@@ -5,26 +5,39 @@ mod jpeg;
 mod png;
 mod webp;
 
-use image::DynamicImage;
 use xfiles_core::variant::ImageFormat;
 
-use super::Refusal;
+use super::{Picture, Refusal, planes::Range};
 
 /// What a picture is encoded as: the format asked for, or what shows it to every viewer.
-pub(super) fn settle(format: ImageFormat, pixels: &DynamicImage) -> ImageFormat {
+pub(super) fn settle(format: ImageFormat, picture: &Picture) -> ImageFormat {
+    let is_transparent = matches!(picture, Picture::Pixels(pixels) if pixels.color().has_alpha());
     match format {
-        ImageFormat::Auto if pixels.color().has_alpha() => ImageFormat::Png,
+        ImageFormat::Auto if is_transparent => ImageFormat::Png,
         ImageFormat::Auto => ImageFormat::Jpeg,
         ImageFormat::WebP | ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Avif => format,
     }
 }
 
-/// Encodes as `format`, in 8 bits: grey stays grey where the format knows it.
-pub(super) fn encode(pixels: DynamicImage, format: ImageFormat) -> Result<Vec<u8>, Refusal> {
+/// The range of the planes that the encoder takes, if it takes planes.
+pub(super) fn range(format: ImageFormat) -> Option<Range> {
     match format {
-        ImageFormat::WebP => webp::encode(pixels),
-        ImageFormat::Jpeg | ImageFormat::Auto => jpeg::encode(pixels),
-        ImageFormat::Png => png::encode(pixels),
-        ImageFormat::Avif => avif::encode(pixels),
+        ImageFormat::WebP => Some(Range::Limited),
+        // Planes have no alpha, so what is left to the worker will be JPEG.
+        ImageFormat::Jpeg | ImageFormat::Auto => Some(Range::Full),
+        ImageFormat::Png | ImageFormat::Avif => None,
+    }
+}
+
+/// Encodes as `format`, in 8 bits: grey stays grey where the format knows it.
+pub(super) fn encode(picture: Picture, format: ImageFormat) -> Result<Vec<u8>, Refusal> {
+    match (format, picture) {
+        (ImageFormat::WebP, Picture::Pixels(pixels)) => webp::encode(pixels),
+        (ImageFormat::WebP, Picture::Halves(halves)) => webp::encode_halves(halves),
+        (ImageFormat::Jpeg | ImageFormat::Auto, Picture::Pixels(pixels)) => jpeg::encode(pixels),
+        (ImageFormat::Jpeg | ImageFormat::Auto, Picture::Halves(halves)) => jpeg::encode_halves(&halves),
+        (ImageFormat::Png, Picture::Pixels(pixels)) => png::encode(pixels),
+        (ImageFormat::Avif, Picture::Pixels(pixels)) => avif::encode(pixels),
+        (ImageFormat::Png | ImageFormat::Avif, Picture::Halves(_)) => Err(Refusal::Unencodable),
     }
 }

@@ -5,7 +5,7 @@
 
 mod container;
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, rc::Rc};
 
 use image::{DynamicImage, ImageBuffer, Pixel, Primitive, Rgb, Rgba};
 use moxcms::ColorProfile;
@@ -13,30 +13,82 @@ use xfiles_av1::{Layout, Picture, Plane, Row};
 use xfiles_core::sniff::Dimensions;
 
 use self::container::{Colour, Content, Item, Pictures};
-use super::Decoded;
-use crate::render::{Refusal, limits};
+use super::{Decoded, Source};
+use crate::render::{
+    self, Refusal, limits,
+    planes::{Planar, Range},
+};
+
+/// Curves of high dynamic range.
+const PQ: u16 = 16;
+const HLG: u16 = 18;
+
+/// The planes of an opaque picture in one piece, of 8 bits, whose colours are coded as in JPEG; the pixels of others.
+pub(super) fn source(original: &[u8], stored: Dimensions) -> Result<Source, Refusal> {
+    let (pictures, first) = opened(original, stored)?;
+    let Pictures { colour, alpha, .. } = &pictures;
+    let Colour { primaries, transfer, matrix, full_range } = coding(colour, &first);
+    let is_usual = alpha.is_none()
+        && matches!(colour.content, Content::Bits(_))
+        && first.depth() == 8
+        && (first.width(), first.height()) == sides(stored)
+        && matches!(matrix, 2 | 5 | 6)
+        && !matches!(transfer, PQ | HLG);
+    if !is_usual {
+        return painted(&pictures, first, stored).map(Source::Pixels);
+    }
+    let range = if full_range { Range::Full } else { Range::Limited };
+    let profile = pictures.colour.profile.or_else(|| wide_gamut(primaries));
+    Ok(Source::Planes(Planar { planes: planes(first, stored), range, profile }))
+}
+
+fn planes(picture: Picture, stored: Dimensions) -> Vec<render::planes::Plane> {
+    let picture = Rc::new(picture);
+    let whole = (f64::from(stored.width), f64::from(stored.height));
+    let differences = match picture.layout() {
+        Layout::Grey => None,
+        Layout::Full => Some(whole),
+        Layout::Half => Some((whole.0 / 2.0, whole.1 / 2.0)),
+        Layout::HalfWidth => Some((whole.0 / 2.0, whole.1)),
+    };
+    let plane = |plane, covers| render::planes::Plane::of_av1(Rc::clone(&picture), plane, covers);
+    let differences = differences.map(|covers| [Plane::U, Plane::V].map(|it| plane(it, covers)));
+    [plane(Plane::Y, whole)].into_iter().chain(differences.into_iter().flatten()).collect()
+}
 
 pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
-    let Pictures { colour, alpha, premultiplied } = container::read(original).ok_or(Refusal::Corrupt)?;
+    let (pictures, first) = opened(original, stored)?;
+    painted(&pictures, first, stored)
+}
+
+/// What the file holds, and the first tile of the picture.
+fn opened(original: &[u8], stored: Dimensions) -> Result<(Pictures, Picture), Refusal> {
+    let pictures = container::read(original).ok_or(Refusal::Corrupt)?;
     // Planes of two bytes in the decoder, and the frame that is made of them.
     limits::frame_bytes(stored, 6)?;
-    let first = first_tile(&colour, stored)?;
-    let coding = coding(&colour, &first);
+    let first = first_tile(&pictures.colour, stored)?;
+    Ok((pictures, first))
+}
+
+fn painted(pictures: &Pictures, first: Picture, stored: Dimensions) -> Result<Decoded, Refusal> {
+    let Pictures { colour, alpha, premultiplied } = pictures;
+    let premultiplied = *premultiplied;
+    let coding = coding(colour, &first);
     let conversion = Conversion::of(coding, first.depth())?;
     let profile = colour.profile.clone().or_else(|| wide_gamut(coding.primaries));
     let deep = first.depth() > 8;
-    let pixels = match (&alpha, deep) {
-        (None, false) => paint::<Rgb<u8>>(&colour, first, None, &conversion, stored)?.into(),
-        (None, true) => paint::<Rgb<u16>>(&colour, first, None, &conversion, stored)?.into(),
-        (Some(_), false) => {
-            let mut canvas = paint::<Rgba<u8>>(&colour, first, alpha.as_ref(), &conversion, stored)?;
+    let pixels = match (alpha, deep) {
+        (None, false) => paint::<Rgb<u8>>(colour, first, None, &conversion, stored)?.into(),
+        (None, true) => paint::<Rgb<u16>>(colour, first, None, &conversion, stored)?.into(),
+        (Some(alpha), false) => {
+            let mut canvas = paint::<Rgba<u8>>(colour, first, Some(alpha), &conversion, stored)?;
             if premultiplied {
                 unmultiply(&mut canvas);
             }
             canvas.into()
         }
-        (Some(_), true) => {
-            let mut canvas = paint::<Rgba<u16>>(&colour, first, alpha.as_ref(), &conversion, stored)?;
+        (Some(alpha), true) => {
+            let mut canvas = paint::<Rgba<u16>>(colour, first, Some(alpha), &conversion, stored)?;
             if premultiplied {
                 unmultiply(&mut canvas);
             }
@@ -262,9 +314,6 @@ struct Weights {
 
 impl Conversion {
     fn of(coding: Colour, depth: u32) -> Result<Self, Refusal> {
-        const PQ: u16 = 16;
-        const HLG: u16 = 18;
-
         if matches!(coding.transfer, PQ | HLG) {
             return Err(Refusal::HighDynamicRange);
         }

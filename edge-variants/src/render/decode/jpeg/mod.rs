@@ -4,9 +4,11 @@
 //! a fraction of the time; [`decode`] makes all of it.
 
 mod bits;
+mod huffman;
 mod reduced;
 #[cfg(test)]
 mod tests;
+mod transform;
 
 use image::{DynamicImage, GrayImage, RgbImage};
 use xfiles_core::sniff::Dimensions;
@@ -16,12 +18,12 @@ use zune_jpeg::{
     zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
 };
 
-pub(in crate::render) use self::reduced::Plane;
 use self::reduced::Scale;
 use super::Decoded;
 use crate::render::{
     Refusal,
     limits::{self, MAX_SCANS, MAX_SIDE},
+    planes::{Planar, Range},
 };
 
 /// Decodes to grey or RGB. A file that ends early shows what arrived and grey below it, as in a browser.
@@ -50,15 +52,9 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
     Ok(Decoded { pixels: pixels.expect("there is one sample for each channel of each pixel"), profile })
 }
 
-/// A picture of fewer samples than were stored, in one plane of grey or three of YCbCr, and its colour profile.
-pub(in crate::render) struct Reduced {
-    pub planes: Vec<Plane>,
-    pub profile: Option<Vec<u8>>,
-}
-
-/// Decodes to a half, a quarter or an eighth, if that leaves enough for a picture of the size `wanted`. `None` if not, or
-/// if the file is of a rarer kind or damaged.
-pub(in crate::render) fn decode_reduced(original: &[u8], stored: Dimensions, wanted: Dimensions) -> Option<Reduced> {
+/// Decodes to some eighths of the size, if that leaves enough for a picture of the size `wanted`. `None` if not, or if the
+/// file is of a rarer kind or damaged.
+pub(super) fn decode_reduced(original: &[u8], stored: Dimensions, wanted: Dimensions) -> Option<Planar> {
     let has_enough = |scale: Scale, tenths: u64| {
         let side = |side: u32| u64::from(side) * scale as u64 * 10 / 8;
         side(stored.width) >= u64::from(wanted.width) * tenths
@@ -70,12 +66,12 @@ pub(in crate::render) fn decode_reduced(original: &[u8], stored: Dimensions, wan
     }
     // One and a half samples to each that is wanted are what Lanczos needs to look right. The mean values of a progressive
     // file cost so much less than all of it that a little more than one will do.
-    let scale = [Scale::Eighth, Scale::Quarter, Scale::Half].into_iter().find(|scale| has_enough(*scale, 15));
+    let scale = Scale::ALL.into_iter().find(|scale| has_enough(*scale, 15));
     let means = has_enough(Scale::Eighth, 12).then_some(Scale::Eighth);
     let decode = |scale| reduced::decode(original, stored, scale);
     let scale = if reduced::is_progressive(original) { means } else { scale };
     let planes = scale.and_then(decode)?;
-    Some(Reduced { planes, profile: decoder.icc_profile() })
+    Some(Planar { planes, range: Range::Full, profile: decoder.icc_profile() })
 }
 
 /// A decoder that has read the header.

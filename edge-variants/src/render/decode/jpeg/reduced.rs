@@ -4,29 +4,33 @@
 //! planes as they are stored: YCbCr, with less of the colours. Of a progressive file it reads the scans of the mean
 //! values alone, so an eighth is all that it makes of one. What it does not know, and what contradicts itself, it leaves
 //! to the decoder of whole pictures by answering `None`.
-#![expect(clippy::cast_possible_truncation, reason = "sums are clamped to the range of a sample before")]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "places are within a block, and means that are out of range are wrong"
+)]
 
 use xfiles_core::sniff::Dimensions;
 
-use super::bits::{Bits, Huffman, next_marker};
-use crate::render::limits::MAX_SCANS;
-
-/// One plane of samples, row by row.
-pub(in crate::render) struct Plane {
-    pub width: usize,
-    pub height: usize,
-    pub samples: Vec<u8>,
-}
+use super::{
+    bits::{Bits, next_marker},
+    huffman::{Code, Coefficients, Differences},
+    transform::{self, Band},
+};
+use crate::render::{limits::MAX_SCANS, planes::Plane};
 
 /// The size of the reduced picture: eighths of the stored one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scale {
     Eighth = 1,
     Quarter = 2,
+    ThreeEighths = 3,
     Half = 4,
 }
 
 impl Scale {
+    /// Smallest first.
+    pub(super) const ALL: [Self; 4] = [Self::Eighth, Self::Quarter, Self::ThreeEighths, Self::Half];
+
     /// Samples on a side of what was a block of eight.
     const fn side(self) -> usize {
         self as usize
@@ -37,6 +41,7 @@ impl Scale {
         match self {
             Self::Eighth => 1,
             Self::Quarter => 5,
+            Self::ThreeEighths => 13,
             Self::Half => 25,
         }
     }
@@ -45,21 +50,33 @@ impl Scale {
 /// Where the coefficients stand in their block, by zig-zag order.
 const ZIG_ZAG: [u8; 25] = [0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27];
 
+/// More blocks in a unit than the standard allows make no picture.
+const MOST_BLOCKS: usize = 10;
+
 struct Component {
     id: u8,
     across: usize,
     down: usize,
-    /// By zig-zag order.
-    quantization: [i32; 64],
     quantization_table: usize,
+    /// By zig-zag order, also of what overshoots the block.
+    slots: [Slot; 128],
     /// Blocks with samples of the picture in them.
     blocks: (usize, usize),
     /// What the plane holds, padding included.
     stride: usize,
     samples: Vec<u8>,
+    /// The rows of blocks of a unit.
+    bands: Vec<Band>,
     /// The mean values of the blocks of a progressive picture.
     means: Vec<i16>,
     blocks_across: usize,
+}
+
+/// Where a coefficient goes, and the step that it counts.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    place: u8,
+    step: u8,
 }
 
 struct Frame {
@@ -128,9 +145,9 @@ pub(super) fn is_progressive(data: &[u8]) -> bool {
 
 #[derive(Default)]
 struct Tables {
-    quantization: [Option<[i32; 64]>; 4],
-    dc: [Option<Huffman>; 4],
-    ac: [Option<Huffman>; 4],
+    quantization: [Option<[u8; 64]>; 4],
+    dc: [Option<Code>; 4],
+    ac: [Option<Code>; 4],
     restart_interval: usize,
 }
 
@@ -139,21 +156,20 @@ impl Tables {
         while let Some((&kind, rest)) = payload.split_first() {
             // The upper half says whether the steps have 16 bits.
             let steps = rest.first_chunk::<64>().filter(|_| kind < 4)?;
-            self.quantization[usize::from(kind)] = Some(steps.map(i32::from));
+            self.quantization[usize::from(kind)] = Some(*steps);
             payload = &rest[64..];
         }
         Some(())
     }
 
+    /// Keeps the codes as they are: only a scan makes tables of those that it reads by, and there are not many scans.
     fn huffman(&mut self, mut payload: &[u8]) -> Option<()> {
         while let Some((&kind, rest)) = payload.split_first() {
             let counts = rest.first_chunk::<16>()?;
             let total = counts.iter().map(|count| usize::from(*count)).sum();
             let (symbols, after) = rest[16..].split_at_checked(total)?;
-            let is_ac = kind >> 4 == 1;
-            let tables = if is_ac { &mut self.ac } else { &mut self.dc };
-            *tables.get_mut(usize::from(kind & 15)).filter(|_| kind < 0x20)? =
-                Some(Huffman::new(counts, symbols, is_ac)?);
+            let tables = if kind >> 4 == 1 { &mut self.ac } else { &mut self.dc };
+            *tables.get_mut(usize::from(kind & 15)).filter(|_| kind < 0x20)? = Some(Code::new(*counts, symbols));
             payload = after;
         }
         Some(())
@@ -175,6 +191,9 @@ impl Frame {
         if specs.iter().map(factors).any(|(across, down)| !(1..=4).contains(&across) || !(1..=4).contains(&down)) {
             return None;
         }
+        if specs.iter().map(factors).map(|(across, down)| across * down).sum::<usize>() > MOST_BLOCKS {
+            return None;
+        }
         let most = specs.iter().map(factors).fold((1, 1), |most, it| (most.0.max(it.0), most.1.max(it.1)));
         let sides = (usize::try_from(stored.width).ok()?, usize::try_from(stored.height).ok()?);
         let units = (sides.0.div_ceil(8 * most.0), sides.1.div_ceil(8 * most.1));
@@ -182,18 +201,20 @@ impl Frame {
             let (across, down) = factors(spec);
             let blocks = ((sides.0 * across).div_ceil(most.0 * 8), (sides.1 * down).div_ceil(most.1 * 8));
             let (blocks_across, blocks_down) = (units.0 * across, units.1 * down);
-            let total = blocks_across * blocks_down;
+            let stride = if is_progressive { blocks_across } else { Band::stride(scale.side(), blocks_across) };
+            let bands = if scale == Scale::Eighth { 0 } else { down };
             Component {
                 id: spec[0],
                 across,
                 down,
-                quantization: [0; 64],
                 quantization_table: usize::from(spec[2]),
+                slots: [Slot::default(); 128],
                 blocks,
-                stride: blocks_across * scale.side(),
+                stride,
                 // Grey, as in a browser, is what a file that ends early does not tell.
-                samples: vec![128; total * scale.side() * scale.side()],
-                means: if is_progressive { vec![0; total] } else { Vec::new() },
+                samples: vec![128; stride * blocks_down * scale.side()],
+                bands: (0..bands).map(|_| Band::new(scale.side(), blocks_across)).collect(),
+                means: if is_progressive { vec![0; blocks_across * blocks_down] } else { Vec::new() },
                 blocks_across,
             }
         });
@@ -212,54 +233,63 @@ impl Frame {
         if self.is_progressive && (to != 0 || shift > 13) {
             return None;
         }
-        let mut parts = Vec::new();
+        let mut chosen_parts = Vec::<(usize, Option<&Code>, Option<&Code>)>::new();
         for [id, choice] in chosen.as_chunks::<2>().0 {
             let index = self.components.iter().position(|it| it.id == *id)?;
             let component = &mut self.components[index];
-            component.quantization = (*tables.quantization.get(component.quantization_table)?)?;
+            component.quantize(tables.quantization.get(component.quantization_table)?.as_ref()?, scale);
             let dc = tables.dc.get(usize::from(choice >> 4))?.as_ref();
             let ac = tables.ac.get(usize::from(choice & 15))?.as_ref();
-            if parts.iter().any(|part: &Part<'_>| part.index == index)
-                || dc.is_none() && earlier == 0
-                || ac.is_none() && !self.is_progressive
-            {
+            if chosen_parts.iter().any(|(other, ..)| *other == index) {
                 return None;
             }
+            chosen_parts.push((index, dc, ac));
+        }
+        let mut parts = Vec::new();
+        for (index, dc, ac) in chosen_parts {
+            let dc = if earlier == 0 { Some(Differences::new(dc?)?) } else { None };
+            let ac = if self.is_progressive { None } else { Some(Coefficients::new(ac?)?) };
             parts.push(Part { index, dc, ac, mean: 0 });
         }
-        let reading = Reading { is_progressive: self.is_progressive, refines: earlier > 0, shift, scale };
+        let reading = Reading { is_progressive: self.is_progressive, shift, scale };
         let interleaved = parts.len() > 1;
         let (columns, rows) = if interleaved { self.units } else { self.components[parts.first()?.index].blocks };
         let mut until_restart = tables.restart_interval;
         for row in 0..rows {
+            let mut goes_on = true;
             for column in 0..columns {
                 if tables.restart_interval > 0 {
                     if until_restart == 0 {
                         if !bits.restart() {
-                            return Some(());
+                            goes_on = false;
+                            break;
                         }
                         parts.iter_mut().for_each(|part| part.mean = 0);
                         until_restart = tables.restart_interval;
                     }
                     until_restart -= 1;
                 }
+                bits.ready();
                 for part in &mut parts {
                     let component = &mut self.components[part.index];
                     let (across, down) = if interleaved { (component.across, component.down) } else { (1, 1) };
                     for y in 0..down {
                         for x in 0..across {
-                            let place = (column * across + x, row * down + y);
-                            reading.block(component, part, bits, place)?;
+                            reading.block(component, part, bits, (column * across + x, row * down + y), y)?;
                         }
                     }
                 }
-                if bits.is_overdrawn() {
-                    // Restart markers let the picture go on behind a gap; the end of the file does not.
-                    if tables.restart_interval > 0 {
-                        continue;
-                    }
-                    return Some(());
+                // Restart markers let the picture go on behind a gap; the end of the file does not.
+                if bits.is_overdrawn() && tables.restart_interval == 0 {
+                    goes_on = false;
+                    break;
                 }
+            }
+            for part in &parts {
+                self.components[part.index].finish(row, interleaved);
+            }
+            if !goes_on {
+                break;
             }
         }
         Some(())
@@ -270,32 +300,48 @@ impl Frame {
         let (width, height) = (usize::try_from(stored.width).ok()?, usize::try_from(stored.height).ok()?);
         let planes = self.components.into_iter().map(|mut component| {
             for (sample, mean) in component.samples.iter_mut().zip(&component.means) {
-                *sample = sample_of(i32::from(*mean) * component.quantization[0]);
+                *sample = transform::mean(i32::from(*mean), component.slots[0].step.into());
             }
-            // The samples that the picture covers, to the nearest.
-            let covered = |side: usize, of: usize, most: usize| {
-                let eighths = side * of * scale.side();
-                ((eighths + most * 4) / (most * 8)).max(1)
-            };
-            let width = covered(width, component.across, most.0);
-            let height = covered(height, component.down, most.1);
-            if component.stride > width {
-                for row in 0..height {
-                    component.samples.copy_within(row * component.stride..row * component.stride + width, row * width);
-                }
-            }
-            component.samples.truncate(width * height);
-            Plane { width, height, samples: component.samples }
+            // How many samples the picture covers, the last of them perhaps in part.
+            let covered = |side: usize, of: usize, most: usize| (side * of * scale.side()) as f64 / (most * 8) as f64;
+            let covers = (covered(width, component.across, most.0), covered(height, component.down, most.1));
+            Plane::new(component.samples, component.stride, covers)
         });
         Some(planes.collect())
     }
 }
 
+impl Component {
+    fn quantize(&mut self, steps: &[u8; 64], scale: Scale) {
+        let side = scale.side();
+        // What is not wanted goes behind the block.
+        let unwanted = Slot { place: (side * side) as u8, step: 0 };
+        self.slots = [unwanted; 128];
+        for ((slot, place), step) in self.slots.iter_mut().zip(ZIG_ZAG).zip(steps) {
+            let (x, y) = (usize::from(place % 8), usize::from(place / 8));
+            if x < side && y < side {
+                *slot = Slot { place: (y * side + x) as u8, step: *step };
+            }
+        }
+    }
+
+    /// Makes samples of a row of units.
+    fn finish(&mut self, row: usize, interleaved: bool) {
+        let down = if interleaved { self.down } else { 1 };
+        for (y, band) in self.bands.iter_mut().take(down).enumerate() {
+            let first = (row * down + y) * band.side() * self.stride;
+            if let Some(samples) = self.samples.get_mut(first..) {
+                band.finish(samples, self.stride);
+            }
+        }
+    }
+}
+
 /// A component in a scan.
-struct Part<'a> {
+struct Part {
     index: usize,
-    dc: Option<&'a Huffman>,
-    ac: Option<&'a Huffman>,
+    dc: Option<Differences>,
+    ac: Option<Coefficients>,
     /// That of the block before, which the next is told against.
     mean: i32,
 }
@@ -303,115 +349,45 @@ struct Part<'a> {
 /// How the blocks of a scan are read.
 struct Reading {
     is_progressive: bool,
-    refines: bool,
     shift: u32,
     scale: Scale,
 }
 
 impl Reading {
+    /// Reads the block at `place`, into the band of that number.
     #[inline(always)]
     fn block(
         &self,
         component: &mut Component,
-        part: &mut Part<'_>,
+        part: &mut Part,
         bits: &mut Bits<'_>,
         place: (usize, usize),
+        band: usize,
     ) -> Option<()> {
+        bits.refill();
         if self.is_progressive {
             let mean = &mut component.means[place.1 * component.blocks_across + place.0];
-            if self.refines {
-                *mean |= i16::try_from(bits.bit() << self.shift).ok()?;
-            } else {
-                part.mean = part.mean.wrapping_add(part.dc?.difference(bits)?);
+            if let Some(dc) = &part.dc {
+                part.mean = part.mean.wrapping_add(dc.next(bits)?);
                 // What is out of range is wrong in any case.
-                let shifted = (part.mean << self.shift) as i16;
-                *mean = shifted;
+                *mean = (part.mean << self.shift) as i16;
+            } else {
+                *mean |= (bits.take(1) << self.shift) as i16;
             }
             return Some(());
         }
-        part.mean = part.mean.wrapping_add(part.dc?.difference(bits)?);
-        let side = self.scale.side();
-        let target = place.1 * side * component.stride + place.0 * side;
-        match self.scale {
-            Scale::Eighth => {
-                part.ac?.coefficients(bits, self.scale.wanted(), |_, _| ())?;
-                component.samples[target] = sample_of(dequantized(part.mean, component.quantization[0]));
-            }
-            Scale::Quarter => {
-                let mut block = [dequantized(part.mean, component.quantization[0]), 0, 0, 0];
-                part.ac?.coefficients(bits, self.scale.wanted(), |k, value| {
-                    let at = match k {
-                        1 => 1,
-                        2 => 2,
-                        4 => 3,
-                        _ => return,
-                    };
-                    block[at] = dequantized(value, component.quantization[k as usize]);
-                })?;
-                let [mean, right, down, both] = block;
-                let (top, bottom) = ((mean + down, right + both), (mean - down, right - both));
-                for (row, (even, odd)) in [top, bottom].into_iter().enumerate() {
-                    let at = target + row * component.stride;
-                    component.samples[at..at + 2].copy_from_slice(&[sample_of(even + odd), sample_of(even - odd)]);
-                }
-            }
-            Scale::Half => {
-                let mut block = [0; 16];
-                block[0] = dequantized(part.mean, component.quantization[0]);
-                let mut is_flat = true;
-                part.ac?.coefficients(bits, self.scale.wanted(), |k, value| {
-                    let at = usize::from(ZIG_ZAG[k as usize]);
-                    if at % 8 < 4 && at / 8 < 4 {
-                        is_flat = false;
-                        block[at / 8 * 4 + at % 8] = dequantized(value, component.quantization[k as usize]);
-                    }
-                })?;
-                let rows = if is_flat { [[sample_of(block[0]); 4]; 4] } else { half(&block) };
-                for (row, samples) in rows.iter().enumerate() {
-                    let at = target + row * component.stride;
-                    component.samples[at..at + 4].copy_from_slice(samples);
-                }
-            }
+        let (Some(dc), Some(ac)) = (&part.dc, &part.ac) else { return None };
+        part.mean = part.mean.wrapping_add(dc.next(bits)?);
+        let slots = &component.slots;
+        if self.scale == Scale::Eighth {
+            component.samples[place.1 * component.stride + place.0] = transform::mean(part.mean, slots[0].step.into());
+            return ac.read(bits, 1, |_, _| ());
         }
-        Some(())
+        let mut block = component.bands[band].block(place.0);
+        block.put(0, part.mean, slots[0].step.into());
+        ac.read(bits, self.scale.wanted(), |k, value| {
+            let Slot { place, step } = slots[(k & 127) as usize];
+            block.put(place.into(), value, step.into());
+        })
     }
-}
-
-/// A coefficient, within four times what 8-bit samples can yield, so that no sum of them overflows.
-#[inline(always)]
-fn dequantized(value: i32, step: i32) -> i32 {
-    value.wrapping_mul(step).clamp(-4096, 4096)
-}
-
-/// From eighths about zero to a sample.
-#[inline(always)]
-fn sample_of(eighths: i32) -> u8 {
-    (((eighths + 4) >> 3) + 128).clamp(0, 255) as u8
-}
-
-/// The inverse transform of the lowest 4 x 4 coefficients.
-fn half(block: &[i32; 16]) -> [[u8; 4]; 4] {
-    /// Fractional bits of the factors, and those that the first pass leaves for the second.
-    const FACTOR: u32 = 13;
-    const KEPT: u32 = 2;
-    /// The root of 2 times the cosines of an eighth and of three eighths of pi.
-    const LARGE: i32 = 10_703;
-    const SMALL: i32 = 4_433;
-
-    let transform = |[a, b, c, d]: [i32; 4]| {
-        let (even, odd) = ((a + c) << FACTOR, (a - c) << FACTOR);
-        let (outer, inner) = (b * LARGE + d * SMALL, b * SMALL - d * LARGE);
-        [even + outer, odd + inner, odd - inner, even - outer]
-    };
-    let mut columns = [[0; 4]; 4];
-    for (x, column) in columns.iter_mut().enumerate() {
-        let sums = transform([block[x], block[4 + x], block[8 + x], block[12 + x]]);
-        *column = sums.map(|sum| (sum + (1 << (FACTOR - KEPT - 1))) >> (FACTOR - KEPT));
-    }
-    let mut rows = [[0; 4]; 4];
-    for (y, row) in rows.iter_mut().enumerate() {
-        let sums = transform([columns[0][y], columns[1][y], columns[2][y], columns[3][y]]);
-        *row = sums.map(|sum| (((sum + (1 << (FACTOR + KEPT + 2))) >> (FACTOR + KEPT + 3)) + 128).clamp(0, 255) as u8);
-    }
-    rows
 }

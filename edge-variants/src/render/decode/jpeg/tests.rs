@@ -6,13 +6,15 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use xfiles_core::sniff::Dimensions;
 
-use super::{
-    Plane,
-    reduced::{self, Scale},
-};
+use super::reduced::{self, Scale};
+use crate::render::planes::Plane;
 
 const SIZE: Dimensions = Dimensions { width: 320, height: 240 };
-const SCALES: [Scale; 3] = [Scale::Eighth, Scale::Quarter, Scale::Half];
+
+/// The samples of a plane without what pads its rows.
+fn samples(plane: &Plane) -> Vec<u8> {
+    (0..plane.size().1).flat_map(|y| plane.row(y)).copied().collect()
+}
 
 /// Gradients with waves of every length and some noise, in as many channels as asked.
 fn texture(channels: usize) -> Vec<u8> {
@@ -44,10 +46,10 @@ fn reference(jpeg: &[u8], plane: &Plane) -> (usize, Vec<u8>) {
     decoder.read_info().unwrap();
     decoder.set_color_transform(ColorTransform::None);
     let side = |side: usize| u16::try_from(side).unwrap();
-    let size = decoder.scale(side(plane.width), side(plane.height)).unwrap();
-    assert_eq!(size, (side(plane.width), side(plane.height)));
+    let (width, height) = plane.size();
+    assert_eq!(decoder.scale(side(width), side(height)).unwrap(), (side(width), side(height)));
     let samples = decoder.decode().unwrap();
-    (samples.len() / plane.samples.len(), samples)
+    (samples.len() / (width * height), samples)
 }
 
 /// The other decoder is asked of the file without subsampling alone: the luma of the others has the same coefficients.
@@ -65,18 +67,57 @@ fn the_samples_are_those_of_another_decoder_at_every_scale_and_sampling() {
         ("a scan for each component", encoded(3, |it| it.set_optimized_huffman_tables(true)), 1),
         ("progressive", encoded(3, |it| it.set_progressive(true)), 1),
     ] {
-        for scale in SCALES {
+        // The other decoder has no three eighths.
+        for scale in [Scale::Eighth, Scale::Quarter, Scale::Half] {
             let Some(planes) = reduced::decode(&jpeg, SIZE, scale) else {
                 assert!(name == "progressive" && scale != Scale::Eighth, "{name} at {scale:?}");
                 continue;
             };
-            let (channels, samples) = reference(if name == "grey" { &jpeg } else { &whole }, &planes[0]);
+            let (channels, expected) = reference(if name == "grey" { &jpeg } else { &whole }, &planes[0]);
             for (channel, plane) in planes.iter().enumerate().take(full_planes) {
-                let expected = samples.chunks(plane.width).skip(channel).step_by(channels).flatten();
-                let most = plane.samples.iter().zip(expected).map(|(ours, theirs)| ours.abs_diff(*theirs)).max();
+                let expected = expected.chunks(plane.size().0).skip(channel).step_by(channels).flatten();
+                let most = samples(plane).iter().zip(expected).map(|(ours, theirs)| ours.abs_diff(*theirs)).max();
                 assert!(most.unwrap() <= 1, "{name} at {scale:?}, plane {channel}: {most:?}");
             }
         }
+    }
+}
+
+/// One coefficient's share of a sample, of blocks with that many on a side.
+fn share(side: usize, sample: usize, coefficient: usize) -> f64 {
+    let angle = (2 * sample + 1) as f64 * coefficient as f64 * std::f64::consts::PI / (2 * side) as f64;
+    angle.cos() * if coefficient == 0 { 1.0 } else { 2_f64.sqrt() }
+}
+
+/// The lowest coefficients of every block of whole samples, transformed back at their own size, by the definition.
+fn by_definition(whole: &[u8], side: usize) -> Vec<f64> {
+    let (columns, rows) = (SIZE.width as usize / 8, SIZE.height as usize / 8);
+    let mut reduced = vec![0.0; columns * rows * side * side];
+    for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+        let sample = |x: usize, y: usize| f64::from(whole[(row * 8 + y) * columns * 8 + column * 8 + x]) - 128.0;
+        for (v, u) in (0..side).flat_map(|v| (0..side).map(move |u| (v, u))) {
+            let places = (0..8).flat_map(|y| (0..8).map(move |x| (x, y)));
+            let coefficient: f64 = places.map(|(x, y)| sample(x, y) * share(8, x, u) * share(8, y, v) / 64.0).sum();
+            for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+                let place = (row * side + y) * columns * side + column * side + x;
+                reduced[place] += coefficient * share(side, x, u) * share(side, y, v);
+            }
+        }
+    }
+    reduced.into_iter().map(|sample| (sample + 128.0).clamp(0.0, 255.0)).collect()
+}
+
+#[test]
+fn the_samples_are_those_of_the_definition_at_every_scale() {
+    let jpeg = encoded(1, |_| ());
+    let whole = Decoder::new(jpeg.as_slice()).decode().unwrap();
+    for scale in Scale::ALL {
+        let ours = samples(&reduced::decode(&jpeg, SIZE, scale).unwrap()[0]);
+        let expected = by_definition(&whole, scale as usize);
+        assert_eq!(ours.len(), expected.len());
+        // The whole samples were rounded, which moves each coefficient.
+        let most = ours.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+        assert!(most < 1.5, "{scale:?}: {most}");
     }
 }
 
@@ -84,19 +125,43 @@ fn the_samples_are_those_of_another_decoder_at_every_scale_and_sampling() {
 fn planes_of_fewer_samples_are_smaller() {
     let jpeg = encoded(3, |it| it.set_sampling_factor(SamplingFactor::R_4_2_0));
     let planes = reduced::decode(&jpeg, SIZE, Scale::Half).unwrap();
-    let sizes: Vec<_> = planes.iter().map(|plane| (plane.width, plane.height, plane.samples.len())).collect();
-    assert_eq!(sizes, [(160, 120, 160 * 120), (80, 60, 80 * 60), (80, 60, 80 * 60)]);
+    let sizes: Vec<_> = planes.iter().map(Plane::size).collect();
+    assert_eq!(sizes, [(160, 120), (80, 60), (80, 60)]);
 }
 
 #[test]
 fn what_a_file_that_ends_early_does_not_tell_is_grey() {
     let jpeg = encoded(1, |_| ());
-    let [whole, half] = [&jpeg[..], &jpeg[..jpeg.len() / 2]].map(|bytes| {
-        let mut planes = reduced::decode(bytes, SIZE, Scale::Quarter).unwrap();
-        planes.remove(0).samples
-    });
+    let [whole, half] = [&jpeg[..], &jpeg[..jpeg.len() / 2]]
+        .map(|bytes| samples(&reduced::decode(bytes, SIZE, Scale::Quarter).unwrap()[0]));
     assert_eq!(half[..80 * 20], whole[..80 * 20]);
     assert_eq!(half[80 * 50..], [128; 80 * 10]);
+}
+
+/// Data of more than one window of the reader, with escaped bytes and restarts at every place.
+#[test]
+fn a_file_longer_than_what_is_read_at_once_has_its_samples() {
+    let side = 1024_u16;
+    let mut state = 7_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(usize::from(side) * usize::from(side))
+    .collect();
+    let size = Dimensions { width: side.into(), height: side.into() };
+    for restarts in [0, 1, 7, 128] {
+        let mut jpeg = Vec::new();
+        let mut encoder = Encoder::new(&mut jpeg, 97);
+        encoder.set_restart_interval(restarts);
+        encoder.encode(&noise, side, side, ColorType::Luma).unwrap();
+        for scale in [Scale::Eighth, Scale::Half] {
+            let plane = &reduced::decode(&jpeg, size, scale).unwrap()[0];
+            let (_, expected) = reference(&jpeg, plane);
+            let most = samples(plane).iter().zip(expected).map(|(a, b)| a.abs_diff(b)).max();
+            assert!(most.unwrap() <= 1, "a restart every {restarts} at {scale:?}: {most:?}");
+        }
+    }
 }
 
 #[test]
@@ -111,7 +176,7 @@ proptest! {
     #[test]
     fn damage_never_panics(
         progressive in any::<bool>(),
-        scale in prop::sample::select(&SCALES),
+        scale in prop::sample::select(&Scale::ALL),
         changes in prop::collection::vec((any::<usize>(), any::<u8>()), 0..12),
         end in any::<usize>(),
     ) {

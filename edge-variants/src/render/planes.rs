@@ -1,0 +1,179 @@
+//! A picture as lossy formats hold it: luma, and two colour differences that are often fewer.
+//!
+//! From a decoder that has such planes to an encoder that wants them there is no way over RGB, which would cost more time
+//! and round more often.
+
+use image::{DynamicImage, GrayImage, RgbImage};
+use xfiles_av1::Picture;
+use xfiles_core::sniff::{Dimensions, Orientation};
+
+use super::{
+    colour, orient,
+    resample::{Levels, Plan, Shrinker, Side},
+};
+
+/// One plane of samples.
+pub(super) struct Plane {
+    samples: Samples,
+    /// How many samples the picture covers from left to right and from top to bottom, the last perhaps in part.
+    covers: (f64, f64),
+}
+
+enum Samples {
+    Rows { bytes: Vec<u8>, stride: usize },
+    Av1(std::rc::Rc<Picture>, xfiles_av1::Plane),
+}
+
+impl Plane {
+    /// Rows of `stride` samples, of which the picture covers so many.
+    pub(super) fn new(bytes: Vec<u8>, stride: usize, covers: (f64, f64)) -> Self {
+        Self { samples: Samples::Rows { bytes, stride }, covers }
+    }
+
+    /// A plane of 8 bits that stays with its decoder.
+    pub(super) fn of_av1(picture: std::rc::Rc<Picture>, plane: xfiles_av1::Plane, covers: (f64, f64)) -> Self {
+        Self { samples: Samples::Av1(picture, plane), covers }
+    }
+
+    /// Samples from left to right and from top to bottom.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (whole(self.covers.0), whole(self.covers.1))
+    }
+
+    /// A row, from the top.
+    pub(super) fn row(&self, y: usize) -> &[u8] {
+        let width = self.size().0;
+        let row = match &self.samples {
+            Samples::Rows { bytes, stride } => bytes.get(y * stride..),
+            Samples::Av1(picture, plane) => match picture.row(*plane, y) {
+                Some(xfiles_av1::Row::Bytes(row)) => Some(row),
+                Some(xfiles_av1::Row::Words(_)) | None => None,
+            },
+        };
+        row.and_then(|row| row.get(..width)).unwrap_or_default()
+    }
+
+    fn shrink(&self, plan: &Plan, size: (usize, usize)) -> GrayImage {
+        let mut shrinker = Shrinker::new(plan);
+        for y in 0..self.size().1 {
+            shrinker.push(self.row(y));
+        }
+        let side = |samples: usize| u32::try_from(samples).expect("a variant's sides are within 14 bits");
+        GrayImage::from_raw(side(size.0), side(size.1), shrinker.finish())
+            .expect("the plan yields a sample for each pixel")
+    }
+}
+
+/// Which part of a byte samples use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Range {
+    /// All of it, as in JPEG.
+    Full,
+    /// From 16 to 235 for luma, to 240 for the differences, as in WebP.
+    Limited,
+}
+
+impl Range {
+    /// What becomes of luma from this range to another.
+    fn luma(self, to: Self) -> Levels {
+        match (self, to) {
+            (Self::Full, Self::Limited) => Levels { gain: 219.0 / 255.0, offset: 16.0 },
+            (Self::Limited, Self::Full) => Levels { gain: 255.0 / 219.0, offset: -16.0 * 255.0 / 219.0 },
+            (Self::Full, Self::Full) | (Self::Limited, Self::Limited) => Levels::SAME,
+        }
+    }
+
+    fn difference(self, to: Self) -> Levels {
+        let gain = match (self, to) {
+            (Self::Full, Self::Limited) => 224.0 / 255.0,
+            (Self::Limited, Self::Full) => 255.0 / 224.0,
+            (Self::Full, Self::Full) | (Self::Limited, Self::Limited) => 1.0,
+        };
+        Levels { gain, offset: 128.0 - 128.0 * gain }
+    }
+}
+
+/// A decoded picture: one plane of grey or three of YCbCr by BT.601, not yet turned.
+pub(super) struct Planar {
+    pub planes: Vec<Plane>,
+    pub range: Range,
+    /// An ICC profile, unchecked.
+    pub profile: Option<Vec<u8>>,
+}
+
+/// A small picture, upright: luma, and colour differences of half its width and height, rounded up, unless it is grey.
+pub(super) struct Halves {
+    pub luma: GrayImage,
+    pub differences: Option<[GrayImage; 2]>,
+}
+
+impl Planar {
+    /// Resizes every plane to `size`, for grey or RGB.
+    pub(super) fn into_pixels(self, size: Dimensions) -> DynamicImage {
+        let samples = "a plane has a sample for each pixel";
+        let planes: Vec<GrayImage> = self
+            .planes
+            .iter()
+            .enumerate()
+            .map(|(index, plane)| {
+                let levels = match index {
+                    0 => self.range.luma(Range::Full),
+                    _ => self.range.difference(Range::Full),
+                };
+                let (x, y) = (luma_side(plane.covers.0, size.width), luma_side(plane.covers.1, size.height));
+                plane.shrink(&Plan::new(x, y, 1, levels), (x.to, y.to))
+            })
+            .collect();
+        match planes.as_slice() {
+            [luma, blue, red] => {
+                let rgb = colour::rgb_from_ycbcr(luma, blue, red);
+                RgbImage::from_raw(size.width, size.height, rgb).expect(samples).into()
+            }
+            [luma, ..] => luma.clone().into(),
+            [] => GrayImage::new(size.width, size.height).into(),
+        }
+    }
+
+    /// Resizes to `size`, the differences to half of it, and turns the planes upright.
+    pub(super) fn into_halves(self, size: Dimensions, orientation: Orientation, range: Range) -> Halves {
+        let turned = |plane: GrayImage| orient::turn(plane.into(), orientation).into_luma8();
+        let shrunk =
+            |plane: &Plane, x: Side, y: Side, levels| turned(plane.shrink(&Plan::new(x, y, 1, levels), (x.to, y.to)));
+        let (across, down) = orient::mirrors(orientation);
+        let mut planes = self.planes.iter();
+        let luma = planes.next().map_or_else(
+            || GrayImage::new(size.width, size.height),
+            |plane| {
+                let (x, y) = (luma_side(plane.covers.0, size.width), luma_side(plane.covers.1, size.height));
+                shrunk(plane, x, y, self.range.luma(range))
+            },
+        );
+        let mut difference = || {
+            let plane = planes.next()?;
+            let x = half_side(plane.covers.0, size.width, across);
+            let y = half_side(plane.covers.1, size.height, down);
+            Some(shrunk(plane, x, y, self.range.difference(range)))
+        };
+        let differences = difference().zip(difference()).map(|(blue, red)| [blue, red]);
+        Halves { luma, differences }
+    }
+}
+
+fn luma_side(covers: f64, to: u32) -> Side {
+    let step = covers / f64::from(to);
+    Side { from: whole(covers), to: to as usize, first: step / 2.0, step }
+}
+
+/// Each sample belongs to two of luma, counted from where the turned picture begins: if the side is odd and will be
+/// mirrored, the first of them is outside.
+fn half_side(covers: f64, to: u32, is_mirrored: bool) -> Side {
+    let step = covers / f64::from(to);
+    let first = if is_mirrored && to % 2 == 1 { 0.0 } else { step };
+    Side { from: whole(covers), to: to.div_ceil(2) as usize, first, step: 2.0 * step }
+}
+
+/// How many samples there are where the picture covers so many.
+#[expect(clippy::cast_possible_truncation, reason = "a side is within 14 bits")]
+fn whole(covered: f64) -> usize {
+    covered.ceil().max(1.0) as usize
+}

@@ -1,0 +1,388 @@
+//! Resamples rows of bytes as they come: Lanczos3 in gamma space, in 16 bits from the first pass to the last.
+//!
+//! The vertical pass holds no more rows than one output row needs. Rounding to 8 bits happens once, with the change of
+//! range where there is one. All of it is whole numbers, so the same on every processor.
+
+#![expect(clippy::cast_possible_truncation, reason = "samples are clamped to a byte, and places are within a side")]
+
+use std::sync::LazyLock;
+
+/// Samples of the vertical pass that are worked on at once.
+const BLOCK: usize = 64;
+
+/// Rows of the horizontal pass that are worked on at once.
+const LANES: usize = 64;
+
+/// Bits below the point: of an expanded sample, of the weights of the vertical pass, and of what that leaves.
+const EXPANDED: u32 = 7;
+const DOWN_WEIGHT: u32 = 15;
+const DOWN: u32 = EXPANDED + DOWN_WEIGHT - 16;
+
+/// Where the samples of one side come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Side {
+    /// Samples that there are.
+    pub from: usize,
+    /// Samples that are wanted.
+    pub to: usize,
+    /// Where the middle of the first that is wanted lies, in samples that there are; the first of those reaches from 0 to 1.
+    pub first: f64,
+    /// How far it is from one to the next.
+    pub step: f64,
+}
+
+impl Side {
+    /// For each that is wanted, the first sample that counts, and the weights from there on, whose sum is 1.
+    fn weights(self) -> Vec<(usize, Vec<f32>)> {
+        let scale = self.step.max(1.0);
+        let reach = 3.0 * scale;
+        let last = self.from as f64;
+        let weigh = |index: usize| {
+            let middle = self.first + index as f64 * self.step;
+            let start = (middle - reach + 0.5).clamp(0.0, last - 1.0) as usize;
+            let end = ((middle + reach + 0.5).clamp(1.0, last) as usize).max(start + 1);
+            let mut weights: Vec<f32> = (start..end).map(|at| lanczos3((at as f64 + 0.5 - middle) / scale)).collect();
+            let sum: f32 = weights.iter().sum();
+            weights.iter_mut().for_each(|weight| *weight /= sum);
+            (start, weights)
+        };
+        (0..self.to).map(weigh).collect()
+    }
+}
+
+/// Looked up, because two sines for each weight would take as long as the resampling of a small picture.
+fn lanczos3(x: f64) -> f32 {
+    const STEPS: usize = 1024;
+    static TABLE: LazyLock<Vec<f32>> = LazyLock::new(|| {
+        let sinc = |x: f64| if x == 0.0 { 1.0 } else { x.sin() / x };
+        let angle = |step: usize| std::f64::consts::PI * step as f64 / STEPS as f64;
+        let inside = (0..3 * STEPS).map(|step| (sinc(angle(step)) * sinc(angle(step) / 3.0)) as f32);
+        inside.chain([0.0; 2]).collect()
+    });
+    let place = (x.abs() as f32 * STEPS as f32).min((3 * STEPS) as f32);
+    let step = place as usize;
+    let part = place - step as f32;
+    TABLE[step] * (1.0 - part) + TABLE[step + 1] * part
+}
+
+/// Whole numbers in proportion to `weights` whose sum is `one`.
+fn whole(weights: &[f32], one: i32) -> Vec<i16> {
+    // Rounded to the nearest, without a call.
+    let round = |value: f32| (value + 65_536.5) as i32 - 65_536;
+    let mut whole: Vec<i32> = weights.iter().map(|weight| round(weight * one as f32)).collect();
+    let missing = one - whole.iter().sum::<i32>();
+    if let Some(largest) = whole.iter_mut().max_by_key(|weight| **weight) {
+        *largest += missing;
+    }
+    whole.into_iter().map(|weight| weight.clamp(i16::MIN.into(), i16::MAX.into()) as i16).collect()
+}
+
+/// What becomes of a sample: `sample * gain + offset`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Levels {
+    pub gain: f64,
+    pub offset: f64,
+}
+
+impl Levels {
+    pub(super) const SAME: Self = Self { gain: 1.0, offset: 0.0 };
+}
+
+/// What counts for one sample, in whole numbers.
+struct Taps {
+    first: usize,
+    weights: Vec<i16>,
+}
+
+impl Taps {
+    fn all(weights: &[(usize, Vec<f32>)], one: f64) -> Vec<Self> {
+        let one = (one + 0.5) as i32;
+        weights.iter().map(|(first, weights)| Self { first: *first, weights: whole(weights, one) }).collect()
+    }
+}
+
+/// How pictures of one size become those of another.
+pub(super) struct Plan {
+    width: usize,
+    channels: usize,
+    across: Vec<Taps>,
+    down: Vec<Taps>,
+    /// Bits below the point of what the horizontal pass leaves.
+    left: u32,
+    /// With the half that rounds.
+    offset: i16,
+}
+
+impl Plan {
+    /// For rows of that many channels side by side.
+    pub(super) fn new(x: Side, y: Side, channels: usize, levels: Levels) -> Self {
+        let across = x.weights();
+        let largest =
+            across.iter().flat_map(|(_, weights)| weights).fold(0.0, |most: f32, weight| most.max(weight.abs()));
+        // The more bits, the less the many taps of a strong reduction lose; but weights are of 16 bits.
+        let bits = match f64::from(largest) * levels.gain {
+            ..0.499 => 16,
+            0.499..0.999 => 15,
+            _ => 14,
+        };
+        let left = DOWN + bits - 16;
+        Self {
+            width: x.from,
+            channels,
+            across: Taps::all(&across, levels.gain * f64::from(1_u32 << bits)),
+            down: Taps::all(&y.weights(), f64::from(1 << DOWN_WEIGHT)),
+            left,
+            offset: ((levels.offset + 0.5) * f64::from(1 << left)).round() as i16,
+        }
+    }
+
+    /// Bytes of the rows that are held at once: of a picture that becomes very small nearly all.
+    pub(super) fn held(&self) -> usize {
+        let most = self.down.iter().map(|it| it.weights.len()).max().unwrap_or(1);
+        most * self.width * self.channels * size_of::<i16>()
+    }
+}
+
+/// `sample * weight / 2^16`, downwards.
+#[inline(always)]
+fn times(sample: i16, weight: i16) -> i16 {
+    ((i32::from(sample) * i32::from(weight)) >> 16) as i16
+}
+
+/// Products are rounded down, which is by half on average.
+fn lost(weights: &[i16]) -> i16 {
+    (weights.len() / 2) as i16
+}
+
+/// Expands a row and multiplies its colours with its alpha.
+fn weigh<const CHANNELS: usize>(row: &[u8], expanded: &mut [i16]) {
+    let (pixels, targets) = (row.as_chunks::<CHANNELS>().0, expanded.as_chunks_mut::<CHANNELS>().0);
+    for (target, pixel) in targets.iter_mut().zip(pixels) {
+        let alpha = u32::from(pixel[CHANNELS - 1]) * 257;
+        *target = pixel.map(|sample| (((u32::from(sample) << EXPANDED) * alpha + 0x8000) >> 16) as i16);
+        target[CHANNELS - 1] = i16::from(pixel[CHANNELS - 1]) << EXPANDED;
+    }
+}
+
+/// Divides colours by their alpha.
+fn unweigh<const CHANNELS: usize>(samples: &mut [u8]) {
+    for pixel in samples.as_chunks_mut::<CHANNELS>().0 {
+        let alpha = u32::from(pixel[CHANNELS - 1]);
+        if alpha == 0 || alpha == 255 {
+            continue;
+        }
+        for sample in &mut pixel[..CHANNELS - 1] {
+            *sample = ((u32::from(*sample) * 255 + alpha / 2) / alpha).min(255) as u8;
+        }
+    }
+}
+
+/// Takes the rows of a picture from the top and makes those of the smaller one.
+pub(super) struct Shrinker<'a> {
+    plan: &'a Plan,
+    /// The latest rows, expanded, in turns.
+    rows: Vec<Vec<i16>>,
+    taken: usize,
+    given: usize,
+    /// Some rows after the vertical pass: sample by sample of a row, those of all rows.
+    lines: Vec<[i16; LANES]>,
+    samples: Vec<u8>,
+    /// Whether the last channel weighs the others.
+    weighs: bool,
+}
+
+impl<'a> Shrinker<'a> {
+    pub(super) fn new(plan: &'a Plan) -> Self {
+        let most = plan.down.iter().map(|it| it.weights.len()).max().unwrap_or(1);
+        let row = (plan.width * plan.channels).next_multiple_of(BLOCK);
+        Self {
+            plan,
+            rows: vec![vec![0; row]; most],
+            taken: 0,
+            given: 0,
+            lines: vec![[0; LANES]; row],
+            samples: vec![0; plan.across.len() * plan.channels * plan.down.len()],
+            weighs: false,
+        }
+    }
+
+    /// For rows whose last channel is alpha. It weighs the others, so that what is under transparent pixels does not show.
+    pub(super) fn weighing(plan: &'a Plan) -> Self {
+        Self { weighs: true, ..Self::new(plan) }
+    }
+
+    /// Takes the next row.
+    pub(super) fn push(&mut self, row: &[u8]) {
+        let slot = self.taken % self.rows.len();
+        let expanded = &mut self.rows[slot];
+        match self.plan.channels {
+            2 if self.weighs => weigh::<2>(row, expanded),
+            4 if self.weighs => weigh::<4>(row, expanded),
+            _ => {
+                for (expanded, sample) in expanded.iter_mut().zip(row) {
+                    *expanded = i16::from(*sample) << EXPANDED;
+                }
+            }
+        }
+        self.taken += 1;
+        while self.plan.down.get(self.given).is_some_and(|down| down.first + down.weights.len() <= self.taken) {
+            self.give();
+        }
+    }
+
+    /// The samples of the smaller picture, once it has all rows.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        match self.plan.channels {
+            2 if self.weighs => unweigh::<2>(&mut self.samples),
+            4 if self.weighs => unweigh::<4>(&mut self.samples),
+            _ => {}
+        }
+        self.samples
+    }
+
+    /// The vertical pass of a row, and the horizontal one once there are enough of them.
+    fn give(&mut self) {
+        let Taps { first, weights } = &self.plan.down[self.given];
+        let lane = self.given % LANES;
+        self.given += 1;
+        for start in (0..self.lines.len()).step_by(BLOCK) {
+            let mut sums = [lost(weights); BLOCK];
+            for (row, weight) in (*first..).zip(weights) {
+                let Some(samples) = self.rows[row % self.rows.len()][start..].first_chunk::<BLOCK>() else { continue };
+                for (sum, sample) in sums.iter_mut().zip(samples) {
+                    *sum = sum.wrapping_add(times(*sample, *weight));
+                }
+            }
+            for (line, sum) in self.lines[start..start + BLOCK].iter_mut().zip(sums) {
+                line[lane] = sum;
+            }
+        }
+        if lane + 1 == LANES || self.given == self.plan.down.len() {
+            match self.plan.channels {
+                1 => self.across::<1>(lane + 1),
+                2 => self.across::<2>(lane + 1),
+                3 => self.across::<3>(lane + 1),
+                _ => self.across::<4>(lane + 1),
+            }
+        }
+    }
+
+    fn across<const CHANNELS: usize>(&mut self, rows: usize) {
+        let width = self.plan.across.len() * CHANNELS;
+        let first_row = self.given - rows;
+        let (left, pixels) = (self.plan.left, self.lines.as_chunks::<CHANNELS>().0);
+        for (x, Taps { first, weights }) in self.plan.across.iter().enumerate() {
+            let mut sums = [[lost(weights) + self.plan.offset; LANES]; CHANNELS];
+            for (place, weight) in (*first..).zip(weights) {
+                let pixel = &pixels[place];
+                for (sums, samples) in sums.iter_mut().zip(pixel) {
+                    *sums = std::array::from_fn(|lane| sums[lane].wrapping_add(times(samples[lane], *weight)));
+                }
+            }
+            for (channel, sums) in sums.iter().enumerate() {
+                let bytes = sums.map(|sum| (sum >> left).clamp(0, 255) as u8);
+                for (row, byte) in bytes.into_iter().take(rows).enumerate() {
+                    self.samples[(first_row + row) * width + x * CHANNELS + channel] = byte;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Levels, Plan, Shrinker, Side};
+
+    fn whole(from: usize, to: usize) -> Side {
+        let step = from as f64 / to as f64;
+        Side { from, to, first: step / 2.0, step }
+    }
+
+    fn noise(count: usize) -> Vec<u8> {
+        let mut state = 1_u32;
+        let next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        std::iter::repeat_with(next).take(count).collect()
+    }
+
+    fn shrunk(samples: &[u8], x: Side, y: Side, channels: usize, levels: Levels) -> Vec<u8> {
+        let plan = Plan::new(x, y, channels, levels);
+        let mut shrinker = Shrinker::new(&plan);
+        samples.chunks(x.from * channels).for_each(|row| shrinker.push(row));
+        shrinker.finish()
+    }
+
+    /// The same in floating point, by the definition of Lanczos.
+    fn expected(samples: &[u8], x: Side, y: Side, channels: usize, levels: Levels) -> Vec<f64> {
+        let sinc = |x: f64| if x == 0.0 { 1.0 } else { (x * std::f64::consts::PI).sin() / (x * std::f64::consts::PI) };
+        let weights = |side: Side| -> Vec<Vec<f64>> {
+            let scale = side.step.max(1.0);
+            let weigh = |to: usize| {
+                let middle = side.first + to as f64 * side.step;
+                let at = |from: usize| (from as f64 + 0.5 - middle) / scale;
+                let all = (0..side.from)
+                    .map(|from| if at(from).abs() < 3.0 { sinc(at(from)) * sinc(at(from) / 3.0) } else { 0.0 });
+                let all: Vec<f64> = all.collect();
+                let sum: f64 = all.iter().sum();
+                all.into_iter().map(|weight| weight / sum).collect()
+            };
+            (0..side.to).map(weigh).collect()
+        };
+        let (across, down) = (weights(x), weights(y));
+        let mut all = Vec::new();
+        for (down, across) in down.iter().flat_map(|down| across.iter().map(move |across| (down, across))) {
+            for channel in 0..channels {
+                let mut sum = 0.0;
+                for (row, weight) in down.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+                    let line: f64 = across
+                        .iter()
+                        .enumerate()
+                        .map(|(at, weight)| weight * f64::from(samples[(row * x.from + at) * channels + channel]))
+                        .sum();
+                    sum += weight * line;
+                }
+                all.push((sum * levels.gain + levels.offset).clamp(0.0, 255.0));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn samples_are_those_of_floating_point() {
+        for (width, height, to_width, to_height, channels) in [
+            (100, 80, 40, 30, 1),
+            (100, 80, 99, 79, 1),
+            (257, 31, 64, 9, 3),
+            (300, 200, 17, 101, 4),
+            (90, 70, 90, 70, 1),
+            (1, 90, 1, 7, 1),
+            (90, 1, 7, 1, 2),
+        ] {
+            let samples = noise(width * height * channels);
+            let (x, y) = (whole(width, to_width), whole(height, to_height));
+            for levels in [
+                Levels::SAME,
+                Levels { gain: 219.0 / 255.0, offset: 16.0 },
+                Levels { gain: 255.0 / 219.0, offset: -18.6 },
+            ] {
+                let ours = shrunk(&samples, x, y, channels, levels);
+                let expected = expected(&samples, x, y, channels, levels);
+                assert_eq!(ours.len(), expected.len());
+                let most = ours.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+                assert!(most < 1.0, "{width} x {height} to {to_width} x {to_height}, {levels:?}: {most}");
+            }
+        }
+    }
+
+    #[test]
+    fn flat_stays_flat_and_the_same_size_the_same_picture() {
+        for value in [0, 1, 127, 128, 254, 255] {
+            let flat = shrunk(&vec![value; 200 * 150], whole(200, 77), whole(150, 50), 1, Levels::SAME);
+            assert!(flat.iter().all(|sample| *sample == value), "{value}");
+        }
+        let samples = noise(64 * 48 * 3);
+        assert_eq!(shrunk(&samples, whole(64, 64), whole(48, 48), 3, Levels::SAME), samples);
+    }
+}
