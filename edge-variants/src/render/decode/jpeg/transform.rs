@@ -58,6 +58,7 @@ impl Band {
     }
 
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "a lane is a place in each row of the block")]
     fn transform<const SIDE: usize, const AREA: usize>(
         &mut self,
         samples: &mut [u8],
