@@ -151,7 +151,7 @@ impl FromStr for TargetUrl {
         let mut uri: http::Uri = text.parse().map_err(drop)?;
         if let Some(query) = uri.path_and_query().filter(|path| !path.as_str().starts_with('/')) {
             // A query right after the host has the root's path; a request cannot do without it.
-            let path = format!("/{query}").parse().map_err(drop)?;
+            let path = format!("/{}", query.as_str()).parse().map_err(drop)?;
             let mut parts = uri.into_parts();
             parts.path_and_query = Some(path);
             uri = http::Uri::from_parts(parts).map_err(drop)?;
