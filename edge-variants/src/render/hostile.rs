@@ -136,16 +136,21 @@ fn little_that_inflates_to_the_largest_picture_is_rendered_within_the_limits() {
 
 #[test]
 fn a_jpeg_of_endless_scans_or_tables_ends() {
-    let side = 4000_u16;
-    let mut original = Vec::new();
-    let mut encoder = Encoder::new(&mut original, 50);
-    encoder.set_progressive(true);
-    encoder.encode(&vec![0; usize::from(side) * usize::from(side)], side, side, ColorType::Luma).unwrap();
-    let last_scan = original.windows(2).rposition(|window| window == [0xFF, 0xDA]).unwrap();
-    let (before, scan) = original[..original.len() - 2].split_at(last_scan);
-    let repeated = |times| [before, &scan.repeat(times), &[0xFF, 0xD9]].concat();
-    assert_outcome("as many scans as are read", repeated(limits::MAX_SCANS - 20), "100 x 100");
-    assert_outcome("a hundred thousand scans", repeated(100_000), "100 x 100");
+    let progressive = |side: u16| {
+        let mut original = Vec::new();
+        let mut encoder = Encoder::new(&mut original, 50);
+        encoder.set_progressive(true);
+        encoder.encode(&vec![0; usize::from(side) * usize::from(side)], side, side, ColorType::Luma).unwrap();
+        original
+    };
+    let repeated = |original: &[u8], times| {
+        let last_scan = original.windows(2).rposition(|window| window == [0xFF, 0xDA]).unwrap();
+        let (before, scan) = original[..original.len() - 2].split_at(last_scan);
+        [before, &scan.repeat(times), &[0xFF, 0xD9]].concat()
+    };
+    let large = repeated(&progressive(4000), limits::MAX_SCANS - 20);
+    assert_outcome("nearly as many scans as are read", large, "100 x 100");
+    assert_outcome("a hundred thousand scans", repeated(&progressive(64), 100_000), "Corrupt");
 
     // Each a table of one code, for coefficients.
     let table = [[0x10].as_slice(), &[1], &[0; 15], &[0]].concat();

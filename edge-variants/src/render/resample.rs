@@ -135,12 +135,6 @@ impl Plan {
             offset: ((levels.offset + 0.5) * f64::from(1 << left)).round() as i16,
         }
     }
-
-    /// Bytes of the rows that are held at once: of a picture that becomes very small nearly all.
-    pub(super) fn held(&self) -> usize {
-        let most = self.down.iter().map(|it| it.weights.len()).max().unwrap_or(1);
-        most * self.width * self.channels * size_of::<i16>()
-    }
 }
 
 /// `sample * weight / 2^16`, downwards.
@@ -154,29 +148,6 @@ fn lost(weights: &[i16]) -> i16 {
     (weights.len() / 2) as i16
 }
 
-/// Expands a row and multiplies its colours with its alpha.
-fn weigh<const CHANNELS: usize>(row: &[u8], expanded: &mut [i16]) {
-    let (pixels, targets) = (row.as_chunks::<CHANNELS>().0, expanded.as_chunks_mut::<CHANNELS>().0);
-    for (target, pixel) in targets.iter_mut().zip(pixels) {
-        let alpha = u32::from(pixel[CHANNELS - 1]) * 257;
-        *target = pixel.map(|sample| (((u32::from(sample) << EXPANDED) * alpha + 0x8000) >> 16) as i16);
-        target[CHANNELS - 1] = i16::from(pixel[CHANNELS - 1]) << EXPANDED;
-    }
-}
-
-/// Divides colours by their alpha.
-fn unweigh<const CHANNELS: usize>(samples: &mut [u8]) {
-    for pixel in samples.as_chunks_mut::<CHANNELS>().0 {
-        let alpha = u32::from(pixel[CHANNELS - 1]);
-        if alpha == 0 || alpha == 255 {
-            continue;
-        }
-        for sample in &mut pixel[..CHANNELS - 1] {
-            *sample = ((u32::from(*sample) * 255 + alpha / 2) / alpha).min(255) as u8;
-        }
-    }
-}
-
 /// Takes the rows of a picture from the top and makes those of the smaller one.
 pub(super) struct Shrinker<'a> {
     plan: &'a Plan,
@@ -187,8 +158,6 @@ pub(super) struct Shrinker<'a> {
     /// Some rows after the vertical pass: sample by sample of a row, those of all rows.
     lines: Vec<[i16; LANES]>,
     samples: Vec<u8>,
-    /// Whether the last channel weighs the others.
-    weighs: bool,
 }
 
 impl<'a> Shrinker<'a> {
@@ -202,27 +171,14 @@ impl<'a> Shrinker<'a> {
             given: 0,
             lines: vec![[0; LANES]; row],
             samples: vec![0; plan.across.len() * plan.channels * plan.down.len()],
-            weighs: false,
         }
-    }
-
-    /// For rows whose last channel is alpha. It weighs the others, so that what is under transparent pixels does not show.
-    pub(super) fn weighing(plan: &'a Plan) -> Self {
-        Self { weighs: true, ..Self::new(plan) }
     }
 
     /// Takes the next row.
     pub(super) fn push(&mut self, row: &[u8]) {
         let slot = self.taken % self.rows.len();
-        let expanded = &mut self.rows[slot];
-        match self.plan.channels {
-            2 if self.weighs => weigh::<2>(row, expanded),
-            4 if self.weighs => weigh::<4>(row, expanded),
-            _ => {
-                for (expanded, sample) in expanded.iter_mut().zip(row) {
-                    *expanded = i16::from(*sample) << EXPANDED;
-                }
-            }
+        for (expanded, sample) in self.rows[slot].iter_mut().zip(row) {
+            *expanded = i16::from(*sample) << EXPANDED;
         }
         self.taken += 1;
         while self.plan.down.get(self.given).is_some_and(|down| down.first + down.weights.len() <= self.taken) {
@@ -231,12 +187,7 @@ impl<'a> Shrinker<'a> {
     }
 
     /// The samples of the smaller picture, once it has all rows.
-    pub(super) fn finish(mut self) -> Vec<u8> {
-        match self.plan.channels {
-            2 if self.weighs => unweigh::<2>(&mut self.samples),
-            4 if self.weighs => unweigh::<4>(&mut self.samples),
-            _ => {}
-        }
+    pub(super) fn finish(self) -> Vec<u8> {
         self.samples
     }
 

@@ -5,20 +5,19 @@
 
 mod avif;
 mod jpeg;
-mod png;
 mod webp;
 
 use std::io::Cursor;
 
 use image::{
     DynamicImage, ImageDecoder, ImageError, Limits,
-    codecs::{bmp::BmpDecoder, gif::GifDecoder, ico::IcoDecoder, tiff::TiffDecoder},
+    codecs::{bmp::BmpDecoder, gif::GifDecoder, ico::IcoDecoder, png::PngDecoder, tiff::TiffDecoder},
 };
 use xfiles_core::sniff::{Dimensions, Raster};
 
 use super::{
     Refusal,
-    limits::{self, MAX_FRAME_BYTES, MAX_SIDE},
+    limits::{self, MAX_FRAME_BYTES, MAX_SCRATCH_BYTES, MAX_SIDE},
     planes::Planar,
 };
 
@@ -34,7 +33,7 @@ pub(super) struct Decoded {
 pub(super) enum Source {
     /// What lossy formats have, of the stored size or smaller.
     Planes(Planar),
-    /// Pixels, of the stored size or the wanted one.
+    /// All pixels.
     Pixels(Decoded),
 }
 
@@ -45,15 +44,14 @@ pub(super) fn source(
     stored: Dimensions,
     wanted: Dimensions,
 ) -> Result<Source, Refusal> {
-    let less = match raster {
-        Raster::Jpeg => jpeg::decode_reduced(original, stored, wanted).map(Source::Planes),
-        Raster::WebP => webp::planes(original, stored).map(Source::Planes),
-        Raster::Png => png::shrunk(original, stored, wanted).map(Source::Pixels),
+    let planes = match raster {
+        Raster::Jpeg => jpeg::decode_reduced(original, stored, wanted),
+        Raster::WebP => webp::planes(original, stored),
         Raster::Avif => return avif::source(original, stored),
-        Raster::Gif | Raster::Tiff | Raster::Bmp | Raster::Ico => None,
+        Raster::Png | Raster::Gif | Raster::Tiff | Raster::Bmp | Raster::Ico => None,
     };
-    match less {
-        Some(source) => Ok(source),
+    match planes {
+        Some(planes) => Ok(Source::Planes(planes)),
         None => decoder(raster)(original, stored).map(Source::Pixels),
     }
 }
@@ -64,7 +62,7 @@ pub(super) type Decoder = fn(original: &[u8], stored: Dimensions) -> Result<Deco
 pub(super) fn decoder(raster: Raster) -> Decoder {
     match raster {
         Raster::Jpeg => jpeg::decode,
-        Raster::Png => png::decode,
+        Raster::Png => png,
         Raster::Gif => gif,
         Raster::WebP => webp::decode,
         Raster::Avif => avif::decode,
@@ -72,6 +70,12 @@ pub(super) fn decoder(raster: Raster) -> Decoder {
         Raster::Bmp => bmp,
         Raster::Ico => ico,
     }
+}
+
+/// The still picture, if it is animated.
+fn png(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
+    let decoder = PngDecoder::with_limits(Cursor::new(original), limits(MAX_SCRATCH_BYTES));
+    frame(decoder.map_err(|error| refusal(&error, stored))?, stored)
 }
 
 /// The first frame, in its place on a transparent canvas.
