@@ -3,7 +3,12 @@
 //!
 //! Nothing is sent here.
 
-use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+    time::Duration,
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::hmac;
@@ -159,8 +164,16 @@ impl FromStr for TargetUrl {
         let known = [http::uri::Scheme::HTTP, http::uri::Scheme::HTTPS].iter().any(|s| uri.scheme() == Some(s));
         let plain = text.len() <= 1024 && !text.contains('#');
         let authority = uri.authority().ok_or(())?.as_str();
-        let named = !authority.contains('@') && uri.host().is_some_and(|host| !host.is_empty());
+        let named = !authority.contains('@') && uri.host().is_some_and(is_host);
         (known && plain && named && uri.port_u16() != Some(0)).then_some(Self(uri)).ok_or(())
+    }
+}
+
+/// Whether it is a name or an address, the latter in brackets if it is one of IPv6.
+fn is_host(text: &str) -> bool {
+    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
     }
 }
 
@@ -454,6 +467,9 @@ mod tests {
             "https://example.com/#part",
             "https://example.com:0/",
             "https://exa mple.com/",
+            "https://[]/",
+            "https://[]https://[]606:4700::1]:8443/a",
+            "https://[fe80::1%25eth0]/",
         ] {
             assert!(TargetUrl::parse(text, Reach::Anywhere).is_none(), "{text}");
         }
