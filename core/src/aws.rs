@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, sts::AssumeRoleProvider};
 use aws_sdk_s3::config::{RequestChecksumCalculation, SharedCredentialsProvider, timeout::TimeoutConfig};
+use aws_smithy_http_client::tls;
 
 use crate::{
     blobs::Blobs,
@@ -60,7 +61,11 @@ impl Connection {
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .operation_timeout(OPERATION_TIMEOUT)
             .build();
-        let sdk = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
+        // One pool of connections for all clients, and for what has no client of its own.
+        let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+        let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
+        let sdk =
+            aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).http_client(http).load().await;
         Self { sdk, clock: Clock::system() }
     }
 
