@@ -5,8 +5,9 @@
 //! condition that failed, wait as well when something was written that is not on disk yet: they must not tell of a
 //! commit that a power failure could take back.
 //!
-//! One thread runs the engine, which does one thing at a time anyway and otherwise wakes a thread for each: that thread
-//! also knows what was written before what was read. Another puts the log on disk and sends those answers that waited.
+//! On a file, one thread runs the engine, which does one thing at a time anyway and otherwise wakes a thread for each:
+//! that thread also knows what was written before what was read. Another puts the log on disk and sends those answers
+//! that waited. In memory nothing waits for a disk, and whoever asks runs the engine himself.
 
 use std::{
     fs::File,
@@ -58,14 +59,15 @@ impl Dynamo {
         database.enable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         database.disable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         let log = LogSync::start(log_of(path)).map_err(|e| failed(e.to_string()))?;
-        Engine::start(database, Some(log)).map_err(|e| failed(e.to_string()))
+        let queue = Queue::start(database.clone(), log).map_err(|e| failed(e.to_string()))?;
+        Ok(Self(Arc::new(Engine { database, queue: Some(queue) })))
     }
 
     /// The engine in memory.
     pub fn memory() -> Result<Self, OpenError> {
         let failed = |reason: String| OpenError { path: PathBuf::from(":memory:"), reason };
         let database = Database::memory().map_err(|e| failed(e.to_string()))?;
-        Engine::start(database, None).map_err(|e| failed(e.to_string()))
+        Ok(Self(Arc::new(Engine { database, queue: None })))
     }
 
     /// Lets the engine forget the items whose time is in this attribute, in seconds, as DynamoDB does by itself.
@@ -96,11 +98,10 @@ impl Dynamo {
     async fn answer(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let operation = request.headers().get("x-amz-target").and_then(|t| t.strip_prefix(TARGET_PREFIX));
         let operation = operation.unwrap_or_default().to_owned();
-        let (reply, answered) = oneshot::channel();
-        let jobs = self.0.jobs.as_ref().expect("the queue is open until the engine is dropped");
-        let gone = || ConnectorError::io("the metadata store has ended".into());
-        jobs.send(Job { operation, request, reply }).map_err(|_| gone())?;
-        let Answer { status, body } = answered.await.map_err(|_| gone())?.map_err(|e| ConnectorError::io(e.into()))?;
+        let Answer { status, body } = match &self.0.queue {
+            Some(queue) => queue.ask(operation, request).await.map_err(|e| ConnectorError::io(e.into()))?,
+            None => perform(&self.0.database, &operation, request.body().bytes().unwrap_or_default()).into(),
+        };
         let status = StatusCode::try_from(status).expect("the engine answers with HTTP statuses");
         let mut response = HttpResponse::new(status, SdkBody::from(body));
         response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
@@ -123,10 +124,14 @@ impl HttpConnector for Connector {
     }
 }
 
-/// The engine's thread, and the queue of what it is asked.
 struct Engine {
-    /// For what the SDK does not ask: expiry, which DynamoDB sees to by itself.
+    /// In memory for everything; on a file for what the SDK does not ask: expiry, which DynamoDB sees to by itself.
     database: Database,
+    queue: Option<Queue>,
+}
+
+/// The engine's thread, and what it is asked.
+struct Queue {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -144,17 +149,33 @@ struct Answer {
     body: String,
 }
 
-impl Engine {
-    fn start(database: Database, log: Option<LogSync>) -> io::Result<Dynamo> {
-        let (jobs, queue) = channel();
-        let theirs = database.clone();
-        let run = move || run_engine(&theirs, log.as_ref(), &queue);
-        let thread = thread::Builder::new().name("metadata".to_owned()).spawn(run)?;
-        Ok(Dynamo(Arc::new(Self { database, jobs: Some(jobs), thread: Some(thread) })))
+impl From<Result<String, DynoxideError>> for Answer {
+    fn from(outcome: Result<String, DynoxideError>) -> Self {
+        match outcome {
+            Ok(body) => Self { status: 200, body },
+            Err(error) => Self { status: error.status_code(), body: error.to_json() },
+        }
     }
 }
 
-impl Drop for Engine {
+impl Queue {
+    fn start(database: Database, log: LogSync) -> io::Result<Self> {
+        let (jobs, queue) = channel();
+        let run = move || run_engine(&database, &log, &queue);
+        let thread = thread::Builder::new().name("metadata".to_owned()).spawn(run)?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    async fn ask(&self, operation: String, request: HttpRequest) -> io::Result<Answer> {
+        let (reply, answered) = oneshot::channel();
+        let gone = || io::Error::other("the metadata store has ended");
+        let jobs = self.jobs.as_ref().expect("the queue is open until it is dropped");
+        jobs.send(Job { operation, request, reply }).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for Queue {
     /// Waits until the database is closed, so that whoever opens it next finds it at rest.
     fn drop(&mut self) {
         self.jobs = None;
@@ -165,27 +186,29 @@ impl Drop for Engine {
     }
 }
 
-fn run_engine(database: &Database, log: Option<&LogSync>, queue: &Receiver<Job>) {
+fn run_engine(database: &Database, log: &LogSync, queue: &Receiver<Job>) {
     let mut writes = 0;
     while let Ok(Job { operation, request, reply }) = queue.recv() {
         let body = request.body().bytes().unwrap_or_default();
-        let answer = catch_unwind(AssertUnwindSafe(|| dispatch(database, &operation, body)));
-        let answer = answer.unwrap_or_else(|_| Err(DynoxideError::InternalServerError("a panic".to_owned())));
+        let outcome = perform(database, &operation, body);
         let reads = matches!(operation.as_str(), "GetItem" | "Query" | "Scan" | "BatchGetItem");
         if !reads {
             writes += 1;
         }
-        let must_be_durable = !reads || answer.is_err() || reads_strongly(body);
-        let answer = match answer {
-            Ok(body) => Answer { status: 200, body },
-            Err(error) => Answer { status: error.status_code(), body: error.to_json() },
-        };
-        match log {
-            Some(log) if must_be_durable && !log.has(writes) => log.send_when_durable(writes, answer, reply),
+        let must_be_durable = !reads || outcome.is_err() || reads_strongly(body);
+        if must_be_durable && !log.has(writes) {
+            log.send_when_durable(writes, outcome.into(), reply);
+        } else {
             // Whoever no longer waits needs no answer.
-            _ => drop(reply.send(Ok(answer))),
+            drop(reply.send(Ok(outcome.into())));
         }
     }
+}
+
+/// A panic of the engine is an error of the one who asked.
+fn perform(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
+    catch_unwind(AssertUnwindSafe(|| dispatch(database, operation, body)))
+        .unwrap_or_else(|_| Err(DynoxideError::InternalServerError("a panic".to_owned())))
 }
 
 /// The operations that the catalog uses, and the scan of whoever looks at the whole table. No other is served.

@@ -60,8 +60,9 @@ pub const PROJECTED: [&str; 10] = [
     "nameKey",
 ];
 
-/// How many partitions the due index is spread over.
-pub(super) const DUE_SHARDS: u8 = 16;
+/// How many partitions the due index is spread over. One takes about 1,000 written units a second, of which an upload
+/// is four; each is a query of every sweep.
+pub(super) const DUE_SHARDS: u8 = 8;
 
 /// Project counters, which expressions in the catalog update.
 pub(super) const QUOTA_BYTES: &str = "quotaBytes";

@@ -10,6 +10,9 @@ use std::{
 use clap::Parser;
 use xfiles_tests::sim::{self, Kit};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Simulates seeded schedules of everything that XFiles does, with faults, and checks every promise.
 #[derive(Parser)]
 #[command(name = "cargo sim")]
