@@ -10,16 +10,18 @@
 //! that waited. In memory nothing waits for a disk, and whoever asks runs the engine himself.
 
 use std::{
+    collections::{HashMap, VecDeque},
     fs::File,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use aws_smithy_runtime_api::{
@@ -31,7 +33,7 @@ use aws_smithy_runtime_api::{
     http::StatusCode,
 };
 use aws_smithy_types::body::SdkBody;
-use dynoxide::{Database, DynoxideError};
+use dynoxide::{Database, DynoxideError, actions::transact_write_items::TransactWriteItemsRequest};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
@@ -59,15 +61,17 @@ impl Dynamo {
         database.enable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         database.disable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         let log = LogSync::start(log_of(path)).map_err(|e| failed(e.to_string()))?;
-        let queue = Queue::start(database.clone(), log).map_err(|e| failed(e.to_string()))?;
-        Ok(Self(Arc::new(Engine { database, queue: Some(queue) })))
+        let tables = Arc::new(Tables { database, transactions: Mutex::default() });
+        let queue = Queue::start(tables.clone(), log).map_err(|e| failed(e.to_string()))?;
+        Ok(Self(Arc::new(Engine { tables, queue: Some(queue) })))
     }
 
     /// The engine in memory.
     pub fn memory() -> Result<Self, OpenError> {
         let failed = |reason: String| OpenError { path: PathBuf::from(":memory:"), reason };
         let database = Database::memory().map_err(|e| failed(e.to_string()))?;
-        Ok(Self(Arc::new(Engine { database, queue: None })))
+        let tables = Arc::new(Tables { database, transactions: Mutex::default() });
+        Ok(Self(Arc::new(Engine { tables, queue: None })))
     }
 
     /// Lets the engine forget the items whose time is in this attribute, in seconds, as DynamoDB does by itself.
@@ -77,7 +81,7 @@ impl Dynamo {
             "TimeToLiveSpecification": {"Enabled": true, "AttributeName": attribute},
         });
         let request = serde_json::from_value(setting).expect("the setting has the request's shape");
-        match self.0.database.update_time_to_live(request) {
+        match self.0.tables.database.update_time_to_live(request) {
             // What it is already.
             Err(DynoxideError::ValidationException(said)) if said.contains("already enabled") => Ok(()),
             set => set.map(drop),
@@ -86,7 +90,7 @@ impl Dynamo {
 
     /// Forgets what has expired by now.
     pub fn forget_expired(&self) -> Result<usize, DynoxideError> {
-        self.0.database.sweep_ttl()
+        self.0.tables.database.sweep_ttl()
     }
 
     /// The SDK's way to it.
@@ -100,7 +104,7 @@ impl Dynamo {
         let operation = operation.unwrap_or_default().to_owned();
         let Answer { status, body } = match &self.0.queue {
             Some(queue) => queue.ask(operation, request).await.map_err(|e| ConnectorError::io(e.into()))?,
-            None => perform(&self.0.database, &operation, request.body().bytes().unwrap_or_default()).into(),
+            None => self.0.tables.perform(&operation, request.body().bytes().unwrap_or_default()).into(),
         };
         let status = StatusCode::try_from(status).expect("the engine answers with HTTP statuses");
         let mut response = HttpResponse::new(status, SdkBody::from(body));
@@ -125,9 +129,14 @@ impl HttpConnector for Connector {
 }
 
 struct Engine {
-    /// In memory for everything; on a file for what the SDK does not ask: expiry, which DynamoDB sees to by itself.
-    database: Database,
+    tables: Arc<Tables>,
+    /// Of an engine on a file.
     queue: Option<Queue>,
+}
+
+struct Tables {
+    database: Database,
+    transactions: Mutex<Transactions>,
 }
 
 /// The engine's thread, and what it is asked.
@@ -159,9 +168,9 @@ impl From<Result<String, DynoxideError>> for Answer {
 }
 
 impl Queue {
-    fn start(database: Database, log: LogSync) -> io::Result<Self> {
+    fn start(tables: Arc<Tables>, log: LogSync) -> io::Result<Self> {
         let (jobs, queue) = channel();
-        let run = move || run_engine(&database, &log, &queue);
+        let run = move || run_engine(&tables, &log, &queue);
         let thread = thread::Builder::new().name("metadata".to_owned()).spawn(run)?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -186,11 +195,11 @@ impl Drop for Queue {
     }
 }
 
-fn run_engine(database: &Database, log: &LogSync, queue: &Receiver<Job>) {
+fn run_engine(tables: &Tables, log: &LogSync, queue: &Receiver<Job>) {
     let mut writes = 0;
     while let Ok(Job { operation, request, reply }) = queue.recv() {
         let body = request.body().bytes().unwrap_or_default();
-        let outcome = perform(database, &operation, body);
+        let outcome = tables.perform(&operation, body);
         let reads = matches!(operation.as_str(), "GetItem" | "Query" | "Scan" | "BatchGetItem");
         if !reads {
             writes += 1;
@@ -205,34 +214,83 @@ fn run_engine(database: &Database, log: &LogSync, queue: &Receiver<Job>) {
     }
 }
 
-/// A panic of the engine is an error of the one who asked.
-fn perform(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
-    catch_unwind(AssertUnwindSafe(|| dispatch(database, operation, body)))
-        .unwrap_or_else(|_| Err(DynoxideError::InternalServerError("a panic".to_owned())))
-}
-
-/// The operations that the catalog uses, and the scan of whoever looks at the whole table. No other is served.
-fn dispatch(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
-    fn run<Q: DeserializeOwned, A: Serialize>(
-        body: &[u8],
-        operation: impl FnOnce(Q) -> Result<A, DynoxideError>,
-    ) -> Result<String, DynoxideError> {
-        let request = serde_json::from_slice(body).map_err(|e| DynoxideError::SerializationException(e.to_string()))?;
-        let answer = operation(request)?;
-        serde_json::to_string(&answer).map_err(|e| DynoxideError::InternalServerError(e.to_string()))
+impl Tables {
+    /// A panic of the engine is an error of the one who asked.
+    fn perform(&self, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
+        catch_unwind(AssertUnwindSafe(|| self.dispatch(operation, body)))
+            .unwrap_or_else(|_| Err(DynoxideError::InternalServerError("a panic".to_owned())))
     }
 
-    match operation {
-        "CreateTable" => run(body, |q| database.create_table(q)),
-        "GetItem" => run(body, |q| database.get_item(q)),
-        "PutItem" => run(body, |q| database.put_item(q)),
-        "DeleteItem" => run(body, |q| database.delete_item(q)),
-        "UpdateItem" => run(body, |q| database.update_item(q)),
-        "Query" => run(body, |q| database.query(q)),
-        "Scan" => run(body, |q| database.scan(q)),
-        "BatchGetItem" => run(body, |q| database.batch_get_item(q)),
-        "TransactWriteItems" => run(body, |q| database.transact_write_items(q)),
-        other => Err(DynoxideError::ValidationException(format!("the embedded store does not serve `{other}`"))),
+    /// The operations that the catalog uses, and the scan of whoever looks at the whole table. No other is served.
+    fn dispatch(&self, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
+        let database = &self.database;
+        match operation {
+            "CreateTable" => run(body, |q| database.create_table(q)),
+            "GetItem" => run(body, |q| database.get_item(q)),
+            "PutItem" => run(body, |q| database.put_item(q)),
+            "DeleteItem" => run(body, |q| database.delete_item(q)),
+            "UpdateItem" => run(body, |q| database.update_item(q)),
+            "Query" => run(body, |q| database.query(q)),
+            "Scan" => run(body, |q| database.scan(q)),
+            "BatchGetItem" => run(body, |q| database.batch_get_item(q)),
+            "TransactWriteItems" => self.transact(body),
+            other => Err(DynoxideError::ValidationException(format!("the embedded store does not serve `{other}`"))),
+        }
+    }
+
+    /// The SDK tries a transaction again under the token of the first try, whose reply may have been lost.
+    fn transact(&self, body: &[u8]) -> Result<String, DynoxideError> {
+        let mut request: TransactWriteItemsRequest = read(body)?;
+        let token = request.client_request_token.take();
+        let mut transactions = self.transactions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = token.as_ref().and_then(|token| transactions.answer(token)) {
+            return Ok(answer);
+        }
+        let answer = write(&self.database.transact_write_items(request)?)?;
+        if let Some(token) = token {
+            transactions.remember(token, answer.clone());
+        }
+        Ok(answer)
+    }
+}
+
+fn run<Q: DeserializeOwned, A: Serialize>(
+    body: &[u8],
+    operation: impl FnOnce(Q) -> Result<A, DynoxideError>,
+) -> Result<String, DynoxideError> {
+    write(&operation(read(body)?)?)
+}
+
+fn read<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, DynoxideError> {
+    serde_json::from_slice(body).map_err(|e| DynoxideError::SerializationException(e.to_string()))
+}
+
+fn write(answer: &impl Serialize) -> Result<String, DynoxideError> {
+    serde_json::to_string(answer).map_err(|e| DynoxideError::InternalServerError(e.to_string()))
+}
+
+/// The transactions of the last minute by their tokens, so that each is made once. The engine has such a memory, of ten
+/// minutes, and walks through all of it with every transaction; no SDK of ours tries for longer than seconds.
+#[derive(Default)]
+struct Transactions {
+    answers: HashMap<String, String>,
+    by_age: VecDeque<(Instant, String)>,
+}
+
+impl Transactions {
+    const LIFE: Duration = Duration::from_secs(60);
+
+    fn answer(&self, token: &str) -> Option<String> {
+        self.answers.get(token).cloned()
+    }
+
+    fn remember(&mut self, token: String, answer: String) {
+        let now = Instant::now();
+        while let Some((_, old)) = self.by_age.pop_front_if(|(at, _)| now.duration_since(*at) > Self::LIFE) {
+            self.answers.remove(&old);
+        }
+        self.answers.insert(token.clone(), answer);
+        self.by_age.push_back((now, token));
     }
 }
 
@@ -308,5 +366,50 @@ impl LogSync {
                 drop(reply.send(told));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::{
+        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+        TransactWriteItem, Update,
+    };
+    use xfiles_core::clock::Clock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_that_is_tried_again_is_made_once() {
+        let client = crate::engines::dynamodb_client(Dynamo::memory().unwrap().http_client(), Clock::system());
+        let name = AttributeDefinition::builder().attribute_name("name").attribute_type(ScalarAttributeType::S);
+        let key = KeySchemaElement::builder().attribute_name("name").key_type(KeyType::Hash);
+        let table = client.create_table().table_name("counters").billing_mode(BillingMode::PayPerRequest);
+        let table = table.attribute_definitions(name.build().unwrap()).key_schema(key.build().unwrap());
+        table.send().await.unwrap();
+
+        let visits = || ("name", AttributeValue::S("visits".to_owned()));
+        for token in ["first", "first", "second"] {
+            let one_more = Update::builder()
+                .table_name("counters")
+                .key(visits().0, visits().1)
+                .update_expression("ADD seen :one")
+                .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
+            let one_more = TransactWriteItem::builder().update(one_more.build().unwrap()).build();
+            let transaction = client.transact_write_items().transact_items(one_more);
+            transaction.client_request_token(token).send().await.unwrap();
+        }
+        let found = client.get_item().table_name("counters").key(visits().0, visits().1).send().await.unwrap();
+        assert_eq!(found.item.unwrap()["seen"], AttributeValue::N("2".to_owned()));
+    }
+
+    #[test]
+    fn the_answers_of_old_transactions_are_forgotten() {
+        let mut transactions = Transactions::default();
+        transactions.remember("old".to_owned(), "{}".to_owned());
+        transactions.by_age[0].0 -= 2 * Transactions::LIFE;
+        transactions.remember("new".to_owned(), "{}".to_owned());
+        assert!(transactions.answer("old").is_none() && transactions.answer("new").is_some());
+        assert_eq!(transactions.by_age.len(), 1);
     }
 }

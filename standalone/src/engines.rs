@@ -62,21 +62,28 @@ impl Engines {
         &self.s3_credentials
     }
 
-    /// The object store's API, through a connection that passes through `wrap`.
+    /// The object store's API, through a connection that passes through `wrap`, without signatures.
     pub fn s3_client(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> aws_sdk_s3::Client {
-        let config = aws_sdk_s3::Config::builder()
+        aws_sdk_s3::Client::from_conf(self.s3_config(&wrap).allow_no_auth().build())
+    }
+
+    /// Who signs what others send.
+    fn s3_signer(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> aws_sdk_s3::Client {
+        let config = self.s3_config(&wrap).credentials_provider(credentials(&self.s3_credentials));
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
+    fn s3_config(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> aws_sdk_s3::config::Builder {
+        aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static(REGION))
             .endpoint_url(self.s3_url.as_str())
             .force_path_style(true)
-            .credentials_provider(credentials(&self.s3_credentials))
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(wrap(self.store.http_client()))
             .sleep_impl(TokioSleep::new())
             .time_source(self.clock.clone())
-            .build();
-        aws_sdk_s3::Client::from_conf(config)
     }
 
     /// The metadata store's API, through a connection that passes through `wrap`.
@@ -86,10 +93,11 @@ impl Engines {
 
     /// The files on these engines, through connections that pass through `wrap`.
     pub fn files(&self, cdn: Cdn, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> Files {
-        let s3 = self.s3_client(&wrap);
+        let credentials = credentials(&self.s3_credentials);
+        let blobs = Blobs::new(self.s3_client(&wrap), credentials.clone(), BUCKET, self.clock.clone());
         Files {
             catalog: Catalog::new(self.dynamodb_client(&wrap), TABLE),
-            blobs: Blobs::new(s3, credentials(&self.s3_credentials), BUCKET, self.clock.clone()),
+            blobs: blobs.presigning_with(self.s3_signer(&wrap), credentials),
             cdn,
             clock: self.clock.clone(),
         }

@@ -112,6 +112,8 @@ pub struct ExpireError;
 pub struct ObjectStore {
     operations: Operations,
     service: S3Service,
+    /// The same for this process, which needs no signature: nobody else can reach it.
+    trusting: S3Service,
 }
 
 impl ObjectStore {
@@ -138,11 +140,17 @@ impl ObjectStore {
             listener: Arc::default(),
             _lock: Arc::new(lock),
         };
-        let mut protocol = S3ServiceBuilder::new(operations.clone());
-        protocol.set_auth(credentials);
-        protocol.set_access(access);
-        protocol.set_config(Arc::new(StaticConfigProvider::new(Arc::new(protocol_config()))));
-        Ok(Self { operations, service: S3Service::new(protocol.build(), origins, clock) })
+        let protocol = || {
+            let mut protocol = S3ServiceBuilder::new(operations.clone());
+            protocol.set_config(Arc::new(StaticConfigProvider::new(Arc::new(protocol_config()))));
+            protocol
+        };
+        let mut guarded = protocol();
+        guarded.set_auth(credentials);
+        guarded.set_access(access);
+        let service = S3Service::new(guarded.build(), origins, clock.clone());
+        let trusting = S3Service::new(protocol().build(), AllowedOrigins::Any, clock);
+        Ok(Self { operations, service, trusting })
     }
 
     /// Hears of every object that is PUT from now on, as S3 notifies of it. `None`: somebody listens already.
@@ -156,10 +164,10 @@ impl ObjectStore {
         self.service.clone()
     }
 
-    /// The store as the HTTP client of an SDK in this process. The client must use path-style addresses and may have
-    /// any endpoint.
+    /// The store as the HTTP client of an SDK in this process. The client must use path-style addresses, sign nothing,
+    /// and may have any endpoint.
     pub fn http_client(&self) -> SharedHttpClient {
-        crate::in_process::http_client(self.service())
+        crate::in_process::http_client(self.trusting.clone())
     }
 
     /// The bucket's lifecycle rule: removes objects under a prefix that are older than `age`, at most 1,000 per call,

@@ -472,7 +472,8 @@ impl World {
             60..82 => Operation::View { file, key: self.some_key(file) },
             82..84 => Operation::Reconcile,
             84..88 => Operation::Deliver,
-            _ => Operation::Sweep,
+            88..96 => Operation::Sweep,
+            _ => Operation::Confirm(file),
         }
     }
 
