@@ -374,7 +374,8 @@ fn full_size(object: &GetObjectOutput) -> Option<u64> {
 
 async fn read(body: ByteStream) -> Result<Vec<u8>> {
     match body.collect().await {
-        Ok(bytes) => Ok(bytes.to_vec()),
+        // The SDK's own `to_vec` goes byte by byte.
+        Ok(bytes) => Ok(bytes.into_bytes().into()),
         Err(e) => Err(Error::Unavailable {
             retry_after: Duration::from_secs(1),
             source: Cause::new("reading an object's bytes", &e),
