@@ -71,9 +71,14 @@ pub(crate) async fn list(State(api): State<Api>, caller: Caller, parameters: Par
     let project = caller.with(Scope::Read)?;
     let query = parameters.list(project)?;
     let format = parameters.format()?;
-    let listed = |files: Vec<File>| -> Vec<ListedFile> {
-        let urls = |file| query.with_urls.then(|| api.files.urls(file, format, None, false).into());
-        files.iter().map(|file| ListedFile { file: FileView::from(file), urls: urls(file) }).collect()
+    let listed = async |files: Vec<File>| -> CoreResult<Vec<ListedFile>> {
+        let mut listed = Vec::with_capacity(files.len());
+        for file in &files {
+            let urls =
+                if query.with_urls { Some(api.files.urls(file, format, None, false).await?.into()) } else { None };
+            listed.push(ListedFile { file: FileView::from(file), urls });
+        }
+        Ok(listed)
     };
     Ok(Json(match &query.position {
         ListPosition::Page(page) => {
@@ -82,13 +87,13 @@ pub(crate) async fn list(State(api): State<Api>, caller: Caller, parameters: Par
                 total: page.total,
                 page: page.page.get(),
                 total_pages: page.total_pages,
-                files: listed(page.files),
+                files: listed(page.files).await?,
             })
         }
         ListPosition::Walk(cursor) => {
             let run = api.files.walk(project, &query.filter, cursor.as_ref(), query.size).await?;
             let next_cursor = run.next.map(|cursor| cursor.to_string());
-            PageAnswer::Walked(WalkAnswer { files: listed(run.files), next_cursor })
+            PageAnswer::Walked(WalkAnswer { files: listed(run.files).await?, next_cursor })
         }
     }))
 }
@@ -102,7 +107,7 @@ pub(crate) async fn get(
     let project = caller.with(Scope::Read)?;
     let (format, wait) = (parameters.format()?, parameters.wait()?);
     let file = api.files.get_within(project, id, wait.min(LONGEST_WAIT)).await?;
-    let urls = api.files.urls(&file, format, None, false).into();
+    let urls = api.files.urls(&file, format, None, false).await?.into();
     Ok((etag(&file), Json(FileWithUrls { file: FileView::from(&file), urls })))
 }
 
@@ -132,7 +137,7 @@ pub(crate) async fn urls(
         caller.with(Scope::Write)?;
     }
     let file = api.files.get(project, id).await?;
-    Ok(Json(api.files.urls(&file, format, life, as_download).into()))
+    Ok(Json(api.files.urls(&file, format, life, as_download).await?.into()))
 }
 
 pub(crate) async fn resign(State(api): State<Api>, caller: Caller, PathId(id): PathId) -> Answer<IntentView> {

@@ -7,6 +7,8 @@ use http::{StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use xfiles_core::error::Error;
+
 use crate::{Api, error::Problem};
 
 /// Well: whoever is not answers otherwise, or not at all.
@@ -28,10 +30,25 @@ pub(crate) async fn live() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// The stores answer.
+/// The stores answer, and URLs can be signed.
 pub(crate) async fn ready(State(api): State<Api>) -> Result<Json<Health>, Problem> {
-    api.files.ready().await?;
-    Ok(Json(Health { status: "ok" }))
+    match api.files.ready().await {
+        Ok(()) => Ok(Json(Health { status: "ok" })),
+        Err(error) => Err(not_ready(error)),
+    }
+}
+
+/// Which of them it is may be told to anybody; what it said is for the log.
+fn not_ready(error: Error) -> Problem {
+    let failed = match &error {
+        Error::Unavailable { source, .. } | Error::Internal(source) => Some(source.doing()),
+        _ => None,
+    };
+    let problem = Problem::from(error);
+    match failed {
+        Some(doing) => problem.because(format!("{doing} failed")),
+        None => problem,
+    }
 }
 
 /// Which version this is.

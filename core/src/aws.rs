@@ -4,15 +4,20 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, sts::AssumeRoleProvider};
 use aws_sdk_s3::config::{RequestChecksumCalculation, SharedCredentialsProvider, timeout::TimeoutConfig};
+use aws_sdk_secretsmanager::{
+    error::{ProvideErrorMetadata as _, SdkError},
+    operation::get_secret_value::GetSecretValueError,
+};
 use aws_smithy_http_client::tls;
+use futures::future::BoxFuture;
 
 use crate::{
     blobs::Blobs,
     catalog::Catalog,
-    cdn::{BaseUrl, Cdn, CloudFrontInvalidations, InvalidSigningKey, KeyPairId, Signer, SigningKey, URL_LIFE},
+    cdn::{BaseUrl, Cdn, CloudFrontInvalidations, KeyPairId, Signer, SigningKey, URL_LIFE},
     clock::Clock,
-    config::{CleanupConfig, SigningKeySource, StoreConfig},
-    error::Cause,
+    config::{CleanupConfig, SigningKeySource, SigningSecret, StoreConfig},
+    error::{Cause, Error, Result},
     lifecycle::{Files, Stores},
     metrics::Metrics,
 };
@@ -26,20 +31,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long all attempts may take together. An HTTP API gives up after 30 s, and a caller who is told to come back is
 /// better off than one who is told nothing.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(12);
-
-/// Why a function cannot start. It repeats nothing of the key.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The secret was not given out.
-    #[error("the signing key's secret cannot be read: {0}")]
-    Unreadable(Cause),
-    /// The secret has no text.
-    #[error("the signing key's secret holds no text")]
-    Empty,
-    /// The secret holds something else.
-    #[error("the signing key's secret: {0}")]
-    Invalid(#[from] InvalidSigningKey),
-}
 
 /// A connection with the credentials and the region that the function's environment gives.
 pub struct Connection {
@@ -91,22 +82,23 @@ impl Connection {
     /// the right to read the one that they do.
     pub fn files(&self, config: CleanupConfig) -> Files {
         let (untrusted, _) = SigningKey::generate_p256(KeyPairId::mint());
-        let cdn = self.cdn(config.cdn_url, untrusted, config.distribution_id);
+        let cdn = self.cdn(config.cdn_url, Signer::new(untrusted, URL_LIFE), config.distribution_id);
         let Stores { catalog, blobs, .. } = self.stores(config.stores);
         Files { catalog, blobs, cdn, clock: self.clock.clone() }
     }
 
-    /// Files for the API, with the key that signs private URLs and the role that signs upload URLs.
+    /// Files for the API, with the key that signs private URLs and the role that signs upload URLs. Neither is asked for
+    /// before a request needs it.
     pub async fn api_files(
         &self,
         config: CleanupConfig,
         signing_key: SigningKeySource,
         presign_role: Option<String>,
-    ) -> Result<Files, ConnectError> {
+    ) -> Files {
         let CleanupConfig { stores, cdn_url, distribution_id } = config;
-        let key = match signing_key {
-            SigningKeySource::Given(key) => key,
-            SigningKeySource::Secret { id, secret } => self.read_key(id, &secret).await?,
+        let signer = match signing_key {
+            SigningKeySource::Given(key) => Signer::new(key, URL_LIFE),
+            SigningKeySource::Secret(secret) => self.signer(secret),
         };
         let Stores { catalog, mut blobs, .. } = self.stores(stores);
         if let Some(role) = presign_role {
@@ -114,19 +106,21 @@ impl Connection {
             let credentials = SharedCredentialsProvider::new(role.build().await);
             blobs = blobs.presigning_with(self.s3(&credentials), credentials);
         }
-        Ok(Files { catalog, blobs, cdn: self.cdn(cdn_url, key, distribution_id), clock: self.clock.clone() })
+        Files { catalog, blobs, cdn: self.cdn(cdn_url, signer, distribution_id), clock: self.clock.clone() }
     }
 
-    async fn read_key(&self, id: KeyPairId, secret: &str) -> Result<SigningKey, ConnectError> {
-        let secrets = aws_sdk_secretsmanager::Client::new(&self.sdk);
-        let read = secrets.get_secret_value().secret_id(secret).send().await;
-        let value = read.map_err(|e| ConnectError::Unreadable(Cause::new("reading the signing key", &e)))?;
-        Ok(SigningKey::from_pem(id, value.secret_string().ok_or(ConnectError::Empty)?)?)
+    fn signer(&self, secret: SigningSecret) -> Signer {
+        let keeper = Arc::new(Keeper { secrets: aws_sdk_secretsmanager::Client::new(&self.sdk), secret });
+        let read = move || -> BoxFuture<'static, _> {
+            let keeper = keeper.clone();
+            Box::pin(async move { keeper.key().await })
+        };
+        Signer::reading(read, URL_LIFE)
     }
 
-    fn cdn(&self, base: BaseUrl, key: SigningKey, distribution_id: String) -> Cdn {
+    fn cdn(&self, base: BaseUrl, signer: Signer, distribution_id: String) -> Cdn {
         let invalidations = CloudFrontInvalidations::new(aws_sdk_cloudfront::Client::new(&self.sdk), distribution_id);
-        Cdn::new(base, Signer::new(key, URL_LIFE), Arc::new(invalidations))
+        Cdn::new(base, signer, Arc::new(invalidations))
     }
 
     fn own_credentials(&self) -> SharedCredentialsProvider {
@@ -141,4 +135,45 @@ impl Connection {
             .build();
         aws_sdk_s3::Client::from_conf(config)
     }
+}
+
+/// Who keeps the signing key: Secrets Manager. No error repeats anything of it.
+struct Keeper {
+    secrets: aws_sdk_secretsmanager::Client,
+    secret: SigningSecret,
+}
+
+impl Keeper {
+    /// The key that belongs to the public one. While a rotation is under way that is the version before the current.
+    async fn key(&self) -> Result<SigningKey> {
+        let current = self.version("AWSCURRENT").await;
+        if !matches!(current, Err(Error::Internal(_))) {
+            return current;
+        }
+        match self.version("AWSPREVIOUS").await {
+            Err(Error::Internal(_)) => current,
+            previous => previous,
+        }
+    }
+
+    async fn version(&self, stage: &str) -> Result<SigningKey> {
+        let SigningSecret { id, public_key, secret } = &self.secret;
+        let read = self.secrets.get_secret_value().secret_id(secret).version_stage(stage).send().await;
+        let value = read.map_err(unread)?;
+        let wrong = |reason: &str| Error::Internal(Cause::because(READING, format!("the secret's {stage} {reason}")));
+        let pem = value.secret_string().ok_or_else(|| wrong("holds no text"))?;
+        let key = SigningKey::from_pem(id.clone(), pem).map_err(|fault| wrong(&format!("is no such key: {fault}")))?;
+        if key.is_of(public_key) { Ok(key) } else { Err(wrong("is the key of another public key than the active one")) }
+    }
+}
+
+const READING: &str = "reading the signing key";
+
+fn unread(error: SdkError<GetSecretValueError>) -> Error {
+    let passing = match &error {
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
+        _ => matches!(error.code(), Some("ThrottlingException" | "InternalServiceError" | "ExpiredTokenException")),
+    };
+    let source = Cause::new(READING, &error);
+    if passing { Error::Unavailable { retry_after: Duration::from_secs(1), source } } else { Error::Internal(source) }
 }

@@ -11,10 +11,11 @@ pub const CDN_VARIABLES: [&str; 2] = ["XFILES_CDN_URL", "XFILES_DISTRIBUTION_ID"
 /// The name that [`CronConfig::from_env`] reads beside those.
 pub const EVENT_VARIABLES: [&str; 1] = ["XFILES_EVENT_BUS"];
 /// The names that [`ApiConfig::from_env`] reads beside all but that one.
-pub const API_VARIABLES: [&str; 6] = [
+pub const API_VARIABLES: [&str; 7] = [
     "XFILES_SIGNING_KEY_ID",
     "XFILES_SIGNING_KEY",
     "XFILES_SIGNING_KEY_SECRET",
+    "XFILES_SIGNING_PUBLIC_KEY",
     "XFILES_PRESIGN_ROLE",
     "XFILES_API_ORIGINS",
     "XFILES_REQUESTS_PER_SECOND",
@@ -71,13 +72,19 @@ pub struct ApiConfig {
 pub enum SigningKeySource {
     /// Here.
     Given(SigningKey),
-    /// In a secret, whose text is the PEM.
-    Secret {
-        /// The id under which the CDN knows the public key.
-        id: KeyPairId,
-        /// The secret's name or ARN.
-        secret: String,
-    },
+    /// In a secret.
+    Secret(SigningSecret),
+}
+
+/// A secret of Secrets Manager, whose text is the PEM of the private key.
+#[derive(Debug)]
+pub struct SigningSecret {
+    /// The id under which the CDN knows the public key.
+    pub id: KeyPairId,
+    /// The public key itself, as a PEM: the secret may have changed before the CDN has.
+    pub public_key: String,
+    /// The secret's name or ARN.
+    pub secret: String,
 }
 
 /// Everything that is wrong with the environment, at once.
@@ -127,8 +134,8 @@ impl CleanupConfig {
 }
 
 impl ApiConfig {
-    /// Reads what [`CleanupConfig`] is made of; `XFILES_SIGNING_KEY_ID` with `XFILES_SIGNING_KEY_SECRET` or
-    /// `XFILES_SIGNING_KEY` (PEM); and `XFILES_PRESIGN_ROLE`, `XFILES_API_ORIGINS` (separated by commas) and
+    /// Reads what [`CleanupConfig`] is made of; `XFILES_SIGNING_KEY_ID` with `XFILES_SIGNING_KEY_SECRET` and
+    /// `XFILES_SIGNING_PUBLIC_KEY` (PEM), or with `XFILES_SIGNING_KEY` (PEM); and `XFILES_PRESIGN_ROLE`, `XFILES_API_ORIGINS` (separated by commas) and
     /// `XFILES_REQUESTS_PER_SECOND` if they are there.
     pub fn from_env() -> Result<Self, InvalidEnvironment> {
         let mut env = Environment::of_process();
@@ -153,7 +160,8 @@ impl SigningKeySource {
     fn read(env: &mut Environment<'_>) -> Option<Self> {
         let id: Option<KeyPairId> = env.need("XFILES_SIGNING_KEY_ID");
         if let Some(secret) = env.maybe("XFILES_SIGNING_KEY_SECRET") {
-            return id.map(|id| Self::Secret { id, secret });
+            let (id, public_key) = id.zip(env.need("XFILES_SIGNING_PUBLIC_KEY"))?;
+            return Some(Self::Secret(SigningSecret { id, public_key, secret }));
         }
         let pem: String = env.need("XFILES_SIGNING_KEY")?;
         match SigningKey::from_pem(id?, &pem) {
@@ -221,6 +229,7 @@ mod tests {
             "XFILES_CDN_URL" => "https://cdn.example.com",
             "XFILES_SIGNING_KEY_ID" => "K2JCJMDEHXQW5F",
             "XFILES_SIGNING_KEY_SECRET" => "arn:aws:secretsmanager:eu-central-1:1:secret:xfiles",
+            "XFILES_SIGNING_PUBLIC_KEY" => "-----BEGIN PUBLIC KEY-----",
             "XFILES_API_ORIGINS" => "https://a.example.com, https://b.example.com",
             "XFILES_REQUESTS_PER_SECOND" => "50",
             "XFILES_BUCKET" | "XFILES_TABLE" | "XFILES_DISTRIBUTION_ID" => "name",
@@ -255,7 +264,7 @@ mod tests {
     #[test]
     fn a_secret_comes_before_a_key_and_origins_are_separated_by_commas() {
         let config = api(&complete).unwrap();
-        assert!(matches!(config.signing_key, SigningKeySource::Secret { .. }));
+        assert!(matches!(config.signing_key, SigningKeySource::Secret(_)));
         assert_eq!(config.api_origins, ["https://a.example.com", "https://b.example.com"]);
         assert_eq!((config.requests_per_second.map(NonZeroU32::get), config.presign_role), (Some(50), None));
     }
@@ -275,11 +284,12 @@ mod tests {
     #[test]
     fn exactly_the_listed_variables_are_read() {
         let read = RefCell::new(BTreeSet::new());
-        let env = |name: &str| {
-            read.borrow_mut().insert(name.to_owned());
-            complete(name).filter(|_| name != "XFILES_SIGNING_KEY_SECRET")
-        };
-        drop(api(&env));
+        for without in ["", "XFILES_SIGNING_KEY_SECRET"] {
+            drop(api(&|name: &str| {
+                read.borrow_mut().insert(name.to_owned());
+                complete(name).filter(|_| name != without)
+            }));
+        }
         let listed = STORE_VARIABLES.into_iter().chain(CDN_VARIABLES).chain(API_VARIABLES);
         assert_eq!(read.into_inner(), listed.map(str::to_owned).collect());
     }

@@ -110,6 +110,11 @@ impl Cause {
         Self { doing, message }
     }
 
+    /// What was being done: the part that says nothing of what was said.
+    pub const fn doing(&self) -> &'static str {
+        self.doing
+    }
+
     /// What was being done, and what was wrong with it.
     pub fn because(doing: &'static str, message: impl Into<String>) -> Self {
         Self { doing, message: message.into() }

@@ -77,8 +77,10 @@ async fn a_repeated_confirm_a_get_and_fresh_urls_are_one_read_and_never_ask_the_
     assert_eq!(metered.bill(metered.files.confirm(project, id)).await.calls, one_read);
     let bill = metered.bill(metered.files.get(project, id)).await;
     assert_eq!((bill.calls, bill.read_units), (one_read.clone(), 1.0));
-    let fresh =
-        async { metered.files.get(project, id).await.map(|f| metered.files.urls(&f, ImageFormat::WebP, None, false)) };
+    let fresh = async {
+        let file = metered.files.get(project, id).await?;
+        metered.files.urls(&file, ImageFormat::WebP, None, false).await
+    };
     assert_eq!(metered.bill(fresh).await.calls, one_read);
     metered.world.end().await;
 }

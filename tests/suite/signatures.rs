@@ -314,7 +314,7 @@ async fn what_we_sign_verifies_with_openssl_and_opens_the_stand_in() {
         let door = Door::new(NOW, vec![TrustedKey::from_pem(key.id().clone(), &public_key).unwrap()]);
         let cdn = cdn(key);
         for path in [ORIGINAL, VARIANT] {
-            let url = cdn.url(&path[1..].parse().unwrap(), cdn.expiry(NOW)).unwrap();
+            let url = cdn.url(&path[1..].parse().unwrap(), cdn.expiry(NOW)).await.unwrap();
             let (policy, signature) = signed_parts(url.as_str());
             assert!(openssl.verifies(&public_key, &policy, &signature), "{form} {path}");
             assert!(!openssl.verifies(&public_key, &policy.replace("bbbb/", "bbbc/"), &signature), "{form} {path}");

@@ -114,7 +114,7 @@ impl Bench {
         let (file, get) = self.bill(self.files.get(self.project, id)).await?;
         let fresh = async {
             let file = self.files.get(self.project, id).await?;
-            Ok(self.files.urls(&file, ImageFormat::WebP, Some(Duration::from_secs(60)), false))
+            self.files.urls(&file, ImageFormat::WebP, Some(Duration::from_secs(60)), false).await
         };
         let (_, fresh) = self.bill(fresh).await?;
         drop(file);

@@ -504,7 +504,11 @@ fn running() -> Vec<Operation> {
             .says("Running", "Whether the process lives", "Looks at nothing but itself.")
             .answers(json!({"status": "ok"})),
         Operation::new::<Health>("get", "/readyz", "isReady")
-            .says("Running", "Whether the stores answer", "Asks the metadata store and the object store.")
+            .says(
+                "Running",
+                "Whether the stores answer",
+                "Asks the metadata store and the object store, and whether URLs can be signed.",
+            )
             .answers(json!({"status": "ok"}))
             .refuses([Code::Unavailable]),
         Operation::new::<Version>("get", "/version", "getVersion")

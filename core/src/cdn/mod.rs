@@ -1,7 +1,7 @@
 //! What the CDN is told and what it is asked for: URLs of published files, their signatures, and invalidations.
 //!
-//! Owns the form of every URL that a client reads bytes from. It never does IO but for [`Cdn::invalidate`], never makes
-//! a URL of a staging key, and never shows a private key or a signed URL in a log.
+//! Owns the form of every URL that a client reads bytes from. It never does IO but for [`Cdn::invalidate`] and the first
+//! signature's key, never makes a URL of a staging key, and never shows a private key or a signed URL in a log.
 
 mod policy;
 mod save_as;
@@ -23,6 +23,7 @@ pub use signing::{InvalidKeyPairId, InvalidSigningKey, KeyPairId, PrivateKeyPem,
 
 use crate::{
     clock::Timestamp,
+    error::{Cause, Error, Result},
     id::{FileId, ProjectId},
     intent::Stem,
     object_key::{ObjectKey, Visibility},
@@ -58,39 +59,39 @@ impl Cdn {
     ///
     /// Signed URLs of one object that are made in one calendar minute are identical, so that a browser's cache works.
     /// A variant is signed by the policy of [`Cdn::variant_urls`], an original by a canned policy of its own.
-    pub fn url(&self, key: &ObjectKey, expiry: Expiry) -> Result<CdnUrl, NotServed> {
+    pub async fn url(&self, key: &ObjectKey, expiry: Expiry) -> Result<CdnUrl> {
         let url = format!("{}/{key}", self.base);
         match key {
-            ObjectKey::Staging { .. } => Err(NotServed),
+            ObjectKey::Staging { .. } => Err(not_served()),
             ObjectKey::Original { visibility: Visibility::Public, .. }
             | ObjectKey::Variant { visibility: Visibility::Public, .. } => Ok(CdnUrl::permanent(url)),
             ObjectKey::Original { visibility: Visibility::Private, .. } => {
-                let query = self.signer.sign_url(&url, expiry);
+                let query = self.signer.sign_url(&url, expiry).await?;
                 Ok(CdnUrl::signed(url, &query, expiry))
             }
             ObjectKey::Variant { visibility: Visibility::Private, project, file, .. } => {
-                let query = self.sign_variants(*project, *file, expiry);
+                let query = self.sign_variants(*project, *file, expiry).await?;
                 Ok(CdnUrl::signed(url, &query, expiry))
             }
         }
     }
 
     /// The URL at which a browser saves the original under this name, or under the stored extension if it has another.
-    pub fn download_url(&self, key: &ObjectKey, name: &str, expiry: Expiry) -> Result<CdnUrl, NotServed> {
+    pub async fn download_url(&self, key: &ObjectKey, name: &str, expiry: Expiry) -> Result<CdnUrl> {
         let url = format!("{}/{key}?{}", self.base, save_as::query(name));
         match key {
             ObjectKey::Original { visibility: Visibility::Public, .. } => Ok(CdnUrl::permanent(url)),
             ObjectKey::Original { visibility: Visibility::Private, .. } => {
-                let query = self.signer.sign_url(&url, expiry);
+                let query = self.signer.sign_url(&url, expiry).await?;
                 Ok(CdnUrl::signed(url, &query, expiry))
             }
-            ObjectKey::Staging { .. } | ObjectKey::Variant { .. } => Err(NotServed),
+            ObjectKey::Staging { .. } | ObjectKey::Variant { .. } => Err(not_served()),
         }
     }
 
     /// The URLs of a file's variants in one format, narrowest first. Private ones share one signature, which is good
     /// for every variant of this file and for nothing else.
-    pub fn variant_urls(
+    pub async fn variant_urls(
         &self,
         visibility: Visibility,
         project: ProjectId,
@@ -98,12 +99,12 @@ impl Cdn {
         stem: &Stem,
         format: ImageFormat,
         expiry: Expiry,
-    ) -> [(Width, CdnUrl); Width::ALL.len()] {
+    ) -> Result<[(Width, CdnUrl); Width::ALL.len()]> {
         let query = match visibility {
             Visibility::Public => None,
-            Visibility::Private => Some(self.sign_variants(project, file, expiry)),
+            Visibility::Private => Some(self.sign_variants(project, file, expiry).await?),
         };
-        Width::ALL.map(|width| {
+        Ok(Width::ALL.map(|width| {
             let spec = VariantSpec { width, format };
             let url =
                 format!("{}/{}", self.base, ObjectKey::Variant { visibility, project, file, stem: stem.clone(), spec });
@@ -112,7 +113,12 @@ impl Cdn {
                 Some(query) => CdnUrl::signed(url, query, expiry),
             };
             (width, url)
-        })
+        }))
+    }
+
+    /// Whether URLs can be signed.
+    pub async fn ready(&self) -> Result<()> {
+        self.signer.key().await.map(drop)
     }
 
     /// Whether anything is cached under a path that may end with `*`. `None`: the CDN cannot be asked.
@@ -126,10 +132,10 @@ impl Cdn {
         self.invalidations.invalidate(caller_reference, paths)
     }
 
-    fn sign_variants(&self, project: ProjectId, file: FileId, expiry: Expiry) -> String {
+    async fn sign_variants(&self, project: ProjectId, file: FileId, expiry: Expiry) -> Result<String> {
         // The slash before the wildcard is what keeps one file's signature from a file whose id begins alike.
         let resource = format!("{}/files/variants/{}/{project}/{file}/*", self.base, Visibility::Private);
-        self.signer.sign_wildcard(&resource, expiry)
+        self.signer.sign_wildcard(&resource, expiry).await
     }
 }
 
@@ -139,10 +145,10 @@ impl fmt::Debug for Cdn {
     }
 }
 
-/// A key that is never served: nothing reads staging through the CDN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a staging key has no URL on the CDN; publish the file first")]
-pub struct NotServed;
+/// Nothing reads staging through the CDN, and only an original is saved under a name.
+fn not_served() -> Error {
+    Error::Internal(Cause::because("making a URL", "the CDN does not serve such a key"))
+}
 
 /// A URL from which a client reads bytes. [`CdnUrl::as_str`] is the one way to show it; `Debug` redacts it.
 #[derive(Clone, PartialEq, Eq)]
@@ -251,7 +257,10 @@ impl FromStr for BaseUrl {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+    use futures::{FutureExt as _, future::BoxFuture};
     use p256::{
         ecdsa::{DerSignature, VerifyingKey, signature::Verifier as _},
         pkcs8::DecodePublicKey as _,
@@ -281,8 +290,12 @@ mod tests {
         (cdn(key), public)
     }
 
-    fn url_from(cdn: &Cdn, key: &ObjectKey, now: Timestamp) -> Result<CdnUrl, NotServed> {
-        cdn.url(key, cdn.expiry(now))
+    fn url_from(cdn: &Cdn, key: &ObjectKey, now: Timestamp) -> Result<CdnUrl> {
+        at_once(cdn.url(key, cdn.expiry(now)))
+    }
+
+    fn at_once<T>(signed: impl Future<Output = T>) -> T {
+        signed.now_or_never().expect("a held key signs at once")
     }
 
     fn name() -> Filename {
@@ -313,7 +326,7 @@ mod tests {
     #[test]
     fn a_staging_key_has_no_url() {
         let key = ObjectKey::Staging { project: ProjectId::mint(), file: FileId::mint(), name: name() };
-        assert_eq!(url_from(&fresh_cdn().0, &key, NOW), Err(NotServed));
+        assert!(matches!(url_from(&fresh_cdn().0, &key, NOW), Err(Error::Internal(_))));
     }
 
     #[test]
@@ -341,6 +354,7 @@ mod tests {
         let (project, file, name) = (ProjectId::mint(), FileId::mint(), name());
         let urls =
             cdn.variant_urls(Visibility::Private, project, file, name.stem(), ImageFormat::WebP, cdn.expiry(NOW));
+        let urls = at_once(urls).unwrap();
         let (_, first) = &urls[0];
         let policy = unmask(parameter(first, "Policy"));
         let signature = DerSignature::try_from(unmask(parameter(first, "Signature")).as_slice()).unwrap();
@@ -363,17 +377,60 @@ mod tests {
         }
     }
 
+    /// A CDN whose key is read, which fails a number of times; and how often it was.
+    fn reading_cdn(failures: usize) -> (Cdn, Arc<AtomicUsize>) {
+        let readings = Arc::new(AtomicUsize::new(0));
+        let counter = readings.clone();
+        let read = move || -> BoxFuture<'static, Result<SigningKey>> {
+            let counter = counter.clone();
+            Box::pin(async move {
+                // Others get their turn while this one reads.
+                tokio::task::yield_now().await;
+                if counter.fetch_add(1, Ordering::SeqCst) < failures {
+                    return Err(Error::Internal(Cause::because("reading the signing key", "a test")));
+                }
+                Ok(SigningKey::generate_p256(KeyPairId::mint()).0)
+            })
+        };
+        let base = "https://cdn.example.com".parse().unwrap();
+        (Cdn::new(base, Signer::reading(read, URL_LIFE), Arc::new(NoCdn)), readings)
+    }
+
+    #[tokio::test]
+    async fn the_key_is_read_once_and_not_before_a_url_is_signed() {
+        let (cdn, readings) = reading_cdn(0);
+        url_from(&cdn, &original(Visibility::Public), NOW).unwrap();
+        assert_eq!(readings.load(Ordering::SeqCst), 0);
+        let key = original(Visibility::Private);
+        let signed = futures::future::join_all((0..5).map(|_| cdn.url(&key, cdn.expiry(NOW)))).await;
+        let signed: Vec<_> = signed.into_iter().map(Result::unwrap).collect();
+        assert!(signed.iter().all(|url| *url == signed[0]), "signed by one key");
+        assert_eq!(readings.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_could_not_be_read_is_read_again() {
+        let (cdn, readings) = reading_cdn(2);
+        let key = original(Visibility::Private);
+        assert!(cdn.url(&key, cdn.expiry(NOW)).await.is_err());
+        assert!(cdn.ready().await.is_err());
+        cdn.url(&key, cdn.expiry(NOW)).await.unwrap();
+        cdn.ready().await.unwrap();
+        assert_eq!(readings.load(Ordering::SeqCst), 3);
+    }
+
     #[test]
     fn public_variants_are_not_signed() {
-        let (cdn, _) = fresh_cdn();
+        let ((cdn, _), name) = (fresh_cdn(), name());
         let urls = cdn.variant_urls(
             Visibility::Public,
             ProjectId::mint(),
             FileId::mint(),
-            name().stem(),
+            name.stem(),
             ImageFormat::Jpeg,
             cdn.expiry(NOW),
         );
+        let urls = at_once(urls).unwrap();
         assert!(urls.iter().all(|(width, url)| url.as_str().ends_with(&format!("_w{width}.jpeg"))));
     }
 

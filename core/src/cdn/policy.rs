@@ -1,12 +1,14 @@
 //! What is signed: CloudFront's policy statements, byte for byte as CloudFront rebuilds or reads them, and the query
 //! that carries them. Only policies of one resource and one expiry are made here.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
 
 use super::{Expiry, SigningKey};
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, error::Result};
 
 /// How long a signed URL works at the least.
 pub const URL_LIFE: Duration = Duration::from_secs(300);
@@ -16,16 +18,33 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 /// Signs URLs with the current key. To rotate, start with a new key and let the CDN trust the old public key for
 /// as long as the old URLs live.
-#[derive(Debug)]
 pub struct Signer {
-    key: SigningKey,
+    key: OnceCell<SigningKey>,
+    read: Box<ReadKey>,
     life: Duration,
 }
+
+type ReadKey = dyn Fn() -> BoxFuture<'static, Result<SigningKey>> + Send + Sync;
 
 impl Signer {
     /// A signer whose URLs work for `life`, in whole seconds, and up to a minute more.
     pub fn new(key: SigningKey, life: Duration) -> Self {
-        Self { key, life: Duration::from_secs(life.as_secs()) }
+        let signer = Self::reading(|| unreachable!("the key is held"), life);
+        Self { key: OnceCell::new_with(Some(key)), ..signer }
+    }
+
+    /// The same, whose key is read when a URL is signed for the first time. Whoever asks meanwhile waits for that one
+    /// reading; after one that failed the next to ask reads again.
+    pub fn reading(
+        read: impl Fn() -> BoxFuture<'static, Result<SigningKey>> + Send + Sync + 'static,
+        life: Duration,
+    ) -> Self {
+        Self { key: OnceCell::new(), read: Box::new(read), life: Duration::from_secs(life.as_secs()) }
+    }
+
+    /// The key, read if it was not.
+    pub(super) async fn key(&self) -> Result<&SigningKey> {
+        self.key.get_or_try_init(&self.read).await
     }
 
     /// When a URL that is signed `now` stops working.
@@ -36,23 +55,30 @@ impl Signer {
     }
 
     /// The query that opens exactly `url`. CloudFront rebuilds the canned policy from the URL and `Expires`.
-    pub(super) fn sign_url(&self, url: &str, expiry: Expiry) -> String {
+    pub(super) async fn sign_url(&self, url: &str, expiry: Expiry) -> Result<String> {
         let expires = expiry.at.as_secs();
-        let signature = self.sign(&policy(url, expires));
-        format!("Expires={expires}&{signature}")
+        let signature = self.sign(&policy(url, expires)).await?;
+        Ok(format!("Expires={expires}&{signature}"))
     }
 
     /// The query that opens every URL that `resource` matches, where `*` stands for any characters and `?` for one.
-    pub(super) fn sign_wildcard(&self, resource: &str, expiry: Expiry) -> String {
+    pub(super) async fn sign_wildcard(&self, resource: &str, expiry: Expiry) -> Result<String> {
         let policy = policy(resource, expiry.at.as_secs());
-        let signature = self.sign(&policy);
-        format!("Policy={}&{signature}", url_safe_base64(policy.as_bytes()))
+        let signature = self.sign(&policy).await?;
+        Ok(format!("Policy={}&{signature}", url_safe_base64(policy.as_bytes())))
     }
 
-    fn sign(&self, policy: &str) -> String {
-        let signature = url_safe_base64(&self.key.sign(policy.as_bytes()));
+    async fn sign(&self, policy: &str) -> Result<String> {
+        let key = self.key().await?;
+        let signature = url_safe_base64(&key.sign(policy.as_bytes()));
         // CloudFront assumes SHA-1 where the algorithm is not named.
-        format!("Signature={signature}&Key-Pair-Id={}&Hash-Algorithm=SHA256", self.key.id())
+        Ok(format!("Signature={signature}&Key-Pair-Id={}&Hash-Algorithm=SHA256", key.id()))
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").field("key", &self.key).field("life", &self.life).finish_non_exhaustive()
     }
 }
 

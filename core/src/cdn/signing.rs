@@ -85,6 +85,12 @@ impl SigningKey {
         }
     }
 
+    /// Whether this PEM is of its public key, however its lines are broken.
+    pub fn is_of(&self, public_key_pem: &str) -> bool {
+        let text = |pem: &str| pem.split_ascii_whitespace().collect::<String>();
+        text(&self.public_key_pem()) == text(public_key_pem)
+    }
+
     /// The signature over SHA-256 of `message`: ASN.1 DER for ECDSA, PKCS#1 v1.5 for RSA. Both are deterministic.
     pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
         match &self.secret {
@@ -226,6 +232,15 @@ mod tests {
         assert_eq!(key.sign(b"message"), again.sign(b"message"));
         assert_eq!(key.public_key_pem(), again.public_key_pem());
         assert!(key.public_key_pem().starts_with("-----BEGIN PUBLIC KEY-----\n"));
+    }
+
+    #[test]
+    fn a_key_knows_its_own_public_key_however_its_lines_are_broken() {
+        let ((key, _), (other, _)) =
+            (SigningKey::generate_p256(KeyPairId::mint()), SigningKey::generate_p256(KeyPairId::mint()));
+        let pem = key.public_key_pem();
+        assert!(key.is_of(&pem) && key.is_of(pem.trim_end()) && key.is_of(&pem.replace('\n', "\r\n")));
+        assert!(!key.is_of(&other.public_key_pem()) && !key.is_of(""));
     }
 
     #[test]

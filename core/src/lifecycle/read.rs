@@ -65,10 +65,11 @@ impl Files {
         }
     }
 
-    /// Whether both stores answer.
+    /// Whether both stores answer and URLs can be signed.
     pub async fn ready(&self) -> Result<()> {
         self.catalog.ready().await?;
-        self.blobs.ready().await
+        self.blobs.ready().await?;
+        self.cdn.ready().await
     }
 
     /// One page of the project's confirmed files.
@@ -95,23 +96,28 @@ impl Files {
 
     /// The URLs of a confirmed file, permanent or signed by what they lead to; signed ones live as long as is asked for,
     /// or five to six minutes. As a download, the original is saved under the name it had on the client. Takes no request
-    /// to any store.
-    pub fn urls(&self, file: &File, format: ImageFormat, life: Option<Duration>, as_download: bool) -> FileUrls {
+    /// but, for the first signature, the one that reads the key.
+    pub async fn urls(
+        &self,
+        file: &File,
+        format: ImageFormat,
+        life: Option<Duration>,
+        as_download: bool,
+    ) -> Result<FileUrls> {
         let now = self.clock.now();
         let expiry = life.map_or_else(|| self.cdn.expiry(now), |life| Expiry::after(now, life));
         let key = file.original_key();
         let original = match as_download {
-            false => self.cdn.url(&key, expiry),
-            true => self.cdn.download_url(&key, file.original_filename.as_str(), expiry),
+            false => self.cdn.url(&key, expiry).await?,
+            true => self.cdn.download_url(&key, file.original_filename.as_str(), expiry).await?,
         };
-        let original = original.expect("an original is served");
         let variants = if file.has_variants() {
             let (visibility, stem) = (file.variants.visibility, file.name.stem());
-            let urls = self.cdn.variant_urls(visibility, file.project, file.id, stem, format, expiry);
+            let urls = self.cdn.variant_urls(visibility, file.project, file.id, stem, format, expiry).await?;
             urls.into_iter().map(|(width, url)| VariantUrl { width, url }).collect()
         } else {
             Vec::new()
         };
-        FileUrls { original, variants }
+        Ok(FileUrls { original, variants })
     }
 }

@@ -233,6 +233,7 @@ impl PublicKey {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
+    use futures::FutureExt as _;
     use p256::ecdsa::{SigningKey as P256, signature::hazmat::PrehashSigner as _};
     use proptest::prelude::{prop_assert_eq, proptest};
     use xfiles_core::{
@@ -267,7 +268,8 @@ mod tests {
 
     fn query(key: SigningKey, path: &str) -> String {
         let cdn = Cdn::new(BASE.parse().unwrap(), Signer::new(key, URL_LIFE), Arc::new(NoCdn));
-        let url = cdn.url(&path[1..].parse::<ObjectKey>().unwrap(), cdn.expiry(NOW)).unwrap();
+        let key = path[1..].parse::<ObjectKey>().unwrap();
+        let url = cdn.url(&key, cdn.expiry(NOW)).now_or_never().expect("a held key signs at once").unwrap();
         url.as_str().split_once('?').unwrap().1.to_owned()
     }
 

@@ -600,9 +600,12 @@ impl World {
                 Box::pin(async move { Outcome::File(files.get(project, id).await) })
             }
             Operation::View { key, .. } => {
-                let url = self.truth.cdn.url(key, self.truth.cdn.expiry(now)).expect("a published key");
+                let (cdn, key) = (self.truth.cdn.clone(), key.clone());
                 let edge = self.edge.clone();
-                Box::pin(async move { view(edge, url.as_str()).await })
+                Box::pin(async move {
+                    let url = cdn.url(&key, cdn.expiry(now)).await.expect("a published key");
+                    view(edge, url.as_str()).await
+                })
             }
             Operation::Sweep => {
                 life = SWEEP_LIFE;
@@ -916,7 +919,7 @@ impl World {
             }
         }
         for (key, served) in views {
-            let url = self.truth.cdn.url(&key, self.truth.cdn.expiry(self.clock.now())).expect("a published key");
+            let url = self.truth.cdn.url(&key, self.truth.cdn.expiry(self.clock.now())).await.expect("a published key");
             let edge = self.edge.clone();
             let task = tokio::spawn(async move { view(edge, url.as_str()).await });
             self.serve_all().await?;
