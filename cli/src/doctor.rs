@@ -60,9 +60,15 @@ impl Fault {
         Self { cause: cause.into(), fix: fix.into() }
     }
 
-    /// Of a request that the client has put into words already.
+    /// Of a request that the client has put into words already. Where the server itself fails, what it advises its
+    /// clients is to tell whoever runs it.
     fn of(failure: &Failure, fix: &str) -> Self {
-        Self::new(failure.detail(), failure.hint().unwrap_or(fix))
+        match (failure.code(), failure.request_id()) {
+            (Some("internal" | "unavailable"), Some(id)) => {
+                Self::new(format!("{} (request {id})", failure.detail()), fix)
+            }
+            _ => Self::new(failure.detail(), failure.hint().unwrap_or(fix)),
+        }
     }
 }
 
@@ -137,30 +143,30 @@ impl Examination<'_> {
     /// The checks in the order in which one builds on the other; it stops where the next cannot be tried.
     fn all(&self, report: &mut Report<'_, '_>, uploaded: &mut Vec<FileId>) -> Result<(), Failure> {
         let url = self.args.server.url.to_string();
-        let alive = self.get(&format!("{url}/healthz")).and_then(|answer| expect(&answer, 200, ALIVE).map(|()| answer));
+        let alive = self.get(&format!("{url}/healthz")).and_then(|answer| is_200(answer, |_| ALIVE));
         let headers = alive.as_ref().map(|answer| answer.headers().clone()).unwrap_or_default();
         if !report.tell("the API answers", alive.map(drop))? {
             return Ok(());
         }
         report.tell("the clocks agree", clocks(&headers))?;
-        let ready = self.get(&format!("{url}/readyz")).and_then(|answer| expect(&answer, 200, READY));
-        report.tell("the API reaches its stores", ready)?;
+        let ready = self.get(&format!("{url}/readyz")).and_then(|answer| is_200(answer, not_ready));
+        report.tell("the API reaches its stores and can sign", ready.map(drop))?;
         let key = self.client.usage().map(drop).map_err(|failure| Fault::of(&failure, "use another key"));
         if !report.tell("the API key is accepted", key)? {
             return Ok(());
         }
 
         let Some(public) = self.upload("public", report, uploaded)? else { return Ok(()) };
-        let original = self.reads(&public.url, BUCKET_ACCESS);
+        let original = self.reads(&public.url, not_public);
         let served = report.tell("the CDN reads the bucket", original)?;
         let variant = match public.variants.first() {
-            Some(variant) => self.get(&variant.url).and_then(|answer| expect(&answer, 200, FAILOVER)),
+            Some(variant) => self.get(&variant.url).and_then(|answer| is_200(answer, not_made)).map(drop),
             None => Err(Fault::new("a public picture has no variants", "is the server an older one?")),
         };
         report.tell("a variant is made on its first request (failover to the worker)", variant)?;
 
         if let Some(private) = self.upload("private", report, uploaded)? {
-            report.tell("a signed URL opens a private file", self.reads(&private.url, SIGNED))?;
+            report.tell("a signed URL opens a private file", self.reads(&private.url, not_opened))?;
             let bare = private.url.split('?').next().unwrap_or_default();
             let closed = self.get(bare).and_then(|answer| match answer.status().as_u16() {
                 403 => Ok(()),
@@ -193,7 +199,7 @@ impl Examination<'_> {
             report.tell("the store checks upload URLs", self.refuses_another_type(&ticket))?;
         }
         let put = self.client.put(&ticket, PIXEL.len() as u64, &mut &*PIXEL);
-        let put = put.map_err(|failure| Fault::of(&failure, PUT));
+        let put = put.map_err(|failure| Fault::of(&failure, not_taken(failure.detail())));
         if !report.tell("the store takes the upload", put)? {
             return Ok(None);
         }
@@ -236,9 +242,8 @@ impl Examination<'_> {
     }
 
     /// Reads a URL and compares the bytes.
-    fn reads(&self, url: &str, fix: &str) -> Finding {
-        let mut answer = self.get(url)?;
-        expect(&answer, 200, fix)?;
+    fn reads(&self, url: &str, fix: fn(&Refusal) -> &'static str) -> Finding {
+        let mut answer = is_200(self.get(url)?, fix)?;
         match answer.body_mut().read_to_vec() {
             Ok(bytes) if bytes == PIXEL => Ok(()),
             Ok(_) => Err(Fault::new(
@@ -295,18 +300,83 @@ impl Examination<'_> {
 }
 
 const ALIVE: &str = "is --url the API's address, which `xf status` shows?";
-const READY: &str =
-    "check that the table and the bucket exist and that the function's role may use them; its log names the one";
-const PUT: &str = "check the presign role's right to s3:PutObject on staging/*, and this machine's clock";
 const CONFIRM: &str =
     "check the API's role: s3:GetObject on staging/*, s3:PutObject on files/*; its log has the request id";
-const BUCKET_ACCESS: &str =
-    "check the bucket policy (s3:GetObject on files/* for this distribution) and the bucket origin's access control";
-const FAILOVER: &str = "check the origin group (failover on 403 and 404), the worker's log, and that CloudFront may \
-    lambda:InvokeFunctionUrl and lambda:InvokeFunction";
-const SIGNED: &str =
-    "check that the distribution's key group holds the public key of the secret, and this machine's clock";
 const UNSIGNED: &str = "private paths need a trusted key group: check the behaviour /files/originals/private/*";
+
+fn not_ready(refusal: &Refusal) -> &'static str {
+    if refusal.reason.contains("signing key") {
+        "check that the secret holds the private key of the active public key (docs/deploy.md, \"Rotating the signing \
+         key\"), and that the API's role may secretsmanager:GetSecretValue; its log has the reason"
+    } else if refusal.reason.contains("table") {
+        "check that the table exists and that the API's role may dynamodb:GetItem; its log has the reason"
+    } else {
+        "check that the table and the bucket exist and that the API's role may use them; its log has the reason"
+    }
+}
+
+/// By what S3 says of a refused upload.
+fn not_taken(said: &str) -> &'static str {
+    if said.contains("RequestTimeTooSkewed") || said.contains("expired") {
+        "set the clock of whatever signed the upload URL"
+    } else if said.contains("SignatureDoesNotMatch") {
+        "does something between here and the store change requests? The upload URL is signed for its host, type and length"
+    } else if said.contains("NoSuchBucket") {
+        "the bucket is not there: deploy again"
+    } else {
+        "check the presign role's right to s3:PutObject on staging/*, and the bucket's policy"
+    }
+}
+
+/// By how the CDN refuses a public original, which only the bucket has.
+fn not_public(refusal: &Refusal) -> &'static str {
+    match (refusal.status, refusal.reason.as_str()) {
+        (403, "MissingKey") => "the behaviour /files/originals/public/* must not ask for a signature",
+        (403, _) => {
+            "check the bucket policy (s3:GetObject on files/* for this distribution) and the bucket origin's access \
+             control"
+        }
+        (404, _) => {
+            "is the host an alias of this stack's distribution, and is the behaviour /files/originals/public/*?"
+        }
+        _ => {
+            "CloudFront does not reach the bucket: check the origin's name and that the bucket is in the stack's region"
+        }
+    }
+}
+
+/// By how the CDN refuses a variant that the worker has to make.
+fn not_made(refusal: &Refusal) -> &'static str {
+    match (refusal.status, refusal.reason.as_str()) {
+        // In S3's words, so the worker was not asked.
+        (403, "AccessDenied") => {
+            "the bucket's 403 was not followed by the worker: check the origin group (failover on 403 and 404)"
+        }
+        (403, "MissingKey") => "the behaviour /files/variants/public/* must not ask for a signature",
+        (403, _) => {
+            "the worker's URL refuses CloudFront: both lambda:InvokeFunctionUrl and lambda:InvokeFunction must be \
+             granted to this distribution, and the worker's origin needs its access control"
+        }
+        (404, _) => "the worker finds no such file: check its XFILES_TABLE and XFILES_BUCKET; its log has the path",
+        (503, _) => "the worker is throttled: raise WorkerConcurrency, or the account has no free concurrency",
+        _ => "the worker failed or took too long: its log has the cause",
+    }
+}
+
+/// By how the CDN refuses a URL that the API has just signed.
+fn not_opened(refusal: &Refusal) -> &'static str {
+    match (refusal.status, refusal.reason.as_str()) {
+        (403, "InvalidKey") => {
+            "the distribution's key group does not hold the active public key: deploy again, or wait until CloudFront has \
+             deployed it"
+        }
+        (403, _) => {
+            "the URL is signed for another host, by another key, or by a clock that is wrong: check DomainName, and that \
+             nothing in between changes the query"
+        }
+        _ => "check the behaviour /files/originals/private/*",
+    }
+}
 
 fn intent(visibility: &'static str) -> Intent<'static> {
     Intent {
@@ -329,11 +399,32 @@ fn split<T>(result: Result<T, Fault>) -> (Option<T>, Finding) {
     }
 }
 
-fn expect(answer: &Response<Body>, status: u16, fix: &str) -> Finding {
-    if answer.status().as_u16() == status {
-        return Ok(());
+/// What is answered instead of a success.
+struct Refusal {
+    status: u16,
+    /// Why, if the answer says it: a `Code` of S3's or CloudFront's, or the `detail` of this API.
+    reason: String,
+}
+
+fn is_200(mut answer: Response<Body>, fix: impl Fn(&Refusal) -> &'static str) -> Result<Response<Body>, Fault> {
+    let status = answer.status().as_u16();
+    if status == 200 {
+        return Ok(answer);
     }
-    Err(Fault::new(format!("it is answered {} and not {status}", answer.status().as_u16()), fix))
+    let said = answer.body_mut().with_config().limit(64 * 1024).read_to_string().unwrap_or_default();
+    let refusal = Refusal { status, reason: reason(&said) };
+    let because = if refusal.reason.is_empty() { String::new() } else { format!(" ({})", refusal.reason) };
+    Err(Fault::new(format!("it is answered {status}{because} and not 200"), fix(&refusal)))
+}
+
+/// Nothing else of an error is repeated: S3 writes into it what was signed.
+fn reason(said: &str) -> String {
+    if let Ok(problem) = serde_json::from_str::<Value>(said) {
+        let known = ["detail", "Message", "message"].into_iter().find_map(|name| problem[name].as_str());
+        return known.unwrap_or_default().to_owned();
+    }
+    let code = said.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    code.map_or("", |(code, _)| code).to_owned()
 }
 
 fn clocks(headers: &HeaderMap) -> Finding {

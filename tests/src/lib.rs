@@ -376,6 +376,11 @@ impl Answer {
 }
 
 impl Client {
+    /// Where its API is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The raw key.
     pub fn key(&self) -> &str {
         &self.key

@@ -1,9 +1,30 @@
 //! `xf doctor` against a running stack, whole and broken, and the plan of `xf deploy`.
 
-use serde_json::Value;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::to_bytes,
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Method, StatusCode, header, request::Parts};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use xfiles_cli::{Console, Exit};
-use xfiles_core::api_key::Scope;
-use xfiles_tests::{World, WorldOptions};
+use xfiles_core::{
+    api_key::Scope,
+    cdn::{Cdn, Signer, URL_LIFE},
+    error::{Cause, Error},
+    lifecycle::Files,
+};
+use xfiles_standalone::BUCKET;
+use xfiles_tests::{TEXT, World, WorldOptions, id_of};
 
 /// Runs `xf` with these arguments and gives how it ended and what it printed.
 async fn xf(arguments: &[&str]) -> (Exit, String) {
@@ -88,6 +109,249 @@ async fn a_server_that_is_not_there_is_the_first_finding_and_the_last() {
     let (exit, out) = xf(&["doctor", "--url", "http://127.0.0.1:1", "--api-key", &key]).await;
     assert_eq!(exit, Exit::Failed);
     assert!(out.starts_with("FAIL  the API answers\n      cause: 127.0.0.1 does not answer"), "{out}");
+}
+
+/// What is wrong with a deployment.
+#[derive(Clone, Copy)]
+enum Wrong {
+    /// These requests are answered so.
+    Answers(fn(&Parts) -> Option<Response>),
+    /// Every answer is of this moment.
+    Date(&'static str),
+    /// Public originals are served for ever once they were.
+    Remembers,
+}
+
+/// A stack behind something that is wrong with it: API, CDN and object store at one address.
+struct Broken {
+    wrong: Wrong,
+    stack: String,
+    store: String,
+    address: String,
+    http: reqwest::Client,
+    remembered: Mutex<HashMap<String, Bytes>>,
+}
+
+impl Broken {
+    async fn start(wrong: Wrong) -> (World, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let public_url = Some(address.parse().unwrap());
+        let world = World::with(WorldOptions { public_url, ..WorldOptions::default() }).await;
+        let (stack, store) = (world.stack.listens_at().to_string(), world.stack.s3_url().to_string());
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let broken = Self { wrong, stack, store, address: address.clone(), http, remembered: Mutex::default() };
+        let router = Router::new().fallback(Self::answer).with_state(Arc::new(broken));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (world, address)
+    }
+
+    async fn answer(State(broken): State<Arc<Self>>, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        let answers = if let Wrong::Answers(answers) = broken.wrong { answers(&parts) } else { None };
+        if let Some(answer) = answers {
+            return answer;
+        }
+        let path = parts.uri.path().to_owned();
+        if let Some(bytes) = broken.remembered.lock().unwrap().get(&path) {
+            return bytes.clone().into_response();
+        }
+        let to = if path.starts_with(&format!("/{BUCKET}/")) { &broken.store } else { &broken.stack };
+        let mut headers = parts.headers;
+        headers.remove(header::HOST);
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let sent = broken.http.request(parts.method, format!("{to}{}", parts.uri)).headers(headers).body(body);
+        let answer = sent.send().await.unwrap();
+        let (status, mut headers) = (answer.status(), answer.headers().clone());
+        headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::TRANSFER_ENCODING);
+        if let Wrong::Date(date) = broken.wrong {
+            headers.insert(header::DATE, date.parse().unwrap());
+        }
+        let mut bytes = answer.bytes().await.unwrap();
+        if path.starts_with("/api/") {
+            // Uploads pass by here as well.
+            bytes = String::from_utf8(bytes.into()).unwrap().replace(&broken.store, &broken.address).into();
+        }
+        if matches!(broken.wrong, Wrong::Remembers) && path.starts_with("/files/originals/public/") {
+            broken.remembered.lock().unwrap().insert(path, bytes.clone());
+        }
+        (status, headers, bytes).into_response()
+    }
+}
+
+/// An answer in the words of S3 and CloudFront.
+fn refused(status: u16, code: &str) -> Option<Response> {
+    let body = format!("<Error><Code>{code}</Code><StringToSign>never shown</StringToSign></Error>");
+    Some((StatusCode::from_u16(status).unwrap(), body).into_response())
+}
+
+fn uploads(request: &Parts) -> bool {
+    request.method == Method::PUT && request.headers[header::CONTENT_TYPE] == "image/png"
+}
+
+fn at(request: &Parts, prefix: &str) -> bool {
+    request.uri.path().starts_with(prefix)
+}
+
+/// What is wrong, the check that finds it, and what its cause and its fix say.
+const FAULTS: [(Wrong, &str, &str, &str); 17] = [
+    (Wrong::Date("Sun, 06 Nov 1994 08:49:37 GMT"), "the clocks agree", "ahead of the server's", "NTP"),
+    (
+        Wrong::Answers(|r| (r.method == Method::OPTIONS).then(|| refused(403, "AccessForbidden")).flatten()),
+        "the store lets browsers upload (CORS)",
+        "https://doctor.example may not upload",
+        "UploadOrigins",
+    ),
+    (
+        Wrong::Answers(|r| (r.method == Method::PUT && !uploads(r)).then(|| StatusCode::OK.into_response())),
+        "the store checks upload URLs",
+        "answered 200 and not 403",
+        "emulator",
+    ),
+    (
+        Wrong::Answers(|r| uploads(r).then(|| refused(403, "AccessDenied")).flatten()),
+        "the store takes the upload",
+        "AccessDenied",
+        "presign role",
+    ),
+    (
+        Wrong::Answers(|r| uploads(r).then(|| refused(403, "RequestTimeTooSkewed")).flatten()),
+        "the store takes the upload",
+        "RequestTimeTooSkewed",
+        "clock",
+    ),
+    (
+        Wrong::Answers(|r| uploads(r).then(|| refused(403, "SignatureDoesNotMatch")).flatten()),
+        "the store takes the upload",
+        "SignatureDoesNotMatch",
+        "change requests",
+    ),
+    (
+        Wrong::Answers(|r| {
+            let problem =
+                r#"{"status":500,"code":"internal","detail":"Something broke","requestId":"r-1","hint":"Tell"}"#;
+            let problem = (StatusCode::INTERNAL_SERVER_ERROR, problem).into_response();
+            at(r, "/api/v1/files/confirm").then_some(problem)
+        }),
+        "the API publishes it",
+        "Something broke (request r-1)",
+        "s3:GetObject on staging/*",
+    ),
+    (
+        Wrong::Answers(|r| at(r, "/files/originals/public/").then(|| refused(403, "AccessDenied")).flatten()),
+        "the CDN reads the bucket",
+        "answered 403 (AccessDenied) and not 200",
+        "bucket policy",
+    ),
+    (
+        Wrong::Answers(|r| at(r, "/files/originals/public/").then(|| StatusCode::NOT_FOUND.into_response())),
+        "the CDN reads the bucket",
+        "answered 404 and not 200",
+        "alias of this stack's distribution",
+    ),
+    (
+        Wrong::Answers(|r| at(r, "/files/variants/").then(|| refused(403, "AccessDenied")).flatten()),
+        "a variant is made on its first request (failover to the worker)",
+        "(AccessDenied)",
+        "origin group",
+    ),
+    (
+        Wrong::Answers(|r| {
+            let forbidden = (StatusCode::FORBIDDEN, r#"{"Message":"Forbidden"}"#).into_response();
+            at(r, "/files/variants/").then_some(forbidden)
+        }),
+        "a variant is made on its first request (failover to the worker)",
+        "(Forbidden)",
+        "lambda:InvokeFunctionUrl and lambda:InvokeFunction",
+    ),
+    (
+        Wrong::Answers(|r| at(r, "/files/variants/").then(|| StatusCode::SERVICE_UNAVAILABLE.into_response())),
+        "a variant is made on its first request (failover to the worker)",
+        "503",
+        "WorkerConcurrency",
+    ),
+    (
+        Wrong::Answers(|r| at(r, "/files/variants/").then(|| StatusCode::NOT_FOUND.into_response())),
+        "a variant is made on its first request (failover to the worker)",
+        "404",
+        "XFILES_TABLE",
+    ),
+    (
+        Wrong::Answers(|r| {
+            (at(r, "/files/originals/private/") && r.uri.query().is_some())
+                .then(|| refused(403, "InvalidKey"))
+                .flatten()
+        }),
+        "a signed URL opens a private file",
+        "(InvalidKey)",
+        "key group does not hold",
+    ),
+    (
+        Wrong::Answers(|r| {
+            (at(r, "/files/originals/private/") && r.uri.query().is_some())
+                .then(|| refused(403, "AccessDenied"))
+                .flatten()
+        }),
+        "a signed URL opens a private file",
+        "(AccessDenied)",
+        "DomainName",
+    ),
+    (
+        Wrong::Answers(|r| {
+            (at(r, "/files/originals/private/") && r.uri.query().is_none()).then(|| StatusCode::OK.into_response())
+        }),
+        "without the signature it stays closed",
+        "answered 200 and not 403",
+        "trusted key group",
+    ),
+    (Wrong::Remembers, "the CDN forgets what is deleted", "still answered 200", "cloudfront:CreateInvalidation"),
+];
+
+#[tokio::test]
+async fn each_fault_of_a_deployment_is_found_by_its_check_with_its_cause_and_its_fix() {
+    for (wrong, check, cause, fix) in FAULTS {
+        let (world, address) = Broken::start(wrong).await;
+        let arguments = ["doctor", "--json", "--purge-within", "1", "--url", &address, "--api-key", world.client.key()];
+        let (exit, out) = xf(&arguments).await;
+        assert_eq!(exit, Exit::Failed, "{check}: {out}");
+        assert!(
+            !out.contains("never shown") && !out.contains("Signature=") && !out.contains(world.client.key()),
+            "{out}"
+        );
+        let findings: Vec<Value> = serde_json::from_str(&out).unwrap();
+        let fault = only_fault(&findings);
+        assert_eq!(fault["check"], check, "{fault}");
+        assert!(fault["cause"].as_str().unwrap().contains(cause), "{cause}: {fault}");
+        assert!(fault["fix"].as_str().unwrap().contains(fix), "{fix}: {fault}");
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_signing_key_that_cannot_be_read_is_told_apart_from_the_stores() {
+    let world = World::start().await;
+    let unread = || -> BoxFuture<'static, _> {
+        Box::pin(async { Err(Error::Internal(Cause::because("reading the signing key", "AccessDeniedException"))) })
+    };
+    let invalidations = Arc::new(world.stack.distribution().clone());
+    let cdn = Cdn::new(world.stack.url().clone(), Signer::reading(unread, URL_LIFE), invalidations);
+    let client = world.client_through(Files { cdn, ..world.files().clone() }).await;
+    let arguments = ["doctor", "--json", "--url", client.url(), "--api-key", client.key()];
+    let (exit, out) = xf(&arguments).await;
+    assert_eq!(exit, Exit::Failed);
+    assert!(!out.contains("AccessDeniedException"), "what the service said is for the log: {out}");
+    let findings: Vec<Value> = serde_json::from_str(&out).unwrap();
+    let fault = findings.iter().find(|f| f["check"] == "the API reaches its stores and can sign").unwrap();
+    assert!(fault["cause"].as_str().unwrap().contains("(reading the signing key failed)"), "{fault}");
+    assert!(fault["fix"].as_str().unwrap().contains("secretsmanager:GetSecretValue"), "{fault}");
+
+    // What needs no signature works all the same.
+    let file = client.upload(TEXT, json!({"visibility": "public"})).await;
+    client.get(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
+    let private = client.upload(TEXT, json!({"visibility": "private"})).await;
+    client.get(&format!("/api/v1/files/{}", id_of(&private))).await.refused(500, "internal");
+    world.end().await;
 }
 
 #[tokio::test]
