@@ -6,6 +6,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use futures::future::join_all;
 use image::{Rgb, RgbImage};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde_json::{Value, json};
@@ -58,11 +59,21 @@ impl Live {
 
     /// The deployment, if it is one of AWS itself.
     async fn on_aws(test: &str, why: &str) -> Option<Self> {
+        Self::where_it_is(test, why, |live| live.stack.is_none() && live.ready["emulator"].is_null()).await
+    }
+
+    /// The deployment, if it is one and not a stack of the test's own.
+    async fn deployed(test: &str, why: &str) -> Option<Self> {
+        Self::where_it_is(test, why, |live| live.stack.is_none()).await
+    }
+
+    async fn where_it_is(test: &str, why: &str, here: fn(&Self) -> bool) -> Option<Self> {
         let live = Self::find(test).await?;
-        if live.stack.is_none() && live.ready["emulator"].is_null() {
+        if here(&live) {
             return Some(live);
         }
         eprintln!("SKIPPED {test}: {why}");
+        live.end().await;
         None
     }
 
@@ -94,12 +105,30 @@ impl Live {
     }
 
     async fn api_as(&self, key: &str, method: Method, path: &str, body: Value) -> Value {
+        let (status, body) = self.ask(key, method, path, body).await;
+        assert!(status.is_success(), "{path}: {status} {body}");
+        body
+    }
+
+    /// Whatever the API answers.
+    async fn ask(&self, key: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
         let request = self.http.request(method, format!("{}{path}", self.address("url")));
         let answer = request.bearer_auth(key).json(&body).send().await.unwrap();
-        let status = answer.status();
-        let body = answer.text().await.unwrap();
-        assert!(status.is_success(), "{path}: {status} {body}");
-        serde_json::from_str(&body).unwrap_or(Value::Null)
+        let (status, body) = (answer.status(), answer.text().await.unwrap());
+        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+    }
+
+    /// A project with this much room, and a key of it. Ended by [`Live::remove_project`].
+    async fn project(&self, quota_bytes: usize) -> (String, String) {
+        let project = json!({"name": "live", "quotaBytes": quota_bytes});
+        let project = self.api(Method::POST, "/api/v1/projects", project).await;
+        let project = format!("/api/v1/projects/{}", id(&project));
+        let key = self.api(Method::POST, &format!("{project}/keys"), json!({"name": "live"})).await;
+        (project, key["apiKey"].as_str().expect("a new key is shown").to_owned())
+    }
+
+    async fn remove_project(&self, project: &str) {
+        self.api(Method::DELETE, project, Value::Null).await;
     }
 
     async fn intent(&self, visibility: &str, name: &str, content_type: &str, size: usize) -> Value {
@@ -125,6 +154,19 @@ impl Live {
         assert_eq!(put.status(), StatusCode::OK);
         self.api(Method::POST, "/api/v1/files/confirm", json!({"fileId": intent["fileId"]})).await;
         self.api(Method::GET, &format!("/api/v1/files/{}?format=png", id(&intent)), Value::Null).await
+    }
+
+    /// A public file whose upload had headers that nobody signed, and how it is served.
+    async fn served_after_adding(&self, headers: &[(&str, &str)]) -> (Value, Response) {
+        let intent = self.intent("public", "n.txt", "text/plain", 5).await;
+        let put = self.put(&intent, "text/plain", b"hello");
+        let put = headers.iter().fold(put, |put, (name, value)| put.header(*name, *value));
+        assert_eq!(put.send().await.unwrap().status(), StatusCode::OK);
+        self.api(Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
+        let file = self.api(Method::GET, &format!("/api/v1/files/{}", id(&intent)), Value::Null).await;
+        let served = self.get(url(&file)).await;
+        assert_eq!(served.status(), StatusCode::OK);
+        (file, served)
     }
 
     /// Waits until the CDN has forgotten.
@@ -229,10 +271,8 @@ async fn an_upload_that_nobody_confirms_is_confirmed_by_its_arrival() {
 #[tokio::test]
 async fn a_project_that_is_emptied_is_emptied_by_the_schedule() {
     let Some(live) = Live::find("a_project_that_is_emptied_is_emptied_by_the_schedule").await else { return };
-    let project = live.api(Method::POST, "/api/v1/projects", json!({"name": "live", "quotaBytes": 1000})).await;
-    let project = format!("/api/v1/projects/{}", id(&project));
-    let key = live.api(Method::POST, &format!("{project}/keys"), json!({"name": "live"})).await;
-    let key = key["apiKey"].as_str().expect("a new key is shown");
+    let (project, key) = live.project(1000).await;
+    let key = key.as_str();
     let intent = live.intent_as(key, "public", "n.txt", "text/plain", 5).await;
     assert_eq!(live.put(&intent, "text/plain", b"hello").send().await.unwrap().status(), StatusCode::OK);
     live.api_as(key, Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
@@ -249,7 +289,7 @@ async fn a_project_that_is_emptied_is_emptied_by_the_schedule() {
     let left = live.api(Method::GET, &project, Value::Null).await;
     assert_eq!((&left["project"]["usage"]["files"], &left["project"]["usage"]["usedBytes"]), (&json!(0), &json!(0)));
     live.is_gone(url(&file)).await;
-    live.api(Method::DELETE, &project, Value::Null).await;
+    live.remove_project(&project).await;
     live.end().await;
 }
 
@@ -262,10 +302,201 @@ async fn the_store_refuses_an_upload_that_is_not_what_was_signed() {
         ("another type", live.put(&intent, "text/html", b"hello")),
         ("another length", live.put(&intent, "text/plain", b"hello, world")),
         ("another place", live.http.put(other).header("content-type", "text/plain").body("hello")),
+        ("another method", live.http.get(intent["uploadUrl"].as_str().unwrap())),
     ] {
         assert_eq!(put.send().await.unwrap().status(), StatusCode::FORBIDDEN, "{what}");
     }
+    let confirm = json!({"fileId": id(&intent)});
+    let early = live.ask(live.key(), Method::POST, "/api/v1/files/confirm", confirm).await;
+    assert_eq!((early.0, &early.1["code"]), (StatusCode::BAD_REQUEST, &json!("not_uploaded")));
     live.remove(&intent).await;
+    live.end().await;
+}
+
+#[tokio::test]
+async fn the_store_refuses_bytes_whose_checksum_is_not_the_declared_one() {
+    let test = "the_store_refuses_bytes_whose_checksum_is_not_the_declared_one";
+    let Some(live) = Live::find(test).await else { return };
+    let body = json!({"filename": "n.txt", "contentType": "text/plain", "size": 5,
+        "checksumSha256": xfiles_core::intent::Sha256Checksum::of(b"hello").to_string()});
+    let intent = live.api(Method::POST, "/api/v1/files/upload-intent", body).await;
+    let put = |bytes: &'static [u8]| {
+        let headers = intent["headers"].as_object().unwrap().iter();
+        let put = live.http.put(intent["uploadUrl"].as_str().unwrap()).body(bytes);
+        headers.fold(put, |put, (name, value)| put.header(name, value.as_str().unwrap())).send()
+    };
+    assert_eq!(put(b"jello").await.unwrap().status(), StatusCode::BAD_REQUEST);
+    let confirm = json!({"fileId": id(&intent)});
+    let nothing = live.ask(live.key(), Method::POST, "/api/v1/files/confirm", confirm.clone()).await;
+    assert_eq!(nothing.1["code"], "not_uploaded", "what was refused is not there");
+    assert_eq!(put(b"hello").await.unwrap().status(), StatusCode::OK);
+    live.api(Method::POST, "/api/v1/files/confirm", confirm).await;
+    live.remove(&intent).await;
+    live.end().await;
+}
+
+#[tokio::test]
+async fn what_is_published_is_not_changed_through_its_upload_url() {
+    let Some(live) = Live::find("what_is_published_is_not_changed_through_its_upload_url").await else { return };
+    let intent = live.intent("public", "n.txt", "text/plain", 5).await;
+    assert_eq!(live.put(&intent, "text/plain", b"hello").send().await.unwrap().status(), StatusCode::OK);
+    live.api(Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
+    let replayed = live.put(&intent, "text/plain", b"jello").send().await.unwrap();
+    assert_eq!(replayed.status(), StatusCode::OK, "the URL is good until it expires, for staging");
+    live.api(Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
+    let file = live.api(Method::GET, &format!("/api/v1/files/{}", id(&intent)), Value::Null).await;
+    assert_eq!(live.get(url(&file)).await.text().await.unwrap(), "hello");
+    live.remove(&file).await;
+    live.end().await;
+}
+
+#[tokio::test]
+async fn an_upload_is_on_the_cdn_once_it_is_confirmed_and_not_before() {
+    let Some(live) = Live::find("an_upload_is_on_the_cdn_once_it_is_confirmed_and_not_before").await else { return };
+    let intent = live.intent("public", "n.txt", "text/plain", 5).await;
+    let cdn = live.address("cdnUrl");
+    let staged = intent["uploadUrl"].as_str().unwrap().split('?').next().unwrap();
+    let staged = &staged[staged.find("/staging/").expect("uploads go to staging")..];
+    let published = format!("{cdn}/{}", intent["key"].as_str().unwrap());
+    assert!(live.status(&published).await.is_client_error(), "nothing is there before the upload");
+    assert_eq!(live.put(&intent, "text/plain", b"hello").send().await.unwrap().status(), StatusCode::OK);
+    assert!(live.status(&format!("{cdn}{staged}")).await.is_client_error(), "nobody reads staging through the CDN");
+    live.api(Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
+    // That nothing was there is remembered for ten seconds.
+    let served = async {
+        while live.status(&published).await != StatusCode::OK {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), served).await.expect("it is served within ten seconds");
+    live.remove(&intent).await;
+    live.end().await;
+}
+
+#[tokio::test]
+async fn confirmations_at_once_all_answer_the_same() {
+    let Some(live) = Live::find("confirmations_at_once_all_answer_the_same").await else { return };
+    let intent = live.intent("private", "n.txt", "text/plain", 5).await;
+    assert_eq!(live.put(&intent, "text/plain", b"hello").send().await.unwrap().status(), StatusCode::OK);
+    let confirm = || live.ask(live.key(), Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)}));
+    let answers = join_all((0..4).map(|_| confirm())).await;
+    for (status, body) in &answers {
+        assert_eq!((*status, body), (StatusCode::OK, &answers[0].1));
+    }
+    live.remove(&intent).await;
+    live.end().await;
+}
+
+#[tokio::test]
+async fn of_intents_at_once_exactly_those_that_fit_succeed() {
+    let Some(live) = Live::find("of_intents_at_once_exactly_those_that_fit_succeed").await else { return };
+    let (project, key) = live.project(30).await;
+    let intent = || {
+        let body = json!({"filename": "n.txt", "contentType": "text/plain", "size": 10});
+        live.ask(&key, Method::POST, "/api/v1/files/upload-intent", body)
+    };
+    let answers = join_all((0..6).map(|_| intent())).await;
+    let (begun, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|(status, _)| status.is_success());
+    assert_eq!(begun.len(), 3, "{answers:?}");
+    assert!(refused.iter().all(|(status, _)| *status == StatusCode::PAYLOAD_TOO_LARGE), "{refused:?}");
+    let usage = live.api_as(&key, Method::GET, "/api/v1/usage", Value::Null).await;
+    assert_eq!((&usage["reservedBytes"], &usage["freeBytes"]), (&json!(30), &json!(0)), "{usage}");
+    for (_, intent) in begun {
+        live.api_as(&key, Method::DELETE, &format!("/api/v1/files/{}", id(intent)), Value::Null).await;
+    }
+    let usage = live.api_as(&key, Method::GET, "/api/v1/usage", Value::Null).await;
+    assert_eq!(usage["freeBytes"], 30, "quota is given back exactly once: {usage}");
+    live.remove_project(&project).await;
+    live.end().await;
+}
+
+#[tokio::test]
+async fn missing_pending_foreign_and_deleted_files_are_one_and_the_same_404() {
+    let test = "missing_pending_foreign_and_deleted_files_are_one_and_the_same_404";
+    let Some(live) = Live::find(test).await else { return };
+    let (project, key) = live.project(100).await;
+    let pending = live.intent_as(&key, "private", "n.txt", "text/plain", 5).await;
+    let deleted = live.upload("private", "n.txt", "text/plain", b"hello").await;
+    live.remove(&deleted).await;
+    let mut answers = Vec::new();
+    for (key, id) in [
+        (key.as_str(), id(&pending)),
+        (live.key(), id(&pending)),
+        (live.key(), id(&deleted)),
+        (live.key(), "aaaaaaaaaaaaaaaaaaaa"),
+    ] {
+        let (status, mut body) = live.ask(key, Method::GET, &format!("/api/v1/files/{id}"), Value::Null).await;
+        body["requestId"] = Value::Null;
+        body["instance"] = Value::Null;
+        answers.push((status, body));
+    }
+    assert_eq!(answers[0].0, StatusCode::NOT_FOUND);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    live.api_as(&key, Method::DELETE, &format!("/api/v1/files/{}", id(&pending)), Value::Null).await;
+    live.remove_project(&project).await;
+    live.end().await;
+}
+
+#[tokio::test]
+async fn an_entitys_files_are_walked_once_each_in_their_order_and_deleted_together() {
+    let test = "an_entitys_files_are_walked_once_each_in_their_order_and_deleted_together";
+    let Some(live) = Live::find(test).await else { return };
+    let (project, key) = live.project(1000).await;
+    let mut expected = Vec::new();
+    for position in [2, 0, 1] {
+        let body = json!({"filename": "n.txt", "contentType": "text/plain", "size": 5,
+            "entity": {"type": "a#b/ü", "id": "1%23/2", "position": position}});
+        let intent = live.api_as(&key, Method::POST, "/api/v1/files/upload-intent", body).await;
+        assert_eq!(live.put(&intent, "text/plain", b"hello").send().await.unwrap().status(), StatusCode::OK);
+        live.api_as(&key, Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
+        expected.push((position, id(&intent).to_owned()));
+    }
+    expected.sort();
+    let expected: Vec<_> = expected.into_iter().map(|(_, id)| id).collect();
+    let filter = "entityType=a%23b%2F%C3%BC&entityId=1%2523%2F2";
+    let walk = async || {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = format!("/api/v1/files?{filter}&limit=2&cursor={cursor}");
+            let page = live.api_as(&key, Method::GET, &page, Value::Null).await;
+            seen.extend(page["files"].as_array().unwrap().iter().map(|file| id(file).to_owned()));
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => return seen,
+            }
+        }
+    };
+    // An index of DynamoDB follows its table within moments, and sooner or later.
+    let walked = async {
+        while walk().await != expected {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), walked).await.expect("every file is listed, once and in order");
+    let deleted = live.api_as(&key, Method::DELETE, &format!("/api/v1/files?{filter}"), Value::Null).await;
+    assert_eq!(deleted["deleted"], 3);
+    assert!(walk().await.is_empty(), "what is deleted is not listed, however old the index is");
+    live.remove_project(&project).await;
+    live.end().await;
+}
+
+#[tokio::test]
+async fn a_revoked_key_stops_working_within_thirty_seconds() {
+    let test = "a_revoked_key_stops_working_within_thirty_seconds";
+    let why = "tests/suite/api.rs shows it with a clock of its own, without waiting";
+    let Some(live) = Live::deployed(test, why).await else { return };
+    let (project, key) = live.project(100).await;
+    live.api_as(&key, Method::GET, "/api/v1/usage", Value::Null).await;
+    let keys = live.api(Method::GET, &format!("{project}/keys"), Value::Null).await;
+    let revoked = keys["keys"][0]["id"].as_str().expect("a key has an id");
+    live.api(Method::DELETE, &format!("{project}/keys/{revoked}"), Value::Null).await;
+    let refused = async {
+        while live.ask(&key, Method::GET, "/api/v1/usage", Value::Null).await.0 != StatusCode::UNAUTHORIZED {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(31), refused).await.expect("it stops working");
+    live.remove_project(&project).await;
     live.end().await;
 }
 
@@ -295,6 +526,42 @@ async fn an_upload_is_served_with_its_headers_and_nothing_else_of_the_clients() 
 }
 
 #[tokio::test]
+async fn headers_that_a_client_adds_do_not_survive_publication() {
+    let Some(live) = Live::find("headers_that_a_client_adds_do_not_survive_publication").await else { return };
+    let added = [("cache-control", "no-store"), ("content-disposition", "inline; filename=evil.exe")];
+    let (file, served) = live.served_after_adding(&added).await;
+    assert_eq!(header(&served, "cache-control"), "public, max-age=3600, s-maxage=31536000");
+    assert_eq!(header(&served, "content-disposition"), "");
+    live.remove(&file).await;
+    live.end().await;
+}
+
+#[tokio::test]
+async fn a_content_encoding_that_a_client_adds_does_not_survive_publication() {
+    let test = "a_content_encoding_that_a_client_adds_does_not_survive_publication";
+    let Some(live) = Live::find(test).await else { return };
+    let (file, served) = live.served_after_adding(&[("content-encoding", "gzip")]).await;
+    let encoding = header(&served, "content-encoding").to_owned();
+    live.remove(&file).await;
+    assert_eq!(encoding, "");
+    live.end().await;
+}
+
+#[tokio::test]
+async fn a_document_that_can_run_script_leaves_as_a_sandboxed_attachment() {
+    let test = "a_document_that_can_run_script_leaves_as_a_sandboxed_attachment";
+    let Some(live) = Live::find(test).await else { return };
+    let drawing = br#"<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>"#;
+    let file = live.upload("public", "a.svg", "image/svg+xml", drawing).await;
+    let served = live.get(url(&file)).await;
+    assert_eq!((served.status(), header(&served, "content-disposition")), (StatusCode::OK, "attachment"));
+    assert!(header(&served, "content-security-policy").contains("sandbox"));
+    assert_eq!(header(&served, "x-content-type-options"), "nosniff");
+    live.remove(&file).await;
+    live.end().await;
+}
+
+#[tokio::test]
 async fn a_private_file_opens_with_its_own_signature_alone() {
     let Some(live) = Live::find("a_private_file_opens_with_its_own_signature_alone").await else { return };
     let (file, other) = (
@@ -306,9 +573,60 @@ async fn a_private_file_opens_with_its_own_signature_alone() {
     assert_eq!(live.status(bare).await, StatusCode::FORBIDDEN);
     let (bare_other, _) = url(&other).split_once('?').unwrap();
     assert_eq!(live.status(&format!("{bare_other}?{query}")).await, StatusCode::FORBIDDEN);
+    let forged = forged(query);
+    assert_eq!(live.status(&format!("{bare}?{forged}")).await, StatusCode::FORBIDDEN, "a byte is another");
     for file in [&file, &other] {
         live.remove(file).await;
     }
+    live.end().await;
+}
+
+/// A query whose signature differs in one character.
+fn forged(query: &str) -> String {
+    let at = query.find("Signature=").expect("it is signed") + "Signature=".len() + 20;
+    let other = if query.as_bytes()[at] == b'A' { "B" } else { "A" };
+    format!("{}{other}{}", &query[..at], &query[at + 1..])
+}
+
+#[tokio::test]
+async fn a_signature_for_variants_opens_no_other_files_and_no_public_path() {
+    let test = "a_signature_for_variants_opens_no_other_files_and_no_public_path";
+    let Some(live) = Live::find(test).await else { return };
+    let picture = fixture("palette-alpha.png");
+    let (file, other) = (
+        live.upload("private", "a.png", "image/png", &picture).await,
+        live.upload("private", "b.png", "image/png", &picture).await,
+    );
+    let (bare, query) = variant(&file, 100).split_once('?').unwrap();
+    let (bare_other, _) = variant(&other, 100).split_once('?').unwrap();
+    assert_eq!(live.status(&format!("{bare_other}?{query}")).await, StatusCode::FORBIDDEN);
+    let public = bare.replace("/private/", "/public/");
+    assert_eq!(live.status(&public).await, StatusCode::NOT_FOUND, "a private variant is on no public path");
+    for file in [&file, &other] {
+        live.remove(file).await;
+    }
+    live.end().await;
+}
+
+#[tokio::test]
+async fn a_signed_url_is_the_same_for_a_minute_and_ends_when_it_says() {
+    let Some(live) = Live::find("a_signed_url_is_the_same_for_a_minute_and_ends_when_it_says").await else { return };
+    let file = live.upload("private", "a.txt", "text/plain", b"a").await;
+    let path = format!("/api/v1/files/{}", id(&file));
+    let fresh = async || live.api(Method::GET, &path, Value::Null).await["url"].clone();
+    // The second pair is within a minute if the first was not.
+    let same = fresh().await == fresh().await || fresh().await == fresh().await;
+    assert!(same, "two answers within a minute carry identical URLs");
+    let short = live.api(Method::POST, &format!("{path}/url"), json!({"expiresIn": 5})).await;
+    assert_eq!(live.status(url(&short)).await, StatusCode::OK);
+    let ended = async {
+        while live.status(url(&short)).await != StatusCode::FORBIDDEN {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    // What the edge has cached is no way around the signature.
+    tokio::time::timeout(Duration::from_secs(15), ended).await.expect("it ends");
+    live.remove(&file).await;
     live.end().await;
 }
 
@@ -324,6 +642,28 @@ async fn a_first_request_is_made_by_the_worker_and_the_next_ones_come_from_the_c
     assert!(header(&cached, "x-cache").starts_with("Hit"), "{}", header(&cached, "x-cache"));
     assert_eq!((header(&cached, "etag"), !etag.is_empty()), (etag.as_str(), true));
     assert_eq!(cached.bytes().await.unwrap(), made);
+    live.remove(&file).await;
+    live.end().await;
+}
+
+#[tokio::test]
+async fn a_variant_is_upright_and_bare_and_of_its_width_and_the_same_for_all_who_ask_at_once() {
+    let test = "a_variant_is_upright_and_bare_and_of_its_width_and_the_same_for_all_who_ask_at_once";
+    let Some(live) = Live::find(test).await else { return };
+    let photo = fixture("portrait-exif6.jpg");
+    let images = json!({"image": {"enabled": true, "visibility": "public"}});
+    let body = json!({"filename": "p.jpg", "contentType": "image/jpeg", "size": photo.len(), "visibility": "public",
+        "transformations": images});
+    let intent = live.api(Method::POST, "/api/v1/files/upload-intent", body).await;
+    assert_eq!(live.put(&intent, "image/jpeg", &photo).send().await.unwrap().status(), StatusCode::OK);
+    live.api(Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
+    let path = format!("/api/v1/files/{}?format=jpeg", id(&intent));
+    let file = live.api(Method::GET, &path, Value::Null).await;
+    let made = join_all((0..3).map(|_| async { live.get(variant(&file, 300)).await.bytes().await.unwrap() })).await;
+    assert!(made.iter().all(|bytes| *bytes == made[0]), "three first requests are answered the same bytes");
+    let picture = image::load_from_memory(&made[0]).unwrap();
+    assert!(picture.width() == 300 && picture.height() > 300, "{} x {}", picture.width(), picture.height());
+    assert!(!made[0].windows(4).any(|bytes| bytes == b"Exif"), "what a camera wrote stays behind");
     live.remove(&file).await;
     live.end().await;
 }
@@ -367,10 +707,21 @@ async fn a_private_variant_too_large_for_a_reply_arrives_under_its_own_signature
 #[tokio::test]
 async fn what_was_public_is_gone_soon_after_it_became_private() {
     let Some(live) = Live::find("what_was_public_is_gone_soon_after_it_became_private").await else { return };
-    let file = live.upload("public", "n.txt", "text/plain", b"hello").await;
-    assert_eq!(live.status(url(&file)).await, StatusCode::OK);
-    live.api(Method::PATCH, &format!("/api/v1/files/{}", id(&file)), json!({"visibility": "private"})).await;
-    live.is_gone(url(&file)).await;
+    let file = live.upload("public", "p.png", "image/png", &fixture("palette-alpha.png")).await;
+    let was_public = [url(&file), variant(&file, 100)];
+    for url in was_public {
+        assert_eq!(live.status(url).await, StatusCode::OK);
+    }
+    let private = json!({"visibility": "private", "transformations": {"image": {"visibility": "private"}}});
+    let path = format!("/api/v1/files/{}?format=png", id(&file));
+    live.api(Method::PATCH, path.split('?').next().unwrap(), private).await;
+    for url in was_public {
+        live.is_gone(url).await;
+    }
+    let moved = live.api(Method::GET, &path, Value::Null).await;
+    for url in [url(&moved), variant(&moved, 100)] {
+        assert_eq!(live.status(url).await, StatusCode::OK);
+    }
     live.remove(&file).await;
     live.end().await;
 }
@@ -385,7 +736,19 @@ async fn nothing_is_served_at_other_paths() {
         assert_eq!(live.status(&format!("{cdn}{path}")).await, StatusCode::NOT_FOUND, "{path}");
     }
     let missing = "aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3";
-    assert_eq!(live.status(&format!("{cdn}/files/variants/public/{missing}_w100.webp")).await, StatusCode::NOT_FOUND);
+    let file = live.upload("public", "p.png", "image/png", &fixture("palette-alpha.png")).await;
+    let offered = variant(&file, 100);
+    for url in [
+        format!("{cdn}/files/variants/public/{missing}_w100.webp"),
+        offered.replace("_w100", "_w640"),
+        offered.replace("_w100.png", "_w100.gif"),
+        offered.replace("/public/", "/public//"),
+        offered.replace("/public/", "/public%2f"),
+        offered.replace("_w100", "_W100"),
+    ] {
+        assert_eq!(live.status(&url).await, StatusCode::NOT_FOUND, "{url}");
+    }
+    live.remove(&file).await;
     live.end().await;
 }
 
@@ -423,6 +786,23 @@ async fn a_page_of_any_origin_may_ask_for_parts() {
     let part = live.http.get(url(&file)).header("origin", "https://app.example.com").header("range", "bytes=1-2");
     let part = part.send().await.unwrap();
     assert_eq!((part.status(), header(&part, "access-control-allow-origin")), (StatusCode::PARTIAL_CONTENT, "*"));
+    let etag = header(&live.get(url(&file)).await, "etag").to_owned();
+    let known = live.http.get(url(&file)).header("if-none-match", etag).send().await.unwrap();
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
     live.remove(&file).await;
+    live.end().await;
+}
+
+#[tokio::test]
+async fn a_page_may_upload_from_a_browser() {
+    let Some(live) = Live::find("a_page_may_upload_from_a_browser").await else { return };
+    let intent = live.intent("private", "n.txt", "text/plain", 5).await;
+    let preflight = live.http.request(Method::OPTIONS, intent["uploadUrl"].as_str().unwrap());
+    let preflight =
+        preflight.header("origin", "https://app.example.com").header("access-control-request-method", "PUT");
+    let allowed = preflight.header("access-control-request-headers", "content-type").send().await.unwrap();
+    assert!(allowed.status().is_success(), "{}", allowed.status());
+    assert!(["*", "https://app.example.com"].contains(&header(&allowed, "access-control-allow-origin")));
+    live.remove(&intent).await;
     live.end().await;
 }
