@@ -77,31 +77,60 @@ def started(pid):
     return when.strip() if when and not status.startswith("Z") else None
 
 
+def claim():
+    """From here on something is up, and nobody else's."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    try:
+        STATE.touch(exist_ok=False)
+    except FileExistsError:
+        raise Failure("something is up already; localstack/down stops it") from None
+
+
 def read_state():
-    return json.loads(STATE.read_text()) if STATE.exists() else {"processes": [], "compose": None, "ready": None}
+    noted = STATE.read_text() if STATE.exists() else ""
+    return json.loads(noted) if noted else {"processes": [], "compose": None, "ready": None}
 
 
 def write_state(state):
-    STATE.write_text(json.dumps(state, indent=1))
+    """Whole or not at all, whenever this process is killed."""
+    unfinished = STATE.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(state, indent=1))
+    unfinished.rename(STATE)
 
 
-def spawn(name, command, env):
-    """Starts a process that outlives this one, and notes it. Its output goes to a log."""
-    log = HOME / f"{name}.log"
-    with log.open("w") as output:
-        child = subprocess.Popen(
-            [str(word) for word in command],
-            env=env,
-            cwd=HOME,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+#: Becomes its arguments once it reads a line, and nothing when there will be none.
+ONCE_NOTED = ["sh", "-c", 'read -r noted && exec "$@" </dev/null', "sh"]
+
+
+def start(name, command, **options):
+    """Starts a process in a group of its own, once it is noted: killed before, this leaves none behind."""
+    command = [*ONCE_NOTED, *(str(word) for word in command)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, **options)
     state = read_state()
     state["processes"].append({"name": name, "pid": child.pid, "started": started(child.pid)})
     write_state(state)
+    child.stdin.write(b"noted\n")
+    child.stdin.close()
+    child.stdin = None
     return child
+
+
+def spawn(name, command, env):
+    """Starts a process that outlives this one. Its output goes to a log."""
+    with (HOME / f"{name}.log").open("w") as output:
+        return start(name, command, env=env, cwd=HOME, stdout=output, stderr=subprocess.STDOUT)
+
+
+def run_noted(name, command, **options):
+    """As `run`, for what takes long: stopped with everything else, whatever it has started itself."""
+    child = start(name, command, stdout=subprocess.PIPE, **options)
+    written, _ = child.communicate()
+    state = read_state()
+    state["processes"] = [process for process in state["processes"] if process["pid"] != child.pid]
+    write_state(state)
+    if child.returncode != 0:
+        raise Failure(f"{name} failed")
+    return written.decode()
 
 
 def await_answer(name, child, url, seconds=120):
@@ -150,5 +179,13 @@ def stop():
                 time.sleep(0.1)
     if state["compose"]:
         tell("stopping the container")
-        run("docker", "compose", "--file", HERE / "compose.yaml", "--profile", state["compose"], "down", "--volumes")
+        compose = ["docker", "compose", "--file", HERE / "compose.yaml", "--profile", state["compose"]]
+        with (HOME / "localstack.log").open("w") as log:
+            subprocess.run([*compose, "logs", "--no-color"], stdout=log)
+        run(*compose, "down", "--volumes")
     STATE.unlink(missing_ok=True)
+
+
+def end_on_sigterm():
+    """As an interrupt does: with whatever was started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
