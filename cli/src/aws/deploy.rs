@@ -25,6 +25,7 @@ Examples:
   xf deploy --dry-run
   xf deploy --parameter AlarmTopicArn=arn:aws:sns:…
   xf deploy --stack files-test --parameter LogDays=7
+  xf deploy --first-key          # after `sam deploy`
 
 Run it in XFiles's source directory, with cargo-lambda and the AWS CLI installed and logged in. The first run makes a \
 key pair, whose private key goes into Secrets Manager and nowhere else, and prints the first API key, once. Later runs \
@@ -45,6 +46,9 @@ pub(crate) struct DeployArgs {
     /// Only print the commands, without credentials and without running any
     #[arg(long)]
     dry_run: bool,
+    /// Deploy nothing, and only make the project and the API key that a stack begins with, if it has none
+    #[arg(long, conflicts_with_all = ["parameters", "no_build", "dry_run", "template"])]
+    first_key: bool,
     /// Print outputs and the first API key as JSON
     #[arg(long)]
     json: bool,
@@ -64,6 +68,16 @@ pub(crate) fn deploy(args: &DeployArgs, console: &mut Console<'_>) -> Result<Exi
         }
         return Ok(Exit::Ok);
     }
+    if !args.first_key {
+        deploy_stack(args, console)?;
+    }
+    let deployed = Deployed::existing(&args.stack)?;
+    let (project, first_key) = wait(first_key(&deployed))?;
+    tell(args, &deployed, project, first_key.as_ref(), console)?;
+    Ok(Exit::Ok)
+}
+
+fn deploy_stack(args: &DeployArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     if !args.no_build {
         console.note("building the functions");
         build().watched()?;
@@ -86,14 +100,7 @@ pub(crate) fn deploy(args: &DeployArgs, console: &mut Console<'_>) -> Result<Exi
     console.note("uploading the functions");
     package(args, &bucket, &packaged).text()?;
     console.note("deploying; the first time takes some minutes, most of them CloudFront's");
-    change(args, &bucket, &packaged, &parameters).watched()?;
-
-    let deployed = Deployed::read(&args.stack)?;
-    let deployed =
-        deployed.ok_or_else(|| Failure::new(Exit::Failed, format!("the stack {} is not there", args.stack)))?;
-    let (project, first_key) = wait(first_key(&deployed))?;
-    tell(args, &deployed, project, first_key.as_ref(), console)?;
-    Ok(Exit::Ok)
+    change(args, &bucket, &packaged, &parameters).watched()
 }
 
 fn tell(

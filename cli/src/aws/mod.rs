@@ -56,6 +56,13 @@ impl Deployed {
         }
     }
 
+    /// Reads a stack that must be there.
+    fn existing(stack: &StackName) -> Result<Self, Failure> {
+        Self::read(stack)?.ok_or_else(|| {
+            Failure::new(Exit::NotFound, format!("there is no stack {stack}")).or_hint("`xf deploy` makes it")
+        })
+    }
+
     fn status(&self) -> &str {
         self.0["StackStatus"].as_str().unwrap_or_default()
     }

@@ -26,9 +26,7 @@ pub(crate) struct StatusArgs {
 }
 
 pub(crate) fn status(args: &StatusArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let deployed = Deployed::read(&args.stack)?.ok_or_else(|| {
-        Failure::new(Exit::NotFound, format!("there is no stack {}", args.stack)).or_hint("`xf deploy` makes it")
-    })?;
+    let deployed = Deployed::existing(&args.stack)?;
     if args.json {
         let outputs: serde_json::Map<_, _> = deployed.outputs().map(|(k, v)| (k.to_owned(), v.into())).collect();
         console.json(&json!({"stack": args.stack.0, "status": deployed.status(), "outputs": outputs}))?;
