@@ -42,6 +42,9 @@ struct Arguments {
     /// How many files the lists are measured over, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "1000,100000,1000000")]
     files: Vec<u32>,
+    /// Print nothing and compare with the tables that this document has.
+    #[arg(long, value_name = "PATH")]
+    check: Option<std::path::PathBuf>,
 }
 
 #[tokio::main]
@@ -58,12 +61,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     .await?;
     let meter = Meter::new();
     let bench = Bench { files: meter.files(&stack), meter, clock, project: stack.project(), stack };
-    print_operations(&bench.operations().await?);
+    let document = arguments.check.map(std::fs::read_to_string).transpose()?;
+    tell(&operations_table(&bench.operations().await?), document.as_deref(), "## Operation by operation")?;
     for count in arguments.files {
         let started = std::time::Instant::now();
         let project = bench.fixture(count).await?;
-        let loaded = started.elapsed();
-        print_lists(count, loaded, &bench.lists(project, count).await?);
+        if document.is_none() {
+            println!("\n{count} files (written in {:.1} s)\n", started.elapsed().as_secs_f64());
+        }
+        tell(&lists_table(&bench.lists(project, count).await?), document.as_deref(), &format!("{count} files ("))?;
     }
     bench.stack.stop().await;
     Ok(())
@@ -399,12 +405,14 @@ fn png() -> Vec<u8> {
     PNG.get_or_init(encode).clone()
 }
 
-fn print_operations(rows: &[Row]) {
-    println!("| operation | requests | RRU | WRU | S3 writes | S3 reads | paths | $ a million |");
-    println!("|---|---|---:|---:|---:|---:|---:|---:|");
-    for Row { name, bill, files } in rows {
+fn operations_table(rows: &[Row]) -> Vec<String> {
+    let mut table = vec![
+        "| operation | requests | RRU | WRU | S3 writes | S3 reads | paths | $ a million |".to_owned(),
+        "|---|---|---:|---:|---:|---:|---:|---:|".to_owned(),
+    ];
+    table.extend(rows.iter().map(|Row { name, bill, files }| {
         let share = |amount: f64| short(amount / f64::from(*files));
-        println!(
+        format!(
             "| {name} | {} | {} | {} | {} | {} | {} | {} |",
             requests(bill, *files),
             share(bill.read_units),
@@ -413,23 +421,45 @@ fn print_operations(rows: &[Row]) {
             share(prices::precise(bill.s3(S3Class::Read))),
             share(prices::precise(bill.invalidated_paths)),
             dollars(prices::stores_per_million(bill) / f64::from(*files)),
-        );
-    }
+        )
+    }));
+    table
 }
 
-fn print_lists(count: u32, loaded: Duration, rows: &[(&str, Option<Bill>)]) {
-    println!("\n{count} files (written in {:.1} s)\n", loaded.as_secs_f64());
-    println!("| list, 20 a page | requests | RRU | $ a million |");
-    println!("|---|---|---:|---:|");
-    for (name, bill) in rows {
-        match bill {
-            Some(bill) => {
-                let price = dollars(prices::stores_per_million(bill));
-                println!("| {name} | {} | {} | {price} |", requests(bill, 1), short(bill.read_units));
-            }
-            None => println!("| {name} | refused: use the cursor | | |"),
+fn lists_table(rows: &[(&str, Option<Bill>)]) -> Vec<String> {
+    let mut table =
+        vec!["| list, 20 a page | requests | RRU | $ a million |".to_owned(), "|---|---|---:|---:|".to_owned()];
+    table.extend(rows.iter().map(|(name, bill)| match bill {
+        Some(bill) => {
+            let price = dollars(prices::stores_per_million(bill));
+            format!("| {name} | {} | {} | {price} |", requests(bill, 1), short(bill.read_units))
         }
+        None => format!("| {name} | refused: use the cursor | | |"),
+    }));
+    table
+}
+
+/// The first table after the first line that begins so.
+fn committed<'a>(document: &'a str, begins: &str) -> Vec<&'a str> {
+    let after = document.lines().skip_while(|line| !line.starts_with(begins));
+    after.skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|')).collect()
+}
+
+/// Shows a table, or compares it with the one that the document has after a line that begins so.
+fn tell(table: &[String], document: Option<&str>, begins: &str) -> Result<(), String> {
+    let Some(document) = document else {
+        table.iter().for_each(|line| println!("{line}"));
+        return Ok(());
+    };
+    let committed = committed(document, begins);
+    if committed == *table {
+        println!("{} rows hold: {begins}", table.len() - 2);
+        return Ok(());
     }
+    let counted = table.iter().filter(|line| !committed.contains(&line.as_str())).map(|line| format!("+ {line}"));
+    let gone = committed.iter().filter(|line| !table.iter().any(|row| row == *line)).map(|line| format!("- {line}"));
+    gone.chain(counted).for_each(|line| eprintln!("{line}"));
+    Err(format!("the table at `{begins}` is not what is counted: - is written, + is counted"))
 }
 
 fn requests(bill: &Bill, files: u32) -> String {
