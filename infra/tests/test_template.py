@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import unittest
 
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
@@ -10,6 +11,7 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
 HERE = pathlib.Path(__file__).parent
+DOCS = HERE.parent.parent / "docs"
 BASELINE = json.loads((HERE / "retained.json").read_text())
 PARAMETERS = {"PublicKeyA": "a key"}
 
@@ -271,6 +273,43 @@ class NothingIsLost(unittest.TestCase):
     def test_what_retains_is_in_the_baseline(self):
         retained = {n for n, r in RESOURCES.items() if r.get("DeletionPolicy") == "RetainExceptOnCreate"}
         self.assertEqual(retained, set(BASELINE))
+
+
+class Documentation(unittest.TestCase):
+    def test_every_alarm_has_its_row_and_the_section_that_it_names(self):
+        guide = (DOCS / "operate.md").read_text()
+        headings = set(re.findall(r"^## (.+)$", guide, re.MULTILINE))
+        for name, alarm in of_type("AWS::CloudWatch::Alarm").items():
+            self.assertRegex(guide, rf"(?m)^\| .*\b{name}\b.* \|", name)
+            [section] = re.findall(r'See docs/operate\.md, "(.+)"\.', alarm["AlarmDescription"])
+            self.assertIn(section, headings, name)
+
+    def test_every_alarm_tells_when_it_begins_and_when_it_ends(self):
+        told = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+        for name, alarm in of_type("AWS::CloudWatch::Alarm").items():
+            self.assertEqual((alarm["AlarmActions"], alarm["OKActions"]), (told, told), name)
+
+    def test_every_parameter_has_its_row(self):
+        table = re.findall(r"^\| (`.+?) \|", (DOCS / "deploy.md").read_text(), re.MULTILINE)
+        documented = {name for row in table for name in re.findall(r"`(\w+)`", row)}
+        self.assertEqual(documented, set(TEMPLATE["Parameters"]))
+
+
+class Functions(unittest.TestCase):
+    def test_they_run_on_arm_and_keep_their_logs_as_long_as_is_asked(self):
+        for name, function in of_type("AWS::Lambda::Function").items():
+            self.assertEqual((function["Runtime"], function["Architectures"]), ("provided.al2023", ["arm64"]), name)
+            logs = RESOURCES[function["LoggingConfig"]["LogGroup"]["Ref"]]
+            self.assertEqual(logs["Properties"]["RetentionInDays"], {"Ref": "LogDays"}, name)
+
+    def test_the_worker_has_room_of_its_own_and_no_more(self):
+        reserved = RESOURCES["EdgeVariants"]["Properties"]["ReservedConcurrentExecutions"]
+        self.assertEqual(reserved["Fn::If"][:2], ["ReservesConcurrency", {"Ref": "WorkerConcurrency"}])
+
+    def test_the_signing_key_is_that_of_the_active_public_key(self):
+        variables = RESOURCES["ControlApi"]["Properties"]["Environment"]["Variables"]
+        for variable, resource in [("XFILES_SIGNING_KEY_ID", "SigningKey"), ("XFILES_SIGNING_PUBLIC_KEY", "PublicKey")]:
+            self.assertEqual(variables[variable], {"Fn::If": ["SignsWithA", {"Ref": f"{resource}A"}, {"Ref": f"{resource}B"}]})
 
 
 def fixed_at_creation(resource):
