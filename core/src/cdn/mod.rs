@@ -40,8 +40,8 @@ pub struct Cdn {
 
 impl Cdn {
     /// The CDN at `base`, which trusts the public key of `signer`.
-    pub fn new(base: BaseUrl, signer: Signer, invalidations: Arc<dyn Invalidate>) -> Self {
-        Self { base, signer: Arc::new(signer), invalidations }
+    pub fn new(base: BaseUrl, signer: impl Into<Arc<Signer>>, invalidations: Arc<dyn Invalidate>) -> Self {
+        Self { base, signer: signer.into(), invalidations }
     }
 
     /// When a URL that is signed now stops working, unless its maker asks for something else: in five to six minutes,

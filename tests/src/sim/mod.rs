@@ -82,19 +82,19 @@ pub struct Run {
 #[derive(Clone)]
 pub struct Kit {
     credentials: S3Credentials,
-    signing_key: Arc<dyn Fn() -> SigningKey + Send + Sync>,
+    signer: Arc<Signer>,
+    trusted: TrustedKey,
     base: BaseUrl,
 }
 
 impl Default for Kit {
     fn default() -> Self {
-        let id = KeyPairId::mint();
-        let (_, pem) = SigningKey::generate_p256(id.clone());
-        let pem = pem.reveal().to_owned();
-        let signing_key = move || SigningKey::from_pem(id.clone(), &pem).expect("a fresh key is well-formed");
+        let (key, _) = SigningKey::generate_p256(KeyPairId::mint());
+        let trusted = TrustedKey::from_pem(key.id().clone(), &key.public_key_pem()).expect("a public key");
         Self {
             credentials: S3Credentials::new("XFSIMULATION", "a secret of a simulation"),
-            signing_key: Arc::new(signing_key),
+            signer: Arc::new(Signer::new(key, URL_LIFE)),
+            trusted,
             base: "http://cdn.simulation".parse().expect("a base URL"),
         }
     }
@@ -232,8 +232,6 @@ impl World {
             clock.clone(),
         );
         let network = Network::default();
-        let key = (kit.signing_key)();
-        let trusted = TrustedKey::from_pem(key.id().clone(), &key.public_key_pem()).expect("a public key");
         let edge_line = network.connection_of(Process::Edge);
         let distribution = Distribution::new(distribution::Options {
             base_url: kit.base.clone(),
@@ -241,11 +239,11 @@ impl World {
                 client: engines.s3_client(|client| wire::through(edge_line.clone(), client)),
                 name: BUCKET.to_owned(),
             },
-            trusted_keys: vec![trusted],
+            trusted_keys: vec![kit.trusted.clone()],
             clock: clock.clone(),
             cache_bytes: 1024 * 1024,
         });
-        let cdn = Cdn::new(kit.base.clone(), Signer::new(key, URL_LIFE), Arc::new(distribution.clone()));
+        let cdn = Cdn::new(kit.base.clone(), kit.signer.clone(), Arc::new(distribution.clone()));
         let truth = engines.files(cdn.clone(), |client| client);
         let line = network.connection();
         let files = engines.files(cdn, |client| wire::through(line.clone(), client));
