@@ -87,6 +87,11 @@ pub(crate) struct FileView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 1)]
     height: Option<u32>,
+    /// A [ThumbHash](https://evanw.github.io/thumbhash/) in base64, to be shown until the picture is there; raster images
+    /// have it once their pixels have been looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, pattern = "^[A-Za-z0-9+/]+=*$", min_length = 8, max_length = 36)]
+    thumbhash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, pattern = "^[A-Za-z0-9+/]{43}=$")]
     checksum_sha256: Option<String>,
@@ -150,6 +155,7 @@ impl From<&File> for FileView {
             },
             width: file.dimensions.map(|d| d.width),
             height: file.dimensions.map(|d| d.height),
+            thumbhash: file.thumbhash.as_ref().map(|hash| hash.to_string()),
             checksum_sha256: file.checksum.map(|c| c.to_string()),
             created_at: file.created,
             etag: etag(file),

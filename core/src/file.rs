@@ -20,6 +20,7 @@ use crate::{
     },
     object_key::{ObjectKey, Visibility},
     sniff::Dimensions,
+    thumbhash::ThumbHash,
     variant::VariantSpec,
 };
 
@@ -63,6 +64,9 @@ pub struct File {
     pub checksum: Option<Sha256Checksum>,
     /// Upright width and height of a raster image, once it is confirmed and if its header tells.
     pub dimensions: Option<Dimensions>,
+    /// The placeholder of a raster image, once somebody has seen its pixels. It follows from the bytes, so that it
+    /// changes nothing when it arrives: no version, no revision.
+    pub thumbhash: Option<ThumbHash>,
     /// When the upload began.
     pub created: Timestamp,
     /// Where it is in its life.
@@ -212,6 +216,7 @@ impl File {
             variants: intent.variants,
             checksum: intent.checksum,
             dimensions: None,
+            thumbhash: None,
             created: now,
             state: State::Pending,
             due: Some(now + UPLOAD_URL_LIFE + EXPIRY_GRACE),

@@ -9,6 +9,8 @@ pub mod content_type;
 
 pub mod sniff;
 
+pub mod thumbhash;
+
 pub mod intent;
 
 pub mod variant;

@@ -27,14 +27,16 @@ use xfiles_core::{
     catalog::Consistency,
     clock::Timestamp,
     error::{Cause, Error},
+    file::File,
     id::FileId,
     lifecycle::Stores,
     metrics::{Metric, Metrics},
     object_key::ObjectKey,
+    thumbhash::ThumbHash,
     variant::{ImageFormat, VariantSpec},
 };
 
-use crate::render::{self, Refusal};
+use crate::render::{Job, Refusal};
 
 /// The largest reply that Lambda carries: 6 MB of JSON with the bytes in base64, less the headers.
 const MAX_REPLY_BYTES: usize = 4_500_000;
@@ -210,10 +212,11 @@ impl Worker {
         let Some(original) = self.files.blobs.get(&file.original_key()).await? else {
             return Ok(Outcome::NotFound);
         };
-        let rendered = tokio::task::spawn_blocking(move || render::render(&original, spec)).await;
+        let job = Job::new(spec).with_placeholder(file.thumbhash.is_none());
+        let rendered = tokio::task::spawn_blocking(move || job.run(&original)).await;
         drop(permit);
-        let (bytes, format) = match rendered {
-            Ok(Ok(rendered)) => (Bytes::from(rendered.bytes), rendered.format),
+        let (bytes, format, placeholder) = match rendered {
+            Ok(Ok(rendered)) => (Bytes::from(rendered.bytes), rendered.format, rendered.placeholder),
             Ok(Err(refusal)) => {
                 self.remember(id, refusal);
                 return Ok(Outcome::Refused(refusal));
@@ -229,7 +232,7 @@ impl Worker {
         };
         // The record may have changed while the picture was made; then, or when nobody can tell, what was just stored
         // must not stay.
-        match self.files.catalog.file(id, Consistency::Strong).await {
+        match self.look_again(id, placeholder).await {
             Ok(now) if now.epoch == file.epoch && now.offers(key) => Ok(Outcome::Made { bytes, format, etag }),
             read => {
                 self.files.blobs.delete([key.clone()]).await?;
@@ -238,6 +241,23 @@ impl Worker {
                     Err(error) => Err(error),
                 }
             }
+        }
+    }
+
+    /// The record as it is now, with the placeholder noted if there is a new one.
+    async fn look_again(&self, id: FileId, placeholder: Option<ThumbHash>) -> Result<File, Error> {
+        match placeholder {
+            None => self.files.catalog.file(id, Consistency::Strong).await,
+            Some(placeholder) => match self.files.catalog.note_thumbhash(id, &placeholder).await {
+                Ok(file) => Ok(file),
+                Err(Error::FileNotFound) => Err(Error::FileNotFound),
+                // A transaction on the record was in its way, say. The next variant has the placeholder as well.
+                Err(error) => {
+                    let cause = Cause::new("noting a placeholder", &error);
+                    tracing::warn!(%cause, "a placeholder was not noted");
+                    self.files.catalog.file(id, Consistency::Strong).await
+                }
+            },
         }
     }
 

@@ -123,7 +123,14 @@ class LeastPrivilege(unittest.TestCase):
             {("s3:GetObject", ORIGINALS), ("s3:PutObject", VARIANTS), ("s3:DeleteObject", VARIANTS)},
         )
         self.assertIn(("dynamodb:GetItem", records), stores)
-        self.assertFalse({a for a, _ in stores} & {"dynamodb:Query", "dynamodb:Scan", "dynamodb:DeleteItem"})
+        self.assertFalse({a for a, _ in stores} & {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:DeleteItem"})
+
+    def test_the_worker_writes_no_attribute_but_the_placeholder(self):
+        [policy] = RESOURCES[role_of("EdgeVariants")]["Properties"]["Policies"]
+        [write] = [s for s in statements(policy["PolicyDocument"]) if s.get("Action") == "dynamodb:UpdateItem"]
+        self.assertEqual(
+            write["Condition"], {"ForAllValues:StringEquals": {"dynamodb:Attributes": ["PK", "SK", "thumbhash"]}}
+        )
 
     def test_only_the_reconciliation_lists_the_bucket(self):
         holders = {r for r in of_type("AWS::IAM::Role") if "s3:ListBucket" in {a for a, _ in granted(r)}}

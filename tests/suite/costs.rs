@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use axum::body::Body;
+use http::Request;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 use xfiles_bench::meter::{Bill, Meter, Operation};
 use xfiles_core::{
     catalog::{FileFilter, PageNumber, PageSize},
@@ -10,8 +13,9 @@ use xfiles_core::{
     intent::{ByteSize, Entity, EntityWord, OriginalFilename, Position, UploadIntent, VariantPolicy},
     lifecycle::Files,
     object_key::Visibility,
-    variant::ImageFormat,
+    variant::{ImageFormat, VariantSpec},
 };
+use xfiles_edge_variants::Worker;
 use xfiles_tests::{TEXT, World, file_id, fixture};
 
 /// A world, and its files through a meter.
@@ -145,6 +149,26 @@ async fn a_deletion_invalidates_only_the_paths_under_which_something_can_be_cach
     let png = fixture("palette-alpha.png");
     let picture = file_id(&metered.world.client.upload(("a.png", "image/png", &png), variants).await);
     assert_eq!(metered.bill(metered.files.delete(project, picture, None)).await.invalidated_paths, 2);
+    metered.world.end().await;
+}
+
+#[tokio::test]
+async fn a_first_variant_notes_the_placeholder_in_the_read_that_it_makes_anyway() {
+    let metered = Metered::start().await;
+    let variants = json!({"transformations": {"image": {"enabled": true, "visibility": "public"}}});
+    let png = fixture("palette-alpha.png");
+    let id = file_id(&metered.world.client.upload(("a.png", "image/png", &png), variants).await);
+    let file = metered.files.get(metered.world.stack.project(), id).await.unwrap();
+    let worker = Worker::new(metered.files.clone(), 1).router();
+    let stored = [(Operation::GetObject, 1), (Operation::PutObject, 1)];
+    for (spec, records) in VariantSpec::all()
+        .zip([vec![(Operation::GetItem, 1), (Operation::UpdateItem, 1)], vec![(Operation::GetItem, 2)]])
+    {
+        let path = format!("/{}", file.variant_key(Visibility::Public, spec));
+        let made = worker.clone().oneshot(Request::get(path).body(Body::empty()).unwrap());
+        let bill = metered.bill(made).await;
+        assert_eq!(bill.calls, records.into_iter().chain(stored).collect(), "{spec:?}");
+    }
     metered.world.end().await;
 }
 

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use axum::{body::Body, extract::Request, response::Response};
+use base64::Engine as _;
 use futures::future::join_all;
 use image::GenericImageView as _;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use xfiles_core::{catalog::Consistency, file::Patch, intent::OwnerId};
 use xfiles_edge_variants::Worker;
-use xfiles_tests::{World, fixture, id_of};
+use xfiles_tests::{World, file_id, fixture, id_of, is_gone};
 
 const PUBLIC: &str =
     r#"{"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}}"#;
@@ -203,6 +205,67 @@ async fn ranges_conditions_and_head_work_on_what_is_served() {
     assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
     let head = world.request(Method::HEAD, &url).send().await.unwrap();
     assert_eq!(head.headers()["content-length"], photo.len().to_string());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_first_variant_brings_a_placeholder_that_stays_and_changes_nothing_else() {
+    let world = World::start().await;
+    let photo = fixture("portrait-exif6.jpg");
+    let file = world.client.upload(("p.jpg", "image/jpeg", &photo), public()).await;
+    assert!(file.get("thumbhash").is_none(), "nobody has seen a pixel");
+    let urls = answer(&world, &file, "webp").await;
+    let (etag, variants) = (urls["file"]["etag"].clone(), urls["variants"].clone());
+    world.get(variants[2]["url"].as_str().unwrap()).await;
+
+    let seen = answer(&world, &file, "webp").await["file"].clone();
+    let thumbhash = seen["thumbhash"].as_str().unwrap();
+    // It is upright: a portrait has fewer waves across, and says so in the lowest bits of the second constants.
+    let bytes = base64::engine::general_purpose::STANDARD.decode(thumbhash).unwrap();
+    assert!(bytes[3] & 7 < 7 && bytes[4] & 0x80 == 0 && bytes.len() > 15, "{bytes:?}");
+    assert_eq!(seen["etag"], etag);
+    let listed = world.client.get("/api/v1/files?include=urls").await.ok()["files"][0].clone();
+    for name in ["width", "height", "thumbhash", "variants"] {
+        assert!(!listed[name].is_null(), "a gallery with blurred placeholders is one request: {name} of {listed}");
+    }
+
+    // Another width and a change of the record leave it.
+    world.get(variants[0]["url"].as_str().unwrap()).await;
+    let path = format!("/api/v1/files/{}", id_of(&file));
+    let change = world.client.request(Method::PATCH, &path).header("if-match", etag.as_str().unwrap());
+    let changed: Value = change.json(&json!({"ownerUserId": "u1"})).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&changed["file"]["thumbhash"], &changed["file"]["ownerUserId"]), (&json!(thumbhash), &json!("u1")));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_placeholder_that_an_older_write_took_away_comes_back_with_the_next_variant() {
+    let world = World::start().await;
+    let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
+    let before = world.files().get(world.stack.project(), file_id(&file)).await.unwrap();
+    let variants = answer(&world, &file, "webp").await["variants"].clone();
+    world.get(variants[0]["url"].as_str().unwrap()).await;
+    let patch = Patch { owner: Some(OwnerId::new("u1")), ..Patch::default() };
+    let written = before.patch(&patch, world.files().clock.now()).unwrap();
+    world.files().catalog.replace(&written).await.unwrap();
+    // Whoever lost the reply to that, and sends it again, meets his own work, whatever was noted since.
+    world.get(variants[1]["url"].as_str().unwrap()).await;
+    world.files().catalog.replace(&written).await.unwrap();
+
+    let now = answer(&world, &file, "webp").await["file"].clone();
+    assert_eq!(now["ownerUserId"], "u1");
+    assert!(now["thumbhash"].is_string());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn no_placeholder_brings_a_deleted_record_back() {
+    let world = World::start().await;
+    let placeholder = "1QcSHQRnh493V4dIh4eXh1h4kJUI".parse().unwrap();
+    let gone = xfiles_core::id::FileId::mint();
+    let noted = world.files().catalog.note_thumbhash(gone, &placeholder).await;
+    assert!(is_gone(&noted), "{noted:?}");
+    assert!(is_gone(&world.files().catalog.file(gone, Consistency::Strong).await));
     world.end().await;
 }
 

@@ -627,6 +627,7 @@ fn file() -> Value {
         "transformations": {"image": {"enabled": true, "visibility": "public"}},
         "width": 4032,
         "height": 3024,
+        "thumbhash": "1QcSHQRnh493V4dIh4eXh1h4kJUI",
         "createdAt": "2026-01-31T12:00:00.000Z",
         "etag": "\"3\"",
     })

@@ -60,6 +60,9 @@ pub const PROJECTED: [&str; 10] = [
     "nameKey",
 ];
 
+/// The only attribute of a file that is written by itself: by the worker, which may write no other.
+pub const THUMBHASH: &str = "thumbhash";
+
 /// How many partitions the due index is spread over. One takes about 1,000 written units a second, of which an upload
 /// is four; each is a query of every sweep.
 pub(super) const DUE_SHARDS: u8 = 8;
@@ -220,6 +223,9 @@ pub(super) fn file_to_item(file: &File) -> Item {
         set("width", n(width));
         set("height", n(height));
     }
+    if let Some(thumbhash) = &file.thumbhash {
+        set(THUMBHASH, s(thumbhash.to_string()));
+    }
     set("status", s(file.state.as_str()));
     if let State::Confirming { etag } | State::Confirmed { etag, .. } | State::Moving { etag, .. } = &file.state {
         set("etag", s(etag));
@@ -297,6 +303,7 @@ pub(super) fn file_from_item(item: &Item) -> Result<File> {
             .map(|t| t.parse().map_err(|_| corrupt("checksumSha256")))
             .transpose()?,
         dimensions,
+        thumbhash: read.maybe_text(THUMBHASH)?.map(|t| t.parse().map_err(|_| corrupt(THUMBHASH))).transpose()?,
         created: Timestamp::from_millis(read.number("created")?),
         state,
         due: read.maybe_number("due")?.map(Timestamp::from_millis),

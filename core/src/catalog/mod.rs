@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::{
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
     types::{
         AttributeDefinition, AttributeValue, BillingMode, CancellationReason, Delete, GlobalSecondaryIndex,
-        KeySchemaElement, KeyType, Projection, ProjectionType, Put, ReturnValuesOnConditionCheckFailure,
+        KeySchemaElement, KeyType, Projection, ProjectionType, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
         ScalarAttributeType, TransactWriteItem, Update,
     },
 };
@@ -28,7 +28,7 @@ use self::item::{
     CLOSED, FILE_COUNT, FREE_BYTES, Item, PK, QUOTA_BYTES, RESERVED_BYTES, REVOKED_AT, SK, VERSION, n, s,
 };
 pub use self::{
-    item::{DUE, ENTITY, INDEXES, Index, LIST, OWNER, PROJECTED},
+    item::{DUE, ENTITY, INDEXES, Index, LIST, OWNER, PROJECTED, THUMBHASH},
     list::{
         Cursor, FileFilter, FilePage, FileRun, InvalidCursor, NamePrefix, PAGE_CEILING, PageNumber, PageSize,
         TypeFilter,
@@ -44,6 +44,7 @@ use crate::{
     event::Event,
     file::File,
     id::{FileId, KeyId, ProjectId},
+    thumbhash::ThumbHash,
 };
 
 /// A project: an owner of files and keys with a quota.
@@ -459,6 +460,29 @@ impl Catalog {
         item::file_from_item(&item.ok_or(Error::FileNotFound)?)
     }
 
+    /// Notes the placeholder of a file that has none, and reads the file, in one request.
+    ///
+    /// It waits for nobody and has nobody wait: the version stays, and a write of somebody who had read the file before
+    /// may leave it without. Then whoever makes the next variant notes it again.
+    pub async fn note_thumbhash(&self, id: FileId, thumbhash: &ThumbHash) -> Result<File> {
+        let noted = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item::file_key(id)))
+            .update_expression(format!("SET {THUMBHASH} = if_not_exists({THUMBHASH}, :thumbhash)"))
+            .condition_expression(format!("attribute_exists({PK})"))
+            .expression_attribute_values(":thumbhash", s(thumbhash.to_string()))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        match noted {
+            Ok(noted) => item::file_from_item(&noted.attributes.ok_or(Error::FileNotFound)?),
+            Err(e) if e.code() == Some("ConditionalCheckFailedException") => Err(Error::FileNotFound),
+            Err(e) => Err(failed("noting a placeholder", e)),
+        }
+    }
+
     /// How many files one [`Catalog::reserve`] takes: DynamoDB's 100 actions in a transaction, less the project's.
     pub const RESERVE_AT_ONCE: usize = 99;
 
@@ -788,7 +812,8 @@ fn found_instead(error: &SdkError<PutItemError>) -> Option<&Item> {
 /// A condition failed. A retry of a write whose reply was lost meets its own work: that is success.
 fn settled_before(found: Option<&Item>, file: &File) -> Result<()> {
     match found.map(item::file_from_item).transpose()? {
-        Some(found) if found == *file => Ok(()),
+        // But for the placeholder, which may have been noted since.
+        Some(found) if found == (File { thumbhash: found.thumbhash.clone(), ..file.clone() }) => Ok(()),
         Some(_) => Err(Error::Conflict),
         None => Err(Error::FileNotFound),
     }

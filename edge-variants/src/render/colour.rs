@@ -23,6 +23,15 @@ pub(super) fn changes(profile: &[u8], is_grey: bool) -> bool {
 
 /// From the YCbCr of JPEG, all of whose values are used, to RGB.
 pub(super) fn rgb_from_ycbcr(luma: &[u8], blue: &[u8], red: &[u8]) -> Vec<u8> {
+    let mut rgb = vec![0; luma.len() * 3];
+    for (((pixel, y), cb), cr) in rgb.as_chunks_mut::<3>().0.iter_mut().zip(luma).zip(blue).zip(red) {
+        *pixel = pixel_from_ycbcr(*y, *cb, *cr);
+    }
+    rgb
+}
+
+#[inline]
+pub(super) fn pixel_from_ycbcr(luma: u8, blue: u8, red: u8) -> [u8; 3] {
     /// The fractional bits of the factors, which are those of BT.601.
     const BITS: i32 = 16;
     const RED: i32 = 91_881;
@@ -31,13 +40,9 @@ pub(super) fn rgb_from_ycbcr(luma: &[u8], blue: &[u8], red: &[u8]) -> Vec<u8> {
     const BLUE: i32 = 116_130;
 
     let sample = |value: i32| (value >> BITS).clamp(0, 255) as u8;
-    let mut rgb = vec![0; luma.len() * 3];
-    for (((pixel, y), cb), cr) in rgb.as_chunks_mut::<3>().0.iter_mut().zip(luma).zip(blue).zip(red) {
-        let y = (i32::from(*y) << BITS) + (1 << (BITS - 1));
-        let (cb, cr) = (i32::from(*cb) - 128, i32::from(*cr) - 128);
-        *pixel = [sample(y + RED * cr), sample(y - GREEN_BY_BLUE * cb - GREEN_BY_RED * cr), sample(y + BLUE * cb)];
-    }
-    rgb
+    let y = (i32::from(luma) << BITS) + (1 << (BITS - 1));
+    let (cb, cr) = (i32::from(blue) - 128, i32::from(red) - 128);
+    [sample(y + RED * cr), sample(y - GREEN_BY_BLUE * cb - GREEN_BY_RED * cr), sample(y + BLUE * cb)]
 }
 
 fn layout(pixels: &DynamicImage) -> Layout {

@@ -12,6 +12,7 @@ mod encode;
 mod hostile;
 mod limits;
 mod orient;
+mod placeholder;
 mod planes;
 mod refusal;
 mod resample;
@@ -22,6 +23,7 @@ mod tests;
 use image::DynamicImage;
 use xfiles_core::{
     sniff::{Dimensions, Orientation, Raster},
+    thumbhash::ThumbHash,
     variant::{ImageFormat, VariantSpec},
 };
 
@@ -42,34 +44,66 @@ pub struct Rendered {
     pub width: u32,
     /// Pixels from top to bottom.
     pub height: u32,
+    /// The original's placeholder, if the job was to make it as well.
+    pub placeholder: Option<ThumbHash>,
 }
 
-/// Makes the variant `spec` of `original`.
-///
-/// It takes a fraction of a second of one core and up to a few hundred megabytes, so callers bound how many run at
-/// once.
+/// Makes the variant `spec` of `original`, and nothing else.
 ///
 /// # Errors
-/// Whatever is wrong is wrong with the original or the format, and will be wrong again: see [`Refusal`].
+/// As [`Job::run`].
 pub fn render(original: &[u8], spec: VariantSpec) -> Result<Rendered, Refusal> {
-    let raster = Raster::of(original).ok_or(Refusal::Unsupported)?;
-    let header = raster.header(original).ok_or(Refusal::Corrupt)?;
-    limits::admit(&header)?;
+    Job::new(spec).run(original)
+}
 
-    let size = resize::fit(header.upright(), spec.width);
-    let stored_size = if header.orientation.exchanges_sides() { size.turned() } else { size };
-    let picture = match decode::source(raster, original, header.stored, stored_size)? {
-        Source::Planes(planar) => from_planes(planar, stored_size, header.orientation, spec.format),
-        Source::Pixels(decoded) => {
-            let small = resize::shrink(decoded.pixels, stored_size);
-            let upright = orient::turn(small, header.orientation);
-            Picture::Pixels(colour::to_srgb(upright, decoded.profile.as_deref()))
-        }
-    };
+/// What is to be made of an original.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    spec: VariantSpec,
+    with_placeholder: bool,
+}
 
-    let format = encode::settle(spec.format, &picture);
-    let bytes = encode::encode(picture, format)?;
-    Ok(Rendered { bytes, format, width: size.width, height: size.height })
+impl Job {
+    /// The variant alone.
+    pub fn new(spec: VariantSpec) -> Self {
+        Self { spec, with_placeholder: false }
+    }
+
+    /// The original's placeholder with it, or not. It takes half a millisecond.
+    #[must_use]
+    pub fn with_placeholder(self, with_placeholder: bool) -> Self {
+        Self { with_placeholder, ..self }
+    }
+
+    /// Makes it.
+    ///
+    /// It takes a fraction of a second of one core and up to a few hundred megabytes, so callers bound how many run at
+    /// once.
+    ///
+    /// # Errors
+    /// Whatever is wrong is wrong with the original or the format, and will be wrong again: see [`Refusal`].
+    pub fn run(self, original: &[u8]) -> Result<Rendered, Refusal> {
+        let spec = self.spec;
+        let raster = Raster::of(original).ok_or(Refusal::Unsupported)?;
+        let header = raster.header(original).ok_or(Refusal::Corrupt)?;
+        limits::admit(&header)?;
+
+        let size = resize::fit(header.upright(), spec.width);
+        let stored_size = if header.orientation.exchanges_sides() { size.turned() } else { size };
+        let picture = match decode::source(raster, original, header.stored, stored_size)? {
+            Source::Planes(planar) => from_planes(planar, stored_size, header.orientation, spec.format),
+            Source::Pixels(decoded) => {
+                let small = resize::shrink(decoded.pixels, stored_size);
+                let upright = orient::turn(small, header.orientation);
+                Picture::Pixels(colour::to_srgb(upright, decoded.profile.as_deref()))
+            }
+        };
+
+        let placeholder = self.with_placeholder.then(|| placeholder::of(&picture));
+        let format = encode::settle(spec.format, &picture);
+        let bytes = encode::encode(picture, format)?;
+        Ok(Rendered { bytes, format, width: size.width, height: size.height, placeholder })
+    }
 }
 
 /// A variant before it is encoded: small, upright and in sRGB.

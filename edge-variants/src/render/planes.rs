@@ -75,7 +75,7 @@ pub(super) enum Range {
 
 impl Range {
     /// What becomes of luma from this range to another.
-    fn luma(self, to: Self) -> Levels {
+    pub(super) fn luma(self, to: Self) -> Levels {
         match (self, to) {
             (Self::Full, Self::Limited) => Levels { gain: 219.0 / 255.0, offset: 16.0 },
             (Self::Limited, Self::Full) => Levels { gain: 255.0 / 219.0, offset: -16.0 * 255.0 / 219.0 },
@@ -83,7 +83,8 @@ impl Range {
         }
     }
 
-    fn difference(self, to: Self) -> Levels {
+    /// What becomes of a colour difference.
+    pub(super) fn difference(self, to: Self) -> Levels {
         let gain = match (self, to) {
             (Self::Full, Self::Limited) => 224.0 / 255.0,
             (Self::Limited, Self::Full) => 255.0 / 224.0,
@@ -105,6 +106,7 @@ pub(super) struct Planar {
 pub(super) struct Halves {
     pub luma: GrayImage,
     pub differences: Option<[GrayImage; 2]>,
+    pub range: Range,
 }
 
 impl Planar {
@@ -155,7 +157,7 @@ impl Planar {
             Some(shrunk(plane, x, y, self.range.difference(range)))
         };
         let differences = difference().zip(difference()).map(|(blue, red)| [blue, red]);
-        Halves { luma, differences }
+        Halves { luma, differences, range }
     }
 }
 

@@ -86,6 +86,10 @@ pub(super) struct Levels {
 
 impl Levels {
     pub(super) const SAME: Self = Self { gain: 1.0, offset: 0.0 };
+
+    pub(super) fn of(self, sample: u8) -> u8 {
+        (f64::from(sample) * self.gain + self.offset).round().clamp(0.0, 255.0) as u8
+    }
 }
 
 /// What counts for one sample, in whole numbers.
