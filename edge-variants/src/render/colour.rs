@@ -1,12 +1,14 @@
 //! Brings the colours of a picture to sRGB, because a variant carries no profile and viewers take that for sRGB.
 
-use image::DynamicImage;
-use moxcms::{CmsError, ColorProfile, DataColorSpace, Layout, ParsingOptions, TransformOptions};
+use std::sync::Arc;
+
+use image::{DynamicImage, RgbImage, RgbaImage};
+use moxcms::{CmsError, ColorProfile, DataColorSpace, Layout, ParsingOptions, Transform8BitExecutor, TransformOptions};
 
 use super::limits::MAX_PROFILE_BYTES;
 
 /// Converts from `profile`. A profile that is damaged, or is for other channels than the picture has, is passed over, as
-/// viewers do: so is the one of a CMYK JPEG, whose pixels are RGB by now.
+/// viewers do.
 pub(super) fn to_srgb(mut pixels: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
     let layout = layout(&pixels);
     if let Some(conversion) = profile.and_then(|profile| Conversion::from(profile, layout)) {
@@ -45,6 +47,30 @@ pub(super) fn pixel_from_ycbcr(luma: u8, blue: u8, red: u8) -> [u8; 3] {
     [sample(y + RED * cr), sample(y - GREEN_BY_BLUE * cb - GREEN_BY_RED * cr), sample(y + BLUE * cb)]
 }
 
+/// What inks on paper look like, by a profile for print.
+pub(super) struct Inks(Arc<Transform8BitExecutor>);
+
+impl Inks {
+    /// `None` if the profile cannot be used, or is not for cyan, magenta, yellow and black.
+    pub(super) fn from(profile: &[u8]) -> Option<Self> {
+        let from = parse(profile).filter(|from| from.color_space == DataColorSpace::Cmyk)?;
+        let (inks, to) = (Layout::Rgba, ColorProfile::new_srgb());
+        from.create_transform_8bit(inks, &to, Layout::Rgb, TransformOptions::default()).ok().map(Self)
+    }
+
+    /// Converts four channels of ink, 255 where there is most.
+    pub(super) fn to_srgb(&self, inks: &RgbaImage) -> RgbImage {
+        let mut rgb = RgbImage::new(inks.width(), inks.height());
+        self.0.transform(inks, &mut rgb).expect("both have their channels for each pixel");
+        rgb
+    }
+}
+
+fn parse(profile: &[u8]) -> Option<ColorProfile> {
+    let options = ParsingOptions { max_profile_size: MAX_PROFILE_BYTES, ..ParsingOptions::default() };
+    ColorProfile::new_from_slice_with_options(profile, options).ok()
+}
+
 fn layout(pixels: &DynamicImage) -> Layout {
     match (pixels.color().has_color(), pixels.color().has_alpha()) {
         (true, true) => Layout::Rgba,
@@ -64,8 +90,7 @@ struct Conversion {
 impl Conversion {
     /// `None` if the profile cannot be used or is sRGB.
     fn from(profile: &[u8], layout: Layout) -> Option<Self> {
-        let options = ParsingOptions { max_profile_size: MAX_PROFILE_BYTES, ..ParsingOptions::default() };
-        let from = ColorProfile::new_from_slice_with_options(profile, options).ok()?;
+        let from = parse(profile)?;
         let (space, to) = match layout {
             Layout::Gray | Layout::GrayAlpha => (DataColorSpace::Gray, grey_srgb()),
             _ => (DataColorSpace::Rgb, ColorProfile::new_srgb()),

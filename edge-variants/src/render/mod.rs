@@ -92,6 +92,10 @@ impl Job {
         let stored_size = if header.orientation.exchanges_sides() { size.turned() } else { size };
         let picture = match decode::source(raster, original, header.stored, stored_size)? {
             Source::Planes(planar) => from_planes(planar, stored_size, header.orientation, spec.format),
+            Source::Inks(pixels, inks) => {
+                let small = inks.to_srgb(&resize::shrink_inks(pixels, stored_size));
+                Picture::Pixels(orient::turn(small.into(), header.orientation))
+            }
             Source::Pixels(decoded) => {
                 let small = resize::shrink(decoded.pixels, stored_size);
                 let upright = orient::turn(small, header.orientation);

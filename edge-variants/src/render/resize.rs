@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use image::{DynamicImage, ImageBuffer, Pixel};
+use image::{DynamicImage, ImageBuffer, Pixel, RgbaImage};
 use pic_scale::{ImageSize, ImageStore, ImageStoreMut, PicScaleError, Resampling, ResamplingFunction, Scaler};
 use xfiles_core::{sniff::Dimensions, variant::Width};
 
@@ -40,6 +40,15 @@ pub(super) fn shrink(pixels: DynamicImage, size: Dimensions) -> DynamicImage {
             .expect("decoders yield 8 or 16 bits, and both pictures have the sizes of the plan")
     };
     if opaque { without_alpha(small) } else { small }
+}
+
+/// Resizes four channels of which none is alpha.
+pub(super) fn shrink_inks(inks: RgbaImage, size: Dimensions) -> RgbaImage {
+    if inks.dimensions() == (size.width, size.height) {
+        return inks;
+    }
+    let small = resample(&inks.into(), size, false).expect("both pictures have the sizes of the plan");
+    small.into_rgba8()
 }
 
 fn resample(pixels: &DynamicImage, size: Dimensions, weigh: bool) -> Result<DynamicImage, PicScaleError> {

@@ -572,6 +572,33 @@ fn other_colour_spaces_are_brought_to_srgb() {
     }
 }
 
+/// How far a sample may be from the one that LittleCMS makes, of 255: two decoders of JPEG, two interpolations of a
+/// table and a rounding each.
+const COLOUR_TOLERANCE: u8 = 3;
+
+#[test]
+fn charts_in_other_colour_spaces_show_what_littlecms_shows() {
+    let expected: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&fixture("colour/expected.json")).unwrap();
+    assert!(expected.len() >= 12);
+    for (name, patches) in expected {
+        // Narrower than the chart, so that it is resized, and wide enough that it is not; whole and in planes.
+        for (width, format) in [(100, ImageFormat::Png), (400, ImageFormat::Png), (100, ImageFormat::WebP)] {
+            let variant = shown(&make(&fixture(&format!("colour/{name}")), width, format)).into_rgb8();
+            for (at, patch) in (0..).zip(patches.as_array().unwrap()) {
+                let middle = |at: u32, count: u32, side: u32| (2 * at + 1) * side / (2 * count);
+                let (x, y) = (middle(at % 6, 6, variant.width()), middle(at / 6, 4, variant.height()));
+                let Rgb(actual) = *variant.get_pixel(x, y);
+                let wanted = [0, 1, 2].map(|channel| u8::try_from(patch[channel].as_u64().unwrap()).unwrap());
+                // WebP has half the colours and is lossy.
+                let tolerance = COLOUR_TOLERANCE + if format == ImageFormat::WebP { 9 } else { 0 };
+                let near = actual.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) <= tolerance);
+                assert!(near, "{name} of {width}, patch {at}: {actual:?} instead of {wanted:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_grey_profile_is_applied_to_grey() {
     let mut linear = ColorProfile::new_gray_with_gamma(1.0);

@@ -10,13 +10,14 @@ mod webp;
 use std::io::Cursor;
 
 use image::{
-    DynamicImage, ImageDecoder, ImageError, Limits,
+    DynamicImage, ImageDecoder, ImageError, Limits, RgbaImage,
     codecs::{bmp::BmpDecoder, gif::GifDecoder, ico::IcoDecoder, png::PngDecoder, tiff::TiffDecoder},
 };
 use xfiles_core::sniff::{Dimensions, Raster};
 
 use super::{
     Refusal,
+    colour::Inks,
     limits::{self, MAX_FRAME_BYTES, MAX_SCRATCH_BYTES, MAX_SIDE},
     planes::Planar,
 };
@@ -35,6 +36,8 @@ pub(super) enum Source {
     Planes(Planar),
     /// All pixels.
     Pixels(Decoded),
+    /// All pixels as what is to be printed: cyan, magenta, yellow and black.
+    Inks(RgbaImage, Inks),
 }
 
 /// Decodes as little as a picture of the size `wanted` needs.
@@ -50,9 +53,14 @@ pub(super) fn source(
         Raster::Avif => return avif::source(original, stored),
         Raster::Png | Raster::Gif | Raster::Tiff | Raster::Bmp | Raster::Ico => None,
     };
-    match planes {
-        Some(planes) => Ok(Source::Planes(planes)),
-        None => decoder(raster)(original, stored).map(Source::Pixels),
+    let inks = match raster {
+        Raster::Jpeg if planes.is_none() => jpeg::inks(original, stored),
+        _ => None,
+    };
+    match (planes, inks) {
+        (Some(planes), _) => Ok(Source::Planes(planes)),
+        (None, Some((pixels, inks))) => Ok(Source::Inks(pixels, inks)),
+        (None, None) => decoder(raster)(original, stored).map(Source::Pixels),
     }
 }
 

@@ -10,7 +10,7 @@ mod reduced;
 mod tests;
 mod transform;
 
-use image::{DynamicImage, GrayImage, RgbImage};
+use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
 use xfiles_core::sniff::Dimensions;
 use zune_jpeg::{
     JpegDecoder,
@@ -22,13 +22,14 @@ use self::reduced::Scale;
 use super::Decoded;
 use crate::render::{
     Refusal,
+    colour::{self, Inks},
     limits::{self, MAX_SCANS, MAX_SIDE},
     planes::{Planar, Range},
 };
 
 /// Decodes to grey or RGB. A file that ends early shows what arrived and grey below it, as in a browser.
 ///
-/// CMYK is taken as Adobe writes it, inverted, as every program does, and converted without a profile.
+/// CMYK is taken as Adobe writes it, inverted, as every program does, and converted without its profile.
 pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
     let mut decoder = opened(original)?;
     let info = decoder.info().ok_or(Refusal::Corrupt)?;
@@ -50,6 +51,27 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
         RgbImage::from_raw(width, height, samples).map(DynamicImage::from)
     };
     Ok(Decoded { pixels: pixels.expect("there is one sample for each channel of each pixel"), profile })
+}
+
+/// Decodes CMYK and YCCK to inks, if there is a profile that says what those look like.
+pub(super) fn inks(original: &[u8], stored: Dimensions) -> Option<(RgbaImage, Inks)> {
+    let mut decoder = opened(original).ok()?;
+    let colours = decoder.input_colorspace().filter(|it| matches!(it, ColorSpace::CMYK | ColorSpace::YCCK))?;
+    let info = decoder.info().filter(|it| (u32::from(it.width), u32::from(it.height)) == (stored.width, stored.height));
+    let profile = info.and_then(|_| decoder.icc_profile()).and_then(|profile| Inks::from(&profile))?;
+    decoder.set_options(options().jpeg_set_out_colorspace(colours));
+    let mut samples = vec![0; limits::frame_bytes(stored, 4).ok()?];
+    decoder.decode_into(&mut samples).ok()?;
+    for inks in samples.as_chunks_mut::<4>().0 {
+        let [first, second, third, black] = *inks;
+        let [cyan, magenta, yellow] = match colours {
+            // The conversion to red, green and blue leaves the inks, because they are stored inverted.
+            ColorSpace::YCCK => colour::pixel_from_ycbcr(first, second, third),
+            _ => [first, second, third].map(|stored| 255 - stored),
+        };
+        *inks = [cyan, magenta, yellow, 255 - black];
+    }
+    Some((RgbaImage::from_raw(stored.width, stored.height, samples)?, profile))
 }
 
 /// Decodes to some eighths of the size, if that leaves enough for a picture of the size `wanted`. `None` if not, or if the
