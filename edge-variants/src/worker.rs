@@ -4,13 +4,14 @@
 //! that a record offers, stores each where its path says, and answers 404 to everything else without reading a byte.
 //!
 //! It takes on no more than it can do: so many pictures at once, so many more that wait, and 503 to the rest. An
-//! original that is refused once is refused for a minute without being read again. AVIF takes seconds where the others
+//! original that is refused once, or was given up because it took too long, is refused for a minute without being read
+//! again. AVIF takes seconds where the others
 //! take a fraction of one, so nobody waits for it for long: see [`Worker::patient_for`].
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -44,6 +45,11 @@ const MAX_REPLY_BYTES: usize = 4_500_000;
 /// How long somebody waits for AVIF. A page waits for its pictures about as long.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a variant waits for its turn, and how long an original may take to be a small picture. Together less than the
+/// function may take.
+const TURN: Duration = Duration::from_secs(25);
+const RENDER: Duration = Duration::from_secs(15);
+
 /// How many variants wait for each that is being made: a page of thumbnails takes a few seconds then.
 const WAITING_PER_RENDER: usize = 64;
 
@@ -61,6 +67,7 @@ pub struct Worker {
     /// Beside the other, for what is shown while AVIF is made: on Lambda that alone would fill it.
     stopgaps: Lane,
     patience: Duration,
+    render: Duration,
     flights: Flights,
     refusals: Arc<Mutex<HashMap<FileId, (Refusal, Timestamp)>>>,
     metrics: Metrics,
@@ -110,6 +117,7 @@ impl Worker {
             lane: Lane::new(renders),
             stopgaps: Lane::new(renders),
             patience: PATIENCE,
+            render: RENDER,
             flights: Flights::default(),
             refusals: Arc::default(),
             metrics: Metrics::default(),
@@ -122,6 +130,13 @@ impl Worker {
     #[must_use]
     pub fn patient_for(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// The same worker, giving each original this long to become a small picture. What takes longer is given up, frees its
+    /// place, and is not tried again for a minute.
+    #[must_use]
+    pub fn rendering_within(self, render: Duration) -> Self {
+        Self { render, ..self }
     }
 
     /// The same worker, with its counts going there.
@@ -208,11 +223,15 @@ impl Worker {
             return Ok(Outcome::Unavailable(Duration::from_secs(2)));
         };
         // One permit from before the original is in memory until the variant is out of it: the permits bound both.
-        let permit = lane.renders.acquire().await.expect("the semaphore is never closed");
+        let Ok(permit) = tokio::time::timeout(TURN, lane.renders.acquire()).await else {
+            tracing::warn!("a variant was not begun: its turn did not come");
+            return Ok(Outcome::Unavailable(Duration::from_secs(2)));
+        };
+        let permit = permit.expect("the semaphore is never closed");
         let Some(original) = self.files.blobs.get(&file.original_key()).await? else {
             return Ok(Outcome::NotFound);
         };
-        let job = Job::new(spec).with_placeholder(file.thumbhash.is_none());
+        let job = Job::new(spec).with_placeholder(file.thumbhash.is_none()).until(Instant::now() + self.render);
         let rendered = tokio::task::spawn_blocking(move || job.run(&original)).await;
         drop(permit);
         let (bytes, format, placeholder) = match rendered {
@@ -354,18 +373,22 @@ fn reply(key: &ObjectKey, outcome: Outcome) -> Response {
             (headers, Body::from(bytes)).into_response()
         }
         Outcome::NotFound => not_found(),
+        // Nothing is wrong with it that another machine might not bear.
+        Outcome::Refused(Refusal::OutOfTime) => unavailable(REFUSAL_LIFE),
         Outcome::Refused(refusal) => {
             let headers = [(header::CACHE_CONTROL, "public, max-age=0, s-maxage=60")];
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, headers, refusal.to_string()).into_response()
         }
-        Outcome::Unavailable(retry_after) => {
-            let headers = [
-                (header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1))),
-                (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-            ];
-            (StatusCode::SERVICE_UNAVAILABLE, headers).into_response()
-        }
+        Outcome::Unavailable(retry_after) => unavailable(retry_after),
     }
+}
+
+fn unavailable(retry_after: Duration) -> Response {
+    let headers = [
+        (header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1))),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (StatusCode::SERVICE_UNAVAILABLE, headers).into_response()
 }
 
 fn not_found() -> Response {

@@ -359,6 +359,32 @@ async fn a_refused_original_is_not_read_again_for_a_minute() {
 }
 
 #[tokio::test]
+async fn a_picture_that_outlives_its_time_is_given_up_and_frees_its_place() {
+    let world = World::start().await;
+    let photo = fixture("portrait-exif6.jpg");
+    let file = world.client.upload(("p.jpg", "image/jpeg", &photo), public()).await;
+    let urls = answer(&world, &file, "webp").await["variants"].clone();
+    let url = |at: usize| urls[at]["url"].as_str().unwrap();
+    let worker = Worker::new(world.files().clone(), 1);
+    let hasty = worker.clone().rendering_within(Duration::ZERO);
+    let given_up = ask(&hasty, &world, url(0)).await;
+    assert_eq!(given_up.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        (text(given_up.headers(), "retry-after"), text(given_up.headers(), "cache-control")),
+        ("60", "no-store")
+    );
+    assert_eq!(world.objects().await.len(), 1, "nothing is stored");
+
+    // Both share the one place: another file has it now, and this one not for a minute, in no width.
+    let other = world.client.upload(("q.jpg", "image/jpeg", &photo), public()).await;
+    assert_eq!(ask(&worker, &world, &variant_url(&world, &other, "webp").await).await.status(), StatusCode::OK);
+    assert_eq!(ask(&worker, &world, url(1)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    world.pass(Duration::from_secs(61));
+    assert_eq!(ask(&worker, &world, url(1)).await.status(), StatusCode::OK);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_worker_without_room_says_when_to_come_again() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;

@@ -6,6 +6,7 @@
 //! input.
 
 mod colour;
+mod deadline;
 mod decode;
 mod encode;
 #[cfg(test)]
@@ -20,6 +21,8 @@ mod resize;
 #[cfg(test)]
 mod tests;
 
+use std::time::Instant;
+
 use image::DynamicImage;
 use xfiles_core::{
     sniff::{Dimensions, Orientation, Raster},
@@ -29,6 +32,7 @@ use xfiles_core::{
 
 pub use self::refusal::Refusal;
 use self::{
+    deadline::Deadline,
     decode::Source,
     planes::{Halves, Planar},
 };
@@ -61,18 +65,25 @@ pub fn render(original: &[u8], spec: VariantSpec) -> Result<Rendered, Refusal> {
 pub struct Job {
     spec: VariantSpec,
     with_placeholder: bool,
+    deadline: Deadline,
 }
 
 impl Job {
     /// The variant alone.
     pub fn new(spec: VariantSpec) -> Self {
-        Self { spec, with_placeholder: false }
+        Self { spec, with_placeholder: false, deadline: Deadline::NEVER }
     }
 
     /// The original's placeholder with it, or not. It takes half a millisecond.
     #[must_use]
     pub fn with_placeholder(self, with_placeholder: bool) -> Self {
         Self { with_placeholder, ..self }
+    }
+
+    /// Gives up if the picture is not ready to be encoded at that moment, soon after it.
+    #[must_use]
+    pub fn until(self, moment: Instant) -> Self {
+        Self { deadline: Deadline::at(moment), ..self }
     }
 
     /// Makes it.
@@ -83,14 +94,16 @@ impl Job {
     /// # Errors
     /// Whatever is wrong is wrong with the original or the format, and will be wrong again: see [`Refusal`].
     pub fn run(self, original: &[u8]) -> Result<Rendered, Refusal> {
-        let spec = self.spec;
+        let Self { spec, deadline, .. } = self;
         let raster = Raster::of(original).ok_or(Refusal::Unsupported)?;
         let header = raster.header(original).ok_or(Refusal::Corrupt)?;
         limits::admit(&header)?;
 
         let size = resize::fit(header.upright(), spec.width);
         let stored_size = if header.orientation.exchanges_sides() { size.turned() } else { size };
-        let picture = match decode::source(raster, original, header.stored, stored_size)? {
+        let source = decode::source(raster, original, header.stored, stored_size, deadline)?;
+        deadline.check()?;
+        let picture = match source {
             Source::Planes(planar) => from_planes(planar, stored_size, header.orientation, spec.format),
             Source::Inks(pixels, inks) => {
                 let small = inks.to_srgb(&resize::shrink_inks(pixels, stored_size));
@@ -103,6 +116,7 @@ impl Job {
             }
         };
 
+        deadline.check()?;
         let placeholder = self.with_placeholder.then(|| placeholder::of(&picture));
         let format = encode::settle(spec.format, &picture);
         let bytes = encode::encode(picture, format)?;

@@ -30,6 +30,9 @@ pub enum Refusal {
     /// The picture is brighter than white, and nothing here knows how to show that.
     #[error("the picture has a high dynamic range, PQ or HLG; upload it as SDR")]
     HighDynamicRange,
+    /// It is not decoded when its time is over.
+    #[error("the picture takes too long to decode")]
+    OutOfTime,
     /// The encoder gave up, which it does only when it gets no memory.
     #[error("the variant could not be encoded")]
     Unencodable,

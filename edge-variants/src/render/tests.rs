@@ -1,6 +1,11 @@
 //! What a variant is, checked on pictures: every source in every format, upright, in sRGB, bare, and hostile ones refused.
 
-use std::{fs, io::Cursor, path::Path};
+use std::{
+    fs,
+    io::Cursor,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use image::{
     DynamicImage, ExtendedColorType, Frame, GenericImageView as _, GrayImage, ImageBuffer, ImageEncoder as _, Luma,
@@ -27,7 +32,7 @@ use xfiles_core::{
     variant::{ImageFormat, VariantSpec, Width},
 };
 
-use super::{Refusal, Rendered, decode, limits, render};
+use super::{Job, Refusal, Rendered, decode, limits, render};
 
 const OFFERED: [ImageFormat; 5] = ImageFormat::ALL;
 
@@ -628,6 +633,28 @@ fn the_same_original_makes_the_same_bytes() {
         let original = fixture(name);
         for format in OFFERED {
             assert_eq!(make(&original, 300, format), make(&original, 300, format), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_ready_in_time_is_given_up_whatever_it_is() {
+    let scene = DynamicImage::from(scene(160, 120));
+    for original in [
+        jpeg(&scene.to_rgb8()),
+        jpeg_with(&scene.to_rgb8(), |encoder| encoder.set_progressive(true)),
+        fixture("colour/cmyk.jpg"),
+        png(&scene),
+        webp(&scene, false),
+        webp(&scene, true),
+        gif([Frame::new(scene.to_rgba8())]),
+        avif(&scene, BitDepth::Eight),
+    ] {
+        for format in OFFERED {
+            let job = Job::new(VariantSpec { width: width(100), format });
+            let later = Instant::now() + Duration::from_secs(600);
+            assert!(job.until(later).run(&original).is_ok());
+            assert_eq!(job.until(Instant::now()).run(&original), Err(Refusal::OutOfTime));
         }
     }
 }

@@ -18,6 +18,7 @@ use xfiles_core::sniff::{Dimensions, Raster};
 use super::{
     Refusal,
     colour::Inks,
+    deadline::Deadline,
     limits::{self, MAX_FRAME_BYTES, MAX_SCRATCH_BYTES, MAX_SIDE},
     planes::Planar,
 };
@@ -46,13 +47,16 @@ pub(super) fn source(
     original: &[u8],
     stored: Dimensions,
     wanted: Dimensions,
+    deadline: Deadline,
 ) -> Result<Source, Refusal> {
     let planes = match raster {
-        Raster::Jpeg => jpeg::decode_reduced(original, stored, wanted),
+        Raster::Jpeg => jpeg::decode_reduced(original, stored, wanted, deadline),
         Raster::WebP => webp::planes(original, stored),
         Raster::Avif => return avif::source(original, stored),
         Raster::Png | Raster::Gif | Raster::Tiff | Raster::Bmp | Raster::Ico => None,
     };
+    // What was given up in the middle is not begun in another way.
+    deadline.check()?;
     let inks = match raster {
         Raster::Jpeg if planes.is_none() => jpeg::inks(original, stored),
         _ => None,

@@ -23,6 +23,7 @@ use super::Decoded;
 use crate::render::{
     Refusal,
     colour::{self, Inks},
+    deadline::Deadline,
     limits::{self, MAX_SCANS, MAX_SIDE},
     planes::{Planar, Range},
 };
@@ -74,9 +75,14 @@ pub(super) fn inks(original: &[u8], stored: Dimensions) -> Option<(RgbaImage, In
     Some((RgbaImage::from_raw(stored.width, stored.height, samples)?, profile))
 }
 
-/// Decodes to some eighths of the size, if that leaves enough for a picture of the size `wanted`. `None` if not, or if the
-/// file is of a rarer kind or damaged.
-pub(super) fn decode_reduced(original: &[u8], stored: Dimensions, wanted: Dimensions) -> Option<Planar> {
+/// Decodes to some eighths of the size, if that leaves enough for a picture of the size `wanted`. `None` if not, if the
+/// file is of a rarer kind or damaged, and at the deadline.
+pub(super) fn decode_reduced(
+    original: &[u8],
+    stored: Dimensions,
+    wanted: Dimensions,
+    deadline: Deadline,
+) -> Option<Planar> {
     let has_enough = |scale: Scale, tenths: u64| {
         let side = |side: u32| u64::from(side) * scale as u64 * 10 / 8;
         side(stored.width) >= u64::from(wanted.width) * tenths
@@ -90,7 +96,7 @@ pub(super) fn decode_reduced(original: &[u8], stored: Dimensions, wanted: Dimens
     // file cost so much less than all of it that a little more than one will do.
     let scale = Scale::ALL.into_iter().find(|scale| has_enough(*scale, 15));
     let means = has_enough(Scale::Eighth, 12).then_some(Scale::Eighth);
-    let decode = |scale| reduced::decode(original, stored, scale);
+    let decode = |scale| reduced::decode(original, stored, scale, deadline);
     let scale = if reduced::is_progressive(original) { means } else { scale };
     let planes = scale.and_then(decode)?;
     Some(Planar { planes, range: Range::Full, profile: decoder.icc_profile() })

@@ -16,7 +16,7 @@ use super::{
     huffman::{Code, Coefficients, Differences},
     transform::{self, Band},
 };
-use crate::render::{limits::MAX_SCANS, planes::Plane};
+use crate::render::{deadline::Deadline, limits::MAX_SCANS, planes::Plane};
 
 /// The size of the reduced picture: eighths of the stored one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +85,8 @@ struct Frame {
     components: Vec<Component>,
 }
 
-/// Decodes `data`, which claims the size `stored`, to one or three planes.
-pub(super) fn decode(data: &[u8], stored: Dimensions, scale: Scale) -> Option<Vec<Plane>> {
+/// Decodes `data`, which claims the size `stored`, to one or three planes, unless the deadline comes first.
+pub(super) fn decode(data: &[u8], stored: Dimensions, scale: Scale, deadline: Deadline) -> Option<Vec<Plane>> {
     let mut tables = Tables::default();
     let mut frame: Option<Frame> = None;
     let mut scans = 0;
@@ -116,7 +116,7 @@ pub(super) fn decode(data: &[u8], stored: Dimensions, scale: Scale) -> Option<Ve
                     return None;
                 }
                 let mut bits = Bits::new(data, at);
-                frame.as_mut()?.scan(payload, &tables, &mut bits, scale)?;
+                frame.as_mut()?.scan(payload, &tables, &mut bits, scale, deadline)?;
                 at = bits.place();
             }
             _ => {}
@@ -222,7 +222,14 @@ impl Frame {
     }
 
     /// Reads one scan, as far as the file has it.
-    fn scan(&mut self, payload: &[u8], tables: &Tables, bits: &mut Bits<'_>, scale: Scale) -> Option<()> {
+    fn scan(
+        &mut self,
+        payload: &[u8],
+        tables: &Tables,
+        bits: &mut Bits<'_>,
+        scale: Scale,
+        deadline: Deadline,
+    ) -> Option<()> {
         let (&count, rest) = payload.split_first()?;
         let (chosen, rest) = rest.split_at_checked(usize::from(count) * 2)?;
         let &[from, to, approximation] = rest.first_chunk()?;
@@ -256,6 +263,9 @@ impl Frame {
         let (columns, rows) = if interleaved { self.units } else { self.components[parts.first()?.index].blocks };
         let mut until_restart = tables.restart_interval;
         for row in 0..rows {
+            if deadline.is_past() {
+                return None;
+            }
             let mut goes_on = true;
             for column in 0..columns {
                 if tables.restart_interval > 0 {

@@ -1,13 +1,15 @@
 //! The reduced decoder beside another one, and on damaged files.
 #![expect(clippy::cast_possible_truncation, reason = "the texture stays within the range of a sample")]
 
+use std::time::Instant;
+
 use jpeg_decoder::{ColorTransform, Decoder};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use xfiles_core::sniff::Dimensions;
 
 use super::reduced::{self, Scale};
-use crate::render::planes::Plane;
+use crate::render::{deadline::Deadline, planes::Plane};
 
 const SIZE: Dimensions = Dimensions { width: 320, height: 240 };
 
@@ -69,7 +71,7 @@ fn the_samples_are_those_of_another_decoder_at_every_scale_and_sampling() {
     ] {
         // The other decoder has no three eighths.
         for scale in [Scale::Eighth, Scale::Quarter, Scale::Half] {
-            let Some(planes) = reduced::decode(&jpeg, SIZE, scale) else {
+            let Some(planes) = reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER) else {
                 assert!(name == "progressive" && scale != Scale::Eighth, "{name} at {scale:?}");
                 continue;
             };
@@ -112,7 +114,7 @@ fn the_samples_are_those_of_the_definition_at_every_scale() {
     let jpeg = encoded(1, |_| ());
     let whole = Decoder::new(jpeg.as_slice()).decode().unwrap();
     for scale in Scale::ALL {
-        let ours = samples(&reduced::decode(&jpeg, SIZE, scale).unwrap()[0]);
+        let ours = samples(&reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER).unwrap()[0]);
         let expected = by_definition(&whole, scale as usize);
         assert_eq!(ours.len(), expected.len());
         // The whole samples were rounded, which moves each coefficient.
@@ -124,7 +126,7 @@ fn the_samples_are_those_of_the_definition_at_every_scale() {
 #[test]
 fn planes_of_fewer_samples_are_smaller() {
     let jpeg = encoded(3, |it| it.set_sampling_factor(SamplingFactor::R_4_2_0));
-    let planes = reduced::decode(&jpeg, SIZE, Scale::Half).unwrap();
+    let planes = reduced::decode(&jpeg, SIZE, Scale::Half, Deadline::NEVER).unwrap();
     let sizes: Vec<_> = planes.iter().map(Plane::size).collect();
     assert_eq!(sizes, [(160, 120), (80, 60), (80, 60)]);
 }
@@ -133,7 +135,7 @@ fn planes_of_fewer_samples_are_smaller() {
 fn what_a_file_that_ends_early_does_not_tell_is_grey() {
     let jpeg = encoded(1, |_| ());
     let [whole, half] = [&jpeg[..], &jpeg[..jpeg.len() / 2]]
-        .map(|bytes| samples(&reduced::decode(bytes, SIZE, Scale::Quarter).unwrap()[0]));
+        .map(|bytes| samples(&reduced::decode(bytes, SIZE, Scale::Quarter, Deadline::NEVER).unwrap()[0]));
     assert_eq!(half[..80 * 20], whole[..80 * 20]);
     assert_eq!(half[80 * 50..], [128; 80 * 10]);
 }
@@ -156,7 +158,7 @@ fn a_file_longer_than_what_is_read_at_once_has_its_samples() {
         encoder.set_restart_interval(restarts);
         encoder.encode(&noise, side, side, ColorType::Luma).unwrap();
         for scale in [Scale::Eighth, Scale::Half] {
-            let plane = &reduced::decode(&jpeg, size, scale).unwrap()[0];
+            let plane = &reduced::decode(&jpeg, size, scale, Deadline::NEVER).unwrap()[0];
             let (_, expected) = reference(&jpeg, plane);
             let most = samples(plane).iter().zip(expected).map(|(a, b)| a.abs_diff(b)).max();
             assert!(most.unwrap() <= 1, "a restart every {restarts} at {scale:?}: {most:?}");
@@ -167,7 +169,7 @@ fn a_file_longer_than_what_is_read_at_once_has_its_samples() {
 #[test]
 fn a_size_that_differs_from_the_claim_is_not_decoded() {
     let claimed = Dimensions { width: 321, height: 240 };
-    assert!(reduced::decode(&encoded(1, |_| ()), claimed, Scale::Eighth).is_none());
+    assert!(reduced::decode(&encoded(1, |_| ()), claimed, Scale::Eighth, Deadline::NEVER).is_none());
 }
 
 proptest! {
@@ -190,6 +192,15 @@ proptest! {
             jpeg[at] = value;
         }
         jpeg.truncate(end % (2 * jpeg.len()) + 2);
-        reduced::decode(&jpeg, SIZE, scale);
+        reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER);
+    }
+}
+
+#[test]
+fn the_walk_ends_at_the_deadline() {
+    let jpeg = encoded(3, |_| ());
+    for scale in Scale::ALL {
+        assert!(reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER).is_some());
+        assert!(reduced::decode(&jpeg, SIZE, scale, Deadline::at(Instant::now())).is_none());
     }
 }
