@@ -316,7 +316,7 @@ impl World {
     }
 
     async fn live(&mut self) -> Result<Run, String> {
-        let budget = 8 + self.choices.below(20);
+        let budget = 6 + self.choices.below(18);
         let at_once = 1 + self.choices.below(5);
         loop {
             self.settle().await?;
