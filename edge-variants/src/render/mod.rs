@@ -11,6 +11,8 @@ mod decode;
 mod encode;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod kinds;
 mod limits;
 mod orient;
 mod placeholder;

@@ -34,7 +34,7 @@ use xfiles_core::{
 
 use super::{Job, Refusal, Rendered, decode, limits, render};
 
-const OFFERED: [ImageFormat; 5] = ImageFormat::ALL;
+pub(super) const OFFERED: [ImageFormat; 5] = ImageFormat::ALL;
 
 pub(super) fn width(pixels: u32) -> Width {
     pixels.to_string().parse().unwrap()
@@ -49,7 +49,7 @@ fn refused(original: &[u8]) -> Refusal {
 }
 
 /// What a viewer shows of a variant, after checking that it is what it is said to be.
-fn shown(variant: &Rendered) -> DynamicImage {
+pub(super) fn shown(variant: &Rendered) -> DynamicImage {
     let size = Dimensions { width: variant.width, height: variant.height };
     let raster = Raster::of(&variant.bytes).unwrap();
     assert_eq!(raster.header(&variant.bytes).unwrap().upright(), size);
@@ -245,6 +245,8 @@ fn every_source_becomes_every_format() {
         ("JPEG 4:2:0", jpeg(&rgb), &opaque),
         ("JPEG 4:4:4", jpeg_with(&rgb, |it| it.set_sampling_factor(SamplingFactor::R_4_4_4)), &opaque),
         ("JPEG 4:2:2", jpeg_with(&rgb, |it| it.set_sampling_factor(SamplingFactor::R_4_2_2)), &opaque),
+        ("JPEG 4:4:0", jpeg_with(&rgb, |it| it.set_sampling_factor(SamplingFactor::R_4_4_0)), &opaque),
+        ("JPEG 4:1:1", jpeg_with(&rgb, |it| it.set_sampling_factor(SamplingFactor::R_4_1_1)), &opaque),
         ("JPEG progressive", jpeg_with(&rgb, |it| it.set_progressive(true)), &opaque),
         ("JPEG in a scan for each component", jpeg_with(&rgb, |it| it.set_optimized_huffman_tables(true)), &opaque),
         ("JPEG with restarts", jpeg_with(&rgb, |it| it.set_restart_interval(4)), &opaque),
