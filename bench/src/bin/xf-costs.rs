@@ -39,8 +39,8 @@ const DEPTH: usize = 100_000;
 /// What XFiles asks of AWS, operation by operation.
 #[derive(Parser)]
 struct Arguments {
-    /// How many files the lists are measured over, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "1000,100000,1000000")]
+    /// How many files the lists are measured over, each at least 100, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "1000,100000,1000000", value_parser = clap::value_parser!(u32).range(100..))]
     files: Vec<u32>,
     /// Print nothing and compare with the tables that this document has.
     #[arg(long, value_name = "PATH")]
