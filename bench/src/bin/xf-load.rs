@@ -72,7 +72,8 @@ enum Scenario {
     Upload,
     /// A file's record with its URLs.
     Get,
-    /// The first page of all files, with their number.
+    /// The first page of all files, with their number; `list` for short.
+    #[value(alias = "list")]
     ListFirst,
     /// A page deep in all files.
     ListCursor,
