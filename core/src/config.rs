@@ -135,8 +135,8 @@ impl CleanupConfig {
 
 impl ApiConfig {
     /// Reads what [`CleanupConfig`] is made of; `XFILES_SIGNING_KEY_ID` with `XFILES_SIGNING_KEY_SECRET` and
-    /// `XFILES_SIGNING_PUBLIC_KEY` (PEM), or with `XFILES_SIGNING_KEY` (PEM); and `XFILES_PRESIGN_ROLE`, `XFILES_API_ORIGINS` (separated by commas) and
-    /// `XFILES_REQUESTS_PER_SECOND` if they are there.
+    /// `XFILES_SIGNING_PUBLIC_KEY` (PEM), or with `XFILES_SIGNING_KEY` (PEM); and `XFILES_PRESIGN_ROLE`,
+    /// `XFILES_API_ORIGINS` (separated by commas) and `XFILES_REQUESTS_PER_SECOND` if they are there.
     pub fn from_env() -> Result<Self, InvalidEnvironment> {
         let mut env = Environment::of_process();
         let config = Self::read(&mut env);

@@ -5,8 +5,8 @@
 //!
 //! It takes on no more than it can do: so many pictures at once, so many more that wait, and 503 to the rest. An
 //! original that is refused once, or was given up because it took too long, is refused for a minute without being read
-//! again. AVIF takes seconds where the others
-//! take a fraction of one, so nobody waits for it for long: see [`Worker::patient_for`].
+//! again. AVIF takes seconds where the others take a fraction of one, so nobody waits for it for long: see
+//! [`Worker::patient_for`].
 
 use std::{
     collections::HashMap,
@@ -265,18 +265,17 @@ impl Worker {
 
     /// The record as it is now, with the placeholder noted if there is a new one.
     async fn look_again(&self, id: FileId, placeholder: Option<ThumbHash>) -> Result<File, Error> {
-        match placeholder {
-            None => self.files.catalog.file(id, Consistency::Strong).await,
-            Some(placeholder) => match self.files.catalog.note_thumbhash(id, &placeholder).await {
-                Ok(file) => Ok(file),
-                Err(Error::FileNotFound) => Err(Error::FileNotFound),
-                // A transaction on the record was in its way, say. The next variant has the placeholder as well.
-                Err(error) => {
-                    let cause = Cause::new("noting a placeholder", &error);
-                    tracing::warn!(%cause, "a placeholder was not noted");
-                    self.files.catalog.file(id, Consistency::Strong).await
-                }
-            },
+        let Some(placeholder) = placeholder else {
+            return self.files.catalog.file(id, Consistency::Strong).await;
+        };
+        match self.files.catalog.note_thumbhash(id, &placeholder).await {
+            // A transaction on the record was in its way, say. The next variant has the placeholder as well.
+            Err(error) if !matches!(error, Error::FileNotFound) => {
+                let cause = Cause::new("noting a placeholder", &error);
+                tracing::warn!(%cause, "a placeholder was not noted");
+                self.files.catalog.file(id, Consistency::Strong).await
+            }
+            noted => noted,
         }
     }
 

@@ -61,7 +61,7 @@ impl Dynamo {
         database.enable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         database.disable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         let log = LogSync::start(log_of(path)).map_err(|e| failed(e.to_string()))?;
-        let tables = Arc::new(Tables { database, transactions: Mutex::default() });
+        let tables = Tables::of(database);
         let queue = Queue::start(tables.clone(), log).map_err(|e| failed(e.to_string()))?;
         Ok(Self(Arc::new(Engine { tables, queue: Some(queue) })))
     }
@@ -70,7 +70,7 @@ impl Dynamo {
     pub fn memory() -> Result<Self, OpenError> {
         let failed = |reason: String| OpenError { path: PathBuf::from(":memory:"), reason };
         let database = Database::memory().map_err(|e| failed(e.to_string()))?;
-        let tables = Arc::new(Tables { database, transactions: Mutex::default() });
+        let tables = Tables::of(database);
         Ok(Self(Arc::new(Engine { tables, queue: None })))
     }
 
@@ -215,6 +215,10 @@ fn run_engine(tables: &Tables, log: &LogSync, queue: &Receiver<Job>) {
 }
 
 impl Tables {
+    fn of(database: Database) -> Arc<Self> {
+        Arc::new(Self { database, transactions: Mutex::default() })
+    }
+
     /// A panic of the engine is an error of the one who asked.
     fn perform(&self, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
         catch_unwind(AssertUnwindSafe(|| self.dispatch(operation, body)))

@@ -40,7 +40,8 @@ const DEPTH: usize = 100_000;
 #[derive(Parser)]
 struct Arguments {
     /// How many files the lists are measured over, each at least 100, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "1000,100000,1000000", value_parser = clap::value_parser!(u32).range(100..))]
+    #[arg(long, value_delimiter = ',', default_value = "1000,100000,1000000")]
+    #[arg(value_parser = clap::value_parser!(u32).range(100..))]
     files: Vec<u32>,
     /// Print nothing and compare with the tables that this document has.
     #[arg(long, value_name = "PATH")]

@@ -459,7 +459,7 @@ impl World {
                 };
                 Operation::Put { file, variety, late: self.choices.percent(20) }
             }
-            12..22 => Operation::Confirm(file),
+            12..22 | 96.. => Operation::Confirm(file),
             22..24 => Operation::Arrive(file),
             24..27 => Operation::Resign(file),
             27..42 => Operation::Patch(file, self.some_patch()),
@@ -470,8 +470,7 @@ impl World {
             60..82 => Operation::View { file, key: self.some_key(file) },
             82..84 => Operation::Reconcile,
             84..88 => Operation::Deliver,
-            88..96 => Operation::Sweep,
-            _ => Operation::Confirm(file),
+            _ => Operation::Sweep,
         }
     }
 
