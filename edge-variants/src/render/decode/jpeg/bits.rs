@@ -10,38 +10,40 @@ const WINDOW: usize = 12 << 10;
 /// What one refill looks at.
 const WORD: usize = 8;
 
+/// So many bits are there after a refill.
+pub(super) const HELD: u32 = 56;
+
 const ONES: u64 = 0x0101_0101_0101_0101;
 
-/// Reads bits from the most significant on and stops at the first marker: from there on it yields zeros.
+/// Bytes without stuffing: what comes from the file, and behind it zeros, enough for a unit.
+pub(super) type Window = [u8; WINDOW + UNIT + 2 * WORD];
+
+/// The bits up to the first marker, from the most significant on: from there on there are zeros.
 ///
 /// The stuffing is undone ahead of the reading, a window at a time, so that a refill is a load and a shift.
 pub(super) struct Bits<'a> {
     data: &'a [u8],
     /// The next byte of the file to go into the window. Never past a marker.
     at: usize,
-    window: Box<[u8]>,
-    /// How much of the window comes from the file. Behind it are zeros, enough for a unit.
+    window: Box<Window>,
+    /// How much of the window comes from the file.
     filled: usize,
     /// Whether the file has no more before the next marker.
     is_drained: bool,
-    /// The next byte of the window.
-    next: usize,
-    /// The next bits, from the top; below them are perhaps those that come after.
-    held: u64,
-    count: u32,
+    reader: Reader,
 }
 
 impl<'a> Bits<'a> {
     pub(super) fn new(data: &'a [u8], at: usize) -> Self {
-        let window = vec![0; WINDOW + UNIT + 2 * WORD].into_boxed_slice();
-        let mut bits = Self { data, at, window, filled: 0, is_drained: false, next: 0, held: 0, count: 0 };
+        let window = Box::new([0; _]);
+        let mut bits = Self { data, at, window, filled: 0, is_drained: false, reader: Reader::default() };
         bits.fill();
         bits
     }
 
     /// Whether bits were taken that the file does not have.
     pub(super) fn is_overdrawn(&self) -> bool {
-        self.next * 8 > self.filled * 8 + self.count as usize
+        self.reader.position() > self.filled * 8
     }
 
     /// Where the file is still to be read: never past a marker.
@@ -54,23 +56,31 @@ impl<'a> Bits<'a> {
         let at = next_marker(self.data, self.at);
         let is_restart = self.data.get(at + 1).is_some_and(|code| (0xD0..=0xD7).contains(code));
         self.at = if is_restart { at + 2 } else { at };
-        (self.held, self.count, self.next) = (0, 0, self.filled);
+        self.reader = Reader { next: self.filled, ..Reader::default() };
         self.fill();
         is_restart
     }
 
-    /// Makes sure that the window holds a unit, or all that is left.
+    /// The window, with a unit in it or all that is left, and the place to read from. How far that went is to be told to
+    /// [`Bits::read`].
     #[inline(always)]
-    pub(super) fn ready(&mut self) {
-        if self.next + UNIT + WORD > self.filled && !self.is_drained {
+    pub(super) fn unit(&mut self) -> (Reader, &Window) {
+        if self.reader.next + UNIT + WORD > self.filled && !self.is_drained {
             self.fill();
         }
+        (self.reader, &self.window)
+    }
+
+    #[inline(always)]
+    pub(super) fn read(&mut self, reader: Reader) {
+        self.reader = reader;
     }
 
     /// Moves what is left to the front of the window and unstuffs more behind it.
     #[cold]
     fn fill(&mut self) {
-        let (dirty, mut to) = (self.filled, self.filled.saturating_sub(self.next));
+        let position = self.reader.position();
+        let (dirty, mut to) = (self.filled, self.filled.saturating_sub(position / 8));
         self.window.copy_within(dirty - to..dirty, 0);
         self.is_drained = false;
         while to < WINDOW {
@@ -102,36 +112,46 @@ impl<'a> Bits<'a> {
         if to < dirty {
             self.window[to..dirty].fill(0);
         }
-        (self.filled, self.next) = (to, 0);
+        self.filled = to;
+        self.reader = Reader::default();
+        self.reader.refill(&self.window);
+        self.reader.skip(position as u32 % 8);
+    }
+}
+
+/// A place in a window, with the bits that come next. It is handed on by value, so that it stays in registers.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reader {
+    /// The next bits, from the top; below them are perhaps those that come after.
+    pub held: u64,
+    /// How many of them count.
+    pub count: u32,
+    /// The byte behind them.
+    next: usize,
+}
+
+impl Reader {
+    /// In bits.
+    fn position(&self) -> usize {
+        self.next * 8 - self.count as usize
     }
 
-    /// Makes sure that there are 56 bits.
+    /// Makes sure that [`HELD`] bits are held. The word is loaded from where the last refill left off, and so without
+    /// waiting for what was read since.
     #[inline(always)]
-    pub(super) fn refill(&mut self) {
-        let word =
-            self.window.get(self.next..).and_then(<[u8]>::first_chunk::<WORD>).map_or(0, |it| u64::from_be_bytes(*it));
+    pub(super) fn refill(&mut self, window: &Window) {
+        let at = self.next.min(window.len() - WORD);
+        let word = window[at..].first_chunk().map_or(0, |word| u64::from_be_bytes(*word));
         self.held |= word >> self.count;
         self.next += ((63 - self.count) / 8) as usize;
-        self.count |= 56;
+        self.count |= HELD;
     }
 
-    #[inline(always)]
-    pub(super) fn peek(&self, bits: u32) -> usize {
-        (self.held >> (64 - bits)) as usize
-    }
-
+    /// So many bits less, of those held.
     #[inline(always)]
     pub(super) fn skip(&mut self, bits: u32) {
         self.held <<= bits;
-        self.count = self.count.wrapping_sub(bits);
-    }
-
-    /// So many bits, 16 at most, as a number.
-    #[inline(always)]
-    pub(super) fn take(&mut self, bits: u32) -> u32 {
-        let value = (self.held >> 1 >> (63 - bits)) as u32;
-        self.skip(bits);
-        value
+        self.count -= bits;
     }
 }
 

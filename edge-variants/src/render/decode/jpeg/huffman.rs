@@ -1,13 +1,19 @@
 //! The Huffman tables of a JPEG, in forms that take in many bits at one look.
 #![expect(clippy::cast_possible_truncation, reason = "fields of a few bits are packed into words")]
 
-use super::bits::Bits;
+use super::bits::{HELD, Reader, Window};
 
-/// How many bits one look for a code takes in, and for a code with its magnitude.
+/// How many bits one look for a code takes in, and for a code of a coefficient with its magnitude.
 const LOOK: u32 = 11;
 
-/// How many bits one look takes in to pass over symbols. Four of them are in a refill.
-const LEAP: u32 = 14;
+/// How many bits one look for the mean value of a block takes in.
+const MEAN_LOOK: u32 = 10;
+
+/// How many bits one look takes in to pass over symbols. All tables together stay in the nearest cache.
+const LEAP: u32 = 12;
+
+/// The longest code with the longest magnitude of a difference between mean values.
+const LONGEST_DIFFERENCE: u32 = 16 + 11;
 
 /// What ends a block is taken for that many coefficients.
 const END: u32 = 128;
@@ -61,86 +67,122 @@ impl Symbols {
         Some(Self { short, beyond, offset, symbols: table.symbols.clone() })
     }
 
-    /// The next symbol. `None` if no code begins so.
+    /// The symbol that `held` begins with, and the length of its code. `None` if no code begins so.
     #[inline(always)]
-    fn next(&self, bits: &mut Bits<'_>) -> Option<u32> {
-        let entry = self.short[bits.peek(LOOK)];
-        if entry != 0 {
-            bits.skip(u32::from(entry >> 8));
-            return Some(u32::from(entry & 0xFF));
+    fn first(&self, held: u64) -> Option<(u32, u32)> {
+        match u32::from(self.short[(held >> (64 - LOOK)) as usize]) {
+            0 => self.first_long(held),
+            entry => Some((entry & 0xFF, entry >> 8)),
         }
-        self.next_long(bits)
     }
 
     #[cold]
-    fn next_long(&self, bits: &mut Bits<'_>) -> Option<u32> {
-        let code = bits.peek(16) as u32;
+    fn first_long(&self, held: u64) -> Option<(u32, u32)> {
+        let code = (held >> 48) as u32;
         let length = (LOOK as usize + 1..17).find(|length| code < self.beyond[*length])?;
         let index = i32::try_from(code >> (16 - length)).ok()? + self.offset[length];
-        let symbol = *self.symbols.get(usize::try_from(index).ok()?)?;
-        bits.skip(length as u32);
-        Some(u32::from(symbol))
+        Some(((*self.symbols.get(usize::try_from(index).ok()?)?).into(), length as u32))
+    }
+
+    /// For each beginning of so many bits, the one symbol that they hold with its magnitude. `parts` tells of a symbol how
+    /// many coefficients it is good for and how many bits its magnitude has.
+    fn wholes<const ENTRIES: usize>(&self, parts: impl Fn(u32) -> (u32, u32)) -> Box<[Whole; ENTRIES]> {
+        let bits = ENTRIES.ilog2();
+        let mut wholes = Box::new([Whole::NONE; ENTRIES]);
+        for (beginning, entry) in (0_u64..).zip(wholes.iter_mut()) {
+            let held = beginning << (64 - bits);
+            let Some((symbol, length)) = self.first(held).filter(|(_, length)| *length <= bits) else { continue };
+            let (coefficients, size) = parts(symbol);
+            if length + size <= bits {
+                *entry = Whole::new(length + size, coefficients, signed(held << length, size));
+            }
+        }
+        wholes
     }
 }
 
-/// The number of `size` bits, of which the first is the inverted sign.
+/// The number of `size` bits, 16 at most, that `held` begins with. The first of them is the inverted sign.
 #[inline(always)]
-fn signed(value: u32, size: u32) -> i32 {
-    let value = value as i32;
+fn signed(held: u64, size: u32) -> i32 {
+    let value = (held >> 1 >> (63 - size)) as i32;
     if size > 0 && value >> (size - 1) == 0 { value - (1 << size) + 1 } else { value }
 }
 
-/// A table for the differences between the mean values of blocks.
-pub(super) struct Differences(Symbols);
+/// A symbol and the magnitude that follows it. From the lowest bit on: eight that say how many bits they are, eight for
+/// how many coefficients they are good for, those passed over and their own, and the value. All are zero if a look does
+/// not take in both.
+#[derive(Clone, Copy)]
+struct Whole(u32);
 
-impl Differences {
-    pub(super) fn new(table: &Code) -> Option<Self> {
-        Symbols::new(table).map(Self)
+impl Whole {
+    const NONE: Self = Self(0);
+
+    fn new(bits: u32, coefficients: u32, value: i32) -> Self {
+        Self(((value as u32) << 16) | (coefficients << 8) | bits)
     }
 
-    /// The difference that begins a block. Needs 27 bits.
     #[inline(always)]
-    pub(super) fn next(&self, bits: &mut Bits<'_>) -> Option<i32> {
-        let size = self.0.next(bits)?;
-        (size <= 11).then(|| signed(bits.take(size), size))
+    fn bits(self) -> u32 {
+        self.0 & 0xFF
+    }
+
+    #[inline(always)]
+    fn coefficients(self) -> u32 {
+        (self.0 >> 8) & 0xFF
+    }
+
+    #[inline(always)]
+    fn value(self) -> i32 {
+        self.0 as i32 >> 16
     }
 }
 
-/// A symbol and the magnitude that follows it, if both are within a look.
-#[derive(Clone, Copy, Default)]
-struct Whole {
-    value: i16,
-    /// How many coefficients it is good for: those that it passes over and its own; 0 if it is not whole.
-    advance: u8,
-    bits: u8,
+/// A table for the differences between the mean values of blocks.
+pub(super) struct Differences {
+    symbols: Symbols,
+    whole: Box<[Whole; 1 << MEAN_LOOK]>,
+}
+
+impl Differences {
+    pub(super) fn new(table: &Code) -> Option<Self> {
+        let symbols = Symbols::new(table)?;
+        let whole = symbols.wholes(|size| (1, size));
+        Some(Self { symbols, whole })
+    }
+
+    /// The difference that begins a block, of bits held.
+    #[inline(always)]
+    pub(super) fn next(&self, reader: &mut Reader) -> Option<i32> {
+        let whole = self.whole[(reader.held >> (64 - MEAN_LOOK)) as usize];
+        let (difference, bits) =
+            if whole.bits() > 0 { (whole.value(), whole.bits()) } else { self.first_long(reader.held)? };
+        reader.skip(bits);
+        Some(difference)
+    }
+
+    #[cold]
+    fn first_long(&self, held: u64) -> Option<(i32, u32)> {
+        let (size, length) = self.symbols.first(held)?;
+        (size <= 11).then(|| (signed(held << length, size), length + size))
+    }
 }
 
 /// A table for the other coefficients of a block.
 pub(super) struct Coefficients {
     symbols: Symbols,
     whole: Box<[Whole; 1 << LOOK]>,
-    /// For each beginning, how many bits its whole symbols take, in the lowest four, and above them how many coefficients.
+    /// For each beginning, how many bits its whole symbols take, in the lowest eight, and above them how many coefficients.
     leaps: Box<[u16; 1 << LEAP]>,
 }
+
+/// One coefficient in what [`Coefficients::pass_over`] counts, above eight bits that count bits.
+const ONE: u32 = 1 << 8;
 
 impl Coefficients {
     pub(super) fn new(table: &Code) -> Option<Self> {
         let symbols = Symbols::new(table)?;
-        let mut whole = Box::new([Whole::default(); 1 << LOOK]);
-        for (beginning, entry) in (0_u32..).zip(whole.iter_mut()) {
-            let (symbol, length) = match symbols.short[beginning as usize] {
-                0 => continue,
-                entry => (u32::from(entry & 0xFF), u32::from(entry >> 8)),
-            };
-            let (run, size) = (symbol >> 4, symbol & 15);
-            if length + size > LOOK {
-                continue;
-            }
-            let magnitude = (beginning >> (LOOK - length - size)) & ((1 << size) - 1);
-            let advance = if symbol_ends(symbol) { END } else { run + 1 };
-            *entry =
-                Whole { value: signed(magnitude, size) as i16, advance: advance as u8, bits: (length + size) as u8 };
-        }
+        let whole =
+            symbols.wholes(|symbol| if symbol_ends(symbol) { (END, 0) } else { ((symbol >> 4) + 1, symbol & 15) });
         let mut leaps = Box::new([0; 1 << LEAP]);
         for (beginning, entry) in (0_u32..).zip(leaps.iter_mut()) {
             *entry = leap(&symbols, beginning);
@@ -148,71 +190,102 @@ impl Coefficients {
         Some(Self { symbols, whole, leaps })
     }
 
-    /// Reads the rest of a block: hands the place and value of the coefficients before `wanted`, in zig-zag order, to
-    /// `keep`, and passes over the others without forming them. Places may come that are not before `wanted`; they are
-    /// below 128.
+    /// Reads a block behind its mean value: hands the place and value of the coefficients before `wanted`, in zig-zag
+    /// order, to `keep`, and passes over the others without forming them. Places may come that are not before `wanted`;
+    /// they are below 128.
     #[inline(always)]
-    pub(super) fn read(&self, bits: &mut Bits<'_>, wanted: u32, mut keep: impl FnMut(u32, i32)) -> Option<()> {
+    pub(super) fn read(
+        &self,
+        mut reader: Reader,
+        window: &Window,
+        wanted: u32,
+        mut keep: impl FnMut(u32, i32),
+    ) -> Option<Reader> {
         let mut next = 1;
+        // What the mean value left for certain is not waited for.
+        let mut looks = (HELD - LONGEST_DIFFERENCE) / LOOK;
         while next < wanted {
-            bits.refill();
-            for _ in 0..56 / LOOK {
-                let Whole { value, advance, bits: length } = self.whole[bits.peek(LOOK)];
-                if advance == 0 {
-                    bits.refill();
-                    let symbol = self.symbols.next(bits)?;
-                    if symbol_ends(symbol) {
-                        return Some(());
-                    }
-                    next += symbol >> 4;
-                    let size = symbol & 15;
-                    keep(next, signed(bits.take(size), size));
-                    next += 1;
-                    break;
-                }
-                bits.skip(u32::from(length));
-                next += u32::from(advance);
+            for _ in 0..looks {
+                let whole = self.whole[(reader.held >> (64 - LOOK)) as usize];
+                let value = if whole.bits() > 0 {
+                    reader.skip(whole.bits());
+                    next += whole.coefficients();
+                    whole.value()
+                } else {
+                    reader.refill(window);
+                    let (coefficients, value) = self.long(&mut reader)?;
+                    next += coefficients;
+                    reader.refill(window);
+                    value
+                };
                 if next >= END {
-                    return Some(());
+                    return Some(reader);
                 }
-                keep(next - 1, i32::from(value));
+                keep(next - 1, value);
                 if next >= wanted {
                     break;
                 }
             }
+            reader.refill(window);
+            looks = HELD / LOOK;
         }
-        self.pass_over(bits, next)
+        if next < 64 { self.pass_over(reader, window, next) } else { (next == 64).then_some(reader) }
     }
 
-    /// Reads the rest of a block from the coefficient `next` on, and forms nothing.
+    /// The symbol that comes next, however long: how many coefficients it is good for, and its value.
+    #[cold]
     #[inline(always)]
-    fn pass_over(&self, bits: &mut Bits<'_>, mut next: u32) -> Option<()> {
-        while next < 64 {
-            bits.refill();
-            for _ in 0..56 / LEAP {
-                let leap = u32::from(self.leaps[bits.peek(LEAP)]);
-                let after = next + (leap >> 4);
-                if after < 64 {
-                    bits.skip(leap & 15);
-                    next = after;
+    fn long(&self, reader: &mut Reader) -> Option<(u32, i32)> {
+        let (bits, coefficients, value) = self.first_long(reader.held)?;
+        reader.skip(bits);
+        Some((coefficients, value))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn first_long(&self, held: u64) -> Option<(u32, u32, i32)> {
+        let (symbol, length) = self.symbols.first(held)?;
+        if symbol_ends(symbol) {
+            return Some((length, END, 0));
+        }
+        let size = symbol & 15;
+        Some((length + size, (symbol >> 4) + 1, signed(held << length, size)))
+    }
+
+    /// Reads the rest of a block from the coefficient `next` on, before the last, and forms nothing.
+    #[inline(always)]
+    fn pass_over(&self, mut reader: Reader, window: &Window, next: u32) -> Option<Reader> {
+        const LAST: u32 = 64 * ONE;
+
+        let mut passed = next * ONE;
+        loop {
+            reader.refill(window);
+            let mut held = reader.held;
+            for _ in 0..HELD / LEAP {
+                // One sum for coefficients and bits, and a shift that looks at the lowest bits alone.
+                let leap = u32::from(self.leaps[(held >> (64 - LEAP)) as usize]);
+                let after = passed + leap;
+                if after < LAST {
+                    (held, passed) = (held.wrapping_shl(leap), after);
                     continue;
                 }
-                if after == 64 || (END..END + 64).contains(&after) {
-                    bits.skip(leap & 15);
-                    return Some(());
+                if after / ONE == 64 || (END..END + 64).contains(&(after / ONE)) {
+                    reader.skip(after % ONE);
+                    return Some(reader);
                 }
                 // The look goes beyond the block, or not even one symbol is whole.
-                bits.refill();
-                let symbol = self.symbols.next(bits)?;
-                if symbol_ends(symbol) {
-                    return Some(());
+                reader.skip(passed % ONE);
+                reader.refill(window);
+                let (coefficients, _) = self.long(&mut reader)?;
+                passed = (passed / ONE + coefficients) * ONE;
+                if passed >= LAST {
+                    return (passed == LAST || coefficients == END).then_some(reader);
                 }
-                bits.skip(symbol & 15);
-                next += (symbol >> 4) + 1;
                 break;
             }
+            reader.skip(passed % ONE);
+            passed -= passed % ONE;
         }
-        (next == 64).then_some(())
     }
 }
 
@@ -224,7 +297,7 @@ fn symbol_ends(symbol: u32) -> bool {
 
 fn leap(symbols: &Symbols, beginning: u32) -> u16 {
     let (mut bits, mut advance) = (0, 0);
-    let packed = |bits: u32, advance: u32| ((advance << 4) | bits) as u16;
+    let packed = |bits: u32, advance: u32| (advance * ONE + bits) as u16;
     loop {
         // What is left of the beginning, at the top of a look.
         let left = ((beginning << bits) & ((1 << LEAP) - 1)) >> (LEAP - LOOK);
@@ -244,5 +317,5 @@ fn leap(symbols: &Symbols, beginning: u32) -> u16 {
         advance += run + 1;
     }
     // What takes no bits must not be mistaken for progress.
-    if bits == 0 { packed(0, 2 * END) } else { packed(bits, advance) }
+    if bits == 0 { packed(0, END + 64) } else { packed(bits, advance) }
 }

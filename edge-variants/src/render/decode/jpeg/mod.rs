@@ -92,12 +92,12 @@ pub(super) fn decode_reduced(
     if !matches!(decoder.input_colorspace()?, ColorSpace::Luma | ColorSpace::YCbCr) {
         return None;
     }
-    // One and a half samples to each that is wanted are what Lanczos needs to look right. The mean values of a progressive
-    // file cost so much less than all of it that a little more than one will do.
-    let scale = Scale::ALL.into_iter().find(|scale| has_enough(*scale, 15));
-    let means = has_enough(Scale::Eighth, 12).then_some(Scale::Eighth);
+    // One and a half samples to each that is wanted are what Lanczos needs to look right. Means are so much cheaper, and of
+    // a progressive file so much less than the whole, that a little more than one will do.
+    let tenths = |scale| if scale == Scale::Eighth { 12 } else { 15 };
+    let scale = Scale::ALL.into_iter().find(|scale| has_enough(*scale, tenths(*scale)));
+    let scale = scale.filter(|scale| *scale == Scale::Eighth || !reduced::is_progressive(original));
     let decode = |scale| reduced::decode(original, stored, scale, deadline);
-    let scale = if reduced::is_progressive(original) { means } else { scale };
     let planes = scale.and_then(decode)?;
     Some(Planar { planes, range: Range::Full, profile: decoder.icc_profile() })
 }

@@ -12,9 +12,9 @@
 use xfiles_core::sniff::Dimensions;
 
 use super::{
-    bits::{Bits, next_marker},
+    bits::{Bits, Reader, Window, next_marker},
     huffman::{Code, Coefficients, Differences},
-    transform::{self, Band},
+    transform::{self, Band, Steps},
 };
 use crate::render::{deadline::Deadline, limits::MAX_SCANS, planes::Plane};
 
@@ -55,11 +55,14 @@ const MOST_BLOCKS: usize = 10;
 
 struct Component {
     id: u8,
+    scale: Scale,
     across: usize,
     down: usize,
     quantization_table: usize,
-    /// By zig-zag order, also of what overshoots the block.
-    slots: [Slot; 128],
+    /// Where coefficients go, by zig-zag order, also those that overshoot the block.
+    places: [u8; 128],
+    /// What they count there.
+    steps: Steps,
     /// Blocks with samples of the picture in them.
     blocks: (usize, usize),
     /// What the plane holds, padding included.
@@ -70,13 +73,6 @@ struct Component {
     /// The mean values of the blocks of a progressive picture.
     means: Vec<i16>,
     blocks_across: usize,
-}
-
-/// Where a coefficient goes, and the step that it counts.
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    place: u8,
-    step: u8,
 }
 
 struct Frame {
@@ -116,14 +112,14 @@ pub(super) fn decode(data: &[u8], stored: Dimensions, scale: Scale, deadline: De
                     return None;
                 }
                 let mut bits = Bits::new(data, at);
-                frame.as_mut()?.scan(payload, &tables, &mut bits, scale, deadline)?;
+                frame.as_mut()?.scan(payload, &tables, &mut bits, deadline)?;
                 at = bits.place();
             }
             _ => {}
         }
     }
     (scans > 0).then_some(())?;
-    frame?.planes(stored, scale)
+    frame?.planes(stored)
 }
 
 /// Whether the first frame is told in scans that refine one another.
@@ -201,14 +197,22 @@ impl Frame {
             let (across, down) = factors(spec);
             let blocks = ((sides.0 * across).div_ceil(most.0 * 8), (sides.1 * down).div_ceil(most.1 * 8));
             let (blocks_across, blocks_down) = (units.0 * across, units.1 * down);
+            // An eighth is hardly enough for a picture that has all of its colours; half of it is not.
+            let is_halved = most.0 >= 2 * across && most.1 >= 2 * down;
+            let scale = match scale {
+                Scale::Eighth if is_halved && !is_progressive => Scale::Quarter,
+                _ => scale,
+            };
             let stride = if is_progressive { blocks_across } else { Band::stride(scale.side(), blocks_across) };
             let bands = if scale == Scale::Eighth { 0 } else { down };
             Component {
                 id: spec[0],
+                scale,
                 across,
                 down,
                 quantization_table: usize::from(spec[2]),
-                slots: [Slot::default(); 128],
+                places: [0; 128],
+                steps: Steps::default(),
                 blocks,
                 stride,
                 // Grey, as in a browser, is what a file that ends early does not tell.
@@ -222,14 +226,7 @@ impl Frame {
     }
 
     /// Reads one scan, as far as the file has it.
-    fn scan(
-        &mut self,
-        payload: &[u8],
-        tables: &Tables,
-        bits: &mut Bits<'_>,
-        scale: Scale,
-        deadline: Deadline,
-    ) -> Option<()> {
+    fn scan(&mut self, payload: &[u8], tables: &Tables, bits: &mut Bits<'_>, deadline: Deadline) -> Option<()> {
         let (&count, rest) = payload.split_first()?;
         let (chosen, rest) = rest.split_at_checked(usize::from(count) * 2)?;
         let &[from, to, approximation] = rest.first_chunk()?;
@@ -244,7 +241,7 @@ impl Frame {
         for [id, choice] in chosen.as_chunks::<2>().0 {
             let index = self.components.iter().position(|it| it.id == *id)?;
             let component = &mut self.components[index];
-            component.quantize(tables.quantization.get(component.quantization_table)?.as_ref()?, scale);
+            component.quantize(tables.quantization.get(component.quantization_table)?.as_ref()?);
             let dc = tables.dc.get(usize::from(choice >> 4))?.as_ref();
             let ac = tables.ac.get(usize::from(choice & 15))?.as_ref();
             if chosen_parts.iter().any(|(other, ..)| *other == index) {
@@ -258,7 +255,7 @@ impl Frame {
             let ac = if self.is_progressive { None } else { Some(Coefficients::new(ac?)?) };
             parts.push(Part { index, dc, ac, mean: 0 });
         }
-        let reading = Reading { is_progressive: self.is_progressive, shift, scale };
+        let reading = Reading { is_progressive: self.is_progressive, shift };
         let interleaved = parts.len() > 1;
         let (columns, rows) = if interleaved { self.units } else { self.components[parts.first()?.index].blocks };
         let mut until_restart = tables.restart_interval;
@@ -279,16 +276,18 @@ impl Frame {
                     }
                     until_restart -= 1;
                 }
-                bits.ready();
+                let (mut reader, window) = bits.unit();
                 for part in &mut parts {
                     let component = &mut self.components[part.index];
                     let (across, down) = if interleaved { (component.across, component.down) } else { (1, 1) };
                     for y in 0..down {
                         for x in 0..across {
-                            reading.block(component, part, bits, (column * across + x, row * down + y), y)?;
+                            let place = (column * across + x, row * down + y);
+                            reader = reading.block(component, part, reader, window, place, y)?;
                         }
                     }
                 }
+                bits.read(reader);
                 // Restart markers let the picture go on behind a gap; the end of the file does not.
                 if bits.is_overdrawn() && tables.restart_interval == 0 {
                     goes_on = false;
@@ -305,15 +304,16 @@ impl Frame {
         Some(())
     }
 
-    fn planes(self, stored: Dimensions, scale: Scale) -> Option<Vec<Plane>> {
+    fn planes(self, stored: Dimensions) -> Option<Vec<Plane>> {
         let most = self.components.iter().fold((1, 1), |most, it| (most.0.max(it.across), most.1.max(it.down)));
         let (width, height) = (usize::try_from(stored.width).ok()?, usize::try_from(stored.height).ok()?);
         let planes = self.components.into_iter().map(|mut component| {
             for (sample, mean) in component.samples.iter_mut().zip(&component.means) {
-                *sample = transform::mean(i32::from(*mean), component.slots[0].step.into());
+                *sample = transform::mean(i32::from(*mean), component.steps[0]);
             }
             // How many samples the picture covers, the last of them perhaps in part.
-            let covered = |side: usize, of: usize, most: usize| (side * of * scale.side()) as f64 / (most * 8) as f64;
+            let eighths = component.scale.side();
+            let covered = |side: usize, of: usize, most: usize| (side * of * eighths) as f64 / (most * 8) as f64;
             let covers = (covered(width, component.across, most.0), covered(height, component.down, most.1));
             Plane::new(component.samples, component.stride, covers)
         });
@@ -322,15 +322,15 @@ impl Frame {
 }
 
 impl Component {
-    fn quantize(&mut self, steps: &[u8; 64], scale: Scale) {
-        let side = scale.side();
+    fn quantize(&mut self, steps: &[u8; 64]) {
+        let side = self.scale.side();
         // What is not wanted goes behind the block.
-        let unwanted = Slot { place: (side * side) as u8, step: 0 };
-        self.slots = [unwanted; 128];
-        for ((slot, place), step) in self.slots.iter_mut().zip(ZIG_ZAG).zip(steps) {
-            let (x, y) = (usize::from(place % 8), usize::from(place / 8));
+        self.places = [(side * side) as u8; 128];
+        for ((place, source), step) in self.places.iter_mut().zip(ZIG_ZAG).zip(steps) {
+            let (x, y) = (usize::from(source % 8), usize::from(source / 8));
             if x < side && y < side {
-                *slot = Slot { place: (y * side + x) as u8, step: *step };
+                *place = (y * side + x) as u8;
+                self.steps[y * side + x] = *step;
             }
         }
     }
@@ -341,7 +341,7 @@ impl Component {
         for (y, band) in self.bands.iter_mut().take(down).enumerate() {
             let first = (row * down + y) * band.side() * self.stride;
             if let Some(samples) = self.samples.get_mut(first..) {
-                band.finish(samples, self.stride);
+                band.finish(samples, self.stride, &self.steps);
             }
         }
     }
@@ -360,7 +360,6 @@ struct Part {
 struct Reading {
     is_progressive: bool,
     shift: u32,
-    scale: Scale,
 }
 
 impl Reading {
@@ -370,34 +369,34 @@ impl Reading {
         &self,
         component: &mut Component,
         part: &mut Part,
-        bits: &mut Bits<'_>,
+        mut reader: Reader,
+        window: &Window,
         place: (usize, usize),
         band: usize,
-    ) -> Option<()> {
-        bits.refill();
+    ) -> Option<Reader> {
+        reader.refill(window);
         if self.is_progressive {
             let mean = &mut component.means[place.1 * component.blocks_across + place.0];
             if let Some(dc) = &part.dc {
-                part.mean = part.mean.wrapping_add(dc.next(bits)?);
+                part.mean = part.mean.wrapping_add(dc.next(&mut reader)?);
                 // What is out of range is wrong in any case.
                 *mean = (part.mean << self.shift) as i16;
             } else {
-                *mean |= (bits.take(1) << self.shift) as i16;
+                *mean |= ((reader.held >> 63) << self.shift) as i16;
+                reader.skip(1);
             }
-            return Some(());
+            return Some(reader);
         }
         let (Some(dc), Some(ac)) = (&part.dc, &part.ac) else { return None };
-        part.mean = part.mean.wrapping_add(dc.next(bits)?);
-        let slots = &component.slots;
-        if self.scale == Scale::Eighth {
-            component.samples[place.1 * component.stride + place.0] = transform::mean(part.mean, slots[0].step.into());
-            return ac.read(bits, 1, |_, _| ());
+        part.mean = part.mean.wrapping_add(dc.next(&mut reader)?);
+        if component.scale == Scale::Eighth {
+            component.samples[place.1 * component.stride + place.0] = transform::mean(part.mean, component.steps[0]);
+            return ac.read(reader, window, 1, |_, _| ());
         }
         let mut block = component.bands[band].block(place.0);
-        block.put(0, part.mean, slots[0].step.into());
-        ac.read(bits, self.scale.wanted(), |k, value| {
-            let Slot { place, step } = slots[(k & 127) as usize];
-            block.put(place.into(), value, step.into());
+        block.put(0, part.mean);
+        ac.read(reader, window, component.scale.wanted(), |k, value| {
+            block.put(component.places[(k & 127) as usize].into(), value);
         })
     }
 }

@@ -126,9 +126,12 @@ fn the_samples_are_those_of_the_definition_at_every_scale() {
 #[test]
 fn planes_of_fewer_samples_are_smaller() {
     let jpeg = encoded(3, |it| it.set_sampling_factor(SamplingFactor::R_4_2_0));
-    let planes = reduced::decode(&jpeg, SIZE, Scale::Half, Deadline::NEVER).unwrap();
-    let sizes: Vec<_> = planes.iter().map(Plane::size).collect();
-    assert_eq!(sizes, [(160, 120), (80, 60), (80, 60)]);
+    let sizes = |scale| {
+        reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER).unwrap().iter().map(Plane::size).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(Scale::Half), [(160, 120), (80, 60), (80, 60)]);
+    // Except where they would be least.
+    assert_eq!(sizes(Scale::Eighth), [(40, 30), (40, 30), (40, 30)]);
 }
 
 #[test]

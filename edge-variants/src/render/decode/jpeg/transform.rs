@@ -12,17 +12,21 @@ const LANES: usize = 16;
 
 type Lane<T> = [T; LANES];
 
-/// How many bits coefficients have below the point.
+/// How many bits coefficients have below the point when they are transformed.
 const FRACTION: u32 = 2;
 
 /// Beyond what 8-bit samples can yield.
-const MOST: i32 = 2047;
+const MOST: i16 = 2047;
+
+/// What one of each coefficient of a block counts, of the largest block there is.
+pub(super) type Steps = [u8; 16];
 
 /// The coefficients of a row of blocks, and the samples that become of them.
 pub(super) struct Band {
     /// Samples on a side of a block.
     side: usize,
-    /// By group of blocks, place in the block, block. The last place is for what is not wanted.
+    /// As the file has them, in steps, by group of blocks, place in the block, block. The last place is for what is not
+    /// wanted.
     coefficients: Vec<Lane<i16>>,
 }
 
@@ -43,17 +47,16 @@ impl Band {
     /// The block of that number, to put coefficients into.
     #[inline(always)]
     pub(super) fn block(&mut self, number: usize) -> Block<'_> {
-        let rows = self.side * self.side + 1;
-        let first = number / LANES * rows;
-        Block { rows: &mut self.coefficients[first..first + rows], lane: number % LANES }
+        let first = number / LANES * (self.side * self.side + 1) * LANES + number % LANES;
+        Block(&mut self.coefficients.as_flattened_mut()[first..])
     }
 
-    /// Transforms what was put in, to rows of that many samples, and forgets it.
-    pub(super) fn finish(&mut self, samples: &mut [u8], stride: usize) {
+    /// Transforms what was put in, to rows of that many samples, and forgets it. Each place has a step of its own.
+    pub(super) fn finish(&mut self, samples: &mut [u8], stride: usize, steps: &Steps) {
         match self.side {
-            2 => self.transform::<2, 4>(samples, stride, pair),
-            3 => self.transform::<3, 9>(samples, stride, three),
-            _ => self.transform::<4, 16>(samples, stride, four),
+            2 => self.transform::<2, 4>(samples, stride, steps, pair),
+            3 => self.transform::<3, 9>(samples, stride, steps, three),
+            _ => self.transform::<4, 16>(samples, stride, steps, four),
         }
     }
 
@@ -63,10 +66,14 @@ impl Band {
         &mut self,
         samples: &mut [u8],
         stride: usize,
+        steps: &Steps,
         line: impl Fn([i16; SIDE]) -> [i16; SIDE],
     ) {
         for (number, group) in self.coefficients.chunks_exact_mut(AREA + 1).enumerate() {
             let Some(block) = group.first_chunk_mut::<AREA>() else { return };
+            for (lane, step) in block.iter_mut().zip(steps) {
+                *lane = lane.map(|value| scaled(value, *step));
+            }
             for x in 0..SIDE {
                 for lane in 0..LANES {
                     let column = line(std::array::from_fn(|y| block[y * SIDE + x][lane]));
@@ -94,24 +101,33 @@ impl Band {
     }
 }
 
-/// One block of a band.
-pub(super) struct Block<'a> {
-    rows: &'a mut [Lane<i16>],
-    lane: usize,
-}
+/// One block of a band: every so manyth of the coefficients from its first on.
+pub(super) struct Block<'a>(&'a mut [i16]);
 
 impl Block<'_> {
     #[inline(always)]
-    pub(super) fn put(&mut self, place: usize, value: i32, step: i32) {
-        let value = value.wrapping_mul(step).clamp(-MOST, MOST) << FRACTION;
-        self.rows[place][self.lane] = value as i16;
+    pub(super) fn put(&mut self, place: usize, value: i32) {
+        if let Some(coefficient) = self.0.get_mut(place * LANES) {
+            *coefficient = saturated(value);
+        }
     }
 }
 
 /// The sample of a block of which only the mean is known.
 #[inline(always)]
-pub(super) fn mean(value: i32, step: i32) -> u8 {
-    sample_of((value.wrapping_mul(step).clamp(-MOST, MOST) << FRACTION) as i16)
+pub(super) fn mean(value: i32, step: u8) -> u8 {
+    sample_of(scaled(saturated(value), step))
+}
+
+#[inline(always)]
+fn saturated(value: i32) -> i16 {
+    value.clamp(i16::MIN.into(), i16::MAX.into()) as i16
+}
+
+/// So many steps, as they are transformed.
+#[inline(always)]
+fn scaled(value: i16, step: u8) -> i16 {
+    saturated(i32::from(value) * i32::from(step)).clamp(-MOST, MOST) << FRACTION
 }
 
 /// From eighths about zero to a sample.
