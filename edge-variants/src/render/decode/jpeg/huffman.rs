@@ -101,10 +101,16 @@ impl Symbols {
     }
 }
 
-/// The number of `size` bits, 16 at most, that `held` begins with. The first of them is the inverted sign.
+/// The number of `size` bits, 16 at most, that `held` begins with.
+#[inline(always)]
+fn number(held: u64, size: u32) -> u32 {
+    (held >> 1 >> (63 - size)) as u32
+}
+
+/// That number, if the first of its bits is the inverted sign.
 #[inline(always)]
 fn signed(held: u64, size: u32) -> i32 {
-    let value = (held >> 1 >> (63 - size)) as i32;
+    let value = number(held, size) as i32;
     if size > 0 && value >> (size - 1) == 0 { value - (1 << size) + 1 } else { value }
 }
 
@@ -286,6 +292,52 @@ impl Coefficients {
             reader.skip(passed % ONE);
             passed -= passed % ONE;
         }
+    }
+}
+
+/// What a scan of a progressive picture has next.
+pub(super) enum Symbol {
+    /// So many coefficients, of which the last has that value and the others none.
+    Run(u32, i32),
+    /// So many blocks, from this one on, have nothing more.
+    Ends(u32),
+}
+
+/// A table for a progressive scan of other coefficients than the means.
+pub(super) struct Runs {
+    symbols: Symbols,
+    whole: Box<[Whole; 1 << LOOK]>,
+}
+
+impl Runs {
+    pub(super) fn new(table: &Code) -> Option<Self> {
+        const NEVER: u32 = 64;
+
+        let symbols = Symbols::new(table)?;
+        let whole =
+            symbols.wholes(|symbol| if symbol_ends(symbol) { (0, NEVER) } else { ((symbol >> 4) + 1, symbol & 15) });
+        Some(Self { symbols, whole })
+    }
+
+    /// The next symbol. Needs 31 bits.
+    #[inline(always)]
+    pub(super) fn next(&self, reader: &mut Reader) -> Option<Symbol> {
+        let whole = self.whole[(reader.held >> (64 - LOOK)) as usize];
+        if whole.bits() > 0 {
+            reader.skip(whole.bits());
+            return Some(Symbol::Run(whole.coefficients(), whole.value()));
+        }
+        let (symbol, length) = self.symbols.first(reader.held)?;
+        reader.skip(length);
+        let (run, size) = (symbol >> 4, symbol & 15);
+        if symbol_ends(symbol) {
+            let blocks = (1 << run) + number(reader.held, run);
+            reader.skip(run);
+            return Some(Symbol::Ends(blocks));
+        }
+        let value = signed(reader.held, size);
+        reader.skip(size);
+        Some(Symbol::Run(run + 1, value))
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod bits;
 mod huffman;
+mod progressive;
 mod reduced;
 #[cfg(test)]
 mod tests;
@@ -92,13 +93,11 @@ pub(super) fn decode_reduced(
     if !matches!(decoder.input_colorspace()?, ColorSpace::Luma | ColorSpace::YCbCr) {
         return None;
     }
-    // One and a half samples to each that is wanted are what Lanczos needs to look right. Means are so much cheaper, and of
-    // a progressive file so much less than the whole, that a little more than one will do.
+    // One and a half samples to each that is wanted are what Lanczos needs to look right. Means are so much cheaper, of a
+    // progressive file above all, that a little more than one will do.
     let tenths = |scale| if scale == Scale::Eighth { 12 } else { 15 };
     let scale = Scale::ALL.into_iter().find(|scale| has_enough(*scale, tenths(*scale)));
-    let scale = scale.filter(|scale| *scale == Scale::Eighth || !reduced::is_progressive(original));
-    let decode = |scale| reduced::decode(original, stored, scale, deadline);
-    let planes = scale.and_then(decode)?;
+    let planes = reduced::decode(original, stored, scale?, deadline)?;
     Some(Planar { planes, range: Range::Full, profile: decoder.icc_profile() })
 }
 

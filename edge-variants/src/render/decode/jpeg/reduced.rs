@@ -1,9 +1,9 @@
 //! Decodes a JPEG straight to a half, a quarter or an eighth of its size.
 //!
 //! The walker forms only the coefficients that the smaller picture needs, transforms them at its size and keeps the
-//! planes as they are stored: YCbCr, with less of the colours. Of a progressive file it reads the scans of the mean
-//! values alone, so an eighth is all that it makes of one. What it does not know, and what contradicts itself, it leaves
-//! to the decoder of whole pictures by answering `None`.
+//! planes as they are stored: YCbCr, with less of the colours. Of a progressive file it passes over the scans that tell
+//! none of them. What it does not know, and what contradicts itself, it leaves to the decoder of whole pictures by
+//! answering `None`.
 #![expect(
     clippy::cast_possible_truncation,
     reason = "places are within a block, and means that are out of range are wrong"
@@ -13,7 +13,8 @@ use xfiles_core::sniff::Dimensions;
 
 use super::{
     bits::{Bits, Reader, Window, next_marker},
-    huffman::{Code, Coefficients, Differences},
+    huffman::{Code, Coefficients, Differences, Runs},
+    progressive::{Gathered, Spectrum},
     transform::{self, Band, Steps},
 };
 use crate::render::{deadline::Deadline, limits::MAX_SCANS, planes::Plane};
@@ -45,10 +46,27 @@ impl Scale {
             Self::Half => 25,
         }
     }
+
+    fn places(self) -> Places {
+        let side = self.side();
+        let mut places = [(side * side) as u8; 128];
+        for (place, source) in places.iter_mut().zip(ZIG_ZAG) {
+            let (x, y) = (usize::from(source % 8), usize::from(source / 8));
+            if x < side && y < side {
+                *place = (y * side + x) as u8;
+            }
+        }
+        places
+    }
 }
 
-/// Where the coefficients stand in their block, by zig-zag order.
-const ZIG_ZAG: [u8; 25] = [0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27];
+/// Where coefficients stand in a block of the scale, by zig-zag order, also those that overshoot a block. What the scale
+/// does not want stands behind the block.
+pub(super) type Places = [u8; 128];
+
+/// Where the coefficients stand in their block, by zig-zag order, as far as any scale wants them.
+pub(super) const ZIG_ZAG: [u8; 25] =
+    [0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27];
 
 /// More blocks in a unit than the standard allows make no picture.
 const MOST_BLOCKS: usize = 10;
@@ -59,9 +77,8 @@ struct Component {
     across: usize,
     down: usize,
     quantization_table: usize,
-    /// Where coefficients go, by zig-zag order, also those that overshoot the block.
-    places: [u8; 128],
-    /// What they count there.
+    places: Places,
+    /// What coefficients count, by place.
     steps: Steps,
     /// Blocks with samples of the picture in them.
     blocks: (usize, usize),
@@ -70,8 +87,8 @@ struct Component {
     samples: Vec<u8>,
     /// The rows of blocks of a unit.
     bands: Vec<Band>,
-    /// The mean values of the blocks of a progressive picture.
-    means: Vec<i16>,
+    /// Of a progressive picture.
+    gathered: Option<Gathered>,
     blocks_across: usize,
 }
 
@@ -122,23 +139,6 @@ pub(super) fn decode(data: &[u8], stored: Dimensions, scale: Scale, deadline: De
     frame?.planes(stored)
 }
 
-/// Whether the first frame is told in scans that refine one another.
-pub(super) fn is_progressive(data: &[u8]) -> bool {
-    let mut at = 2;
-    loop {
-        at = next_marker(data, at);
-        match data.get(at + 1) {
-            Some(0x01 | 0xD0..=0xD8) => at += 2,
-            Some(0xC2) => return true,
-            Some(0xC0 | 0xC1 | 0xD9 | 0xDA) | None => return false,
-            Some(_) => {
-                let length = data.get(at + 2..).and_then(<[u8]>::first_chunk).map_or(2, |it| u16::from_be_bytes(*it));
-                at += 2 + usize::from(length);
-            }
-        }
-    }
-}
-
 #[derive(Default)]
 struct Tables {
     quantization: [Option<[u8; 64]>; 4],
@@ -177,7 +177,7 @@ impl Frame {
         let (&[depth, h0, h1, w0, w1, count], specs) = payload.split_first_chunk()?;
         let claimed = [u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])].map(u32::from);
         let known = depth == 8 && claimed == [stored.width, stored.height] && matches!(count, 1 | 3);
-        if !known || is_progressive && scale != Scale::Eighth {
+        if !known {
             return None;
         }
         let specs = specs.as_chunks::<3>().0.get(..usize::from(count))?;
@@ -200,25 +200,27 @@ impl Frame {
             // An eighth is hardly enough for a picture that has all of its colours; half of it is not.
             let is_halved = most.0 >= 2 * across && most.1 >= 2 * down;
             let scale = match scale {
-                Scale::Eighth if is_halved && !is_progressive => Scale::Quarter,
+                Scale::Eighth if is_halved => Scale::Quarter,
                 _ => scale,
             };
-            let stride = if is_progressive { blocks_across } else { Band::stride(scale.side(), blocks_across) };
+            let stride = Band::stride(scale.side(), blocks_across);
             let bands = if scale == Scale::Eighth { 0 } else { down };
+            let places = scale.places();
+            let gathered = || Gathered::new(scale.side() * scale.side(), places, blocks_across * blocks_down);
             Component {
                 id: spec[0],
                 scale,
                 across,
                 down,
                 quantization_table: usize::from(spec[2]),
-                places: [0; 128],
+                places,
                 steps: Steps::default(),
                 blocks,
                 stride,
                 // Grey, as in a browser, is what a file that ends early does not tell.
                 samples: vec![128; stride * blocks_down * scale.side()],
                 bands: (0..bands).map(|_| Band::new(scale.side(), blocks_across)).collect(),
-                means: if is_progressive { vec![0; blocks_across * blocks_down] } else { Vec::new() },
+                gathered: is_progressive.then(gathered),
                 blocks_across,
             }
         });
@@ -229,14 +231,7 @@ impl Frame {
     fn scan(&mut self, payload: &[u8], tables: &Tables, bits: &mut Bits<'_>, deadline: Deadline) -> Option<()> {
         let (&count, rest) = payload.split_first()?;
         let (chosen, rest) = rest.split_at_checked(usize::from(count) * 2)?;
-        let &[from, to, approximation] = rest.first_chunk()?;
-        let (earlier, shift) = (approximation >> 4, u32::from(approximation & 15));
-        if self.is_progressive && from > 0 {
-            return Some(());
-        }
-        if self.is_progressive && (to != 0 || shift > 13) {
-            return None;
-        }
+        let spectrum = if self.is_progressive { Some(Spectrum::parse(*rest.first_chunk()?)?) } else { None };
         let mut chosen_parts = Vec::<(usize, Option<&Code>, Option<&Code>)>::new();
         for [id, choice] in chosen.as_chunks::<2>().0 {
             let index = self.components.iter().position(|it| it.id == *id)?;
@@ -249,13 +244,23 @@ impl Frame {
             }
             chosen_parts.push((index, dc, ac));
         }
+        // Only means are told of several components at once.
+        if spectrum.is_some_and(|it| !it.is_of_means()) {
+            let &[(index, ..)] = chosen_parts.as_slice() else { return None };
+            if self.components[index].scale == Scale::Eighth {
+                return Some(());
+            }
+        }
         let mut parts = Vec::new();
         for (index, dc, ac) in chosen_parts {
-            let dc = if earlier == 0 { Some(Differences::new(dc?)?) } else { None };
-            let ac = if self.is_progressive { None } else { Some(Coefficients::new(ac?)?) };
-            parts.push(Part { index, dc, ac, mean: 0 });
+            let coding = match spectrum {
+                None => Coding::Whole(Differences::new(dc?)?, Coefficients::new(ac?)?),
+                Some(it) if !it.is_of_means() => Coding::Band(Runs::new(ac?)?, it),
+                Some(Spectrum { shift, refines: true, .. }) => Coding::MeanBits(shift),
+                Some(Spectrum { shift, .. }) => Coding::Means(Differences::new(dc?)?, shift),
+            };
+            parts.push(Part { index, coding, mean: 0, ended: 0 });
         }
-        let reading = Reading { is_progressive: self.is_progressive, shift };
         let interleaved = parts.len() > 1;
         let (columns, rows) = if interleaved { self.units } else { self.components[parts.first()?.index].blocks };
         let mut until_restart = tables.restart_interval;
@@ -271,7 +276,7 @@ impl Frame {
                             goes_on = false;
                             break;
                         }
-                        parts.iter_mut().for_each(|part| part.mean = 0);
+                        parts.iter_mut().for_each(|part| (part.mean, part.ended) = (0, 0));
                         until_restart = tables.restart_interval;
                     }
                     until_restart -= 1;
@@ -283,7 +288,7 @@ impl Frame {
                     for y in 0..down {
                         for x in 0..across {
                             let place = (column * across + x, row * down + y);
-                            reader = reading.block(component, part, reader, window, place, y)?;
+                            reader = component.read_block(part, reader, window, place, y)?;
                         }
                     }
                 }
@@ -308,8 +313,8 @@ impl Frame {
         let most = self.components.iter().fold((1, 1), |most, it| (most.0.max(it.across), most.1.max(it.down)));
         let (width, height) = (usize::try_from(stored.width).ok()?, usize::try_from(stored.height).ok()?);
         let planes = self.components.into_iter().map(|mut component| {
-            for (sample, mean) in component.samples.iter_mut().zip(&component.means) {
-                *sample = transform::mean(i32::from(*mean), component.steps[0]);
+            if let Some(gathered) = component.gathered.take() {
+                component.transform(&gathered);
             }
             // How many samples the picture covers, the last of them perhaps in part.
             let eighths = component.scale.side();
@@ -323,15 +328,89 @@ impl Frame {
 
 impl Component {
     fn quantize(&mut self, steps: &[u8; 64]) {
-        let side = self.scale.side();
-        // What is not wanted goes behind the block.
-        self.places = [(side * side) as u8; 128];
-        for ((place, source), step) in self.places.iter_mut().zip(ZIG_ZAG).zip(steps) {
-            let (x, y) = (usize::from(source % 8), usize::from(source / 8));
-            if x < side && y < side {
-                *place = (y * side + x) as u8;
-                self.steps[y * side + x] = *step;
+        for (place, step) in self.places.into_iter().zip(steps) {
+            if usize::from(place) < self.scale.side() * self.scale.side() {
+                self.steps[usize::from(place)] = *step;
             }
+        }
+    }
+
+    /// Reads the block at `place`, into the band of that number.
+    #[inline(always)]
+    fn read_block(
+        &mut self,
+        part: &mut Part,
+        mut reader: Reader,
+        window: &Window,
+        place: (usize, usize),
+        band: usize,
+    ) -> Option<Reader> {
+        reader.refill(window);
+        let Coding::Whole(dc, ac) = &part.coding else {
+            return self.gather(part, reader, window, place);
+        };
+        part.mean = part.mean.wrapping_add(dc.next(&mut reader)?);
+        if self.scale == Scale::Eighth {
+            self.samples[place.1 * self.stride + place.0] = transform::mean(part.mean, self.steps[0]);
+            return ac.read(reader, window, 1, |_, _| ());
+        }
+        let mut block = self.bands[band].block(place.0);
+        block.put(0, part.mean);
+        ac.read(reader, window, self.scale.wanted(), |k, value| {
+            block.put(self.places[(k & 127) as usize].into(), value);
+        })
+    }
+
+    /// Reads what a progressive scan has of the block at `place`.
+    fn gather(
+        &mut self,
+        part: &mut Part,
+        mut reader: Reader,
+        window: &Window,
+        place: (usize, usize),
+    ) -> Option<Reader> {
+        let block = place.1 * self.blocks_across + place.0;
+        let gathered = self.gathered.as_mut()?;
+        match &part.coding {
+            Coding::Means(dc, shift) => {
+                part.mean = part.mean.wrapping_add(dc.next(&mut reader)?);
+                // What is out of range is wrong in any case.
+                *gathered.mean(block) = (part.mean << shift) as i16;
+            }
+            Coding::MeanBits(shift) => {
+                *gathered.mean(block) |= ((reader.held >> 63) << shift) as i16;
+                reader.skip(1);
+            }
+            Coding::Band(runs, spectrum) if spectrum.refines => {
+                return gathered.refine(block, reader, window, runs, *spectrum, &mut part.ended);
+            }
+            Coding::Band(runs, spectrum) => {
+                return gathered.first(block, reader, window, runs, *spectrum, &mut part.ended);
+            }
+            Coding::Whole(..) => return None,
+        }
+        Some(reader)
+    }
+
+    /// Makes samples of all that was gathered.
+    fn transform(&mut self, gathered: &Gathered) {
+        let side = self.scale.side();
+        let mut band = Band::new(side, self.blocks_across);
+        for (row, samples) in self.samples.chunks_exact_mut(self.stride * side).enumerate() {
+            let blocks = gathered.blocks(row * self.blocks_across, self.blocks_across);
+            if self.scale == Scale::Eighth {
+                for (sample, block) in samples.iter_mut().zip(blocks) {
+                    *sample = transform::mean(block[0].into(), self.steps[0]);
+                }
+                continue;
+            }
+            for (number, coefficients) in blocks.enumerate() {
+                let mut block = band.block(number);
+                for (place, value) in coefficients.iter().enumerate() {
+                    block.put(place, (*value).into());
+                }
+            }
+            band.finish(samples, self.stride, &self.steps);
         }
     }
 
@@ -350,53 +429,21 @@ impl Component {
 /// A component in a scan.
 struct Part {
     index: usize,
-    dc: Option<Differences>,
-    ac: Option<Coefficients>,
+    coding: Coding,
     /// That of the block before, which the next is told against.
     mean: i32,
+    /// Of how many blocks, from the next on, a progressive scan has nothing more.
+    ended: u32,
 }
 
-/// How the blocks of a scan are read.
-struct Reading {
-    is_progressive: bool,
-    shift: u32,
-}
-
-impl Reading {
-    /// Reads the block at `place`, into the band of that number.
-    #[inline(always)]
-    fn block(
-        &self,
-        component: &mut Component,
-        part: &mut Part,
-        mut reader: Reader,
-        window: &Window,
-        place: (usize, usize),
-        band: usize,
-    ) -> Option<Reader> {
-        reader.refill(window);
-        if self.is_progressive {
-            let mean = &mut component.means[place.1 * component.blocks_across + place.0];
-            if let Some(dc) = &part.dc {
-                part.mean = part.mean.wrapping_add(dc.next(&mut reader)?);
-                // What is out of range is wrong in any case.
-                *mean = (part.mean << self.shift) as i16;
-            } else {
-                *mean |= ((reader.held >> 63) << self.shift) as i16;
-                reader.skip(1);
-            }
-            return Some(reader);
-        }
-        let (Some(dc), Some(ac)) = (&part.dc, &part.ac) else { return None };
-        part.mean = part.mean.wrapping_add(dc.next(&mut reader)?);
-        if component.scale == Scale::Eighth {
-            component.samples[place.1 * component.stride + place.0] = transform::mean(part.mean, component.steps[0]);
-            return ac.read(reader, window, 1, |_, _| ());
-        }
-        let mut block = component.bands[band].block(place.0);
-        block.put(0, part.mean);
-        ac.read(reader, window, component.scale.wanted(), |k, value| {
-            block.put(component.places[(k & 127) as usize].into(), value);
-        })
-    }
+/// What a scan tells of a component.
+enum Coding {
+    /// All coefficients of a baseline picture.
+    Whole(Differences, Coefficients),
+    /// The means of a progressive one, but for so many of their bits.
+    Means(Differences, u32),
+    /// That bit of the means.
+    MeanBits(u32),
+    /// Other coefficients.
+    Band(Runs, Spectrum),
 }

@@ -71,10 +71,7 @@ fn the_samples_are_those_of_another_decoder_at_every_scale_and_sampling() {
     ] {
         // The other decoder has no three eighths.
         for scale in [Scale::Eighth, Scale::Quarter, Scale::Half] {
-            let Some(planes) = reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER) else {
-                assert!(name == "progressive" && scale != Scale::Eighth, "{name} at {scale:?}");
-                continue;
-            };
+            let planes = reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER).expect(name);
             let (channels, expected) = reference(if name == "grey" { &jpeg } else { &whole }, &planes[0]);
             for (channel, plane) in planes.iter().enumerate().take(full_planes) {
                 let expected = expected.chunks(plane.size().0).skip(channel).step_by(channels).flatten();
@@ -82,6 +79,25 @@ fn the_samples_are_those_of_another_decoder_at_every_scale_and_sampling() {
                 assert!(most.unwrap() <= 1, "{name} at {scale:?}, plane {channel}: {most:?}");
             }
         }
+    }
+}
+
+/// Scans that tell means and others apart, the upper bits before the lower ones, and runs of blocks without more.
+#[test]
+fn a_progressive_file_has_the_samples_of_a_baseline_one() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures");
+    let [baseline, progressive] =
+        ["baseline", "progressive"].map(|name| std::fs::read(format!("{fixtures}/photo-{name}.jpg")).unwrap());
+    let size = Dimensions { width: 400, height: 300 };
+    for scale in Scale::ALL {
+        let [expected, gathered] = [&baseline, &progressive]
+            .map(|jpeg| reduced::decode(jpeg, size, scale, Deadline::NEVER).unwrap())
+            .map(|planes| planes.iter().map(samples).collect::<Vec<_>>());
+        assert!(gathered == expected, "{scale:?}");
+    }
+    // Before the first refinements come to an end, and behind them.
+    for end in [progressive.len() / 4, progressive.len() / 2, progressive.len() - 2] {
+        assert!(reduced::decode(&progressive[..end], size, Scale::Half, Deadline::NEVER).is_some());
     }
 }
 
@@ -177,6 +193,19 @@ fn a_size_that_differs_from_the_claim_is_not_decoded() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn damage_to_refinements_never_panics(
+        scale in prop::sample::select(&Scale::ALL),
+        changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..12),
+    ) {
+        let mut jpeg = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/photo-progressive.jpg")).unwrap();
+        for (place, value) in changes {
+            let at = place % jpeg.len();
+            jpeg[at] = value;
+        }
+        reduced::decode(&jpeg, Dimensions { width: 400, height: 300 }, scale, Deadline::NEVER);
+    }
 
     #[test]
     fn damage_never_panics(
