@@ -99,8 +99,9 @@ fn format(name: &str) -> Result<ImageFormat, String> {
 
 fn fixed_quality(format: ImageFormat) -> Option<u8> {
     match format {
-        ImageFormat::WebP | ImageFormat::Jpeg | ImageFormat::Auto => Some(78),
-        ImageFormat::Avif => Some(66),
+        ImageFormat::WebP => Some(80),
+        ImageFormat::Jpeg | ImageFormat::Auto => Some(79),
+        ImageFormat::Avif => Some(68),
         ImageFormat::Png => None,
     }
 }

@@ -6,8 +6,8 @@ use xfiles_webp_planes::{Effort, Planes};
 
 use crate::render::{Refusal, planes::Halves};
 
-/// 0..=100. Looks like 80 from a decoder that reduces further before it resizes.
-const QUALITY: f32 = 79.5;
+/// 0..=100. Looks and weighs like sharp's 80, on average over two photographs at the seven widths.
+const QUALITY: f32 = 79.8;
 
 /// 0..=6, from fast to small: the least that optimises rate against distortion.
 const METHOD: i32 = 4;

@@ -197,10 +197,11 @@ impl Frame {
             let (across, down) = factors(spec);
             let blocks = ((sides.0 * across).div_ceil(most.0 * 8), (sides.1 * down).div_ceil(most.1 * 8));
             let (blocks_across, blocks_down) = (units.0 * across, units.1 * down);
-            // An eighth is hardly enough for a picture that has all of its colours; half of it is not.
+            // Half of the colours at the same scale would be hardly enough for a picture that has all of them.
             let is_halved = most.0 >= 2 * across && most.1 >= 2 * down;
             let scale = match scale {
                 Scale::Eighth if is_halved => Scale::Quarter,
+                _ if is_halved => Scale::Half,
                 _ => scale,
             };
             let stride = Band::stride(scale.side(), blocks_across);

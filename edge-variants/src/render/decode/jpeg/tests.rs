@@ -140,13 +140,15 @@ fn the_samples_are_those_of_the_definition_at_every_scale() {
 }
 
 #[test]
-fn planes_of_fewer_samples_are_smaller() {
+fn planes_of_half_the_samples_are_not_halved_again() {
     let jpeg = encoded(3, |it| it.set_sampling_factor(SamplingFactor::R_4_2_0));
     let sizes = |scale| {
         reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER).unwrap().iter().map(Plane::size).collect::<Vec<_>>()
     };
     assert_eq!(sizes(Scale::Half), [(160, 120), (80, 60), (80, 60)]);
-    // Except where they would be least.
+    // At smaller scales they are twice as large as they could be, or nearly.
+    assert_eq!(sizes(Scale::ThreeEighths), [(120, 90), (80, 60), (80, 60)]);
+    assert_eq!(sizes(Scale::Quarter), [(80, 60), (80, 60), (80, 60)]);
     assert_eq!(sizes(Scale::Eighth), [(40, 30), (40, 30), (40, 30)]);
 }
 
