@@ -35,19 +35,25 @@ impl Side {
     /// For each that is wanted, the first sample that counts, and the weights from there on, whose sum is 1.
     fn weights(self) -> Vec<(usize, Vec<f32>)> {
         let scale = self.step.max(1.0);
-        let reach = 3.0 * scale;
+        let (reach, kernel): (f64, fn(f64) -> f32) =
+            if self.step < 1.0 { (1.0, triangle) } else { (3.0 * scale, lanczos3) };
         let last = self.from as f64;
         let weigh = |index: usize| {
             let middle = self.first + index as f64 * self.step;
             let start = (middle - reach + 0.5).clamp(0.0, last - 1.0) as usize;
             let end = ((middle + reach + 0.5).clamp(1.0, last) as usize).max(start + 1);
-            let mut weights: Vec<f32> = (start..end).map(|at| lanczos3((at as f64 + 0.5 - middle) / scale)).collect();
+            let mut weights: Vec<f32> = (start..end).map(|at| kernel((at as f64 + 0.5 - middle) / scale)).collect();
             let sum: f32 = weights.iter().sum();
             weights.iter_mut().for_each(|weight| *weight /= sum);
             (start, weights)
         };
         (0..self.to).map(weigh).collect()
     }
+}
+
+/// Spreads colours of which there are fewer than are wanted, as libjpeg does: what is sharper rings at their edges.
+fn triangle(x: f64) -> f32 {
+    (1.0 - x.abs()).max(0.0) as f32
 }
 
 /// Looked up, because two sines for each weight would take as long as the resampling of a small picture.

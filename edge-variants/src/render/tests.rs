@@ -249,6 +249,14 @@ fn every_source_becomes_every_format() {
         ("JPEG 4:1:1", jpeg_with(&rgb, |it| it.set_sampling_factor(SamplingFactor::R_4_1_1)), &opaque),
         ("JPEG progressive", jpeg_with(&rgb, |it| it.set_progressive(true)), &opaque),
         ("JPEG in a scan for each component", jpeg_with(&rgb, |it| it.set_optimized_huffman_tables(true)), &opaque),
+        (
+            "JPEG 4:2:0 in a scan for each component",
+            jpeg_with(&rgb, |it| {
+                it.set_sampling_factor(SamplingFactor::R_4_2_0);
+                it.set_optimized_huffman_tables(true);
+            }),
+            &opaque,
+        ),
         ("JPEG with restarts", jpeg_with(&rgb, |it| it.set_restart_interval(4)), &opaque),
         ("JPEG grey", raw_jpeg(grey.as_bytes(), 640, 480, jpeg_encoder::ColorType::Luma), &grey),
         ("JPEG CMYK", raw_jpeg(&cmyk(&rgb), 640, 480, jpeg_encoder::ColorType::Cmyk), &opaque),

@@ -50,7 +50,7 @@ pub(super) fn source(
     deadline: Deadline,
 ) -> Result<Source, Refusal> {
     let planes = match raster {
-        Raster::Jpeg => jpeg::decode_reduced(original, stored, wanted, deadline),
+        Raster::Jpeg => jpeg::decode_planes(original, stored, wanted, deadline),
         Raster::WebP => webp::planes(original, stored),
         Raster::Avif => return avif::source(original, stored),
         Raster::Png | Raster::Gif | Raster::Tiff | Raster::Bmp | Raster::Ico => None,

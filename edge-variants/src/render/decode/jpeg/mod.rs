@@ -1,7 +1,7 @@
 //! JPEG: baseline and progressive, grey, YCbCr, RGB, CMYK and YCCK.
 //!
-//! Most variants are much smaller than their original, and for those [`decode_reduced`] makes a fraction of the picture in
-//! a fraction of the time; [`decode`] makes all of it.
+//! Most variants are much smaller than their original, so [`decode_planes`] makes no more of grey and YCbCr than they need.
+//! What it does not know, the rarer kinds and files that are damaged, [`decode`] makes whole by another decoder.
 
 mod bits;
 mod huffman;
@@ -76,9 +76,9 @@ pub(super) fn inks(original: &[u8], stored: Dimensions) -> Option<(RgbaImage, In
     Some((RgbaImage::from_raw(stored.width, stored.height, samples)?, profile))
 }
 
-/// Decodes to some eighths of the size, if that leaves enough for a picture of the size `wanted`. `None` if not, if the
-/// file is of a rarer kind or damaged, and at the deadline.
-pub(super) fn decode_reduced(
+/// Decodes to as few eighths of the size as a picture of the size `wanted` needs. `None` if the file is of a rarer kind or
+/// damaged, and at the deadline.
+pub(super) fn decode_planes(
     original: &[u8],
     stored: Dimensions,
     wanted: Dimensions,
@@ -95,7 +95,11 @@ pub(super) fn decode_reduced(
     }
     // One and a half samples to each that is wanted are what Lanczos needs to look right. Means are so much cheaper, of a
     // progressive file above all, that a little more than one will do.
-    let tenths = |scale| if scale == Scale::Eighth { 12 } else { 15 };
+    let tenths = |scale| match scale {
+        Scale::Eighth => 12,
+        Scale::Quarter | Scale::ThreeEighths | Scale::Half => 15,
+        Scale::Whole => 10,
+    };
     let scale = Scale::ALL.into_iter().find(|scale| has_enough(*scale, tenths(*scale)));
     let planes = reduced::decode(original, stored, scale?, deadline)?;
     Some(Planar { planes, range: Range::Full, profile: decoder.icc_profile() })

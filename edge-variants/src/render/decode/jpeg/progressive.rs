@@ -8,7 +8,7 @@
 use super::{
     bits::{HELD, Reader, Window},
     huffman::{Runs, Symbol},
-    reduced::{Places, ZIG_ZAG},
+    reduced::{Places, Scale},
 };
 
 /// What a scan tells of a block.
@@ -46,6 +46,8 @@ impl Spectrum {
 pub(super) struct Gathered {
     /// How many coefficients of a block are kept.
     area: usize,
+    /// Before which coefficient all of them stand, in zig-zag order.
+    wanted: u32,
     /// Where those stand, by zig-zag order; at `area` or beyond, they are not kept.
     places: Places,
     /// By block, then by place.
@@ -55,9 +57,10 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    pub(super) fn new(area: usize, places: Places, blocks: usize) -> Self {
+    pub(super) fn new(scale: Scale, places: Places, blocks: usize) -> Self {
+        let area = scale.side() * scale.side();
         let nonzero = if area > 1 { vec![0; blocks] } else { Vec::new() };
-        Self { area, places, kept: vec![0; area * blocks], nonzero }
+        Self { area, wanted: scale.wanted(), places, kept: vec![0; area * blocks], nonzero }
     }
 
     /// The coefficients that are kept of so many blocks from the first on.
@@ -162,7 +165,7 @@ impl Gathered {
             reader.refill(window);
             let coefficient = old.trailing_zeros();
             // Those that nobody wants come last.
-            if coefficient as usize >= ZIG_ZAG.len() {
+            if coefficient >= self.wanted {
                 let passed = old.count_ones().min(HELD);
                 reader.skip(passed);
                 (0..passed).for_each(|_| old &= old - 1);

@@ -1,4 +1,4 @@
-//! Decodes a JPEG straight to a half, a quarter or an eighth of its size.
+//! Decodes a JPEG straight to its size, or to an eighth, two, three or four of it.
 //!
 //! The walker forms only the coefficients that the smaller picture needs, transforms them at its size and keeps the
 //! planes as they are stored: YCbCr, with less of the colours. Of a progressive file it passes over the scans that tell
@@ -26,24 +26,26 @@ pub(super) enum Scale {
     Quarter = 2,
     ThreeEighths = 3,
     Half = 4,
+    Whole = 8,
 }
 
 impl Scale {
     /// Smallest first.
-    pub(super) const ALL: [Self; 4] = [Self::Eighth, Self::Quarter, Self::ThreeEighths, Self::Half];
+    pub(super) const ALL: [Self; 5] = [Self::Eighth, Self::Quarter, Self::ThreeEighths, Self::Half, Self::Whole];
 
     /// Samples on a side of what was a block of eight.
-    const fn side(self) -> usize {
+    pub(super) const fn side(self) -> usize {
         self as usize
     }
 
     /// How many coefficients, in zig-zag order, hold all that the transform takes.
-    const fn wanted(self) -> u32 {
+    pub(super) const fn wanted(self) -> u32 {
         match self {
             Self::Eighth => 1,
             Self::Quarter => 5,
             Self::ThreeEighths => 13,
             Self::Half => 25,
+            Self::Whole => 64,
         }
     }
 
@@ -64,9 +66,13 @@ impl Scale {
 /// does not want stands behind the block.
 pub(super) type Places = [u8; 128];
 
-/// Where the coefficients stand in their block, by zig-zag order, as far as any scale wants them.
-pub(super) const ZIG_ZAG: [u8; 25] =
-    [0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27];
+/// Where the coefficients stand in their block, by zig-zag order.
+#[rustfmt::skip]
+const ZIG_ZAG: [u8; 64] = [
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48,
+    41, 34, 27, 20, 13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23,
+    30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+];
 
 /// More blocks in a unit than the standard allows make no picture.
 const MOST_BLOCKS: usize = 10;
@@ -201,13 +207,13 @@ impl Frame {
             let is_halved = most.0 >= 2 * across && most.1 >= 2 * down;
             let scale = match scale {
                 Scale::Eighth if is_halved => Scale::Quarter,
-                _ if is_halved => Scale::Half,
+                Scale::Quarter | Scale::ThreeEighths if is_halved => Scale::Half,
                 _ => scale,
             };
             let stride = Band::stride(scale.side(), blocks_across);
             let bands = if scale == Scale::Eighth { 0 } else { down };
             let places = scale.places();
-            let gathered = || Gathered::new(scale.side() * scale.side(), places, blocks_across * blocks_down);
+            let gathered = || Gathered::new(scale, places, blocks_across * blocks_down);
             Component {
                 id: spec[0],
                 scale,
@@ -215,7 +221,7 @@ impl Frame {
                 down,
                 quantization_table: usize::from(spec[2]),
                 places,
-                steps: Steps::default(),
+                steps: [0; 64],
                 blocks,
                 stride,
                 // Grey, as in a browser, is what a file that ends early does not tell.

@@ -70,7 +70,7 @@ fn the_samples_are_those_of_another_decoder_at_every_scale_and_sampling() {
         ("progressive", encoded(3, |it| it.set_progressive(true)), 1),
     ] {
         // The other decoder has no three eighths.
-        for scale in [Scale::Eighth, Scale::Quarter, Scale::Half] {
+        for scale in [Scale::Eighth, Scale::Quarter, Scale::Half, Scale::Whole] {
             let planes = reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER).expect(name);
             let (channels, expected) = reference(if name == "grey" { &jpeg } else { &whole }, &planes[0]);
             for (channel, plane) in planes.iter().enumerate().take(full_planes) {
@@ -178,7 +178,7 @@ fn a_file_longer_than_what_is_read_at_once_has_its_samples() {
         let mut encoder = Encoder::new(&mut jpeg, 97);
         encoder.set_restart_interval(restarts);
         encoder.encode(&noise, side, side, ColorType::Luma).unwrap();
-        for scale in [Scale::Eighth, Scale::Half] {
+        for scale in [Scale::Eighth, Scale::Half, Scale::Whole] {
             let plane = &reduced::decode(&jpeg, size, scale, Deadline::NEVER).unwrap()[0];
             let (_, expected) = reference(&jpeg, plane);
             let most = samples(plane).iter().zip(expected).map(|(a, b)| a.abs_diff(b)).max();

@@ -19,7 +19,7 @@ const FRACTION: u32 = 2;
 const MOST: i16 = 2047;
 
 /// What one of each coefficient of a block counts, of the largest block there is.
-pub(super) type Steps = [u8; 16];
+pub(super) type Steps = [u8; 64];
 
 /// The coefficients of a row of blocks, and the samples that become of them.
 pub(super) struct Band {
@@ -54,20 +54,20 @@ impl Band {
     /// Transforms what was put in, to rows of that many samples, and forgets it. Each place has a step of its own.
     pub(super) fn finish(&mut self, samples: &mut [u8], stride: usize, steps: &Steps) {
         match self.side {
-            2 => self.transform::<2, 4>(samples, stride, steps, pair),
-            3 => self.transform::<3, 9>(samples, stride, steps, three),
-            _ => self.transform::<4, 16>(samples, stride, steps, four),
+            2 => self.transform::<2, 4>(samples, stride, steps, in_lanes(pair)),
+            3 => self.transform::<3, 9>(samples, stride, steps, in_lanes(three)),
+            4 => self.transform::<4, 16>(samples, stride, steps, in_lanes(four)),
+            _ => self.transform::<8, 64>(samples, stride, steps, eight),
         }
     }
 
     #[inline(always)]
-    #[expect(clippy::needless_range_loop, reason = "a lane is a place in each row of the block")]
     fn transform<const SIDE: usize, const AREA: usize>(
         &mut self,
         samples: &mut [u8],
         stride: usize,
         steps: &Steps,
-        line: impl Fn([i16; SIDE]) -> [i16; SIDE],
+        line: impl Fn([Lane<i16>; SIDE]) -> [Lane<i16>; SIDE],
     ) {
         for (number, group) in self.coefficients.chunks_exact_mut(AREA + 1).enumerate() {
             let Some(block) = group.first_chunk_mut::<AREA>() else { return };
@@ -75,21 +75,13 @@ impl Band {
                 *lane = lane.map(|value| scaled(value, *step));
             }
             for x in 0..SIDE {
-                for lane in 0..LANES {
-                    let column = line(std::array::from_fn(|y| block[y * SIDE + x][lane]));
-                    for y in 0..SIDE {
-                        block[y * SIDE + x][lane] = column[y];
-                    }
+                let column = line(std::array::from_fn(|y| block[y * SIDE + x]));
+                for (y, sums) in column.into_iter().enumerate() {
+                    block[y * SIDE + x] = sums;
                 }
             }
             for y in 0..SIDE {
-                let mut row = [[0_u8; LANES]; SIDE];
-                for lane in 0..LANES {
-                    let sums = line(std::array::from_fn(|x| block[y * SIDE + x][lane]));
-                    for x in 0..SIDE {
-                        row[x][lane] = sample_of(sums[x]);
-                    }
-                }
+                let row = line(std::array::from_fn(|x| block[y * SIDE + x])).map(|sums| sums.map(sample_of));
                 let start = y * stride + number * LANES * SIDE;
                 let Some(target) = samples.get_mut(start..start + LANES * SIDE) else { continue };
                 for (lane, target) in target.as_chunks_mut::<SIDE>().0.iter_mut().enumerate() {
@@ -142,6 +134,13 @@ fn times(value: i16, factor: i16) -> i16 {
     ((i32::from(value) * i32::from(factor)) >> 16) as i16
 }
 
+/// The same by a factor that is larger by one.
+#[inline(always)]
+fn times_more(value: i16, factor: i16) -> i16 {
+    value.saturating_add(times(value, factor))
+}
+
+#[inline(always)]
 fn pair([a, b]: [i16; 2]) -> [i16; 2] {
     [a.saturating_add(b), a.saturating_sub(b)]
 }
@@ -153,8 +152,7 @@ fn three([a, b, c]: [i16; 3]) -> [i16; 3] {
     /// The root of one and a half, less one.
     const ODD: i16 = 14_730;
 
-    let half = c.saturating_add(times(c, HALF_ROOT));
-    let odd = b.saturating_add(times(b, ODD));
+    let (odd, half) = (times_more(b, ODD), times_more(c, HALF_ROOT));
     let even = a.saturating_add(half);
     [even.saturating_add(odd), a.saturating_sub(half).saturating_sub(half), even.saturating_sub(odd)]
 }
@@ -166,9 +164,46 @@ fn four([a, b, c, d]: [i16; 4]) -> [i16; 4] {
     /// The root of 2 times the cosine of three eighths of pi, less one.
     const SMALL: i16 = -30_068;
 
-    let large = |value: i16| value.saturating_add(times(value, LARGE));
-    let small = |value: i16| value.saturating_add(times(value, SMALL));
     let (even, odd) = (a.saturating_add(c), a.saturating_sub(c));
-    let (outer, inner) = (large(b).saturating_add(small(d)), small(b).saturating_sub(large(d)));
+    let outer = times_more(b, LARGE).saturating_add(times_more(d, SMALL));
+    let inner = times_more(b, SMALL).saturating_sub(times_more(d, LARGE));
     [even.saturating_add(outer), odd.saturating_add(inner), odd.saturating_sub(inner), even.saturating_sub(outer)]
+}
+
+/// Does to each lane what `line` does to one number of it.
+#[inline(always)]
+fn in_lanes<const SIDE: usize>(
+    line: impl Fn([i16; SIDE]) -> [i16; SIDE],
+) -> impl Fn([Lane<i16>; SIDE]) -> [Lane<i16>; SIDE] {
+    move |lanes| {
+        let mut sums = [[0; LANES]; SIDE];
+        for lane in 0..LANES {
+            for (sums, sum) in sums.iter_mut().zip(line(std::array::from_fn(|x| lanes[x][lane]))) {
+                sums[lane] = sum;
+            }
+        }
+        sums
+    }
+}
+
+/// For whole lanes: these are too many numbers to be seen through one by one.
+#[inline(always)]
+fn eight([a, b, c, d, e, f, g, h]: [Lane<i16>; 8]) -> [Lane<i16>; 8] {
+    let plus = |left: Lane<i16>, right: Lane<i16>| std::array::from_fn(|lane| left[lane].saturating_add(right[lane]));
+    let minus = |left: Lane<i16>, right: Lane<i16>| std::array::from_fn(|lane| left[lane].saturating_sub(right[lane]));
+    // The root of 2 times the cosines of one, three, five and seven sixteenths of pi, less one but for the last.
+    let first = |lane: Lane<i16>| lane.map(|value| times_more(value, 25_365));
+    let third = |lane: Lane<i16>| lane.map(|value| times_more(value, 11_527));
+    let fifth = |lane: Lane<i16>| lane.map(|value| times_more(value, -14_045));
+    let seventh = |lane: Lane<i16>| lane.map(|value| times(value, 18_081));
+
+    let odd = [
+        plus(plus(first(b), third(d)), plus(fifth(f), seventh(h))),
+        minus(minus(third(b), seventh(d)), plus(first(f), fifth(h))),
+        plus(minus(fifth(b), first(d)), plus(seventh(f), third(h))),
+        plus(minus(seventh(b), fifth(d)), minus(third(f), first(h))),
+    ];
+    let even = in_lanes(four)([a, c, e, g]);
+    let [p, q, r, s] = std::array::from_fn(|x| (plus(even[x], odd[x]), minus(even[x], odd[x])));
+    [p.0, q.0, r.0, s.0, s.1, r.1, q.1, p.1]
 }
