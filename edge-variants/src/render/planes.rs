@@ -3,6 +3,8 @@
 //! From a decoder that has such planes to an encoder that wants them there is no way over RGB, which would cost more time
 //! and round more often.
 
+use std::rc::Rc;
+
 use image::{DynamicImage, GrayImage, RgbImage};
 use xfiles_av1::Picture;
 use xfiles_core::sniff::{Dimensions, Orientation};
@@ -21,7 +23,7 @@ pub(super) struct Plane {
 
 enum Samples {
     Rows { bytes: Vec<u8>, stride: usize },
-    Av1(std::rc::Rc<Picture>, xfiles_av1::Plane),
+    Av1(Rc<Picture>, xfiles_av1::Plane),
 }
 
 impl Plane {
@@ -30,8 +32,8 @@ impl Plane {
         Self { samples: Samples::Rows { bytes, stride }, covers }
     }
 
-    /// A plane of 8 bits that stays with its decoder.
-    pub(super) fn of_av1(picture: std::rc::Rc<Picture>, plane: xfiles_av1::Plane, covers: (f64, f64)) -> Self {
+    /// A plane that stays with its decoder.
+    pub(super) fn of_av1(picture: Rc<Picture>, plane: xfiles_av1::Plane, covers: (f64, f64)) -> Self {
         Self { samples: Samples::Av1(picture, plane), covers }
     }
 
@@ -40,7 +42,7 @@ impl Plane {
         (whole(self.covers.0), whole(self.covers.1))
     }
 
-    /// A row, from the top.
+    /// A row of bytes, from the top.
     pub(super) fn row(&self, y: usize) -> &[u8] {
         let width = self.size().0;
         let row = match &self.samples {
@@ -53,14 +55,41 @@ impl Plane {
         row.and_then(|row| row.get(..width)).unwrap_or_default()
     }
 
-    fn shrink(&self, plan: &Plan, size: (usize, usize)) -> GrayImage {
-        let mut shrinker = Shrinker::new(plan);
-        for y in 0..self.size().1 {
-            shrinker.push(self.row(y));
+    /// A row of samples that have more than 8 bits, and how many they have.
+    fn words(&self, y: usize) -> Option<(&[u16], u32)> {
+        match &self.samples {
+            Samples::Av1(picture, plane) => match picture.row(*plane, y) {
+                Some(xfiles_av1::Row::Words(row)) => Some((row, picture.depth())),
+                Some(xfiles_av1::Row::Bytes(_)) | None => None,
+            },
+            Samples::Rows { .. } => None,
+        }
+    }
+
+    /// What a sample that uses its whole range is multiplied with: the most that 10 bits can say is 255.75 in steps of 8 bits,
+    /// and means 255.
+    fn whole_range(&self) -> f64 {
+        match &self.samples {
+            Samples::Av1(picture, _) => {
+                let steps = f64::from(1_u32 << picture.depth());
+                steps / 256.0 * 255.0 / (steps - 1.0)
+            }
+            Samples::Rows { .. } => 1.0,
+        }
+    }
+
+    fn shrink(&self, x: Side, y: Side, levels: Levels) -> GrayImage {
+        let plan = Plan::new(x, y, 1, levels);
+        let mut shrinker = Shrinker::new(&plan);
+        let (width, height) = self.size();
+        for y in 0..height {
+            match self.words(y) {
+                Some((row, bits)) => shrinker.push_words(row.get(..width).unwrap_or_default(), bits),
+                None => shrinker.push(self.row(y)),
+            }
         }
         let side = |samples: usize| u32::try_from(samples).expect("a variant's sides are within 14 bits");
-        GrayImage::from_raw(side(size.0), side(size.1), shrinker.finish())
-            .expect("the plan yields a sample for each pixel")
+        GrayImage::from_raw(side(x.to), side(y.to), shrinker.finish()).expect("the plan yields a sample for each pixel")
     }
 }
 
@@ -119,11 +148,11 @@ impl Planar {
             .enumerate()
             .map(|(index, plane)| {
                 let levels = match index {
-                    0 => self.range.luma(Range::Full),
-                    _ => self.range.difference(Range::Full),
+                    0 => self.luma(plane, Range::Full),
+                    _ => self.difference(plane, Range::Full),
                 };
                 let (x, y) = (luma_side(plane.covers.0, size.width), luma_side(plane.covers.1, size.height));
-                plane.shrink(&Plan::new(x, y, 1, levels), (x.to, y.to))
+                plane.shrink(x, y, levels)
             })
             .collect();
         match planes.as_slice() {
@@ -136,25 +165,35 @@ impl Planar {
         }
     }
 
+    /// What becomes of luma in that plane.
+    fn luma(&self, plane: &Plane, to: Range) -> Levels {
+        let levels = self.range.luma(to);
+        if self.range == Range::Full { levels.after(plane.whole_range(), 0.0) } else { levels }
+    }
+
+    /// What becomes of a colour difference in that plane.
+    fn difference(&self, plane: &Plane, to: Range) -> Levels {
+        let levels = self.range.difference(to);
+        if self.range == Range::Full { levels.after(plane.whole_range(), 128.0) } else { levels }
+    }
+
     /// Resizes to `size`, the differences to half of it, and turns the planes upright.
     pub(super) fn into_halves(self, size: Dimensions, orientation: Orientation, range: Range) -> Halves {
         let turned = |plane: GrayImage| orient::turn(plane.into(), orientation).into_luma8();
-        let shrunk =
-            |plane: &Plane, x: Side, y: Side, levels| turned(plane.shrink(&Plan::new(x, y, 1, levels), (x.to, y.to)));
         let (across, down) = orient::mirrors(orientation);
         let mut planes = self.planes.iter();
         let luma = planes.next().map_or_else(
             || GrayImage::new(size.width, size.height),
             |plane| {
                 let (x, y) = (luma_side(plane.covers.0, size.width), luma_side(plane.covers.1, size.height));
-                shrunk(plane, x, y, self.range.luma(range))
+                turned(plane.shrink(x, y, self.luma(plane, range)))
             },
         );
         let mut difference = || {
             let plane = planes.next()?;
             let x = half_side(plane.covers.0, size.width, across);
             let y = half_side(plane.covers.1, size.height, down);
-            Some(shrunk(plane, x, y, self.range.difference(range)))
+            Some(turned(plane.shrink(x, y, self.difference(plane, range))))
         };
         let differences = difference().zip(difference()).map(|(blue, red)| [blue, red]);
         Halves { luma, differences, range }
