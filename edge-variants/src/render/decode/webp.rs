@@ -6,6 +6,7 @@
 use image::{DynamicImage, GenericImage as _, RgbImage, RgbaImage};
 use webp::{BitstreamFeatures, PixelLayout};
 use xfiles_core::sniff::Dimensions;
+use xfiles_webp_planes::Finish;
 
 use super::Decoded;
 use crate::render::{
@@ -28,10 +29,11 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
 }
 
 /// The planes of a lossy still picture without alpha.
-pub(super) fn planes(original: &[u8], stored: Dimensions) -> Option<Planar> {
+pub(super) fn planes(original: &[u8], stored: Dimensions, wanted: Dimensions) -> Option<Planar> {
     let side = |pixels: u32| usize::try_from(pixels).ok();
     let (width, height) = (side(stored.width)?, side(stored.height)?);
-    let [luma, blue, red] = xfiles_webp_planes::decode(original, width, height).ok()?.into_samples();
+    let finish = if super::hides_blocks(stored, wanted) { Finish::Bare } else { Finish::Whole };
+    let [luma, blue, red] = xfiles_webp_planes::decode(original, width, height, finish).ok()?.into_samples();
     let sides = (f64::from(stored.width), f64::from(stored.height));
     let halves = (sides.0 / 2.0, sides.1 / 2.0);
     let half = |samples| Plane::new(samples, width.div_ceil(2), halves);

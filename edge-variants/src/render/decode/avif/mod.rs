@@ -9,7 +9,7 @@ use std::{num::NonZeroU32, rc::Rc};
 
 use image::{DynamicImage, ImageBuffer, Pixel, Primitive, Rgb, Rgba};
 use moxcms::ColorProfile;
-use xfiles_av1::{Layout, Picture, Plane, Row};
+use xfiles_av1::{Finish, Layout, Picture, Plane, Row};
 use xfiles_core::sniff::Dimensions;
 
 use self::container::{Colour, Content, Item, Pictures};
@@ -23,19 +23,19 @@ use crate::render::{
 const PQ: u16 = 16;
 const HLG: u16 = 18;
 
-/// The planes of an opaque picture in one piece, of 8 bits, whose colours are coded as in JPEG; the pixels of others.
-pub(super) fn source(original: &[u8], stored: Dimensions) -> Result<Source, Refusal> {
-    let (pictures, first) = opened(original, stored)?;
+/// The planes of an opaque picture in one piece whose colours are coded as in JPEG; the pixels of others.
+pub(super) fn source(original: &[u8], stored: Dimensions, wanted: Dimensions) -> Result<Source, Refusal> {
+    let finish = if super::hides_blocks(stored, wanted) { Finish::Bare } else { Finish::Whole };
+    let (pictures, first) = opened(original, stored, finish)?;
     let Pictures { colour, alpha, .. } = &pictures;
     let Colour { primaries, transfer, matrix, full_range } = coding(colour, &first);
     let is_usual = alpha.is_none()
         && matches!(colour.content, Content::Bits(_))
-        && first.depth() == 8
         && (first.width(), first.height()) == sides(stored)
         && matches!(matrix, 2 | 5 | 6)
         && !matches!(transfer, PQ | HLG);
     if !is_usual {
-        return painted(&pictures, first, stored).map(Source::Pixels);
+        return painted(&pictures, first, stored, finish).map(Source::Pixels);
     }
     let range = if full_range { Range::Full } else { Range::Limited };
     let profile = pictures.colour.profile.or_else(|| wide_gamut(primaries));
@@ -57,20 +57,20 @@ fn planes(picture: Picture, stored: Dimensions) -> Vec<render::planes::Plane> {
 }
 
 pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
-    let (pictures, first) = opened(original, stored)?;
-    painted(&pictures, first, stored)
+    let (pictures, first) = opened(original, stored, Finish::Whole)?;
+    painted(&pictures, first, stored, Finish::Whole)
 }
 
 /// What the file holds, and the first tile of the picture.
-fn opened(original: &[u8], stored: Dimensions) -> Result<(Pictures, Picture), Refusal> {
+fn opened(original: &[u8], stored: Dimensions, finish: Finish) -> Result<(Pictures, Picture), Refusal> {
     let pictures = container::read(original).ok_or(Refusal::Corrupt)?;
     // Planes of two bytes in the decoder, and the frame that is made of them.
     limits::frame_bytes(stored, 6)?;
-    let first = first_tile(&pictures.colour, stored)?;
+    let first = first_tile(&pictures.colour, stored, finish)?;
     Ok((pictures, first))
 }
 
-fn painted(pictures: &Pictures, first: Picture, stored: Dimensions) -> Result<Decoded, Refusal> {
+fn painted(pictures: &Pictures, first: Picture, stored: Dimensions, finish: Finish) -> Result<Decoded, Refusal> {
     let Pictures { colour, alpha, premultiplied } = pictures;
     let premultiplied = *premultiplied;
     let coding = coding(colour, &first);
@@ -78,17 +78,17 @@ fn painted(pictures: &Pictures, first: Picture, stored: Dimensions) -> Result<De
     let profile = colour.profile.clone().or_else(|| wide_gamut(coding.primaries));
     let deep = first.depth() > 8;
     let pixels = match (alpha, deep) {
-        (None, false) => paint::<Rgb<u8>>(colour, first, None, &conversion, stored)?.into(),
-        (None, true) => paint::<Rgb<u16>>(colour, first, None, &conversion, stored)?.into(),
+        (None, false) => paint::<Rgb<u8>>(colour, first, None, &conversion, stored, finish)?.into(),
+        (None, true) => paint::<Rgb<u16>>(colour, first, None, &conversion, stored, finish)?.into(),
         (Some(alpha), false) => {
-            let mut canvas = paint::<Rgba<u8>>(colour, first, Some(alpha), &conversion, stored)?;
+            let mut canvas = paint::<Rgba<u8>>(colour, first, Some(alpha), &conversion, stored, finish)?;
             if premultiplied {
                 unmultiply(&mut canvas);
             }
             canvas.into()
         }
         (Some(alpha), true) => {
-            let mut canvas = paint::<Rgba<u16>>(colour, first, Some(alpha), &conversion, stored)?;
+            let mut canvas = paint::<Rgba<u16>>(colour, first, Some(alpha), &conversion, stored, finish)?;
             if premultiplied {
                 unmultiply(&mut canvas);
             }
@@ -105,16 +105,17 @@ fn bits_of(item: &Item) -> (usize, &[Vec<u8>]) {
     }
 }
 
-fn decode_tile(bits: &[u8], whole: Dimensions) -> Result<Picture, Refusal> {
+fn decode_tile(bits: &[u8], whole: Dimensions, finish: Finish) -> Result<Picture, Refusal> {
     // The tiles of a grid may reach beyond the picture by less than one of them.
     let pixels = u64::from(whole.width).saturating_mul(u64::from(whole.height)).saturating_mul(4);
     let pixels = u32::try_from(pixels).unwrap_or(u32::MAX).clamp(1 << 16, u32::MAX);
-    xfiles_av1::decode(bits, NonZeroU32::new(pixels).expect("clamped above zero")).map_err(|_| Refusal::Corrupt)
+    let pixels = NonZeroU32::new(pixels).expect("clamped above zero");
+    xfiles_av1::decode(bits, pixels, finish).map_err(|_| Refusal::Corrupt)
 }
 
-fn first_tile(item: &Item, stored: Dimensions) -> Result<Picture, Refusal> {
+fn first_tile(item: &Item, stored: Dimensions, finish: Finish) -> Result<Picture, Refusal> {
     let (_, tiles) = bits_of(item);
-    decode_tile(tiles.first().ok_or(Refusal::Corrupt)?, stored)
+    decode_tile(tiles.first().ok_or(Refusal::Corrupt)?, stored, finish)
 }
 
 /// Calls `put` for each tile with where it goes, and checks that together they cover the picture.
@@ -122,6 +123,7 @@ fn each_tile(
     item: &Item,
     mut first: Option<Picture>,
     stored: Dimensions,
+    finish: Finish,
     mut put: impl FnMut(&Picture, usize, usize) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     let (columns, tiles) = bits_of(item);
@@ -130,7 +132,7 @@ fn each_tile(
     for (at, bits) in tiles.iter().enumerate() {
         let picture = match first.take() {
             Some(first) => first,
-            None => decode_tile(bits, stored)?,
+            None => decode_tile(bits, stored, finish)?,
         };
         let tile = *size.get_or_insert((picture.width(), picture.height()));
         let rows = tiles.len() / columns;
@@ -173,12 +175,13 @@ fn paint<P: Pixel<Subpixel: Sample>>(
     alpha: Option<&Item>,
     conversion: &Conversion,
     stored: Dimensions,
+    finish: Finish,
 ) -> Result<ImageBuffer<P, Vec<P::Subpixel>>, Refusal> {
     let (width, height) = sides(stored);
     let channels = usize::from(P::CHANNEL_COUNT);
     let mut canvas = ImageBuffer::<P, _>::new(stored.width, stored.height);
     let (layout, depth) = (first.layout(), first.depth());
-    each_tile(colour, Some(first), stored, |tile, left, top| {
+    each_tile(colour, Some(first), stored, finish, |tile, left, top| {
         if (tile.layout(), tile.depth()) != (layout, depth) {
             return Err(Refusal::Corrupt);
         }
@@ -199,7 +202,7 @@ fn paint<P: Pixel<Subpixel: Sample>>(
         Ok(())
     })?;
     if let Some(alpha) = alpha {
-        each_tile(alpha, None, stored, |tile, left, top| {
+        each_tile(alpha, None, stored, finish, |tile, left, top| {
             // Alpha uses all of its bits whatever the header of its bits says, unless it says that it does not.
             let levels = Levels::of(tile.depth(), tile.coding.full_range);
             let shown = tile.width().min(width.saturating_sub(left));
