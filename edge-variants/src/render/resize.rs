@@ -36,7 +36,7 @@ pub(super) fn shrink(pixels: DynamicImage, size: Dimensions) -> DynamicImage {
     let small = if (pixels.width(), pixels.height()) == (size.width, size.height) {
         pixels
     } else {
-        resample(&pixels, size, !opaque)
+        weighted(pixels, size, !opaque)
             .expect("decoders yield 8 or 16 bits, and both pictures have the sizes of the plan")
     };
     if opaque { without_alpha(small) } else { small }
@@ -49,6 +49,54 @@ pub(super) fn shrink_inks(inks: RgbaImage, size: Dimensions) -> RgbaImage {
     }
     let small = resample(&inks.into(), size, false).expect("both pictures have the sizes of the plan");
     small.into_rgba8()
+}
+
+/// Multiplies 8-bit colours with their alpha in place, where pic-scale would make a copy of the whole picture for it.
+fn weighted(mut pixels: DynamicImage, size: Dimensions, weigh: bool) -> Result<DynamicImage, PicScaleError> {
+    let DynamicImage::ImageRgba8(image) = &mut pixels else { return resample(&pixels, size, weigh) };
+    if !weigh {
+        return resample(&pixels, size, false);
+    }
+    image.as_chunks_mut::<4>().0.iter_mut().for_each(multiply);
+    let mut small = resample(&pixels, size, false)?;
+    if let DynamicImage::ImageRgba8(image) = &mut small {
+        image.as_chunks_mut::<4>().0.iter_mut().for_each(divide);
+    }
+    Ok(small)
+}
+
+/// Each colour times alpha, of 255, rounded: two at a time, in the halves of a word.
+fn multiply(pixel: &mut [u8; 4]) {
+    const LOW: u32 = 0x00FF_00FF;
+    const HALF: u32 = 0x0080_0080;
+
+    let word = u32::from_le_bytes(*pixel);
+    let alpha = word >> 24;
+    let share = |pair: u32| {
+        let product = pair * alpha + HALF;
+        (product + (product >> 8 & LOW)) >> 8 & LOW
+    };
+    // Alpha itself is to stay: a whole times alpha.
+    *pixel = (share(word & LOW) | share(word >> 8 & LOW | LOW << 16) << 8).to_le_bytes();
+}
+
+/// Each colour by alpha, of 255, rounded.
+fn divide(pixel: &mut [u8; 4]) {
+    /// 255 by each alpha, with 16 bits below the point, for there are three divisions in a pixel.
+    const SHARES: [u32; 256] = {
+        let mut shares = [0; 256];
+        let mut alpha = 1_u32;
+        while alpha < 256 {
+            shares[alpha as usize] = ((255 << 16) + alpha / 2) / alpha;
+            alpha += 1;
+        }
+        shares
+    };
+
+    let [red, green, blue, alpha] = *pixel;
+    let share = SHARES[usize::from(alpha)];
+    let colour = |sample: u8| u8::try_from((u32::from(sample) * share + (1 << 15)) >> 16).unwrap_or(u8::MAX);
+    *pixel = [colour(red), colour(green), colour(blue), alpha];
 }
 
 fn resample(pixels: &DynamicImage, size: Dimensions, weigh: bool) -> Result<DynamicImage, PicScaleError> {
@@ -124,6 +172,27 @@ mod tests {
     fn fitted(width: u32, height: u32, to: Width) -> (u32, u32) {
         let size = fit(Dimensions { width, height }, to);
         (size.width, size.height)
+    }
+
+    #[test]
+    fn colours_are_multiplied_with_alpha_and_divided_by_it() {
+        for (colour, alpha) in (0..=255_u8).flat_map(|colour| (0..=255_u8).map(move |alpha| (colour, alpha))) {
+            let near = |sample: u8, exact: f64| (f64::from(sample) - exact.min(255.0)).abs() < 0.51;
+            let mut pixel = [colour, 255 - colour, 0, alpha];
+            multiply(&mut pixel);
+            let share = f64::from(alpha) / 255.0;
+            assert!(near(pixel[0], f64::from(colour) * share), "{colour} x {alpha}: {pixel:?}");
+            assert!(near(pixel[1], f64::from(255 - colour) * share), "{colour} x {alpha}: {pixel:?}");
+            assert_eq!((pixel[2], pixel[3]), (0, alpha));
+
+            let mut pixel = [colour, 0, 255 - colour, alpha];
+            divide(&mut pixel);
+            if alpha > 0 {
+                assert!(near(pixel[0], f64::from(colour) / share), "{colour} / {alpha}: {pixel:?}");
+                assert!(near(pixel[2], f64::from(255 - colour) / share), "{colour} / {alpha}: {pixel:?}");
+            }
+            assert_eq!((pixel[1], pixel[3]), (0, alpha));
+        }
     }
 
     #[test]
