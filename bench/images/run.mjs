@@ -36,6 +36,7 @@ const CASES = [
   ['AVIF 12 MP', 'photo-12mp.avif', 400, 'webp', 80, 1],
   ['12 MP', 'picos-12mp.jpg', 400, 'avif', 50, 1],
   ['12 MP', 'picos-12mp.jpg', 800, 'avif', 50, 1],
+  ['12 MP', 'picos-12mp.jpg', 1200, 'avif', 50, 1],
 ]
 const LOADERS = { ours: [`${here}/target/release/xf-render-bench`], sharp: [process.execPath, `${here}/sharp.mjs`] }
 
