@@ -64,7 +64,7 @@ pub struct File {
     pub checksum: Option<Sha256Checksum>,
     /// Upright width and height of a raster image, once it is confirmed and if its header tells.
     pub dimensions: Option<Dimensions>,
-    /// The placeholder of a raster image, once somebody has seen its pixels. It follows from the bytes, so that it
+    /// The placeholder of a raster image, once the worker has seen its pixels. It follows from the bytes, so that it
     /// changes nothing when it arrives: no version, no revision.
     pub thumbhash: Option<ThumbHash>,
     /// When the upload began.
@@ -538,6 +538,11 @@ impl File {
     /// Whether variants are made of it.
     pub fn has_variants(&self) -> bool {
         self.variants.enabled && self.content_type.is_raster()
+    }
+
+    /// Whether it is a published picture whose pixels the worker has not seen yet.
+    pub fn lacks_placeholder(&self) -> bool {
+        self.is_confirmed() && self.content_type.is_raster() && self.thumbhash.is_none()
     }
 
     fn next(&self, state: State, due: Option<Timestamp>) -> Self {

@@ -8,6 +8,8 @@
 //! again. AVIF takes seconds where the others take a fraction of one, so nobody waits for it for long: see
 //! [`Worker::patient_for`].
 
+mod placeholder;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},

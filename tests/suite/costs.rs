@@ -173,6 +173,21 @@ async fn a_first_variant_notes_the_placeholder_in_the_read_that_it_makes_anyway(
 }
 
 #[tokio::test]
+async fn a_placeholder_of_its_own_reads_the_original_once_and_stores_no_object_however_often_it_is_asked_for() {
+    let metered = Metered::start().await;
+    let png = fixture("palette-alpha.png");
+    let id = file_id(&metered.world.client.upload(("a.png", "image/png", &png), json!({})).await);
+    let worker = Worker::new(metered.files.clone(), 1);
+    let made = metered.bill(worker.note_placeholder(id)).await;
+    let (read, noted) = ((Operation::GetItem, 1), (Operation::UpdateItem, 1));
+    assert_eq!(made.calls, calls([read, (Operation::GetObject, 1), noted]));
+    assert_eq!(metered.bill(worker.note_placeholder(id)).await.calls, calls([read]));
+    let text = metered.upload(json!({})).await;
+    assert_eq!(metered.bill(worker.note_placeholder(text)).await.calls, calls([read]));
+    metered.world.end().await;
+}
+
+#[tokio::test]
 async fn a_sweep_that_finds_nothing_asks_each_partition_once() {
     let metered = Metered::start().await;
     metered.upload(json!({})).await;

@@ -247,6 +247,21 @@ async fn a_worker_whose_table_does_not_answer_says_when_to_come_back_and_is_not_
     world.end().await;
 }
 
+#[tokio::test]
+async fn a_placeholder_that_a_store_prevents_is_made_another_time() {
+    let world = World::start().await;
+    let file = world.client.upload(("a.png", "image/png", &fixture("palette-alpha.png")), json!({})).await;
+    for fault in [Fault::Throttling, Fault::SlowDown, Fault::Timeout] {
+        let (files, _) = failing(&world, fault, usize::MAX);
+        let failed = Worker::new(files, 1).note_placeholder(file_id(&file)).await;
+        assert!(matches!(failed, Err(Error::Unavailable { .. })), "{fault:?}: {failed:?}");
+    }
+    Worker::new(world.files().clone(), 1).note_placeholder(file_id(&file)).await.unwrap();
+    let read = world.client.get(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
+    assert!(read["file"]["thumbhash"].is_string());
+    world.end().await;
+}
+
 fn public_variants() -> Value {
     json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}})
 }

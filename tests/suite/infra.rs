@@ -365,6 +365,12 @@ async fn the_worker_may_do_what_its_requests_need_and_nothing_else() {
     let made = worker.oneshot(Request::builder().uri(path).body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(made.status(), StatusCode::OK);
 
+    // A placeholder by itself needs less.
+    let (apart, more) = (Recorder::default(), json!({}));
+    let file = world.client.upload(("q.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), more).await;
+    Worker::new(apart.files(&world), 1).note_placeholder(xfiles_tests::file_id(&file)).await.unwrap();
+    assert!(apart.rights().is_subset(&recorder.rights()), "{:?}", apart.rights());
+
     // Only a record that changes while the picture is made has it remove what it stored.
     let mut needed = recorder.rights();
     needed.insert(("s3:DeleteObject".to_owned(), "files/variants".to_owned()));

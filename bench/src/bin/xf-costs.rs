@@ -156,6 +156,10 @@ impl Bench {
             let ((), miss) = self.bill(miss).await?;
             rows.push(Row::new(name, miss));
         }
+        let unseen = self.publish(picture()).await?;
+        let worker = Worker::new(self.files.clone(), 1);
+        let ((), placeholder) = self.bill(worker.note_placeholder(unseen.id)).await?;
+        rows.push(Row::new("placeholder after the confirmation (worker)", placeholder));
         Ok(rows)
     }
 

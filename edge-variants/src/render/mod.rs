@@ -96,6 +96,23 @@ impl Job {
     /// # Errors
     /// Whatever is wrong is wrong with the original or the format, and will be wrong again: see [`Refusal`].
     pub fn run(self, original: &[u8]) -> Result<Rendered, Refusal> {
+        let (picture, size) = self.picture(original)?;
+        let placeholder = self.with_placeholder.then(|| placeholder::of(&picture));
+        let format = encode::settle(self.spec.format, &picture);
+        let bytes = encode::encode(picture, format)?;
+        Ok(Rendered { bytes, format, width: size.width, height: size.height, placeholder })
+    }
+
+    /// Makes the placeholder alone, as with this variant, which is not encoded.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub fn placeholder(self, original: &[u8]) -> Result<ThumbHash, Refusal> {
+        self.picture(original).map(|(picture, _)| placeholder::of(&picture))
+    }
+
+    /// The variant before it is encoded, and its size.
+    fn picture(self, original: &[u8]) -> Result<(Picture, Dimensions), Refusal> {
         let Self { spec, deadline, .. } = self;
         let raster = Raster::of(original).ok_or(Refusal::Unsupported)?;
         let header = raster.header(original).ok_or(Refusal::Corrupt)?;
@@ -119,10 +136,7 @@ impl Job {
         };
 
         deadline.check()?;
-        let placeholder = self.with_placeholder.then(|| placeholder::of(&picture));
-        let format = encode::settle(spec.format, &picture);
-        let bytes = encode::encode(picture, format)?;
-        Ok(Rendered { bytes, format, width: size.width, height: size.height, placeholder })
+        Ok((picture, size))
     }
 }
 
