@@ -147,6 +147,7 @@ impl Run<'_> {
                     claimed.push(delivery);
                 }
             }
+            self.courier.tell(event);
         }
         if !row.events.iter().any(|event| kept.contains(&event.id)) {
             catalog.remove_outbox_row(row).await?;

@@ -18,6 +18,7 @@ use tokio_rustls::{
 };
 use xfiles_core::{
     clock::Timestamp,
+    event::Event,
     webhook::{Attempt, Delivery, Endpoint, Reach, TargetUrl},
 };
 
@@ -32,7 +33,11 @@ pub struct Courier {
     reach: Reach,
     way: Way,
     bus: Option<EventBus>,
+    listener: Option<Listener>,
 }
+
+/// Whoever hears of events within the process.
+type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// Where connections come from.
 #[derive(Clone)]
@@ -50,18 +55,31 @@ impl Courier {
             .expect("the provider has the default versions of TLS")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { reach, way: Way::Internet(TlsConnector::from(Arc::new(config))), bus: None }
+        Self { reach, way: Way::Internet(TlsConnector::from(Arc::new(config))), bus: None, listener: None }
     }
 
     /// A courier who is given each connection, whatever the URL: for a simulation, which has no network.
     pub fn through(connect: impl Fn() -> DuplexStream + Send + Sync + 'static) -> Self {
-        Self { reach: Reach::Anywhere, way: Way::Given(Arc::new(connect)), bus: None }
+        Self { reach: Reach::Anywhere, way: Way::Given(Arc::new(connect)), bus: None, listener: None }
     }
 
     /// The same courier, who puts every event on this bus as well.
     #[must_use]
     pub fn with_bus(self, bus: Option<EventBus>) -> Self {
         Self { bus, ..self }
+    }
+
+    /// The same courier, who tells this listener of every event as well: at least once, and before its message is sent.
+    /// It must not wait.
+    #[must_use]
+    pub fn with_listener(self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self { listener: Some(Arc::new(listener)), ..self }
+    }
+
+    pub(crate) fn tell(&self, event: &Event) {
+        if let Some(listener) = &self.listener {
+            listener(event);
+        }
     }
 
     pub(crate) fn bus(&self) -> Option<&EventBus> {

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     clock::Timestamp,
+    content_type::ContentType,
     file::{File, Purge},
     id::{FileId, ProjectId},
     object_key::Visibility,
@@ -163,6 +164,14 @@ impl Event {
     }
 }
 
+/// Which picture was published, if that is what the event of this body tells.
+pub fn published_picture(body: &Value) -> Option<FileId> {
+    let told = |name: &str| body["data"][name].as_str();
+    let is_picture = told("contentType")?.parse().is_ok_and(|declared: ContentType| declared.is_raster());
+    let is_published = body["type"] == EventType::FileConfirmed.as_str();
+    told("fileId")?.parse().ok().filter(|_| is_picture && is_published)
+}
+
 /// What an application needs to find its own side of the file. The name that the file had on the client is not told.
 fn described(file: &File) -> Value {
     let entity = file.entity.as_ref().map(|entity| {
@@ -230,6 +239,21 @@ mod tests {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }
         assert_eq!("file.opened".parse::<EventType>(), Err(UnknownEventType));
+    }
+
+    #[test]
+    fn a_published_picture_is_known_by_what_is_told_of_it() {
+        let (now, text) = (Timestamp::from_millis(1), file());
+        let picture = File { content_type: "image/jpeg".parse().unwrap(), ..file() };
+        let told = |event: Event| published_picture(&serde_json::from_str(&event.body).unwrap());
+        assert_eq!(told(Event::confirmed(&picture, now)), Some(picture.id));
+        for event in [Event::confirmed(&text, now), Event::updated(&picture, now), Event::deleted(&picture, now)] {
+            assert_eq!(told(event), None);
+        }
+        let nobodys = json!({"type": "file.confirmed", "data": {"contentType": "image/jpeg", "fileId": "?"}});
+        for body in [Value::Null, json!("text"), json!({"type": "file.confirmed"}), nobodys] {
+            assert_eq!(published_picture(&body), None, "{body}");
+        }
     }
 
     #[test]

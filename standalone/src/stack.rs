@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -15,9 +15,13 @@ use futures::{StreamExt as _, stream};
 use tempfile::TempDir;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc::UnboundedReceiver, watch},
+    sync::{
+        mpsc::{self, UnboundedReceiver},
+        watch,
+    },
     task::JoinSet,
 };
+use xfiles_cleanup_cron::Courier;
 use xfiles_control_api::{Api, ApiOptions};
 use xfiles_core::{
     api_key::{ApiKey, Scope},
@@ -25,7 +29,8 @@ use xfiles_core::{
     cdn::{BaseUrl, Cdn, Signer, URL_LIFE},
     clock::{Clock, Timestamp},
     error::{Cause, Error},
-    id::ProjectId,
+    event::{Event, published_picture},
+    id::{FileId, ProjectId},
     lifecycle::Files,
 };
 use xfiles_edge_variants::Worker;
@@ -56,6 +61,13 @@ const CONFIRMED_AT_ONCE: usize = 8;
 /// How often the outbox is looked into.
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 
+/// How many pictures wait for their placeholders. Of those beyond, the first variant makes it.
+const PICTURES_WAITING: usize = 50_000;
+
+/// How many times as long as a placeholder took nothing is done about the next: together they take a quarter of one
+/// processor from those who upload.
+const REST: u32 = 3;
+
 /// How long requests in flight may take to finish once a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -66,6 +78,28 @@ pub enum Data {
     Directory(PathBuf),
     /// Nowhere: gone at the end.
     Ephemeral,
+}
+
+/// When the placeholder of a picture is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placeholders {
+    /// Soon after the picture was confirmed, whether or not anybody looks at it.
+    OnConfirm,
+    /// With its first variant.
+    OnView,
+}
+
+impl Placeholders {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::OnConfirm, Self::OnView];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OnConfirm => "on-confirm",
+            Self::OnView => "on-view",
+        }
+    }
 }
 
 /// How to start.
@@ -89,6 +123,9 @@ pub struct StackOptions {
     pub cleanup_every: Option<Duration>,
     /// Whether an upload is confirmed as soon as its bytes have arrived.
     pub auto_confirm: bool,
+    /// When the placeholder of a picture is made. Soon after the confirmation is when that is told, so never by itself
+    /// where events are not sent by themselves.
+    pub placeholders: Placeholders,
     /// The API's limits.
     pub api: ApiOptions,
     /// Whether private URLs are signed with a new key from this start on. What the old key signed works until it
@@ -114,6 +151,7 @@ impl StackOptions {
             clock: Clock::system(),
             cleanup_every: Some(xfiles_cleanup_cron::INTERVAL),
             auto_confirm: false,
+            placeholders: Placeholders::OnConfirm,
             api: ApiOptions::default(),
             rotate_signing_key: false,
         }
@@ -178,6 +216,7 @@ pub struct Stack {
     engines: Engines,
     files: Files,
     distribution: Distribution,
+    courier: Courier,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     // Removed or unlocked when everything above is gone.
@@ -237,7 +276,12 @@ impl Stack {
 
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let webhooks = options.api.webhooks;
+        let mut courier = Courier::new(options.api.webhooks);
+        if options.placeholders == Placeholders::OnConfirm {
+            let (queue, published) = mpsc::channel(PICTURES_WAITING);
+            courier = courier.with_listener(move |event| line_up(event, &queue));
+            tasks.spawn(note_placeholders(worker.clone(), published, stopping.clone()));
+        }
         let api = Api::new(files.clone(), options.api);
         let local = xfiles_control_api::metrics_router(api.clone()).merge(xfiles_control_api::docs_router());
         let apis = local.fallback_service(xfiles_control_api::router(api));
@@ -249,9 +293,22 @@ impl Stack {
         }
         if let Some(every) = options.cleanup_every {
             tasks.spawn(clean_up(files.clone(), engines.clone(), every, stopping.clone()));
-            tasks.spawn(send_events(files.clone(), xfiles_cleanup_cron::Courier::new(webhooks), stopping));
+            tasks.spawn(send_events(files.clone(), courier.clone(), stopping));
         }
-        Ok(Self { url, listens_at, s3_url, project, first_key, engines, files, distribution, stop, tasks, _home: home })
+        Ok(Self {
+            url,
+            listens_at,
+            s3_url,
+            project,
+            first_key,
+            engines,
+            files,
+            distribution,
+            courier,
+            stop,
+            tasks,
+            _home: home,
+        })
     }
 
     /// Where the API and the CDN are.
@@ -303,6 +360,11 @@ impl Stack {
     /// The CDN's stand-in.
     pub fn distribution(&self) -> &Distribution {
         &self.distribution
+    }
+
+    /// Who carries events to webhooks and to the worker.
+    pub fn courier(&self) -> &Courier {
+        &self.courier
     }
 
     /// Takes no new requests, lets those in flight finish, and ends.
@@ -458,8 +520,33 @@ async fn confirm_arrivals(
     }
 }
 
+/// Has a picture wait for its placeholder, if that is what was published and there is room.
+fn line_up(event: &Event, queue: &mpsc::Sender<FileId>) {
+    let body = serde_json::from_str(&event.body).unwrap_or_default();
+    if let Some(Err(error)) = published_picture(&body).map(|file| queue.try_send(file)) {
+        tracing::debug!(%error, "a placeholder is left to the first variant");
+    }
+}
+
+/// Makes placeholders one after the other, and rests. What waits when the stack stops is left to the first variant.
+async fn note_placeholders(worker: Worker, mut published: mpsc::Receiver<FileId>, mut stopping: watch::Receiver<bool>) {
+    let all = async {
+        while let Some(file) = published.recv().await {
+            let begun = Instant::now();
+            if let Err(error) = worker.note_placeholder(file).await {
+                tracing::warn!(error = cause(&error), "a placeholder is left to the first variant");
+            }
+            tokio::time::sleep(begun.elapsed() * REST).await;
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+}
+
 /// Sends events soon after they are told: reading an outbox that is in the process costs next to nothing.
-async fn send_events(files: Files, courier: xfiles_cleanup_cron::Courier, mut stopping: watch::Receiver<bool>) {
+async fn send_events(files: Files, courier: Courier, mut stopping: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(OUTBOX_EVERY) => {}

@@ -28,7 +28,7 @@ use xfiles_core::{
     lifecycle::Files,
     webhook::Reach,
 };
-use xfiles_standalone::{ApiOptions, BUCKET, Data, Stack, StackOptions};
+use xfiles_standalone::{ApiOptions, BUCKET, Data, Placeholders, Stack, StackOptions};
 
 /// The first bytes of a file of each kind that tests upload, enough to be recognised.
 pub const TEXT: (&str, &str, &[u8]) = ("note.txt", "text/plain", b"hello, world\n");
@@ -63,6 +63,8 @@ pub struct WorldOptions {
     pub webhooks: Reach,
     /// Whether uploads are confirmed when their bytes arrive.
     pub auto_confirm: bool,
+    /// When the placeholders of pictures are made; on confirmation is when [`World::deliver`] tells of it.
+    pub placeholders: Placeholders,
 }
 
 impl Default for WorldOptions {
@@ -76,6 +78,7 @@ impl Default for WorldOptions {
             public_url: None,
             webhooks: Reach::Anywhere,
             auto_confirm: false,
+            placeholders: Placeholders::OnConfirm,
         }
     }
 }
@@ -100,6 +103,7 @@ impl World {
             clock: clock.clone(),
             cleanup_every: None,
             auto_confirm: options.auto_confirm,
+            placeholders: options.placeholders,
             rotate_signing_key: options.rotate_signing_key,
             public_url: options.public_url,
             api: ApiOptions {
@@ -177,11 +181,10 @@ impl World {
         xfiles_cleanup_cron::run(self.files(), xfiles_cleanup_cron::Bounds::default()).await.expect("the sweep runs")
     }
 
-    /// Sends the events that wait and the deliveries that are due, to anywhere.
+    /// Sends the events that wait and the deliveries that are due.
     pub async fn deliver(&self) -> xfiles_cleanup_cron::Sent {
-        let courier = xfiles_cleanup_cron::Courier::new(Reach::Anywhere);
         let bounds = xfiles_cleanup_cron::Bounds::default();
-        xfiles_cleanup_cron::deliver(self.files(), &courier, bounds).await.expect("the outbox answers")
+        xfiles_cleanup_cron::deliver(self.files(), self.stack.courier(), bounds).await.expect("the outbox answers")
     }
 
     /// The first project's counters.

@@ -1,8 +1,8 @@
 //! What a client sees wherever XFiles runs: each test asks a stack that it starts itself, or the deployment whose ready
 //! file `XFILES_LIVE` names: an emulator's from `localstack/up`, or one of AWS, with `url`, `cdnUrl`, `workerUrl`,
-//! `apiKey` (of the scope `admin`) and, if uploads are confirmed when they arrive, `autoConfirm`. With `--features live`
-//! and no such file every test says that it was skipped. What a place cannot show, its tests say, with the reason.
-//! Each test removes what it uploads.
+//! `apiKey` (of the scope `admin`), `autoConfirm`, if uploads are confirmed when they arrive, and `placeholders`, if they
+//! are made `on-view`. With `--features live` and no such file every test says that it was skipped. What a place cannot
+//! show, its tests say, with the reason. Each test removes what it uploads.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -265,6 +265,31 @@ async fn an_upload_that_nobody_confirms_is_confirmed_by_its_arrival() {
     let file = live.api(Method::GET, &format!("/api/v1/files/{}?wait=30", id(&intent)), Value::Null).await;
     assert_eq!(file["file"]["uploadStatus"], "confirmed");
     live.remove(&file).await;
+    live.end().await;
+}
+
+#[tokio::test]
+async fn a_picture_that_nobody_looks_at_has_a_placeholder() {
+    let test = "a_picture_that_nobody_looks_at_has_a_placeholder";
+    let Some(live) = Live::find(test).await else { return };
+    if live.ready["placeholders"] == "on-view" {
+        eprintln!(
+            "SKIPPED {test}: the deployment makes placeholders with variants (its parameters Placeholders, EventBusName)"
+        );
+        return live.end().await;
+    }
+    let photo = fixture("palette-alpha.png");
+    let upload = |visibility| live.upload(visibility, "p.png", "image/png", &photo);
+    for file in [upload("public").await, upload("private").await] {
+        let path = format!("/api/v1/files/{}", id(&file));
+        let noted = async {
+            while live.api(Method::GET, &path, Value::Null).await["file"]["thumbhash"].is_null() {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        tokio::time::timeout(SCHEDULE, noted).await.expect("the event arrives after the schedule has come round");
+        live.remove(&file).await;
+    }
     live.end().await;
 }
 

@@ -24,6 +24,7 @@ mod lists;
 mod live;
 mod machine;
 mod openapi;
+mod placeholders;
 mod private;
 mod projects;
 mod races;

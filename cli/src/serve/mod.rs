@@ -11,11 +11,12 @@ use std::{
     path::PathBuf,
 };
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use xfiles_core::{api_key::ApiKey, cdn::BaseUrl, webhook::Reach};
 use xfiles_standalone::{
-    ApiOptions, BUCKET, Data, REGION, Stack, StackOptions, s3::LOG_DIRECTIVE, secrets::write_private,
+    ApiOptions, BUCKET, Data, Placeholders, REGION, Stack, StackOptions, s3::LOG_DIRECTIVE, secrets::write_private,
 };
 
 use self::{
@@ -79,6 +80,9 @@ pub(crate) struct ServeArgs {
     /// Confirm an upload as soon as its bytes have arrived, whether or not its client asks; the first PUT then counts
     #[arg(long)]
     auto_confirm: bool,
+    /// When the blurred placeholder of a picture is made: soon after its confirmation, or with its first variant
+    #[arg(long, value_name = "WHEN", default_value = Placeholders::OnConfirm.as_str(), value_parser = placeholders())]
+    placeholders: Placeholders,
     /// Let webhooks be anywhere, over http too: on this machine, in this network
     #[arg(long)]
     webhooks_anywhere: bool,
@@ -143,6 +147,7 @@ fn options(args: &ServeArgs) -> StackOptions {
         quota_bytes: args.quota.0,
         rotate_signing_key: args.rotate_signing_key,
         auto_confirm: args.auto_confirm,
+        placeholders: args.placeholders,
         api: ApiOptions {
             requests_per_second: args.rate_limit,
             allowed_origins: args.allow_origin.iter().map(Origin::to_string).collect(),
@@ -150,6 +155,13 @@ fn options(args: &ServeArgs) -> StackOptions {
         },
         ..StackOptions::new(data)
     }
+}
+
+/// The two names, which help and completions then list.
+fn placeholders() -> impl TypedValueParser<Value = Placeholders> {
+    let named = |name: String| Placeholders::ALL.into_iter().find(|when| when.as_str() == name);
+    PossibleValuesParser::new(Placeholders::ALL.map(Placeholders::as_str))
+        .map(move |name| named(name).expect("no other name is possible"))
 }
 
 /// Says where everything is. A closed standard output does not stop a server.

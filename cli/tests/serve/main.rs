@@ -298,6 +298,35 @@ fn a_server_limits_the_rate_and_lets_the_pages_of_an_origin_call_when_it_is_told
 }
 
 #[test]
+fn a_server_makes_the_placeholder_of_a_picture_before_anybody_looks_unless_it_is_told_not_to() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let servers = [&["--placeholders", "on-view"][..], &[]].map(|flags| {
+        let folder = folders[usize::from(flags.is_empty())].path();
+        Server::start_with(folder, flags)
+    });
+    let reads = servers.each_ref().map(|server| {
+        let mut upload = xf(folders[0].path());
+        upload.args(["upload", "--json", "--url", server.text("url"), PHOTO]);
+        let (code, uploaded, told) = run(upload.env("XFILES_API_KEY", server.text("apiKey")));
+        assert_eq!(code, Some(0), "{told}");
+        let uploaded: Value = serde_json::from_str(&uploaded).unwrap();
+        let (client, id) = (Client::of(server, server.text("apiKey")), uploaded[0]["file"]["id"].clone());
+        move || client.ask("GET", &format!("/api/v1/files/{}", id.as_str().unwrap()), None).json()["file"].clone()
+    });
+    let [left_to_viewers, made] = reads;
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while made()["thumbhash"].is_null() {
+        assert!(std::time::Instant::now() < end, "it is made within seconds");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    // It was uploaded before the other.
+    assert!(left_to_viewers()["thumbhash"].is_null() && left_to_viewers()["width"].is_number());
+    let (code, _, told) = run(xf(folders[0].path()).args(["serve", "--placeholders", "never"]));
+    assert!(code == Some(2) && told.contains("on-confirm, on-view"), "{told}");
+    assert!(servers.map(Server::terminate).iter().all(|code| *code == Some(0)));
+}
+
+#[test]
 fn a_taken_port_is_named_with_the_flag_that_changes_it() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,0 +1,148 @@
+//! The placeholder of a picture that nobody has looked at: made because it was told that the picture was published.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use xfiles_core::{error::Error, event::published_picture, id::FileId};
+use xfiles_edge_variants::Worker;
+use xfiles_standalone::Placeholders;
+use xfiles_tests::{TEXT, World, WorldOptions, file_id, fixture, id_of};
+
+const PHOTO: (&str, &str) = ("p.jpg", "image/jpeg");
+
+async fn upload_photo(world: &World, more: Value) -> Value {
+    world.client.upload((PHOTO.0, PHOTO.1, &fixture("portrait-exif6.jpg")), more).await
+}
+
+async fn read(world: &World, file: &Value) -> Value {
+    world.client.get(&format!("/api/v1/files/{}", id_of(file))).await.ok()
+}
+
+/// The file, once it has its placeholder.
+async fn with_placeholder(world: &World, file: &Value) -> Value {
+    let noted = async {
+        loop {
+            let file = read(world, file).await["file"].clone();
+            if file["thumbhash"].is_string() {
+                return file;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), noted).await.expect("the placeholder is made within seconds")
+}
+
+fn variants(visibility: &str, enabled: bool) -> Value {
+    json!({"visibility": visibility, "transformations": {"image": {"enabled": enabled, "visibility": visibility}}})
+}
+
+#[tokio::test]
+async fn a_picture_has_its_placeholder_before_anybody_looks_and_it_is_that_of_its_first_variant() {
+    let world = World::start().await;
+    let viewed = upload_photo(&world, variants("public", true)).await;
+    let url = read(&world, &viewed).await["variants"][0]["url"].clone();
+    assert_eq!(world.get(url.as_str().unwrap()).await.status(), StatusCode::OK);
+    let expected = read(&world, &viewed).await["file"]["thumbhash"].clone();
+    assert!(expected.is_string());
+
+    let before = world.objects().await.len();
+    for more in [variants("public", true), variants("private", true), variants("public", false), json!({})] {
+        let file = upload_photo(&world, more.clone()).await;
+        assert!(file.get("thumbhash").is_none(), "nobody waits for it");
+        world.deliver().await;
+        let seen = with_placeholder(&world, &file).await;
+        assert_eq!(seen["thumbhash"], expected, "{more}");
+        assert_eq!(seen["etag"], file["etag"], "it gets in nobody's way");
+    }
+    assert_eq!(world.objects().await.len(), before + 4, "originals, and no variant");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_gallery_has_all_that_an_image_with_a_blurred_placeholder_needs_in_one_request() {
+    let world = World::start().await;
+    let file = upload_photo(&world, variants("public", true)).await;
+    world.deliver().await;
+    with_placeholder(&world, &file).await;
+    let listed = world.client.get("/api/v1/files?include=urls").await.ok()["files"][0].clone();
+    for name in ["width", "height", "thumbhash", "url"] {
+        assert!(!listed[name].is_null(), "{name} of {listed}");
+    }
+    assert_eq!(listed["variants"].as_array().unwrap().len(), 7);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_late_gone_moved_or_no_picture_gets_none_and_holds_up_nothing() {
+    let world = World::start().await;
+    let (deleted, erased) = (upload_photo(&world, json!({})).await, upload_photo(&world, json!({})).await);
+    let moved = upload_photo(&world, variants("public", true)).await;
+    let text = world.client.upload(TEXT, json!({})).await;
+    let mut broken = fixture("palette-alpha.png");
+    broken.truncate(100);
+    let broken = world.client.upload(("b.png", "image/png", &broken), variants("public", true)).await;
+    world.client.delete(&format!("/api/v1/files/{}", id_of(&deleted))).await.ok();
+    world.client.delete(&format!("/api/v1/files/{}?erase=true", id_of(&erased))).await.ok();
+    let hide = world.client.request(Method::PATCH, &format!("/api/v1/files/{}", id_of(&moved)));
+    let hidden = hide.json(&json!({"visibility": "private"})).send().await.unwrap();
+    assert_eq!(hidden.status(), StatusCode::OK);
+    let events = world.told().await;
+    world.deliver().await;
+    with_placeholder(&world, &moved).await;
+    let last = upload_photo(&world, json!({})).await;
+    world.deliver().await;
+    // One after the other: by now all the others have been looked at.
+    with_placeholder(&world, &last).await;
+    for file in [&text, &broken] {
+        assert!(read(&world, file).await["file"].get("thumbhash").is_none());
+    }
+    let url = read(&world, &broken).await["variants"][0]["url"].clone();
+    assert_eq!(world.get(url.as_str().unwrap()).await.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+
+    // Told again, each of them still is no error.
+    let worker = Worker::new(world.files().clone(), 1);
+    for event in events {
+        if let Some(file) = published_picture(&serde_json::from_str(&event.body).unwrap()) {
+            worker.note_placeholder(file).await.unwrap();
+        }
+    }
+    worker.note_placeholder(file_id(&text)).await.unwrap();
+    worker.note_placeholder(FileId::mint()).await.unwrap();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn switched_off_it_is_made_with_the_first_variant() {
+    let options = WorldOptions { placeholders: Placeholders::OnView, ..WorldOptions::default() };
+    let world = World::with(options).await;
+    let file = upload_photo(&world, variants("public", true)).await;
+    world.deliver().await;
+    assert!(world.told().await.is_empty(), "it was told");
+    for _ in 0..20 {
+        assert!(read(&world, &file).await["file"].get("thumbhash").is_none());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let url = read(&world, &file).await["variants"][0]["url"].clone();
+    assert_eq!(world.get(url.as_str().unwrap()).await.status(), StatusCode::OK);
+    assert!(read(&world, &file).await["file"]["thumbhash"].is_string());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_without_room_or_time_leaves_it_to_later() {
+    let world = World::start().await;
+    let file = upload_photo(&world, json!({})).await;
+    let busy = Worker::new(world.files().clone(), 0).note_placeholder(file_id(&file)).await;
+    assert!(matches!(busy, Err(Error::Unavailable { .. })), "{busy:?}");
+
+    // What took too long is not begun again for a minute, and is no error that anybody tries again.
+    let worker = Worker::new(world.files().clone(), 1);
+    worker.clone().rendering_within(Duration::ZERO).note_placeholder(file_id(&file)).await.unwrap();
+    worker.note_placeholder(file_id(&file)).await.unwrap();
+    assert!(read(&world, &file).await["file"].get("thumbhash").is_none());
+    world.pass(Duration::from_secs(61));
+    worker.note_placeholder(file_id(&file)).await.unwrap();
+    assert!(read(&world, &file).await["file"]["thumbhash"].is_string());
+    world.end().await;
+}
