@@ -87,8 +87,9 @@ pub(crate) struct FileView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 1)]
     height: Option<u32>,
-    /// A [ThumbHash](https://evanw.github.io/thumbhash/) in base64, to be shown until the picture is there; raster images
-    /// have it once their pixels have been looked at.
+    /// A [ThumbHash](https://evanw.github.io/thumbhash/) in base64, to be shown until the picture is there. A raster image
+    /// has it soon after its confirmation: seconds on one machine, up to about a minute on AWS, or, where that is switched
+    /// off, from its first variant on. One that cannot be decoded never has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, pattern = "^[A-Za-z0-9+/]+=*$", min_length = 8, max_length = 36)]
     thumbhash: Option<String>,

@@ -80,6 +80,11 @@ static ALLOWED: [Row; 34] = [
 ];
 
 impl ContentType {
+    /// Those from which variants can be made.
+    pub fn rasters() -> impl Iterator<Item = &'static str> {
+        ALLOWED.iter().filter(|row| row.nature == Nature::Raster).map(|row| row.mime)
+    }
+
     /// The media type, as it stands in a `Content-Type` header.
     pub fn as_str(&self) -> &str {
         &self.mime

@@ -1,7 +1,8 @@
-//! The Lambda function behind the CDN.
+//! The Lambda function behind the CDN, and behind the rule that tells of published pictures.
 
-use xfiles_core::{aws::Connection, config::StoreConfig};
-use xfiles_edge_variants::Worker;
+use lambda_http::{Adapter, LambdaEvent, Service as _, lambda_runtime, request::LambdaRequest, service_fn};
+use xfiles_core::{aws::Connection, config::StoreConfig, error::Cause, event::published_picture};
+use xfiles_edge_variants::{Invocation, Worker};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -10,5 +11,23 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = Connection::open().await;
     let metrics = aws.metrics(config.metrics_namespace.clone());
     // A function has one request at a time.
-    lambda_http::run(Worker::new(aws.stores(config), 1).counting(metrics).router()).await
+    let worker = &Worker::new(aws.stores(config), 1).counting(metrics);
+    let viewers = &Adapter::from(worker.clone().router());
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Invocation<LambdaRequest>>| async move {
+        match event.payload {
+            Invocation::Asked(request) => {
+                let request = LambdaEvent::new(request, event.context);
+                Ok(Some(viewers.clone().call(request).await?))
+            }
+            Invocation::Told(body) => match published_picture(&body) {
+                // Lambda tries again what ends with an error.
+                Some(file) => worker.note_placeholder(file).await.map(|()| None).map_err(|error| {
+                    tracing::warn!(cause = %Cause::new("making a placeholder", &error), "it is tried again");
+                    lambda_http::Error::from(error)
+                }),
+                None => Ok(None),
+            },
+        }
+    }))
+    .await
 }

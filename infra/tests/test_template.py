@@ -78,6 +78,12 @@ CONFIG = RESOURCES["Distribution"]["Properties"]["DistributionConfig"]
 BEHAVIOURS = [CONFIG["DefaultCacheBehavior"], *CONFIG["CacheBehaviors"]]
 
 
+def permissions_on_the_worker(principal=None):
+    permissions = of_type("AWS::Lambda::Permission").values()
+    of_worker = [p for p in permissions if p["FunctionName"] == {"Ref": "EdgeVariants"}]
+    return [p for p in of_worker if principal in (None, p["Principal"])]
+
+
 class LeastPrivilege(unittest.TestCase):
     def test_each_function_has_a_role_of_its_own(self):
         roles = [role_of(name) for name in of_type("AWS::Lambda::Function")]
@@ -151,9 +157,8 @@ class LeastPrivilege(unittest.TestCase):
         self.assertEqual(allowed[0]["Condition"], {"StringEquals": {"AWS:SourceArn": {"Fn::Sub": DISTRIBUTION}}})
 
     def test_the_cdn_alone_has_both_permissions_on_the_worker(self):
-        worker = [p for p in of_type("AWS::Lambda::Permission").values() if p["FunctionName"] == {"Ref": "EdgeVariants"}]
+        worker = permissions_on_the_worker("cloudfront.amazonaws.com")
         for permission in worker:
-            self.assertEqual(permission["Principal"], "cloudfront.amazonaws.com")
             self.assertEqual(permission["SourceArn"], {"Fn::Sub": DISTRIBUTION})
         by_action = {p["Action"]: p for p in worker}
         self.assertEqual(set(by_action), {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"})
@@ -161,6 +166,24 @@ class LeastPrivilege(unittest.TestCase):
         self.assertIs(by_action["lambda:InvokeFunction"]["InvokedViaFunctionUrl"], True)
         self.assertEqual([u["AuthType"] for u in of_type("AWS::Lambda::Url").values()], ["AWS_IAM"])
 
+
+    def test_beside_the_cdn_one_rule_alone_invokes_the_worker_and_hears_of_published_pictures_alone(self):
+        everybody = permissions_on_the_worker()
+        [permission] = permissions_on_the_worker("events.amazonaws.com")
+        self.assertEqual(len(everybody), 3)
+        self.assertEqual(permission["Action"], "lambda:InvokeFunction")
+        self.assertEqual(permission["SourceArn"], {"Fn::GetAtt": ["PicturePublished", "Arn"]})
+        for name in ["PicturePublished", "RuleInvokesTheWorker"]:
+            self.assertEqual(RESOURCES[name]["Condition"], "MakesPlaceholders")
+        rule = RESOURCES["PicturePublished"]["Properties"]
+        self.assertEqual(rule["EventBusName"], {"Ref": "EventBusName"})
+        [target] = rule["Targets"]
+        self.assertEqual(target["Arn"], {"Fn::GetAtt": ["EdgeVariants", "Arn"]})
+        # Neither the bus nor the function tries without end.
+        [invoked] = [c for c in of_type("AWS::Lambda::EventInvokeConfig").values() if c["FunctionName"] == {"Ref": "EdgeVariants"}]
+        for bounds in [target["RetryPolicy"], invoked]:
+            self.assertLessEqual(bounds["MaximumRetryAttempts"], 10)
+            self.assertLessEqual(bounds["MaximumEventAgeInSeconds"], 3600)
 
     def test_only_buckets_of_this_account_tell_of_arrivals_and_only_the_cleanup_hears(self):
         arrivals = {"Fn::GetAtt": ["Arrivals", "Arn"]}

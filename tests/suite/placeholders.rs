@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use xfiles_core::{error::Error, event::published_picture, id::FileId};
-use xfiles_edge_variants::Worker;
+use xfiles_core::{content_type::ContentType, error::Error, event::published_picture, id::FileId};
+use xfiles_edge_variants::{Invocation, Worker};
 use xfiles_standalone::Placeholders;
 use xfiles_tests::{TEXT, World, WorldOptions, file_id, fixture, id_of};
 
@@ -144,5 +144,63 @@ async fn a_worker_without_room_or_time_leaves_it_to_later() {
     world.pass(Duration::from_secs(61));
     worker.note_placeholder(file_id(&file)).await.unwrap();
     assert!(read(&world, &file).await["file"]["thumbhash"].is_string());
+    world.end().await;
+}
+
+/// The event of a rule, as "AWS service event metadata" in EventBridge's documentation has it, around what is put
+/// on the bus.
+fn enveloped(event: &xfiles_core::event::Event) -> Value {
+    json!({
+        "version": "0", "id": "17793124-05d4-b198-2fde-7ededc63b103", "detail-type": event.kind.as_str(),
+        "source": xfiles_cleanup_cron::SOURCE, "account": "111122223333", "time": "2026-01-31T12:00:00Z",
+        "region": "eu-central-1", "resources": [], "detail": serde_json::from_str::<Value>(&event.body).unwrap(),
+    })
+}
+
+/// Whether an event matches a pattern of EventBridge that is made of exact values: every field that it names has one of
+/// them.
+fn matches(pattern: &serde_norway::Value, event: &Value) -> bool {
+    pattern.as_mapping().unwrap().iter().all(|(name, wanted)| {
+        let field = &event[name.as_str().unwrap()];
+        match wanted {
+            serde_norway::Value::Sequence(values) => values.iter().any(|value| value.as_str() == field.as_str()),
+            nested => matches(nested, field),
+        }
+    })
+}
+
+#[tokio::test]
+async fn of_all_events_the_rule_on_aws_sends_the_worker_published_pictures_and_it_knows_them() {
+    let template: serde_norway::Value = serde_norway::from_str(include_str!("../../infra/template.yaml")).unwrap();
+    let choice = &template["Parameters"]["Placeholders"];
+    let names: Vec<&str> = choice["AllowedValues"].as_sequence().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
+    assert_eq!(names, Placeholders::ALL.map(Placeholders::as_str));
+    assert_eq!(choice["Default"].as_str(), Some(Placeholders::OnConfirm.as_str()));
+    let pattern = &template["Resources"]["PicturePublished"]["Properties"]["EventPattern"];
+    let listed = pattern["detail"]["data"]["contentType"].as_sequence().unwrap();
+    let listed: Vec<&str> = listed.iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(listed, ContentType::rasters().collect::<Vec<_>>());
+
+    let world = World::start().await;
+    let photo = upload_photo(&world, json!({})).await;
+    world.client.upload(TEXT, json!({})).await;
+    let gone = upload_photo(&world, json!({})).await;
+    world.client.delete(&format!("/api/v1/files/{}", id_of(&gone))).await.ok();
+    let (mut sent, told) = (Vec::new(), world.told().await);
+    assert_eq!(told.len(), 4);
+    for event in told.iter().map(enveloped) {
+        let payload = serde_json::from_value::<Invocation<Value>>(event.clone()).unwrap();
+        let Invocation::Told(body) = payload else { panic!("{event} is no request") };
+        assert_eq!(matches(pattern, &event), published_picture(&body).is_some(), "{event}");
+        sent.extend(published_picture(&body));
+    }
+    sent.sort();
+    let mut pictures = vec![file_id(&photo), file_id(&gone)];
+    pictures.sort();
+    assert_eq!(sent, pictures);
+    for file in sent {
+        Worker::new(world.files().clone(), 1).note_placeholder(file).await.unwrap();
+    }
+    assert!(read(&world, &photo).await["file"]["thumbhash"].is_string());
     world.end().await;
 }
