@@ -2,11 +2,16 @@
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
-use crate::cdn::{BaseUrl, KeyPairId, SigningKey};
+use crate::{
+    cdn::{BaseUrl, KeyPairId, SigningKey},
+    variant::Colour,
+};
 
-/// The names that [`StoreConfig::from_env`] reads.
+/// The names of [`StoreConfig`].
 pub const STORE_VARIABLES: [&str; 3] = ["XFILES_BUCKET", "XFILES_TABLE", "XFILES_METRICS_NAMESPACE"];
-/// The names that [`CronConfig::from_env`] reads beside them.
+/// The name that [`WorkerConfig::from_env`] reads beside them.
+pub const WORKER_VARIABLES: [&str; 1] = ["XFILES_JPEG_BACKGROUND"];
+/// The names that [`CronConfig::from_env`] reads beside those of the stores.
 pub const CDN_VARIABLES: [&str; 2] = ["XFILES_CDN_URL", "XFILES_DISTRIBUTION_ID"];
 /// The name that [`CronConfig::from_env`] reads beside those.
 pub const EVENT_VARIABLES: [&str; 1] = ["XFILES_EVENT_BUS"];
@@ -21,7 +26,7 @@ pub const API_VARIABLES: [&str; 7] = [
     "XFILES_REQUESTS_PER_SECOND",
 ];
 
-/// Where records and bytes are: all that the image worker needs.
+/// Where records and bytes are: what every function needs.
 #[derive(Debug)]
 pub struct StoreConfig {
     /// The bucket's name.
@@ -30,6 +35,15 @@ pub struct StoreConfig {
     pub table: String,
     /// The CloudWatch namespace for metrics. `None`: none are written.
     pub metrics_namespace: Option<String>,
+}
+
+/// What the image worker needs: the stores, and how pictures shall look.
+#[derive(Debug)]
+pub struct WorkerConfig {
+    /// The stores.
+    pub stores: StoreConfig,
+    /// What JPEG shows where a picture is transparent.
+    pub jpeg_background: Colour,
 }
 
 /// What the cleanup needs: the stores, and the distribution that must forget.
@@ -99,14 +113,23 @@ impl fmt::Display for InvalidEnvironment {
 
 impl std::error::Error for InvalidEnvironment {}
 
-impl StoreConfig {
-    /// Reads `XFILES_BUCKET` and `XFILES_TABLE`, and `XFILES_METRICS_NAMESPACE` if it is there.
+impl WorkerConfig {
+    /// Reads what [`StoreConfig`] is made of: `XFILES_BUCKET` and `XFILES_TABLE`, and `XFILES_METRICS_NAMESPACE` if it
+    /// is there; and `XFILES_JPEG_BACKGROUND`, which is white if it is not there.
     pub fn from_env() -> Result<Self, InvalidEnvironment> {
         let mut env = Environment::of_process();
         let config = Self::read(&mut env);
         env.finish(config)
     }
 
+    fn read(env: &mut Environment<'_>) -> Option<Self> {
+        let stores = StoreConfig::read(env);
+        let jpeg_background = env.maybe("XFILES_JPEG_BACKGROUND").unwrap_or(Colour::WHITE);
+        stores.map(|stores| Self { stores, jpeg_background })
+    }
+}
+
+impl StoreConfig {
     fn read(env: &mut Environment<'_>) -> Option<Self> {
         let (bucket, table) = (env.need("XFILES_BUCKET"), env.need("XFILES_TABLE"));
         let metrics_namespace = env.maybe("XFILES_METRICS_NAMESPACE");
@@ -279,6 +302,23 @@ mod tests {
         };
         assert_eq!(with_limit(None).unwrap().requests_per_second, None);
         assert!(with_limit(Some("many")).unwrap_err().to_string().contains("XFILES_REQUESTS_PER_SECOND"));
+    }
+
+    #[test]
+    fn the_background_of_jpeg_is_white_unless_it_is_told_and_refused_if_it_is_no_colour() {
+        let worker = |background: Option<&'static str>| {
+            let get = move |name: &str| match name {
+                "XFILES_JPEG_BACKGROUND" => background.map(str::to_owned),
+                _ => complete(name),
+            };
+            let mut env = Environment::new(&get);
+            let config = WorkerConfig::read(&mut env);
+            env.finish(config).map(|config| config.jpeg_background.to_string())
+        };
+        assert_eq!(worker(None).unwrap(), "#ffffff");
+        assert_eq!(worker(Some("#1a2B3c")).unwrap(), "#1a2b3c");
+        let fault = worker(Some("rebeccapurple")).unwrap_err().to_string();
+        assert!(fault.contains("XFILES_JPEG_BACKGROUND: a colour is #") && !fault.contains("purple"), "{fault}");
     }
 
     #[test]

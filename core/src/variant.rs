@@ -1,4 +1,5 @@
-//! Which image variants exist: seven widths in four formats and one that is negotiated, and no others.
+//! Which image variants exist: seven widths in four formats and one that is negotiated, and no others. And the colour
+//! behind those that cannot be transparent.
 
 use std::{fmt, str::FromStr};
 
@@ -93,6 +94,51 @@ impl FromStr for ImageFormat {
     }
 }
 
+/// A colour in sRGB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colour {
+    /// 0..=255.
+    pub red: u8,
+    /// 0..=255.
+    pub green: u8,
+    /// 0..=255.
+    pub blue: u8,
+}
+
+impl Colour {
+    /// That of paper.
+    pub const WHITE: Self = Self { red: 255, green: 255, blue: 255 };
+}
+
+impl fmt::Display for Colour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{:02x}{:02x}{:02x}", self.red, self.green, self.blue)
+    }
+}
+
+/// A text that is no colour.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a colour is # and three or six hexadecimal digits, as #fff or #ffffff")]
+pub struct UnknownColour;
+
+/// The hexadecimal notation of CSS (CSS Color 4, section 5.2) without alpha.
+impl FromStr for Colour {
+    type Err = UnknownColour;
+
+    fn from_str(text: &str) -> Result<Self, UnknownColour> {
+        let digits = text.strip_prefix('#').filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let digits = digits.ok_or(UnknownColour)?;
+        let number = u32::from_str_radix(digits, 16).map_err(|_| UnknownColour)?;
+        let [_, red, green, blue] = match digits.len() {
+            // Each digit stands for two of itself.
+            3 => [0, number >> 8, number >> 4 & 15, number & 15].map(|digit| digit.to_le_bytes()[0] * 17),
+            6 => number.to_be_bytes(),
+            _ => return Err(UnknownColour),
+        };
+        Ok(Self { red, green, blue })
+    }
+}
+
 /// One variant: a width and a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VariantSpec {
@@ -106,5 +152,25 @@ impl VariantSpec {
     /// All 35 variants.
     pub fn all() -> impl Iterator<Item = Self> {
         Width::ALL.into_iter().flat_map(|width| ImageFormat::ALL.into_iter().map(move |format| Self { width, format }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_colour_is_written_as_in_css_in_three_digits_or_six() {
+        for (text, shown) in [("#fff", "#ffffff"), ("#1aB", "#11aabb"), ("#1A2b3C", "#1a2b3c"), ("#000", "#000000")] {
+            assert_eq!(text.parse::<Colour>().map(|colour| colour.to_string()).as_deref(), Ok(shown), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_a_colour() {
+        for text in ["", "#", "fff", "#ff", "#ffff", "#ffffffff", "#ggg", "#+ff", "# ff", "white", "#ffffff ", "##fff"]
+        {
+            assert_eq!(text.parse::<Colour>(), Err(UnknownColour), "{text}");
+        }
     }
 }

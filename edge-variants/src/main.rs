@@ -1,17 +1,17 @@
 //! The Lambda function behind the CDN, and behind the rule that tells of published pictures.
 
 use lambda_http::{Adapter, LambdaEvent, Service as _, lambda_runtime, request::LambdaRequest, service_fn};
-use xfiles_core::{aws::Connection, config::StoreConfig, error::Cause, event::published_picture};
+use xfiles_core::{aws::Connection, config::WorkerConfig, error::Cause, event::published_picture};
 use xfiles_edge_variants::{Invocation, Worker};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
     lambda_http::tracing::init_default_subscriber();
-    let config = StoreConfig::from_env()?;
+    let WorkerConfig { stores, jpeg_background } = WorkerConfig::from_env()?;
     let aws = Connection::open().await;
-    let metrics = aws.metrics(config.metrics_namespace.clone());
+    let metrics = aws.metrics(stores.metrics_namespace.clone());
     // A function has one request at a time.
-    let worker = &Worker::new(aws.stores(config), 1).counting(metrics);
+    let worker = &Worker::new(aws.stores(stores), 1).flattening_on(jpeg_background).counting(metrics);
     let viewers = &Adapter::from(worker.clone().router());
     lambda_runtime::run(service_fn(|event: LambdaEvent<Invocation<LambdaRequest>>| async move {
         match event.payload {

@@ -36,7 +36,7 @@ use xfiles_core::{
     metrics::{Metric, Metrics},
     object_key::ObjectKey,
     thumbhash::ThumbHash,
-    variant::{ImageFormat, VariantSpec},
+    variant::{Colour, ImageFormat, VariantSpec},
 };
 
 use crate::render::{Job, Refusal};
@@ -70,6 +70,7 @@ pub struct Worker {
     stopgaps: Lane,
     patience: Duration,
     render: Duration,
+    background: Colour,
     flights: Flights,
     refusals: Arc<Mutex<HashMap<FileId, (Refusal, Timestamp)>>>,
     metrics: Metrics,
@@ -120,6 +121,7 @@ impl Worker {
             stopgaps: Lane::new(renders),
             patience: PATIENCE,
             render: RENDER,
+            background: Colour::WHITE,
             flights: Flights::default(),
             refusals: Arc::default(),
             metrics: Metrics::default(),
@@ -139,6 +141,13 @@ impl Worker {
     #[must_use]
     pub fn rendering_within(self, render: Duration) -> Self {
         Self { render, ..self }
+    }
+
+    /// The same worker, with this colour behind what is transparent in an original and cannot be in a JPEG. Variants that
+    /// are stored keep theirs.
+    #[must_use]
+    pub fn flattening_on(self, background: Colour) -> Self {
+        Self { background, ..self }
     }
 
     /// The same worker, with its counts going there.
@@ -233,7 +242,10 @@ impl Worker {
         let Some(original) = self.files.blobs.get(&file.original_key()).await? else {
             return Ok(Outcome::NotFound);
         };
-        let job = Job::new(spec).with_placeholder(file.thumbhash.is_none()).until(Instant::now() + self.render);
+        let job = Job::new(spec)
+            .on(self.background)
+            .with_placeholder(file.thumbhash.is_none())
+            .until(Instant::now() + self.render);
         let rendered = tokio::task::spawn_blocking(move || job.run(&original)).await;
         drop(permit);
         let (bytes, format, placeholder) = match rendered {

@@ -32,6 +32,7 @@ use xfiles_core::{
     event::{Event, published_picture},
     id::{FileId, ProjectId},
     lifecycle::Files,
+    variant::Colour,
 };
 use xfiles_edge_variants::Worker;
 
@@ -128,6 +129,8 @@ pub struct StackOptions {
     pub placeholders: Placeholders,
     /// The API's limits.
     pub api: ApiOptions,
+    /// What JPEG variants show where their original is transparent. Stored ones keep theirs.
+    pub jpeg_background: Colour,
     /// Whether private URLs are signed with a new key from this start on. What the old key signed works until it
     /// expires.
     pub rotate_signing_key: bool,
@@ -153,6 +156,7 @@ impl StackOptions {
             auto_confirm: false,
             placeholders: Placeholders::OnConfirm,
             api: ApiOptions::default(),
+            jpeg_background: Colour::WHITE,
             rotate_signing_key: false,
         }
     }
@@ -266,7 +270,8 @@ impl Stack {
         });
         let cdn = Cdn::new(url.clone(), Signer::new(secrets.signing_key, URL_LIFE), Arc::new(distribution.clone()));
         let files = engines.files(cdn, |client| client);
-        let worker = Worker::new(files.clone(), std::thread::available_parallelism().map_or(1, usize::from));
+        let renders = std::thread::available_parallelism().map_or(1, usize::from);
+        let worker = Worker::new(files.clone(), renders).flattening_on(options.jpeg_background);
         let (project, first_key) = prepare(&files, options.quota_bytes).await?;
         engines
             .dynamo()

@@ -24,10 +24,11 @@ use xfiles_control_api::{Api, ApiOptions, router};
 use xfiles_core::{
     catalog::{INDEXES, PROJECTED, TTL},
     cdn::{Cdn, Invalidate, InvalidateFuture, KeyPairId, Signer, SigningKey, URL_LIFE, disposition},
-    config::{API_VARIABLES, CDN_VARIABLES, EVENT_VARIABLES, STORE_VARIABLES},
+    config::{API_VARIABLES, CDN_VARIABLES, EVENT_VARIABLES, STORE_VARIABLES, WORKER_VARIABLES},
     lifecycle::Files,
     metrics::Metric,
     object_key::ObjectKey,
+    variant::Colour,
 };
 use xfiles_edge_variants::Worker;
 use xfiles_tests::{World, fixture, id_of};
@@ -57,17 +58,24 @@ fn text(value: &Yaml) -> String {
 #[test]
 fn each_function_is_told_what_its_configuration_reads_and_nothing_else() {
     let stores = STORE_VARIABLES.as_slice();
+    let worker = [stores, &WORKER_VARIABLES].concat();
     let with_cdn = [stores, &CDN_VARIABLES].concat();
     let cron = [&with_cdn, EVENT_VARIABLES.as_slice()].concat();
     // The API counts nothing, and finds its key in a secret rather than in a variable.
     let api = [&with_cdn, API_VARIABLES.as_slice()].concat();
     let api: Vec<&str> =
         api.into_iter().filter(|n| !["XFILES_METRICS_NAMESPACE", "XFILES_SIGNING_KEY"].contains(n)).collect();
-    for (function, names) in [("EdgeVariants", stores), ("CleanupCron", &cron), ("ControlApi", &api)] {
+    for (function, names) in [("EdgeVariants", &worker), ("CleanupCron", &cron), ("ControlApi", &api)] {
         let variables = resource(function)["Properties"]["Environment"]["Variables"].clone();
         let told: BTreeSet<String> = variables.as_mapping().unwrap().keys().map(text).collect();
         assert_eq!(told, names.iter().map(ToString::to_string).collect(), "{function}");
     }
+}
+
+#[test]
+fn the_background_of_jpeg_is_white_unless_it_is_told_on_aws_as_in_the_code() {
+    let template: Yaml = serde_norway::from_str(TEMPLATE).unwrap();
+    assert_eq!(text(&template["Parameters"]["JpegBackground"]["Default"]), Colour::WHITE.to_string());
 }
 
 #[test]

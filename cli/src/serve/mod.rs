@@ -14,7 +14,7 @@ use std::{
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use xfiles_core::{api_key::ApiKey, cdn::BaseUrl, webhook::Reach};
+use xfiles_core::{api_key::ApiKey, cdn::BaseUrl, variant::Colour, webhook::Reach};
 use xfiles_standalone::{
     ApiOptions, BUCKET, Data, Placeholders, REGION, Stack, StackOptions, s3::LOG_DIRECTIVE, secrets::write_private,
 };
@@ -83,6 +83,9 @@ pub(crate) struct ServeArgs {
     /// When the blurred placeholder of a picture is made: soon after its confirmation, or with its first variant
     #[arg(long, value_name = "WHEN", default_value = Placeholders::OnConfirm.as_str(), value_parser = placeholders())]
     placeholders: Placeholders,
+    /// What JPEG variants show where their original is transparent, as #rgb or #rrggbb; stored ones keep theirs
+    #[arg(long, env = "XFILES_JPEG_BACKGROUND", value_name = "COLOUR", default_value_t = Colour::WHITE)]
+    jpeg_background: Colour,
     /// Let webhooks be anywhere, over http too: on this machine, in this network
     #[arg(long)]
     webhooks_anywhere: bool,
@@ -148,6 +151,7 @@ fn options(args: &ServeArgs) -> StackOptions {
         rotate_signing_key: args.rotate_signing_key,
         auto_confirm: args.auto_confirm,
         placeholders: args.placeholders,
+        jpeg_background: args.jpeg_background,
         api: ApiOptions {
             requests_per_second: args.rate_limit,
             allowed_origins: args.allow_origin.iter().map(Origin::to_string).collect(),

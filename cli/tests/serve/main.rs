@@ -327,6 +327,17 @@ fn a_server_makes_the_placeholder_of_a_picture_before_anybody_looks_unless_it_is
 }
 
 #[test]
+fn a_background_that_is_no_colour_is_refused_with_the_name_of_its_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let flag = run(xf(folder.path()).args(["serve", "--ephemeral", "--jpeg-background", "paper"]));
+    let variable = run(xf(folder.path()).args(["serve", "--ephemeral"]).env("XFILES_JPEG_BACKGROUND", "#12"));
+    for (code, _, says) in [flag, variable] {
+        assert_eq!(code, Some(2), "{says}");
+        assert!(says.contains("--jpeg-background") && says.contains("three or six hexadecimal digits"), "{says}");
+    }
+}
+
+#[test]
 fn a_taken_port_is_named_with_the_flag_that_changes_it() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -29,7 +29,7 @@ use image::DynamicImage;
 use xfiles_core::{
     sniff::{Dimensions, Orientation, Raster},
     thumbhash::ThumbHash,
-    variant::{ImageFormat, VariantSpec},
+    variant::{Colour, ImageFormat, VariantSpec},
 };
 
 pub use self::refusal::Refusal;
@@ -66,6 +66,7 @@ pub fn render(original: &[u8], spec: VariantSpec) -> Result<Rendered, Refusal> {
 #[derive(Clone, Copy, Debug)]
 pub struct Job {
     spec: VariantSpec,
+    background: Colour,
     with_placeholder: bool,
     deadline: Deadline,
 }
@@ -73,7 +74,13 @@ pub struct Job {
 impl Job {
     /// The variant alone.
     pub fn new(spec: VariantSpec) -> Self {
-        Self { spec, with_placeholder: false, deadline: Deadline::NEVER }
+        Self { spec, background: Colour::WHITE, with_placeholder: false, deadline: Deadline::NEVER }
+    }
+
+    /// With this colour, rather than white, where the original is transparent and the format is JPEG.
+    #[must_use]
+    pub fn on(self, background: Colour) -> Self {
+        Self { background, ..self }
     }
 
     /// The original's placeholder with it, or not. It takes half a millisecond.
@@ -99,7 +106,7 @@ impl Job {
         let (picture, size) = self.picture(original)?;
         let placeholder = self.with_placeholder.then(|| placeholder::of(&picture));
         let format = encode::settle(self.spec.format, &picture);
-        let bytes = encode::encode(picture, format)?;
+        let bytes = encode::encode(picture, format, self.background)?;
         Ok(Rendered { bytes, format, width: size.width, height: size.height, placeholder })
     }
 

@@ -29,7 +29,7 @@ use tiff::encoder::{
 };
 use xfiles_core::{
     sniff::{Dimensions, Raster},
-    variant::{ImageFormat, VariantSpec, Width},
+    variant::{Colour, ImageFormat, VariantSpec, Width},
 };
 
 use super::{Job, Refusal, Rendered, decode, limits, render};
@@ -453,6 +453,25 @@ fn transparency_is_kept_or_becomes_white_and_hidden_colours_do_not_show() {
     }
     let flat = shown(&make(&original, 300, ImageFormat::Jpeg)).into_rgb8();
     assert!(flat.get_pixel(10, 100).0.iter().all(|sample| *sample >= 250), "{:?}", flat.get_pixel(10, 100));
+}
+
+#[test]
+fn a_jpeg_shows_the_background_that_it_is_given_and_no_other_format_does() {
+    let clear =
+        DynamicImage::from(RgbaImage::from_fn(64, 64, |x, _| Rgba([200, 30, 30, if x < 32 { 0 } else { 255 }])));
+    let grey = clear.grayscale();
+    let background: Colour = "#204080".parse().unwrap();
+    for (original, opaque) in [(png(&clear), [200, 30, 30]), (png(&grey), [66; 3])] {
+        let made = |format| Job::new(VariantSpec { width: width(100), format }).on(background).run(&original).unwrap();
+        let shown = shown(&made(ImageFormat::Jpeg)).into_rgb8();
+        for (x, expected) in [(8, [0x20, 0x40, 0x80]), (56, opaque)] {
+            let Rgb(actual) = *shown.get_pixel(x, 32);
+            assert!(actual.into_iter().zip(expected).all(|(a, b): (u8, u8)| a.abs_diff(b) < 8), "{actual:?}");
+        }
+        for format in [ImageFormat::WebP, ImageFormat::Png, ImageFormat::Auto] {
+            assert_eq!(made(format), make(&original, 100, format), "{}", format.mime());
+        }
+    }
 }
 
 #[test]

@@ -5,21 +5,22 @@
 
 use image::{DynamicImage, GrayAlphaImage, GrayImage, Luma, Rgb, RgbImage, RgbaImage};
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, ImageBuffer, JpegColorType, SamplingFactor};
+use xfiles_core::variant::Colour;
 
 use crate::render::{Refusal, planes::Halves};
 
 /// 1..=100. Weighs like sharp's 80 on average, which comes with codes for each picture alone.
 const QUALITY: u8 = 79;
 
-/// What shows through where a picture is transparent: the colour of paper.
-const WHITE: u8 = 255;
-
-pub(super) fn encode(pixels: DynamicImage) -> Result<Vec<u8>, Refusal> {
+/// The background shows through where a picture is transparent.
+pub(super) fn encode(pixels: DynamicImage, background: Colour) -> Result<Vec<u8>, Refusal> {
+    let Colour { red, green, blue } = background;
+    let has_color = pixels.color().has_color() || pixels.color().has_alpha() && (red != green || green != blue);
     let (width, height) = (side(pixels.width()), side(pixels.height()));
-    let (samples, colours) = match (pixels.color().has_color(), pixels.color().has_alpha()) {
-        (true, true) => (flatten(&pixels.into_rgba8()).into_raw(), ColorType::Rgb),
+    let (samples, colours) = match (has_color, pixels.color().has_alpha()) {
+        (true, true) => (flatten(&pixels.into_rgba8(), background).into_raw(), ColorType::Rgb),
         (true, false) => (pixels.into_rgb8().into_raw(), ColorType::Rgb),
-        (false, true) => (flatten_grey(&pixels.into_luma_alpha8()).into_raw(), ColorType::Luma),
+        (false, true) => (flatten_grey(&pixels.into_luma_alpha8(), red).into_raw(), ColorType::Luma),
         (false, false) => (pixels.into_luma8().into_raw(), ColorType::Luma),
     };
     let mut bytes = Vec::new();
@@ -76,22 +77,23 @@ fn side(pixels: u32) -> u16 {
     u16::try_from(pixels).expect("a variant's sides are within those of WebP, 14 bits")
 }
 
-fn flatten(picture: &RgbaImage) -> RgbImage {
+fn flatten(picture: &RgbaImage, background: Colour) -> RgbImage {
     RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
         let [red, green, blue, alpha] = picture.get_pixel(x, y).0;
-        Rgb([red, green, blue].map(|sample| on_white(sample, alpha)))
+        let on = |sample, background| mixed(sample, background, alpha);
+        Rgb([on(red, background.red), on(green, background.green), on(blue, background.blue)])
     })
 }
 
-fn flatten_grey(picture: &GrayAlphaImage) -> GrayImage {
+fn flatten_grey(picture: &GrayAlphaImage, background: u8) -> GrayImage {
     GrayImage::from_fn(picture.width(), picture.height(), |x, y| {
         let [sample, alpha] = picture.get_pixel(x, y).0;
-        Luma([on_white(sample, alpha)])
+        Luma([mixed(sample, background, alpha)])
     })
 }
 
-fn on_white(sample: u8, alpha: u8) -> u8 {
-    let [sample, alpha, white, max] = [sample, alpha, WHITE, u8::MAX].map(u32::from);
-    let mixed = (sample * alpha + white * (max - alpha) + max / 2) / max;
+fn mixed(sample: u8, background: u8, alpha: u8) -> u8 {
+    let [sample, background, alpha, max] = [sample, background, alpha, u8::MAX].map(u32::from);
+    let mixed = (sample * alpha + background * (max - alpha) + max / 2) / max;
     u8::try_from(mixed).expect("a mean of two samples is a sample")
 }

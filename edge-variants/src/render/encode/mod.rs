@@ -5,7 +5,7 @@ mod jpeg;
 mod png;
 mod webp;
 
-use xfiles_core::variant::ImageFormat;
+use xfiles_core::variant::{Colour, ImageFormat};
 
 use super::{Picture, Refusal, planes::Range};
 
@@ -29,12 +29,13 @@ pub(super) fn range(format: ImageFormat) -> Option<Range> {
     }
 }
 
-/// Encodes as `format`, in 8 bits: grey stays grey where the format knows it.
-pub(super) fn encode(picture: Picture, format: ImageFormat) -> Result<Vec<u8>, Refusal> {
+/// Encodes as `format`, in 8 bits: grey stays grey where the format knows it. Of JPEG, what is transparent shows the
+/// background.
+pub(super) fn encode(picture: Picture, format: ImageFormat, background: Colour) -> Result<Vec<u8>, Refusal> {
     match (format, picture) {
         (ImageFormat::WebP, Picture::Pixels(pixels)) => webp::encode(pixels),
         (ImageFormat::WebP, Picture::Halves(halves)) => webp::encode_halves(halves),
-        (ImageFormat::Jpeg | ImageFormat::Auto, Picture::Pixels(pixels)) => jpeg::encode(pixels),
+        (ImageFormat::Jpeg | ImageFormat::Auto, Picture::Pixels(pixels)) => jpeg::encode(pixels, background),
         (ImageFormat::Jpeg | ImageFormat::Auto, Picture::Halves(halves)) => jpeg::encode_halves(&halves),
         (ImageFormat::Png, Picture::Pixels(pixels)) => png::encode(pixels),
         (ImageFormat::Avif, Picture::Pixels(pixels)) => avif::encode(pixels),
