@@ -12,6 +12,7 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::{Delete, MetadataDirective, ObjectIdentifier},
 };
+use bytes::Bytes;
 
 use crate::{
     clock::{Clock, Timestamp},
@@ -111,6 +112,40 @@ pub enum StoredVariant {
     },
     /// It was there before.
     Before,
+}
+
+/// An object that is being read. Dropped before its end, it closes the connection.
+#[derive(Debug)]
+pub struct Reading {
+    length: u64,
+    left: u64,
+    body: ByteStream,
+}
+
+impl Reading {
+    /// Its size in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The next bytes of it; `None` after the last. A body that ends before its length is an error.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        const DOING: &str = "reading an object's bytes";
+
+        let part = match self.body.next().await.transpose() {
+            Ok(part) => part,
+            Err(e) => return Err(broken(Cause::new(DOING, &e))),
+        };
+        let length = part.as_ref().map_or(0, |part| part.len() as u64);
+        match self.left.checked_sub(length) {
+            Some(0) | None if part.is_none() => Ok(None),
+            Some(left) if part.is_some() => {
+                self.left = left;
+                Ok(part)
+            }
+            _ => Err(broken(Cause::because(DOING, "there are not as many as the store said"))),
+        }
+    }
 }
 
 impl Blobs {
@@ -287,8 +322,24 @@ impl Blobs {
 
     /// Reads a whole object. `None`: it does not exist.
     pub async fn get(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>> {
+        let Some(mut object) = self.open(key).await? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        while let Some(part) = object.next().await? {
+            bytes.extend_from_slice(&part);
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Begins to read an object. `None`: it does not exist.
+    pub async fn open(&self, key: &ObjectKey) -> Result<Option<Reading>> {
         match self.s3.get_object().bucket(&self.bucket).key(key.to_string()).send().await {
-            Ok(object) => read(object.body).await.map(Some),
+            Ok(object) => {
+                let length = object.content_length.and_then(|length| u64::try_from(length).ok());
+                let length = length.ok_or_else(|| {
+                    Error::Internal(Cause::because("reading an object", "the store did not tell its length"))
+                })?;
+                Ok(Some(Reading { length, left: length, body: object.body }))
+            }
             Err(e) if matches!(status(&e), Some(404 | 403)) => Ok(None),
             Err(e) => Err(failed("reading an object", e)),
         }
@@ -376,11 +427,13 @@ async fn read(body: ByteStream) -> Result<Vec<u8>> {
     match body.collect().await {
         // The SDK's own `to_vec` goes byte by byte.
         Ok(bytes) => Ok(bytes.into_bytes().into()),
-        Err(e) => Err(Error::Unavailable {
-            retry_after: Duration::from_secs(1),
-            source: Cause::new("reading an object's bytes", &e),
-        }),
+        Err(e) => Err(broken(Cause::new("reading an object's bytes", &e))),
     }
+}
+
+/// A body that broke off; the next try may have better luck.
+fn broken(source: Cause) -> Error {
+    Error::Unavailable { retry_after: Duration::from_secs(1), source }
 }
 
 fn status<E>(error: &SdkError<E>) -> Option<u16> {

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::sync::{Semaphore, watch};
 use xfiles_core::{
-    blobs::StoredVariant,
+    blobs::{Reading, StoredVariant},
     catalog::Consistency,
     clock::Timestamp,
     error::{Cause, Error},
@@ -39,7 +39,7 @@ use xfiles_core::{
     variant::{Colour, ImageFormat, VariantSpec},
 };
 
-use crate::render::{Job, Refusal};
+use crate::render::{Arrival, CutOff, Job, Original, Refusal};
 
 /// The largest reply that Lambda carries: 6 MB of JSON with the bytes in base64, less the headers.
 const MAX_REPLY_BYTES: usize = 4_500_000;
@@ -239,18 +239,21 @@ impl Worker {
             return Ok(Outcome::Unavailable(Duration::from_secs(2)));
         };
         let permit = permit.expect("the semaphore is never closed");
-        let Some(original) = self.files.blobs.get(&file.original_key()).await? else {
+        let Some(object) = self.files.blobs.open(&file.original_key()).await? else {
             return Ok(Outcome::NotFound);
         };
-        let job = Job::new(spec)
-            .on(self.background)
-            .with_placeholder(file.thumbhash.is_none())
-            .until(Instant::now() + self.render);
-        let rendered = tokio::task::spawn_blocking(move || job.run(&original)).await;
+        let end = Instant::now() + self.render;
+        let job = Job::new(spec).on(self.background).with_placeholder(file.thumbhash.is_none()).until(end);
+        let (arrival, original) = Original::arriving(object.length());
+        let fetch = tokio::spawn(carry(object, arrival, end));
+        let rendered = tokio::task::spawn_blocking(move || job.run_on(original)).await;
         drop(permit);
         let (bytes, format, placeholder) = match rendered {
-            Ok(Ok(rendered)) => (Bytes::from(rendered.bytes), rendered.format, rendered.placeholder),
-            Ok(Err(refusal)) => {
+            Ok(Err(CutOff)) => {
+                return fetch.await.unwrap_or(Ok(())).and(Ok(Outcome::Unavailable(Duration::from_secs(1))));
+            }
+            Ok(Ok(Ok(rendered))) => (Bytes::from(rendered.bytes), rendered.format, rendered.placeholder),
+            Ok(Ok(Err(refusal))) => {
                 self.remember(id, refusal);
                 return Ok(Outcome::Refused(refusal));
             }
@@ -312,6 +315,33 @@ impl Worker {
         }
         if refusals.len() < MAX_REFUSALS {
             refusals.insert(id, (refusal, now));
+        }
+    }
+}
+
+/// Carries an object to where it is rendered, as far as that wants it. If it breaks off, or is not there in time, it never
+/// ends for the other side.
+async fn carry(mut object: Reading, arrival: Arrival, end: Instant) -> Result<(), Error> {
+    let end = end.into();
+    loop {
+        let part = tokio::select! {
+            () = arrival.enough() => return Ok(()),
+            part = tokio::time::timeout_at(end, object.next()) => part,
+        };
+        let late = |_| {
+            let source = Cause::because("reading an original", "it did not arrive in time");
+            Error::Unavailable { retry_after: Duration::from_secs(1), source }
+        };
+        let sent = match part.map_err(late)?? {
+            Some(bytes) => arrival.send(bytes).await,
+            None => {
+                // If nobody waits for it, that was enough.
+                let _ = arrival.end().await;
+                return Ok(());
+            }
+        };
+        if sent.is_err() {
+            return Ok(());
         }
     }
 }

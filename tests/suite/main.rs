@@ -24,6 +24,7 @@ mod lists;
 mod live;
 mod machine;
 mod openapi;
+mod originals;
 mod placeholders;
 mod private;
 mod projects;

@@ -33,6 +33,10 @@ const DIRECTORY: &str = "XFILES_HOSTILE_FILES";
 
 /// Renders the files of a directory in a child under the limits, and says what became of each, in order.
 fn outcomes(files: &[Vec<u8>]) -> Vec<String> {
+    outcomes_within(MEMORY_KB, files)
+}
+
+fn outcomes_within(memory_kb: u32, files: &[Vec<u8>]) -> Vec<String> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
 
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -41,7 +45,7 @@ fn outcomes(files: &[Vec<u8>]) -> Vec<String> {
     for (at, file) in files.iter().enumerate() {
         fs::write(directory.join(at.to_string()), file).unwrap();
     }
-    let script = format!("ulimit -v {MEMORY_KB} && ulimit -t {SECONDS} && exec \"$0\" \"$@\"");
+    let script = format!("ulimit -v {memory_kb} && ulimit -t {SECONDS} && exec \"$0\" \"$@\"");
     let child = Command::new("sh")
         .args(["-c", &script])
         .arg(env::current_exe().unwrap())
@@ -81,10 +85,17 @@ fn assert_outcome(name: &str, original: Vec<u8>, expected: &str) {
 }
 
 /// Changes the bytes at the first place where `name` stands.
-fn patched(mut file: Vec<u8>, name: &[u8], offset: usize, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn patched(mut file: Vec<u8>, name: &[u8], offset: usize, bytes: &[u8]) -> Vec<u8> {
     let at = file.windows(name.len()).position(|window| window == name).unwrap() + offset;
     file[at..at + bytes.len()].copy_from_slice(bytes);
     file
+}
+
+/// Repeats the second scan of a progressive JPEG so often, before those that tell the rest.
+pub(super) fn with_scans(jpeg: &[u8], times: usize) -> Vec<u8> {
+    let mut scans = (0..jpeg.len()).filter(|at| jpeg[*at..].starts_with(&[0xFF, 0xDA])).skip(1);
+    let (second, third) = (scans.next().unwrap(), scans.next().unwrap());
+    [&jpeg[..third], &jpeg[second..third].repeat(times), &jpeg[third..]].concat()
 }
 
 #[test]
@@ -97,7 +108,9 @@ fn sizes_that_are_only_claimed_are_refused() {
     for (name, original, expected) in [
         ("PNG", png_header(60_000, 60_000, 8, 6), "SideTooLong"),
         ("PNG of no width", png_header(0, 10, 8, 2), "Corrupt"),
-        ("JPEG", jpeg_size([0xFF; 4]), "SideTooLong"),
+        ("JPEG", jpeg_size([0xFF; 4]), "TooManyPixels"),
+        ("JPEG, 65535 x 4095 of which 64 x 48 are there", jpeg_size([0x0F, 0xFF, 0xFF, 0xFF]), "100 x 6"),
+        ("JPEG, 4095 x 65535", jpeg_size([0xFF, 0xFF, 0x0F, 0xFF]), "100 x 1600"),
         ("JPEG of no height", jpeg_size([0, 0, 0, 64]), "Corrupt"),
         ("JPEG, 16384 x 3199 of which 64 x 48 are there", jpeg_size([0x0C, 0x7F, 0x40, 0]), "100 x 20"),
         ("GIF", patched(gif([Frame::new(small.to_rgba8())]), b"GIF89a", 6, &[0xFF; 4]), "SideTooLong"),
@@ -115,6 +128,13 @@ fn sizes_that_are_only_claimed_are_refused() {
     ] {
         assert_outcome(name, original, expected);
     }
+}
+
+#[test]
+fn a_png_too_short_for_its_pixels_is_refused_before_there_is_room_for_them() {
+    // The pixels would take 256 MiB.
+    let original = png_header(8192, 4096, 16, 6);
+    assert_eq!(outcomes_within(192 << 10, &[original]), ["Corrupt"]);
 }
 
 #[test]
@@ -143,14 +163,9 @@ fn a_jpeg_of_endless_scans_or_tables_ends() {
         encoder.encode(&vec![0; usize::from(side) * usize::from(side)], side, side, ColorType::Luma).unwrap();
         original
     };
-    let repeated = |original: &[u8], times| {
-        let last_scan = original.windows(2).rposition(|window| window == [0xFF, 0xDA]).unwrap();
-        let (before, scan) = original[..original.len() - 2].split_at(last_scan);
-        [before, &scan.repeat(times), &[0xFF, 0xD9]].concat()
-    };
-    let large = repeated(&progressive(4000), limits::MAX_SCANS - 20);
+    let large = with_scans(&progressive(4000), limits::MAX_SCANS - 20);
     assert_outcome("nearly as many scans as are read", large, "100 x 100");
-    assert_outcome("a hundred thousand scans", repeated(&progressive(64), 100_000), "Corrupt");
+    assert_outcome("a hundred thousand scans", with_scans(&progressive(64), 100_000), "Corrupt");
 
     // Each a table of one code, for coefficients.
     let table = [[0x10].as_slice(), &[1], &[0; 15], &[0]].concat();

@@ -1,6 +1,8 @@
 //! What is refused by its header alone, before anything is allocated for it.
+//!
+//! Most decoders hold the whole frame. A JPEG that is not progressive is walked, and only the smaller picture is held.
 
-use xfiles_core::sniff::{Dimensions, Header};
+use xfiles_core::sniff::Dimensions;
 
 use super::Refusal;
 
@@ -10,8 +12,21 @@ pub(super) const MAX_SIDE: u32 = 16_384;
 /// 50 Mi: a telephone's "50 megapixels" are up to 8192 x 6144. As RGBA they take 200 MiB.
 pub(super) const MAX_PIXELS: u64 = 50 << 20;
 
+/// What a JPEG can claim.
+pub(super) const MAX_WALKED_SIDE: u32 = 65_535;
+
+/// The square of 16,383, where sharp stops as well. The larger planes at half the size take 100 MiB.
+pub(super) const MAX_WALKED_PIXELS: u64 = 16_383 * 16_383;
+
+/// A byte of deflate becomes at most so many (RFC 1951, 3.2.5: 258 of them are told in two bits). Of no other coding here
+/// is there such a bound: lossless WebP, AVIF and GIF tell any number of equal pixels in next to nothing.
+pub(super) const MAX_INFLATION: u64 = 1032;
+
 /// What the pixels of a frame may take, which halves the largest area for 16-bit channels.
 pub(super) const MAX_FRAME_BYTES: u64 = 256 << 20;
+
+/// What is encoded as AVIF: 1200 x 6990. A megapixel takes 0.8 s and 27 MB, where the function has 55 s for everything.
+pub(super) const MAX_AVIF_PIXELS: u64 = 8 << 20;
 
 /// Each scan of a progressive JPEG goes over the whole frame. Encoders write about ten.
 pub(super) const MAX_SCANS: usize = 100;
@@ -22,13 +37,22 @@ pub(super) const MAX_SCRATCH_BYTES: u64 = 16 << 20;
 /// Profiles with tables for print take 3 MB; those of cameras and screens a few kilobytes.
 pub(super) const MAX_PROFILE_BYTES: usize = 4 << 20;
 
-/// Refuses a picture that is too large.
-pub(super) fn admit(header: &Header) -> Result<(), Refusal> {
-    let Dimensions { width, height } = header.stored;
-    if width > MAX_SIDE || height > MAX_SIDE {
+/// Refuses a picture that is too large to be held.
+pub(super) fn admit(stored: Dimensions) -> Result<(), Refusal> {
+    within(stored, MAX_SIDE, MAX_PIXELS)
+}
+
+/// Refuses a picture that is too large to be walked.
+pub(super) fn admit_walked(stored: Dimensions) -> Result<(), Refusal> {
+    within(stored, MAX_WALKED_SIDE, MAX_WALKED_PIXELS)
+}
+
+fn within(stored: Dimensions, max_side: u32, max_pixels: u64) -> Result<(), Refusal> {
+    let Dimensions { width, height } = stored;
+    if width > max_side || height > max_side {
         return Err(Refusal::SideTooLong { width, height });
     }
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+    if u64::from(width) * u64::from(height) > max_pixels {
         return Err(Refusal::TooManyPixels { width, height });
     }
     Ok(())

@@ -15,6 +15,7 @@ mod hostile;
 mod kinds;
 mod limits;
 mod orient;
+mod original;
 mod placeholder;
 mod planes;
 mod refusal;
@@ -27,16 +28,19 @@ use std::time::Instant;
 
 use image::DynamicImage;
 use xfiles_core::{
-    sniff::{Dimensions, Orientation, Raster},
+    sniff::{Dimensions, Header, Orientation, Raster},
     thumbhash::ThumbHash,
     variant::{Colour, ImageFormat, VariantSpec},
 };
 
-pub use self::refusal::Refusal;
 use self::{
     deadline::Deadline,
     decode::Source,
     planes::{Halves, Planar},
+};
+pub use self::{
+    original::{Arrival, CutOff, Enough, Original},
+    refusal::Refusal,
 };
 
 /// A variant: upright, in sRGB, without metadata, encoded as asked.
@@ -95,19 +99,32 @@ impl Job {
         Self { deadline: Deadline::at(moment), ..self }
     }
 
-    /// Makes it.
+    /// Makes it of an original whose bytes are all there: see [`Job::run_on`].
+    ///
+    /// # Errors
+    /// Whatever is wrong is wrong with the original or the format, and will be wrong again: see [`Refusal`].
+    pub fn run(self, original: &[u8]) -> Result<Rendered, Refusal> {
+        self.run_on(Original::from(original)).expect("what is there cannot be cut off")
+    }
+
+    /// Makes it, of as much of the original as it needs: what its header refuses is not read beyond the header, a
+    /// baseline JPEG is decoded while it arrives, and of a progressive one the read ends after the last scan that it
+    /// needs. Other kinds are awaited whole.
     ///
     /// It takes a fraction of a second of one core and up to a few hundred megabytes, so callers bound how many run at
     /// once.
     ///
     /// # Errors
-    /// Whatever is wrong is wrong with the original or the format, and will be wrong again: see [`Refusal`].
-    pub fn run(self, original: &[u8]) -> Result<Rendered, Refusal> {
-        let (picture, size) = self.picture(original)?;
-        let placeholder = self.with_placeholder.then(|| placeholder::of(&picture));
-        let format = encode::settle(self.spec.format, &picture);
-        let bytes = encode::encode(picture, format, self.background)?;
-        Ok(Rendered { bytes, format, width: size.width, height: size.height, placeholder })
+    /// [`CutOff`], if the original did not arrive as far as it was needed; whatever seemed wrong with it then is not
+    /// told. A [`Refusal`] inside, if there is something wrong.
+    pub fn run_on(self, mut original: Original<'_>) -> Result<Result<Rendered, Refusal>, CutOff> {
+        let decoded = self.decode(&mut original);
+        if original.is_cut_off() {
+            return Err(CutOff);
+        }
+        // Nobody has to keep the rest of it ready while this encodes.
+        drop(original);
+        Ok(decoded.and_then(|decoded| self.encode(decoded)))
     }
 
     /// Makes the placeholder alone, as with this variant, which is not encoded.
@@ -115,17 +132,16 @@ impl Job {
     /// # Errors
     /// As [`Job::run`].
     pub fn placeholder(self, original: &[u8]) -> Result<ThumbHash, Refusal> {
-        self.picture(original).map(|(picture, _)| placeholder::of(&picture))
+        self.decode(&mut Original::from(original)).map(|small| placeholder::of(&small.picture))
     }
 
-    /// The variant before it is encoded, and its size.
-    fn picture(self, original: &[u8]) -> Result<(Picture, Dimensions), Refusal> {
+    fn decode(self, original: &mut Original<'_>) -> Result<Small, Refusal> {
         let Self { spec, deadline, .. } = self;
-        let raster = Raster::of(original).ok_or(Refusal::Unsupported)?;
-        let header = raster.header(original).ok_or(Refusal::Corrupt)?;
-        limits::admit(&header)?;
+        deadline.check()?;
+        let raster = Raster::of(original.head(HEAD_BYTES)).ok_or(Refusal::Unsupported)?;
+        let header = header(raster, original)?;
 
-        let size = resize::fit(header.upright(), spec.width);
+        let size = resize::fit(header.upright(), spec.width.pixels().min(decode::widest(&header)));
         let stored_size = if header.orientation.exchanges_sides() { size.turned() } else { size };
         let source = decode::source(raster, original, header.stored, stored_size, deadline)?;
         deadline.check()?;
@@ -141,10 +157,56 @@ impl Job {
                 Picture::Pixels(colour::to_srgb(upright, decoded.profile.as_deref()))
             }
         };
-
-        deadline.check()?;
-        Ok((picture, size))
+        Ok(Small { picture, size })
     }
+
+    fn encode(self, Small { picture, size }: Small) -> Result<Rendered, Refusal> {
+        self.deadline.check()?;
+        let placeholder = self.with_placeholder.then(|| placeholder::of(&picture));
+        let format = encode::settle(self.spec.format, &picture);
+        let bytes = encode::encode(picture, format, self.background)?;
+        Ok(Rendered { bytes, format, width: size.width, height: size.height, placeholder })
+    }
+}
+
+/// What is looked at first: as much as confirmation looks at, in which nearly every header is.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// Reads the header of an original that is within the limits. The head of the file refuses what it can refuse; the
+/// whole of it decides, because more may follow that turns the picture.
+fn header(raster: Raster, original: &mut Original<'_>) -> Result<Header, Refusal> {
+    let head = raster.header(original.head(HEAD_BYTES));
+    if let (Some(header), false) = (&head, raster == Raster::Jpeg) {
+        limits::admit(header.stored)?;
+    }
+    let header = match raster {
+        // All that counts comes before the size.
+        Raster::Jpeg => {
+            let mut length = HEAD_BYTES;
+            loop {
+                let bytes = original.head(length);
+                match raster.header(bytes) {
+                    None if bytes.len() == length => length *= 2,
+                    header => break header,
+                }
+            }
+        }
+        Raster::Png | Raster::Gif | Raster::WebP | Raster::Avif | Raster::Tiff | Raster::Bmp | Raster::Ico => {
+            raster.header(original.all())
+        }
+    };
+    let header = header.ok_or(Refusal::Corrupt)?;
+    match limits::admit(header.stored) {
+        Err(_) if decode::walks(raster, original) => limits::admit_walked(header.stored)?,
+        admitted => admitted?,
+    }
+    Ok(header)
+}
+
+/// A picture as it is encoded, and its size.
+struct Small {
+    picture: Picture,
+    size: Dimensions,
 }
 
 /// A variant before it is encoded: small, upright and in sRGB.

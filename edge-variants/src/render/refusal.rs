@@ -8,7 +8,7 @@ pub enum Refusal {
     /// Not a picture, or of a kind that is not decoded.
     #[error("variants are made from JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP and ICO")]
     Unsupported,
-    /// A side is longer than [`Refusal::MAX_SIDE`].
+    /// A side is longer than [`Refusal::MAX_SIDE`]; those of a JPEG that is not progressive may have any length.
     #[error("the picture is {width} x {height} pixels; a side may have {}", Refusal::MAX_SIDE)]
     SideTooLong {
         /// From left to right, as stored.
@@ -17,7 +17,11 @@ pub enum Refusal {
         height: u32,
     },
     /// The picture is within the sides but not within the area, or its pixels are too deep for their number.
-    #[error("the picture is {width} x {height} pixels; at most {} are decoded, fewer at 16 bits", Refusal::MAX_PIXELS)]
+    #[error(
+        "the picture is {width} x {height} pixels; at most {} are decoded, {} of a plain JPEG, fewer at 16 bits",
+        Refusal::MAX_PIXELS,
+        limits::MAX_WALKED_PIXELS
+    )]
     TooManyPixels {
         /// From left to right, as stored.
         width: u32,

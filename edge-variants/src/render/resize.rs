@@ -4,16 +4,16 @@ use std::fmt::Debug;
 
 use image::{DynamicImage, ImageBuffer, Pixel, RgbaImage};
 use pic_scale::{ImageSize, ImageStore, ImageStoreMut, PicScaleError, Resampling, ResamplingFunction, Scaler};
-use xfiles_core::{sniff::Dimensions, variant::Width};
+use xfiles_core::sniff::Dimensions;
 
 /// The longest side that WebP can hold; every format keeps to it, so that a variant has one size whatever its format.
 const LONGEST_SIDE: u32 = 16_383;
 
 /// The size of the variant of an upright picture: as wide as asked or as the picture, whichever is less, in proportion,
 /// and at least one pixel high.
-pub(super) fn fit(upright: Dimensions, width: Width) -> Dimensions {
+pub(super) fn fit(upright: Dimensions, width: u32) -> Dimensions {
     let Dimensions { width: from_width, height: from_height } = upright;
-    let width = width.pixels().min(from_width);
+    let width = width.min(from_width);
     let height = in_proportion(from_height, width, from_width);
     if height <= LONGEST_SIDE {
         Dimensions { width, height }
@@ -167,10 +167,12 @@ fn without_alpha(pixels: DynamicImage) -> DynamicImage {
 
 #[cfg(test)]
 mod tests {
+    use xfiles_core::variant::Width;
+
     use super::*;
 
     fn fitted(width: u32, height: u32, to: Width) -> (u32, u32) {
-        let size = fit(Dimensions { width, height }, to);
+        let size = fit(Dimensions { width, height }, to.pixels());
         (size.width, size.height)
     }
 

@@ -32,7 +32,11 @@ use xfiles_core::{
     variant::{Colour, ImageFormat, VariantSpec, Width},
 };
 
-use super::{Job, Refusal, Rendered, decode, limits, render};
+use super::{
+    Arrival, CutOff, Job, Original, Refusal, Rendered, decode,
+    hostile::{patched, with_scans},
+    limits, render,
+};
 
 pub(super) const OFFERED: [ImageFormat; 5] = ImageFormat::ALL;
 
@@ -710,6 +714,7 @@ fn a_picture_that_is_too_large_is_refused_by_its_header() {
         let frame = [b"\x08".as_slice(), &sides, b"\x01\x01\x11\0"].concat();
         with_jpeg_segment(b"\xFF\xD8\xFF\xDA\0\x08\x01\x01\0\0\x3F\0\0\0\xFF\xD9", 0xC0, &frame)
     };
+    let progressive = |width, height| patched(jpeg(width, height), &[0xFF, 0xC0], 1, &[0xC2]);
     let gif = |side: u16| [b"GIF89a".as_slice(), &side.to_le_bytes(), &side.to_le_bytes(), b"\0\0\0;"].concat();
     let long = |width, height| Refusal::SideTooLong { width, height };
     let many = |width, height| Refusal::TooManyPixels { width, height };
@@ -719,7 +724,10 @@ fn a_picture_that_is_too_large_is_refused_by_its_header() {
         (png_header(1, u32::MAX, 8, 2), long(1, u32::MAX)),
         (png_header(10_000, 10_000, 1, 0), many(10_000, 10_000)),
         (png_header(8192, 6144, 16, 6), many(8192, 6144)),
-        (jpeg(65_500, 65_500), long(65_500, 65_500)),
+        (jpeg(65_500, 65_500), many(65_500, 65_500)),
+        (jpeg(16_384, 16_384), many(16_384, 16_384)),
+        (progressive(16_385, 100), long(16_385, 100)),
+        (progressive(16_000, 4000), many(16_000, 4000)),
         (jpeg(16_000, 4000), many(16_000, 4000)),
         (gif(65_535), long(65_535, 65_535)),
         (gif(8000), many(8000, 8000)),
@@ -732,11 +740,136 @@ fn a_picture_that_is_too_large_is_refused_by_its_header() {
     }
 }
 
+/// A small JPEG that claims another size.
+fn claiming(width: u16, height: u16) -> Vec<u8> {
+    let sides = [height.to_be_bytes(), width.to_be_bytes()].concat();
+    patched(jpeg(&scene(640, 480)), &[0xFF, 0xC0], 5, &sides)
+}
+
+#[test]
+fn a_jpeg_that_cannot_be_held_is_walked_and_shown_at_half_its_size_at_most() {
+    for ((width, height), expected) in [
+        ((65_500, 4090), [(1200, 75), (100, 6)]),
+        ((65_535, 1), [(1200, 1), (100, 1)]),
+        // Half of it is narrower than what is asked for, and shorter than what WebP can hold.
+        ((2000, 30_000), [(1000, 15_000), (100, 1500)]),
+    ] {
+        for (pixels, expected) in [1200, 100].into_iter().zip(expected) {
+            let variant = make(&claiming(width, height), pixels, ImageFormat::WebP);
+            assert_eq!((variant.width, variant.height), expected, "{width} x {height} at {pixels}");
+        }
+    }
+    // The walk is of colours that JPEG usually has; others have to be held.
+    let cmyk = patched(fixture("photo-cmyk.jpg"), &[0xFF, 0xC0], 5, &[0x20, 0, 0x20, 0]);
+    assert_eq!(refused(&cmyk), Refusal::TooManyPixels { width: 0x2000, height: 0x2000 });
+}
+
+#[test]
+fn a_tall_picture_is_webp_where_avif_would_take_too_long() {
+    let tall = |height| png(&DynamicImage::new_luma8(1200, height));
+    let variant = make(&tall(7000), 1200, ImageFormat::Avif);
+    assert_eq!((variant.format, variant.height), (ImageFormat::WebP, 7000));
+    assert_eq!(Raster::of(&variant.bytes), Some(Raster::WebP));
+    assert_eq!(variant, make(&tall(7000), 1200, ImageFormat::WebP));
+    assert_eq!(make(&tall(7000), 300, ImageFormat::Avif).format, ImageFormat::Avif);
+}
+
+/// Sends an original in pieces of so many bytes, with an end or without, and counts those that were taken.
+fn sent<T>(bytes: &[u8], piece: usize, ends: bool, work: impl FnOnce(Original<'static>) -> T) -> (T, usize) {
+    let (arrival, original) = Original::arriving(bytes.len() as u64);
+    let send = async |arrival: Arrival| {
+        let mut taken = 0;
+        for piece in bytes.chunks(piece) {
+            if arrival.send(piece.to_vec().into()).await.is_err() {
+                return taken;
+            }
+            taken += piece.len();
+        }
+        if ends {
+            let _ = arrival.end().await;
+        }
+        taken
+    };
+    std::thread::scope(|scope| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let sender = scope.spawn(move || runtime.block_on(send(arrival)));
+        (work(original), sender.join().unwrap())
+    })
+}
+
+/// What arrives in many ways: as baseline, in scans, whole, with profiles, turned.
+fn arrivals() -> Vec<(&'static str, Vec<u8>)> {
+    let picture = scene(1600, 1200);
+    let small = DynamicImage::from(scene(160, 120));
+    vec![
+        ("baseline", jpeg(&picture)),
+        ("restarts", jpeg_with(&picture, |encoder| encoder.set_restart_interval(7))),
+        ("scans", jpeg_with(&picture, |encoder| encoder.set_optimized_huffman_tables(true))),
+        ("progressive", jpeg_with(&picture, |encoder| encoder.set_progressive(true))),
+        ("turned", fixture("portrait-exif6.jpg")),
+        ("CMYK", fixture("photo-cmyk.jpg")),
+        ("PNG", png(&small)),
+        ("WebP", webp(&small, false)),
+        ("AVIF", fixture("turned.avif")),
+        ("GIF", gif([Frame::new(small.to_rgba8())])),
+        ("tiled TIFF", fixture("photo-tiled.tif")),
+        ("BMP", bmp(&small)),
+        ("ICO", ico(&small)),
+        ("no picture", b"no picture".to_vec()),
+    ]
+}
+
+#[test]
+fn what_arrives_in_pieces_is_what_was_there_at_once() {
+    for (name, original) in arrivals() {
+        for pixels in [100, 400] {
+            let job = Job::new(VariantSpec { width: width(pixels), format: ImageFormat::WebP });
+            for piece in [997, 100_000] {
+                let (arrived, _) = sent(&original, piece, true, |original| job.run_on(original));
+                assert!(arrived.unwrap() == job.run(&original), "{name} at {pixels} in pieces of {piece}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_cut_off_is_never_shown_unless_all_that_was_needed_is_there() {
+    for (name, original) in arrivals() {
+        let job = Job::new(VariantSpec { width: width(100), format: ImageFormat::WebP });
+        for tenth in 0..10 {
+            let there = &original[..original.len() * tenth / 10];
+            match sent(there, 1000, false, |original| job.run_on(original)).0 {
+                Err(CutOff) => {}
+                Ok(made) => {
+                    assert_eq!(name, "progressive", "{tenth} tenths of {name}");
+                    assert!(made == job.run(&original), "{tenth} tenths of {name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_more_is_read_than_is_needed() {
+    let progressive = jpeg_with(&scene(1600, 1200), |encoder| encoder.set_progressive(true));
+    let baseline = [jpeg(&scene(1600, 1200)), vec![0x55; 1 << 20]].concat();
+    let header = [png_header(60_000, 60_000, 8, 6), vec![0x55; 1 << 20]].concat();
+    for (name, original, most) in [
+        ("mean values", &progressive, progressive.len() * 3 / 4),
+        ("a picture with something behind", &baseline, baseline.len() - (900 << 10)),
+        ("a header that is refused", &header, 80 << 10),
+    ] {
+        let job = Job::new(VariantSpec { width: width(100), format: ImageFormat::WebP });
+        let (_, taken) = sent(original, 1000, true, |original| job.run_on(original));
+        assert!(taken <= most, "{name}: {taken} of {}", original.len());
+    }
+}
+
 #[test]
 fn the_largest_pictures_of_telephones_are_within_the_limits() {
     for (width, height) in [(8192, 6144), (8160, 6120), (12_000, 4000)] {
         let header = Raster::Png.header(&png_header(width, height, 8, 6)).unwrap();
-        assert_eq!(limits::admit(&header), Ok(()));
+        assert_eq!(limits::admit(header.stored), Ok(()));
         assert!(limits::frame_bytes(header.stored, 4).is_ok());
     }
 }
@@ -752,11 +885,8 @@ fn a_frame_larger_than_its_canvas_is_refused() {
 #[test]
 fn a_progressive_jpeg_of_endless_scans_is_refused() {
     let original = jpeg_with(&scene(64, 64), |encoder| encoder.set_progressive(true));
-    let last_scan = original.windows(2).rposition(|window| window == [0xFF, 0xDA]).unwrap();
-    let (before, scan) = original[..original.len() - 2].split_at(last_scan);
-    let repeated = |times| [before, &scan.repeat(times), &[0xFF, 0xD9]].concat();
-    make(&repeated(1), 100, ImageFormat::WebP);
-    assert_eq!(refused(&repeated(limits::MAX_SCANS + 1)), Refusal::Corrupt);
+    make(&with_scans(&original, 1), 100, ImageFormat::WebP);
+    assert_eq!(refused(&with_scans(&original, limits::MAX_SCANS)), Refusal::Corrupt);
 }
 
 #[test]

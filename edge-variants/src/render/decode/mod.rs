@@ -13,13 +13,14 @@ use image::{
     DynamicImage, ImageDecoder, ImageError, Limits, RgbaImage,
     codecs::{bmp::BmpDecoder, gif::GifDecoder, ico::IcoDecoder, png::PngDecoder, tiff::TiffDecoder},
 };
-use xfiles_core::sniff::{Dimensions, Raster};
+use xfiles_core::sniff::{Dimensions, Header, Raster};
 
 use super::{
     Refusal,
     colour::Inks,
     deadline::Deadline,
     limits::{self, MAX_FRAME_BYTES, MAX_SCRATCH_BYTES, MAX_SIDE},
+    original::Original,
     planes::Planar,
 };
 
@@ -41,30 +42,44 @@ pub(super) enum Source {
     Inks(RgbaImage, Inks),
 }
 
+/// Whether a picture is decoded without being held, however large it is.
+pub(super) fn walks(raster: Raster, original: &mut Original<'_>) -> bool {
+    raster == Raster::Jpeg && jpeg::walks(original)
+}
+
+/// The width, upright, beyond which a picture cannot be shown: its own, or half of it if it cannot be held.
+pub(super) fn widest(header: &Header) -> u32 {
+    let width = header.upright().width;
+    if limits::admit(header.stored).is_ok() { width } else { (width / 2).max(1) }
+}
+
 /// Decodes as little as a picture of the size `wanted` needs.
 pub(super) fn source(
     raster: Raster,
-    original: &[u8],
+    original: &mut Original<'_>,
     stored: Dimensions,
     wanted: Dimensions,
     deadline: Deadline,
 ) -> Result<Source, Refusal> {
     let planes = match raster {
         Raster::Jpeg => jpeg::decode_planes(original, stored, wanted, deadline),
-        Raster::WebP => webp::planes(original, stored, wanted),
-        Raster::Avif => return avif::source(original, stored, wanted),
+        Raster::WebP => webp::planes(original.all(), stored, wanted),
+        Raster::Avif => return avif::source(original.all(), stored, wanted),
         Raster::Png | Raster::Gif | Raster::Tiff | Raster::Bmp | Raster::Ico => None,
     };
     // What was given up in the middle is not begun in another way.
     deadline.check()?;
+    if let Some(planes) = planes {
+        return Ok(Source::Planes(planes));
+    }
+    let original = original.all();
     let inks = match raster {
-        Raster::Jpeg if planes.is_none() => jpeg::inks(original, stored),
+        Raster::Jpeg => jpeg::inks(original, stored),
         _ => None,
     };
-    match (planes, inks) {
-        (Some(planes), _) => Ok(Source::Planes(planes)),
-        (None, Some((pixels, inks))) => Ok(Source::Inks(pixels, inks)),
-        (None, None) => decoder(raster)(original, stored).map(Source::Pixels),
+    match inks {
+        Some((pixels, inks)) => Ok(Source::Inks(pixels, inks)),
+        None => decoder(raster)(original, stored).map(Source::Pixels),
     }
 }
 
@@ -96,7 +111,24 @@ pub(super) fn decoder(raster: Raster) -> Decoder {
 /// The still picture, if it is animated.
 fn png(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
     let decoder = PngDecoder::with_limits(Cursor::new(original), limits(MAX_SCRATCH_BYTES));
-    frame(decoder.map_err(|error| refusal(&error, stored))?, stored)
+    let decoder = decoder.map_err(|error| refusal(&error, stored))?;
+    limits::frame_bytes(stored, decoder.color_type().bytes_per_pixel())?;
+    if original.len() as u64 * limits::MAX_INFLATION < png_bytes(original, stored).ok_or(Refusal::Corrupt)? {
+        return Err(Refusal::Corrupt);
+    }
+    frame(decoder, stored)
+}
+
+/// What the pixels of a PNG are deflated from, at least.
+fn png_bytes(original: &[u8], stored: Dimensions) -> Option<u64> {
+    let &[depth, colours] = original.get(24..)?.first_chunk()?;
+    let channels = match colours {
+        2 => 3,
+        4 => 2,
+        6 => 4,
+        _ => 1,
+    };
+    Some(u64::from(stored.width) * u64::from(stored.height) * channels * u64::from(depth) / 8)
 }
 
 /// The first frame, in its place on a transparent canvas.

@@ -7,14 +7,18 @@ mod webp;
 
 use xfiles_core::variant::{Colour, ImageFormat};
 
-use super::{Picture, Refusal, planes::Range};
+use super::{Picture, Refusal, limits::MAX_AVIF_PIXELS, planes::Range};
 
-/// What a picture is encoded as: the format asked for, or what shows it to every viewer.
+/// What a picture is encoded as: the format asked for, or what shows it to every viewer. What would take too long as AVIF
+/// is WebP, which every viewer of AVIF knows.
 pub(super) fn settle(format: ImageFormat, picture: &Picture) -> ImageFormat {
+    let is_large = matches!(picture, Picture::Pixels(pixels)
+        if u64::from(pixels.width()) * u64::from(pixels.height()) > MAX_AVIF_PIXELS);
     let is_transparent = matches!(picture, Picture::Pixels(pixels) if pixels.color().has_alpha());
     match format {
         ImageFormat::Auto if is_transparent => ImageFormat::Png,
         ImageFormat::Auto => ImageFormat::Jpeg,
+        ImageFormat::Avif if is_large => ImageFormat::WebP,
         ImageFormat::WebP | ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Avif => format,
     }
 }

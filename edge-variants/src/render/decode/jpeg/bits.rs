@@ -1,6 +1,8 @@
 //! The bits of an entropy-coded segment.
 #![expect(clippy::cast_possible_truncation, reason = "fields of a few bits are cut out of words")]
 
+use crate::render::original::Original;
+
 /// No unit of blocks takes more: ten blocks of 64 coefficients, each with a code of 16 bits and a magnitude of 15.
 const UNIT: usize = 10 * 64 * 31 / 8 + 1;
 
@@ -18,11 +20,14 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 /// Bytes without stuffing: what comes from the file, and behind it zeros, enough for a unit.
 pub(super) type Window = [u8; WINDOW + UNIT + 2 * WORD];
 
+/// What is looked at to fill a window: each of its bytes may be stuffed, and the last word overshoots it.
+const LOOK_AHEAD: usize = 2 * (WINDOW + WORD);
+
 /// The bits up to the first marker, from the most significant on: from there on there are zeros.
 ///
 /// The stuffing is undone ahead of the reading, a window at a time, so that a refill is a load and a shift.
-pub(super) struct Bits<'a> {
-    data: &'a [u8],
+pub(super) struct Bits<'a, 'o> {
+    original: &'a mut Original<'o>,
     /// The next byte of the file to go into the window. Never past a marker.
     at: usize,
     window: Box<Window>,
@@ -33,10 +38,10 @@ pub(super) struct Bits<'a> {
     reader: Reader,
 }
 
-impl<'a> Bits<'a> {
-    pub(super) fn new(data: &'a [u8], at: usize) -> Self {
+impl<'a, 'o> Bits<'a, 'o> {
+    pub(super) fn new(original: &'a mut Original<'o>, at: usize) -> Self {
         let window = Box::new([0; _]);
-        let mut bits = Self { data, at, window, filled: 0, is_drained: false, reader: Reader::default() };
+        let mut bits = Self { original, at, window, filled: 0, is_drained: false, reader: Reader::default() };
         bits.fill();
         bits
     }
@@ -53,8 +58,8 @@ impl<'a> Bits<'a> {
 
     /// Drops what is left before the next marker and, if that is a restart marker, goes on behind it.
     pub(super) fn restart(&mut self) -> bool {
-        let at = next_marker(self.data, self.at);
-        let is_restart = self.data.get(at + 1).is_some_and(|code| (0xD0..=0xD7).contains(code));
+        let at = next_marker(self.original, self.at);
+        let is_restart = self.original.byte(at + 1).is_some_and(|code| (0xD0..=0xD7).contains(&code));
         self.at = if is_restart { at + 2 } else { at };
         self.reader = Reader { next: self.filled, ..Reader::default() };
         self.fill();
@@ -83,8 +88,9 @@ impl<'a> Bits<'a> {
         let (dirty, mut to) = (self.filled, self.filled.saturating_sub(position / 8));
         self.window.copy_within(dirty - to..dirty, 0);
         self.is_drained = false;
+        let data = self.original.up_to(self.at + LOOK_AHEAD);
         while to < WINDOW {
-            if let Some(word) = self.data.get(self.at..).and_then(<[u8]>::first_chunk::<WORD>) {
+            if let Some(word) = data.get(self.at..).and_then(<[u8]>::first_chunk::<WORD>) {
                 let bits = u64::from_be_bytes(*word);
                 // The test for a zero byte, of the complement.
                 if (!bits).wrapping_sub(ONES) & bits & (ONES << 7) == 0 {
@@ -93,7 +99,7 @@ impl<'a> Bits<'a> {
                     continue;
                 }
             }
-            match (self.data.get(self.at), self.data.get(self.at + 1)) {
+            match (data.get(self.at), data.get(self.at + 1)) {
                 (Some(0xFF), Some(0)) => {
                     self.window[to] = 0xFF;
                     self.at += 2;
@@ -156,16 +162,25 @@ impl Reader {
 }
 
 /// Where the next marker begins that is not an escaped byte, or the end.
-pub(super) fn next_marker(data: &[u8], from: usize) -> usize {
+pub(super) fn next_marker(original: &mut Original<'_>, from: usize) -> usize {
     let mut at = from;
-    while let Some(found) = data.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == 0xFF)) {
-        at += found;
+    loop {
+        let data = original.up_to(at + 2);
+        if data.len() < at + 2 {
+            return data.len();
+        }
+        match data[at..].iter().position(|byte| *byte == 0xFF) {
+            Some(found) => at += found,
+            None => {
+                at = data.len();
+                continue;
+            }
+        }
         match data.get(at + 1) {
             Some(0) => at += 2,
             Some(0xFF) => at += 1,
             Some(_) => return at,
-            None => break,
+            None => {}
         }
     }
-    data.len()
 }

@@ -25,7 +25,8 @@ use crate::render::{
     Refusal,
     colour::{self, Inks},
     deadline::Deadline,
-    limits::{self, MAX_SCANS, MAX_SIDE},
+    limits::{self, MAX_SCANS, MAX_WALKED_SIDE},
+    original::Original,
     planes::{Planar, Range},
 };
 
@@ -33,6 +34,7 @@ use crate::render::{
 ///
 /// CMYK is taken as Adobe writes it, inverted, as every program does, and converted without its profile.
 pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
+    limits::admit(stored)?;
     let mut decoder = opened(original)?;
     let info = decoder.info().ok_or(Refusal::Corrupt)?;
     if (u32::from(info.width), u32::from(info.height)) != (stored.width, stored.height) {
@@ -57,6 +59,7 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
 
 /// Decodes CMYK and YCCK to inks, if there is a profile that says what those look like.
 pub(super) fn inks(original: &[u8], stored: Dimensions) -> Option<(RgbaImage, Inks)> {
+    limits::admit(stored).ok()?;
     let mut decoder = opened(original).ok()?;
     let colours = decoder.input_colorspace().filter(|it| matches!(it, ColorSpace::CMYK | ColorSpace::YCCK))?;
     let info = decoder.info().filter(|it| (u32::from(it.width), u32::from(it.height)) == (stored.width, stored.height));
@@ -79,7 +82,7 @@ pub(super) fn inks(original: &[u8], stored: Dimensions) -> Option<(RgbaImage, In
 /// Decodes to as few eighths of the size as a picture of the size `wanted` needs. `None` if the file is of a rarer kind or
 /// damaged, and at the deadline.
 pub(super) fn decode_planes(
-    original: &[u8],
+    original: &mut Original<'_>,
     stored: Dimensions,
     wanted: Dimensions,
     deadline: Deadline,
@@ -89,10 +92,12 @@ pub(super) fn decode_planes(
         side(stored.width) >= u64::from(wanted.width) * tenths
             && side(stored.height) >= u64::from(wanted.height) * tenths
     };
-    let decoder = opened(original).ok()?;
+    let (_, start) = reduced::process(original)?;
+    let decoder = opened(original.head(start)).ok()?;
     if !matches!(decoder.input_colorspace()?, ColorSpace::Luma | ColorSpace::YCbCr) {
         return None;
     }
+    let profile = decoder.icc_profile();
     // One and a half samples to each that is wanted are what Lanczos needs to look right. Means are so much cheaper, of a
     // progressive file above all, that a little more than one will do.
     let tenths = |scale| match scale {
@@ -101,8 +106,15 @@ pub(super) fn decode_planes(
         Scale::Whole => 10,
     };
     let scale = Scale::ALL.into_iter().find(|scale| has_enough(*scale, tenths(*scale)));
-    let planes = reduced::decode(original, stored, scale?, deadline)?;
-    Some(Planar { planes, range: Range::Full, profile: decoder.icc_profile() })
+    // Of what cannot be held there is no more than half.
+    let scale = if limits::admit(stored).is_ok() { scale? } else { scale.map_or(Scale::Half, Scale::at_most_half) };
+    let planes = reduced::decode(original, stored, scale, deadline)?;
+    Some(Planar { planes, range: Range::Full, profile })
+}
+
+/// Whether [`decode_planes`] knows the coding process, and holds nothing but the smaller picture.
+pub(super) fn walks(original: &mut Original<'_>) -> bool {
+    matches!(reduced::process(original), Some((0xC0 | 0xC1, _)))
 }
 
 /// A decoder that has read the header.
@@ -113,7 +125,7 @@ fn opened(original: &[u8]) -> Result<JpegDecoder<ZCursor<&[u8]>>, Refusal> {
 }
 
 fn options() -> DecoderOptions {
-    let max_side = usize::try_from(MAX_SIDE).expect("a side is within 14 bits");
+    let max_side = usize::try_from(MAX_WALKED_SIDE).expect("a side is within 16 bits");
     DecoderOptions::default()
         .set_strict_mode(false)
         .set_max_width(max_side)

@@ -35,6 +35,11 @@ impl Spectrum {
         self.from == 0
     }
 
+    /// The coefficients of which no later scan can tell more: one bit for each, in zig-zag order.
+    pub(super) fn told(self) -> u64 {
+        if self.shift == 0 { Self::between(self.from, self.to + 1) } else { 0 }
+    }
+
     /// The coefficients from `from` on and before `end`, one bit for each.
     fn between(from: u32, end: u32) -> u64 {
         let before = |end: u32| if end < 64 { (1 << end) - 1 } else { u64::MAX };

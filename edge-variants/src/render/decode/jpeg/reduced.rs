@@ -17,7 +17,7 @@ use super::{
     progressive::{Gathered, Spectrum},
     transform::{self, Band, Steps},
 };
-use crate::render::{deadline::Deadline, limits::MAX_SCANS, planes::Plane};
+use crate::render::{deadline::Deadline, limits::MAX_SCANS, original::Original, planes::Plane};
 
 /// The size of the reduced picture: eighths of the stored one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,16 @@ impl Scale {
         }
     }
 
+    /// The same, with one bit for each of them.
+    fn coefficients(self) -> u64 {
+        u64::MAX >> (64 - self.wanted())
+    }
+
+    /// The same, or half of the size if that is smaller.
+    pub(super) fn at_most_half(self) -> Self {
+        if self == Self::Whole { Self::Half } else { self }
+    }
+
     fn places(self) -> Places {
         let side = self.side();
         let mut places = [(side * side) as u8; 128];
@@ -74,6 +84,9 @@ const ZIG_ZAG: [u8; 64] = [
     30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
+/// A scan, a part of the picture, follows the segment.
+const START_OF_SCAN: u8 = 0xDA;
+
 /// More blocks in a unit than the standard allows make no picture.
 const MOST_BLOCKS: usize = 10;
 
@@ -95,6 +108,8 @@ struct Component {
     bands: Vec<Band>,
     /// Of a progressive picture.
     gathered: Option<Gathered>,
+    /// Which coefficients are wanted and not yet told to the last bit, in zig-zag order: one bit for each.
+    missing: u64,
     blocks_across: usize,
 }
 
@@ -104,45 +119,74 @@ struct Frame {
     components: Vec<Component>,
 }
 
-/// Decodes `data`, which claims the size `stored`, to one or three planes, unless the deadline comes first.
-pub(super) fn decode(data: &[u8], stored: Dimensions, scale: Scale, deadline: Deadline) -> Option<Vec<Plane>> {
+/// Decodes an original that claims the size `stored` to one or three planes, unless the deadline comes first. It reads as
+/// far as the last scan that it needs.
+pub(super) fn decode(
+    original: &mut Original<'_>,
+    stored: Dimensions,
+    scale: Scale,
+    deadline: Deadline,
+) -> Option<Vec<Plane>> {
     let mut tables = Tables::default();
     let mut frame: Option<Frame> = None;
     let mut scans = 0;
     let mut at = 2;
-    loop {
-        at = next_marker(data, at);
-        let Some(&marker) = data.get(at + 1) else { break };
-        if marker == 0xD9 {
-            break;
-        }
-        if matches!(marker, 0x01 | 0xD0..=0xD8) {
-            at += 2;
-            continue;
-        }
-        let length = usize::from(u16::from_be_bytes(*data.get(at + 2..)?.first_chunk()?));
-        let Some(payload) = data.get(at + 4..at + 2 + length) else { break };
-        at += 2 + length;
+    while let Some((marker, payload)) = next_segment(original, &mut at) {
         match marker {
             0xC0..=0xC2 if frame.is_none() => frame = Some(Frame::parse(payload, marker == 0xC2, stored, scale)?),
             0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCF => return None,
             0xC4 => tables.huffman(payload)?,
             0xDB => tables.quantization(payload)?,
             0xDD => tables.restart_interval = usize::from(u16::from_be_bytes(*payload.first_chunk()?)),
-            0xDA => {
+            START_OF_SCAN => {
                 scans += 1;
                 if scans > MAX_SCANS {
                     return None;
                 }
-                let mut bits = Bits::new(data, at);
-                frame.as_mut()?.scan(payload, &tables, &mut bits, deadline)?;
+                let (frame, payload) = (frame.as_mut()?, payload.to_vec());
+                let mut bits = Bits::new(original, at);
+                frame.scan(&payload, &tables, &mut bits, deadline)?;
                 at = bits.place();
+                if frame.is_told() {
+                    break;
+                }
             }
             _ => {}
         }
     }
     (scans > 0).then_some(())?;
     frame?.planes(stored)
+}
+
+/// The coding process of the first frame, by its marker, and where the first scan begins. Until there all has arrived.
+pub(super) fn process(original: &mut Original<'_>) -> Option<(u8, usize)> {
+    let (mut process, mut at) = (None, 2);
+    while let Some((marker, _)) = next_segment(original, &mut at) {
+        match marker {
+            0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => process = process.or(Some(marker)),
+            START_OF_SCAN => return Some((process?, at)),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The marker and the payload of the next segment that has one, and the place behind it. `None` at the end of the picture
+/// or of the file.
+fn next_segment<'a>(original: &'a mut Original<'_>, at: &mut usize) -> Option<(u8, &'a [u8])> {
+    loop {
+        *at = next_marker(original, *at);
+        match original.byte(*at + 1)? {
+            0xD9 => return None,
+            0x01 | 0xD0..=0xD8 => *at += 2,
+            marker => {
+                let start = *at + 4;
+                let length = u16::from_be_bytes(*original.up_to(start).get(*at + 2..)?.first_chunk()?);
+                *at += 2 + usize::from(length);
+                return Some((marker, original.up_to(*at).get(start..*at)?));
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -228,6 +272,7 @@ impl Frame {
                 samples: vec![128; stride * blocks_down * scale.side()],
                 bands: (0..bands).map(|_| Band::new(scale.side(), blocks_across)).collect(),
                 gathered: is_progressive.then(gathered),
+                missing: scale.coefficients(),
                 blocks_across,
             }
         });
@@ -235,7 +280,7 @@ impl Frame {
     }
 
     /// Reads one scan, as far as the file has it.
-    fn scan(&mut self, payload: &[u8], tables: &Tables, bits: &mut Bits<'_>, deadline: Deadline) -> Option<()> {
+    fn scan(&mut self, payload: &[u8], tables: &Tables, bits: &mut Bits<'_, '_>, deadline: Deadline) -> Option<()> {
         let (&count, rest) = payload.split_first()?;
         let (chosen, rest) = rest.split_at_checked(usize::from(count) * 2)?;
         let spectrum = if self.is_progressive { Some(Spectrum::parse(*rest.first_chunk()?)?) } else { None };
@@ -313,7 +358,16 @@ impl Frame {
                 break;
             }
         }
+        let told = spectrum.map_or(u64::MAX, Spectrum::told);
+        for part in &parts {
+            self.components[part.index].missing &= !told;
+        }
         Some(())
+    }
+
+    /// Whether no scan can follow that tells what is wanted.
+    fn is_told(&self) -> bool {
+        self.components.iter().all(|component| component.missing == 0)
     }
 
     fn planes(self, stored: Dimensions) -> Option<Vec<Plane>> {

@@ -9,9 +9,13 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use xfiles_core::sniff::Dimensions;
 
 use super::reduced::{self, Scale};
-use crate::render::{deadline::Deadline, planes::Plane};
+use crate::render::{deadline::Deadline, original::Original, planes::Plane};
 
 const SIZE: Dimensions = Dimensions { width: 320, height: 240 };
+
+fn decode(jpeg: &[u8], stored: Dimensions, scale: Scale, deadline: Deadline) -> Option<Vec<Plane>> {
+    reduced::decode(&mut Original::from(jpeg), stored, scale, deadline)
+}
 
 /// The samples of a plane without what pads its rows.
 fn samples(plane: &Plane) -> Vec<u8> {
@@ -71,7 +75,7 @@ fn the_samples_are_those_of_another_decoder_at_every_scale_and_sampling() {
     ] {
         // The other decoder has no three eighths.
         for scale in [Scale::Eighth, Scale::Quarter, Scale::Half, Scale::Whole] {
-            let planes = reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER).expect(name);
+            let planes = decode(&jpeg, SIZE, scale, Deadline::NEVER).expect(name);
             let (channels, expected) = reference(if name == "grey" { &jpeg } else { &whole }, &planes[0]);
             for (channel, plane) in planes.iter().enumerate().take(full_planes) {
                 let expected = expected.chunks(plane.size().0).skip(channel).step_by(channels).flatten();
@@ -91,13 +95,13 @@ fn a_progressive_file_has_the_samples_of_a_baseline_one() {
     let size = Dimensions { width: 400, height: 300 };
     for scale in Scale::ALL {
         let [expected, gathered] = [&baseline, &progressive]
-            .map(|jpeg| reduced::decode(jpeg, size, scale, Deadline::NEVER).unwrap())
+            .map(|jpeg| decode(jpeg, size, scale, Deadline::NEVER).unwrap())
             .map(|planes| planes.iter().map(samples).collect::<Vec<_>>());
         assert!(gathered == expected, "{scale:?}");
     }
     // Before the first refinements come to an end, and behind them.
     for end in [progressive.len() / 4, progressive.len() / 2, progressive.len() - 2] {
-        assert!(reduced::decode(&progressive[..end], size, Scale::Half, Deadline::NEVER).is_some());
+        assert!(decode(&progressive[..end], size, Scale::Half, Deadline::NEVER).is_some());
     }
 }
 
@@ -130,7 +134,7 @@ fn the_samples_are_those_of_the_definition_at_every_scale() {
     let jpeg = encoded(1, |_| ());
     let whole = Decoder::new(jpeg.as_slice()).decode().unwrap();
     for scale in Scale::ALL {
-        let ours = samples(&reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER).unwrap()[0]);
+        let ours = samples(&decode(&jpeg, SIZE, scale, Deadline::NEVER).unwrap()[0]);
         let expected = by_definition(&whole, scale as usize);
         assert_eq!(ours.len(), expected.len());
         // The whole samples were rounded, which moves each coefficient.
@@ -142,9 +146,8 @@ fn the_samples_are_those_of_the_definition_at_every_scale() {
 #[test]
 fn planes_of_half_the_samples_are_not_halved_again() {
     let jpeg = encoded(3, |it| it.set_sampling_factor(SamplingFactor::R_4_2_0));
-    let sizes = |scale| {
-        reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER).unwrap().iter().map(Plane::size).collect::<Vec<_>>()
-    };
+    let sizes =
+        |scale| decode(&jpeg, SIZE, scale, Deadline::NEVER).unwrap().iter().map(Plane::size).collect::<Vec<_>>();
     assert_eq!(sizes(Scale::Half), [(160, 120), (80, 60), (80, 60)]);
     // At smaller scales they are twice as large as they could be, or nearly.
     assert_eq!(sizes(Scale::ThreeEighths), [(120, 90), (80, 60), (80, 60)]);
@@ -156,7 +159,7 @@ fn planes_of_half_the_samples_are_not_halved_again() {
 fn what_a_file_that_ends_early_does_not_tell_is_grey() {
     let jpeg = encoded(1, |_| ());
     let [whole, half] = [&jpeg[..], &jpeg[..jpeg.len() / 2]]
-        .map(|bytes| samples(&reduced::decode(bytes, SIZE, Scale::Quarter, Deadline::NEVER).unwrap()[0]));
+        .map(|bytes| samples(&decode(bytes, SIZE, Scale::Quarter, Deadline::NEVER).unwrap()[0]));
     assert_eq!(half[..80 * 20], whole[..80 * 20]);
     assert_eq!(half[80 * 50..], [128; 80 * 10]);
 }
@@ -179,7 +182,7 @@ fn a_file_longer_than_what_is_read_at_once_has_its_samples() {
         encoder.set_restart_interval(restarts);
         encoder.encode(&noise, side, side, ColorType::Luma).unwrap();
         for scale in [Scale::Eighth, Scale::Half, Scale::Whole] {
-            let plane = &reduced::decode(&jpeg, size, scale, Deadline::NEVER).unwrap()[0];
+            let plane = &decode(&jpeg, size, scale, Deadline::NEVER).unwrap()[0];
             let (_, expected) = reference(&jpeg, plane);
             let most = samples(plane).iter().zip(expected).map(|(a, b)| a.abs_diff(b)).max();
             assert!(most.unwrap() <= 1, "a restart every {restarts} at {scale:?}: {most:?}");
@@ -190,7 +193,7 @@ fn a_file_longer_than_what_is_read_at_once_has_its_samples() {
 #[test]
 fn a_size_that_differs_from_the_claim_is_not_decoded() {
     let claimed = Dimensions { width: 321, height: 240 };
-    assert!(reduced::decode(&encoded(1, |_| ()), claimed, Scale::Eighth, Deadline::NEVER).is_none());
+    assert!(decode(&encoded(1, |_| ()), claimed, Scale::Eighth, Deadline::NEVER).is_none());
 }
 
 proptest! {
@@ -206,7 +209,7 @@ proptest! {
             let at = place % jpeg.len();
             jpeg[at] = value;
         }
-        reduced::decode(&jpeg, Dimensions { width: 400, height: 300 }, scale, Deadline::NEVER);
+        decode(&jpeg, Dimensions { width: 400, height: 300 }, scale, Deadline::NEVER);
     }
 
     #[test]
@@ -226,7 +229,7 @@ proptest! {
             jpeg[at] = value;
         }
         jpeg.truncate(end % (2 * jpeg.len()) + 2);
-        reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER);
+        decode(&jpeg, SIZE, scale, Deadline::NEVER);
     }
 }
 
@@ -234,7 +237,7 @@ proptest! {
 fn the_walk_ends_at_the_deadline() {
     let jpeg = encoded(3, |_| ());
     for scale in Scale::ALL {
-        assert!(reduced::decode(&jpeg, SIZE, scale, Deadline::NEVER).is_some());
-        assert!(reduced::decode(&jpeg, SIZE, scale, Deadline::at(Instant::now())).is_none());
+        assert!(decode(&jpeg, SIZE, scale, Deadline::NEVER).is_some());
+        assert!(decode(&jpeg, SIZE, scale, Deadline::at(Instant::now())).is_none());
     }
 }
