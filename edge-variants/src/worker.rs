@@ -11,7 +11,7 @@
 mod placeholder;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -24,7 +24,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use xfiles_core::{
     blobs::{Reading, StoredVariant},
     catalog::Consistency,
@@ -39,7 +39,7 @@ use xfiles_core::{
     variant::{Colour, ImageFormat, VariantSpec},
 };
 
-use crate::render::{Arrival, CutOff, Job, Original, Refusal};
+use crate::render::{Arrival, CutOff, Decoding, Job, Original, Refusal, Rendered, Small};
 
 /// The largest reply that Lambda carries: 6 MB of JSON with the bytes in base64, less the headers.
 const MAX_REPLY_BYTES: usize = 4_500_000;
@@ -84,12 +84,41 @@ type Flights = Arc<Mutex<HashMap<ObjectKey, watch::Receiver<Option<Outcome>>>>>;
 struct Lane {
     places: Arc<Semaphore>,
     renders: Arc<Semaphore>,
+    decodings: Decodings,
+}
+
+/// The originals that are being decoded, or wait for it, and the variants that are still to be made of each. Whoever wants
+/// another variant of one of them has it made of the same bytes, and where it can be of the same pixels. A file has no
+/// more than 35.
+type Decodings = Arc<Mutex<HashMap<FileId, Vec<Order>>>>;
+
+/// A variant that is wanted of a decoding.
+struct Order {
+    job: Job,
+    reply: oneshot::Sender<Result<Shrunk, Failure>>,
+}
+
+/// What only has to be encoded, and the decoding's own permit for the last who gets something of it.
+struct Shrunk {
+    small: Result<Small, Refusal>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Why nothing came of a decoding, for all who waited for it.
+#[derive(Clone, Copy)]
+enum Failure {
+    NotFound,
+    Unavailable(Duration),
 }
 
 impl Lane {
     fn new(renders: usize) -> Self {
         let places = renders.saturating_mul(1 + WAITING_PER_RENDER).min(Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(places)), renders: Arc::new(Semaphore::new(renders)) }
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+            renders: Arc::new(Semaphore::new(renders)),
+            decodings: Decodings::default(),
+        }
     }
 }
 
@@ -233,27 +262,24 @@ impl Worker {
             tracing::warn!("a variant was not begun: too many wait");
             return Ok(Outcome::Unavailable(Duration::from_secs(2)));
         };
-        // One permit from before the original is in memory until the variant is out of it: the permits bound both.
-        let Ok(permit) = tokio::time::timeout(TURN, lane.renders.acquire()).await else {
-            tracing::warn!("a variant was not begun: its turn did not come");
-            return Ok(Outcome::Unavailable(Duration::from_secs(2)));
+        let job = Job::new(spec).on(self.background).with_placeholder(file.thumbhash.is_none());
+        let Shrunk { small, permit } = match self.shrunk(&file, job, lane).await {
+            Ok(Ok(shrunk)) => shrunk,
+            Ok(Err(Failure::NotFound)) => return Ok(Outcome::NotFound),
+            Ok(Err(Failure::Unavailable(retry_after))) => return Ok(Outcome::Unavailable(retry_after)),
+            Err(gone) => return Err(Error::Internal(Cause::new("decoding", &gone))),
         };
-        let permit = permit.expect("the semaphore is never closed");
-        let Some(object) = self.files.blobs.open(&file.original_key()).await? else {
-            return Ok(Outcome::NotFound);
+        let rendered = match (small, permit) {
+            (Ok(small), Some(permit)) => encoded(job, small, permit).await,
+            (Ok(small), None) => match turn(&lane.renders).await {
+                Ok(permit) => encoded(job, small, permit).await,
+                Err(TooLate) => return Ok(Outcome::Unavailable(Duration::from_secs(2))),
+            },
+            (Err(refusal), _) => Ok(Err(refusal)),
         };
-        let end = Instant::now() + self.render;
-        let job = Job::new(spec).on(self.background).with_placeholder(file.thumbhash.is_none()).until(end);
-        let (arrival, original) = Original::arriving(object.length());
-        let fetch = tokio::spawn(carry(object, arrival, end));
-        let rendered = tokio::task::spawn_blocking(move || job.run_on(original)).await;
-        drop(permit);
         let (bytes, format, placeholder) = match rendered {
-            Ok(Err(CutOff)) => {
-                return fetch.await.unwrap_or(Ok(())).and(Ok(Outcome::Unavailable(Duration::from_secs(1))));
-            }
-            Ok(Ok(Ok(rendered))) => (Bytes::from(rendered.bytes), rendered.format, rendered.placeholder),
-            Ok(Ok(Err(refusal))) => {
+            Ok(Ok(rendered)) => (Bytes::from(rendered.bytes), rendered.format, rendered.placeholder),
+            Ok(Err(refusal)) => {
                 self.remember(id, refusal);
                 return Ok(Outcome::Refused(refusal));
             }
@@ -277,6 +303,48 @@ impl Worker {
                     Err(error) => Err(error),
                 }
             }
+        }
+    }
+
+    /// Has a variant made of the decoding of its file that is under way, or of a new one.
+    fn shrunk(&self, file: &File, job: Job, lane: &Lane) -> oneshot::Receiver<Result<Shrunk, Failure>> {
+        let (reply, shrunk) = oneshot::channel();
+        let order = Order { job, reply };
+        let mut decodings = lane.decodings.lock().unwrap_or_else(PoisonError::into_inner);
+        match decodings.entry(file.id) {
+            Entry::Occupied(mut orders) => orders.get_mut().push(order),
+            Entry::Vacant(place) => {
+                place.insert(vec![order]);
+                let queue = Queue { decodings: Arc::clone(&lane.decodings), file: file.id, is_open: true };
+                let (worker, key, renders) = (self.clone(), file.original_key(), Arc::clone(&lane.renders));
+                tokio::spawn(async move { worker.decode(&key, queue, &renders).await });
+            }
+        }
+        shrunk
+    }
+
+    /// Reads an original and makes everything of it that is wanted until nothing more is.
+    async fn decode(&self, original: &ObjectKey, queue: Queue, renders: &Arc<Semaphore>) {
+        // One permit from before the original is in memory until it is out of it, and for each encoding: the permits
+        // bound both.
+        let Ok(permit) = turn(renders).await else {
+            return queue.fail(Failure::Unavailable(Duration::from_secs(2)));
+        };
+        let object = match self.files.blobs.open(original).await {
+            Ok(Some(object)) => object,
+            Ok(None) => return queue.fail(Failure::NotFound),
+            Err(error) => return queue.fail(failure(&error)),
+        };
+        let end = Instant::now() + self.render;
+        let (arrival, original) = Original::arriving(object.length());
+        let fetch = tokio::spawn(carry(object, arrival, end));
+        let decoded = tokio::task::spawn_blocking(move || queue.serve(Decoding::new(original), end, permit)).await;
+        if let Err(panic) = decoded {
+            let cause = Cause::new("decoding", &panic);
+            tracing::error!(%cause, "an original could not be decoded");
+        }
+        if let Ok(Err(error)) = fetch.await {
+            failure(&error);
         }
     }
 
@@ -315,6 +383,110 @@ impl Worker {
         }
         if refusals.len() < MAX_REFUSALS {
             refusals.insert(id, (refusal, now));
+        }
+    }
+}
+
+/// What is wanted of one decoding. Dropped, it takes no more, and who waits learns that nothing comes.
+struct Queue {
+    decodings: Decodings,
+    file: FileId,
+    is_open: bool,
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Once it is closed, the place of the file may be another's.
+        if self.is_open {
+            self.close();
+        }
+    }
+}
+
+impl Queue {
+    /// Makes everything that is wanted, before a moment. One refusal is one for all.
+    fn serve(mut self, mut decoding: Decoding<'_>, end: Instant, permit: OwnedSemaphorePermit) {
+        let mut refused = None;
+        let mut next = self.next(&decoding);
+        while let Some(Order { job, reply }) = next {
+            let small = match refused {
+                Some(refusal) => Ok(Err(refusal)),
+                None => decoding.shrink(job.until(end)),
+            };
+            refused = small.as_ref().ok().and_then(|small| small.as_ref().err().copied());
+            next = self.next(&decoding);
+            let answer = |permit| match small {
+                Ok(small) => Ok(Shrunk { small, permit }),
+                Err(CutOff) => Err(Failure::Unavailable(Duration::from_secs(1))),
+            };
+            if next.is_none() {
+                drop(decoding);
+                drop(reply.send(answer(Some(permit))));
+                return;
+            }
+            drop(reply.send(answer(None)));
+        }
+    }
+
+    /// The next variant that is wanted, of the same pixels if there is one. After the last, the next begins anew.
+    fn next(&mut self, decoding: &Decoding<'_>) -> Option<Order> {
+        let mut decodings = self.decodings.lock().unwrap_or_else(PoisonError::into_inner);
+        let orders = decodings.get_mut(&self.file)?;
+        if orders.is_empty() {
+            decodings.remove(&self.file);
+            self.is_open = false;
+            return None;
+        }
+        let same = orders.iter().position(|order| decoding.has_pixels_for(&order.job));
+        Some(orders.remove(same.unwrap_or(0)))
+    }
+
+    fn close(&mut self) -> Vec<Order> {
+        self.is_open = false;
+        self.decodings.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.file).unwrap_or_default()
+    }
+
+    /// Tells all who wait.
+    fn fail(mut self, failure: Failure) {
+        for order in self.close() {
+            drop(order.reply.send(Err(failure)));
+        }
+    }
+}
+
+/// Waits for a permit.
+async fn turn(renders: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, TooLate> {
+    let Ok(permit) = tokio::time::timeout(TURN, Arc::clone(renders).acquire_owned()).await else {
+        tracing::warn!("a variant was not made: its turn did not come");
+        return Err(TooLate);
+    };
+    Ok(permit.expect("the semaphore is never closed"))
+}
+
+/// The turn did not come.
+struct TooLate;
+
+async fn encoded(
+    job: Job,
+    small: Small,
+    permit: OwnedSemaphorePermit,
+) -> Result<Result<Rendered, Refusal>, tokio::task::JoinError> {
+    let rendered = tokio::task::spawn_blocking(move || job.encode(small)).await;
+    drop(permit);
+    rendered
+}
+
+/// When an original can be asked for again that could not be read; the log has the reason.
+fn failure(error: &Error) -> Failure {
+    match error {
+        Error::Unavailable { retry_after, source } => {
+            tracing::warn!(cause = %source, "an original could not be read now");
+            Failure::Unavailable(*retry_after)
+        }
+        error => {
+            let cause = Cause::new("reading an original", error);
+            tracing::error!(%cause, "an original could not be read");
+            Failure::Unavailable(Duration::from_secs(5))
         }
     }
 }

@@ -14,13 +14,15 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use axum::{body::Body, extract::Request, response::Response};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, future::join_all};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use reqwest::StatusCode;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
-use xfiles_edge_variants::Worker;
+use xfiles_core::variant::{ImageFormat, VariantSpec, Width};
+use xfiles_edge_variants::{Worker, render::render};
 use xfiles_tests::{
     World, fixture, id_of,
     wire::{self, Line},
@@ -42,6 +44,10 @@ struct Tap {
     after: usize,
     reads: AtomicUsize,
     taken: Arc<AtomicUsize>,
+    /// Opened, it lets bodies through.
+    gate: Arc<Semaphore>,
+    /// How many records were read.
+    records: Arc<AtomicUsize>,
 }
 
 impl Line for Tap {
@@ -49,11 +55,20 @@ impl Line for Tap {
         const PART: usize = 16 << 10;
 
         if request.method() != "GET" || !request.uri().contains("/files/originals/") {
-            return HttpConnectorFuture::new(async move { store.call(request).await });
+            let records = request.headers().get("x-amz-target").map(|_| Arc::clone(&self.records));
+            return HttpConnectorFuture::new(async move {
+                let answer = store.call(request).await;
+                if let Some(records) = records {
+                    records.fetch_add(1, Ordering::SeqCst);
+                }
+                answer
+            });
         }
         self.reads.fetch_add(1, Ordering::SeqCst);
         let (fault, after, taken) = (self.fault, self.after, Arc::clone(&self.taken));
+        let gate = Arc::clone(&self.gate);
         HttpConnectorFuture::new(async move {
+            drop(gate.acquire().await.expect("it is never closed"));
             let mut answer = store.call(request).await?;
             let body = std::mem::replace(answer.body_mut(), SdkBody::empty());
             let bytes = ByteStream::new(body).collect().await.expect("the store gives its bytes").into_bytes();
@@ -79,7 +94,12 @@ impl Line for Tap {
 
 /// A worker with one place that reads originals through a tap.
 fn worker(world: &World, fault: Fault, after: usize) -> (Worker, Arc<Tap>) {
-    let tap = Arc::new(Tap { fault, after, reads: AtomicUsize::new(0), taken: Arc::default() });
+    tapped(world, fault, after, 1)
+}
+
+fn tapped(world: &World, fault: Fault, after: usize, gate: usize) -> (Worker, Arc<Tap>) {
+    let (gate, records) = (Arc::new(Semaphore::new(gate)), Arc::default());
+    let tap = Arc::new(Tap { fault, after, reads: AtomicUsize::new(0), taken: Arc::default(), gate, records });
     let files = world.stack.files_through(|client| wire::through(tap.clone(), client));
     (Worker::new(files, 1), tap)
 }
@@ -175,5 +195,44 @@ async fn what_follows_the_picture_in_a_jpeg_is_not_read_and_changes_nothing() {
     assert!(expected == bytes(ask(&worker, &long).await).await);
     let taken = tap.taken.load(Ordering::SeqCst);
     assert!(taken < whole + (256 << 10), "{taken} bytes of {}", with_film.len());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn all_widths_asked_at_once_read_the_original_once_and_are_those_made_alone() {
+    const FORMATS: [ImageFormat; 3] = [ImageFormat::WebP, ImageFormat::Jpeg, ImageFormat::Png];
+
+    let world = World::start().await;
+    let photo = fixture("photo-12mp.jpg");
+    let path = uploaded(&world, "image/jpeg", &photo, 100).await;
+    let specs: Vec<VariantSpec> =
+        Width::ALL.into_iter().flat_map(|width| FORMATS.map(|format| VariantSpec { width, format })).collect();
+    let (worker, tap) = tapped(&world, Fault::None, 0, 0);
+    let path_of =
+        |spec: &VariantSpec| path.replace("_w100.webp", &format!("_w{}.{}", spec.width, spec.format.extension()));
+    let asked = join_all(specs.iter().map(|spec| {
+        let (worker, path) = (worker.clone(), path_of(spec));
+        async move { ask(&worker, &path).await }
+    }));
+    let asked = tokio::spawn(asked);
+    // Everybody knows what is wanted before the first byte comes.
+    while tap.records.load(Ordering::SeqCst) < specs.len() {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    tap.gate.add_permits(1);
+    for (answer, spec) in asked.await.unwrap().into_iter().zip(&specs) {
+        assert_eq!(answer.status(), StatusCode::OK, "{spec:?}");
+        let alone = render(&photo, *spec).unwrap().bytes;
+        assert!(bytes(answer).await == alone, "{spec:?}");
+    }
+    assert_eq!(tap.reads.load(Ordering::SeqCst), 1);
+    assert_eq!(world.objects().await.len(), 1 + specs.len());
+    // What comes later is read for again.
+    let avif = path.replace("_w100.webp", "_w100.avif");
+    assert_eq!(ask(&worker, &avif).await.status(), StatusCode::OK);
+    assert_eq!(tap.reads.load(Ordering::SeqCst), 2);
     world.end().await;
 }

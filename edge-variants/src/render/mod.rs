@@ -35,7 +35,7 @@ use xfiles_core::{
 
 use self::{
     deadline::Deadline,
-    decode::Source,
+    decode::{Choice, Source},
     planes::{Halves, Planar},
 };
 pub use self::{
@@ -99,6 +99,13 @@ impl Job {
         Self { deadline: Deadline::at(moment), ..self }
     }
 
+    /// The size of what is made, upright and as the original is stored.
+    fn size(&self, header: &Header) -> (Dimensions, Dimensions) {
+        let width = self.spec.width.pixels().min(decode::widest(header));
+        let size = resize::fit(header.upright(), width);
+        (size, if header.orientation.exchanges_sides() { size.turned() } else { size })
+    }
+
     /// Makes it of an original whose bytes are all there: see [`Job::run_on`].
     ///
     /// # Errors
@@ -117,14 +124,10 @@ impl Job {
     /// # Errors
     /// [`CutOff`], if the original did not arrive as far as it was needed; whatever seemed wrong with it then is not
     /// told. A [`Refusal`] inside, if there is something wrong.
-    pub fn run_on(self, mut original: Original<'_>) -> Result<Result<Rendered, Refusal>, CutOff> {
-        let decoded = self.decode(&mut original);
-        if original.is_cut_off() {
-            return Err(CutOff);
-        }
+    pub fn run_on(self, original: Original<'_>) -> Result<Result<Rendered, Refusal>, CutOff> {
         // Nobody has to keep the rest of it ready while this encodes.
-        drop(original);
-        Ok(decoded.and_then(|decoded| self.encode(decoded)))
+        let small = Decoding::new(original).shrink(self)?;
+        Ok(small.and_then(|small| self.encode(small)))
     }
 
     /// Makes the placeholder alone, as with this variant, which is not encoded.
@@ -132,40 +135,95 @@ impl Job {
     /// # Errors
     /// As [`Job::run`].
     pub fn placeholder(self, original: &[u8]) -> Result<ThumbHash, Refusal> {
-        self.decode(&mut Original::from(original)).map(|small| placeholder::of(&small.picture))
+        let small = Decoding::new(Original::from(original)).decode_and_shrink(self)?;
+        Ok(placeholder::of(&small.picture))
     }
 
-    fn decode(self, original: &mut Original<'_>) -> Result<Small, Refusal> {
-        let Self { spec, deadline, .. } = self;
-        deadline.check()?;
-        let raster = Raster::of(original.head(HEAD_BYTES)).ok_or(Refusal::Unsupported)?;
-        let header = header(raster, original)?;
+    /// Encodes what was made for this job.
+    ///
+    /// # Errors
+    /// [`Refusal::Unencodable`].
+    pub fn encode(self, Small { picture, size }: Small) -> Result<Rendered, Refusal> {
+        let placeholder = self.with_placeholder.then(|| placeholder::of(&picture));
+        let format = encode::settle(self.spec.format, &picture);
+        let bytes = encode::encode(picture, format, self.background)?;
+        Ok(Rendered { bytes, format, width: size.width, height: size.height, placeholder })
+    }
+}
 
-        let size = resize::fit(header.upright(), spec.width.pixels().min(decode::widest(&header)));
-        let stored_size = if header.orientation.exchanges_sides() { size.turned() } else { size };
-        let source = decode::source(raster, original, header.stored, stored_size, deadline)?;
-        deadline.check()?;
+/// An original on its way to several variants: read once, and decoded once for all that are made of the same pixels. What
+/// is made does not depend on what else is.
+pub struct Decoding<'a> {
+    original: Original<'a>,
+    read: Option<(Raster, Header)>,
+    /// The pixels that were needed last, and whether alpha weighs their colours by now.
+    source: Option<(Choice, Source, bool)>,
+    decodes: usize,
+}
+
+impl<'a> Decoding<'a> {
+    /// Of this original, of which nothing is read yet.
+    pub fn new(original: Original<'a>) -> Self {
+        Self { original, read: None, source: None, decodes: 0 }
+    }
+
+    /// How often it was decoded.
+    pub fn decodes(&self) -> usize {
+        self.decodes
+    }
+
+    /// Whether the job can be done without decoding anything anew.
+    pub fn has_pixels_for(&self, job: &Job) -> bool {
+        let (Some((raster, header)), Some((choice, ..))) = (self.read, &self.source) else { return false };
+        let (_, stored) = job.size(&header);
+        decode::choice(raster, header.stored, stored) == *choice
+    }
+
+    /// Makes all but the encoding: [`Job::encode`] does that.
+    ///
+    /// # Errors
+    /// As [`Job::run_on`].
+    pub fn shrink(&mut self, job: Job) -> Result<Result<Small, Refusal>, CutOff> {
+        let small = self.decode_and_shrink(job);
+        if self.original.is_cut_off() { Err(CutOff) } else { Ok(small) }
+    }
+
+    fn decode_and_shrink(&mut self, job: Job) -> Result<Small, Refusal> {
+        job.deadline.check()?;
+        let (raster, header) = match self.read {
+            Some(read) => read,
+            None => {
+                let raster = Raster::of(self.original.head(HEAD_BYTES)).ok_or(Refusal::Unsupported)?;
+                *self.read.insert((raster, header(raster, &mut self.original)?))
+            }
+        };
+        let (size, stored_size) = job.size(&header);
+        let choice = decode::choice(raster, header.stored, stored_size);
+        let (source, is_weighted) = match self.source.take() {
+            Some((of, source, is_weighted)) if of == choice => (source, is_weighted),
+            other => {
+                // Not both at once.
+                drop(other);
+                self.decodes += 1;
+                (decode::source(raster, &mut self.original, header.stored, choice, job.deadline)?, false)
+            }
+        };
+        let (_, source, is_weighted) = self.source.insert((choice, source, is_weighted));
+        job.deadline.check()?;
         let picture = match source {
-            Source::Planes(planar) => from_planes(planar, stored_size, header.orientation, spec.format),
+            Source::Planes(planar) => from_planes(planar, stored_size, header.orientation, job.spec.format),
             Source::Inks(pixels, inks) => {
                 let small = inks.to_srgb(&resize::shrink_inks(pixels, stored_size));
                 Picture::Pixels(orient::turn(small.into(), header.orientation))
             }
             Source::Pixels(decoded) => {
-                let small = resize::shrink(decoded.pixels, stored_size);
+                let small = resize::shrink(&mut decoded.pixels, is_weighted, stored_size);
                 let upright = orient::turn(small, header.orientation);
                 Picture::Pixels(colour::to_srgb(upright, decoded.profile.as_deref()))
             }
         };
+        job.deadline.check()?;
         Ok(Small { picture, size })
-    }
-
-    fn encode(self, Small { picture, size }: Small) -> Result<Rendered, Refusal> {
-        self.deadline.check()?;
-        let placeholder = self.with_placeholder.then(|| placeholder::of(&picture));
-        let format = encode::settle(self.spec.format, &picture);
-        let bytes = encode::encode(picture, format, self.background)?;
-        Ok(Rendered { bytes, format, width: size.width, height: size.height, placeholder })
     }
 }
 
@@ -203,8 +261,8 @@ fn header(raster: Raster, original: &mut Original<'_>) -> Result<Header, Refusal
     Ok(header)
 }
 
-/// A picture as it is encoded, and its size.
-struct Small {
+/// A variant that only has to be encoded.
+pub struct Small {
     picture: Picture,
     size: Dimensions,
 }
@@ -217,13 +275,13 @@ enum Picture {
 }
 
 /// Keeps planes for an encoder that wants planes, unless their colours have to be converted, which is done in RGB.
-fn from_planes(planar: Planar, size: Dimensions, orientation: Orientation, format: ImageFormat) -> Picture {
+fn from_planes(planar: &Planar, size: Dimensions, orientation: Orientation, format: ImageFormat) -> Picture {
     let is_grey = planar.planes.len() == 1;
     let profile = planar.profile.clone().filter(|profile| colour::changes(profile, is_grey));
     match (encode::range(format), profile) {
-        (Some(range), None) => Picture::Halves(planar.into_halves(size, orientation, range)),
+        (Some(range), None) => Picture::Halves(planar.to_halves(size, orientation, range)),
         (_, profile) => {
-            let upright = orient::turn(planar.into_pixels(size), orientation);
+            let upright = orient::turn(planar.to_pixels(size), orientation);
             Picture::Pixels(colour::to_srgb(upright, profile.as_deref()))
         }
     }

@@ -140,7 +140,7 @@ pub(super) struct Halves {
 
 impl Planar {
     /// Resizes every plane to `size`, for grey or RGB.
-    pub(super) fn into_pixels(self, size: Dimensions) -> DynamicImage {
+    pub(super) fn to_pixels(&self, size: Dimensions) -> DynamicImage {
         let samples = "a plane has a sample for each pixel";
         let planes: Vec<GrayImage> = self
             .planes
@@ -178,7 +178,7 @@ impl Planar {
     }
 
     /// Resizes to `size`, the differences to half of it, and turns the planes upright.
-    pub(super) fn into_halves(self, size: Dimensions, orientation: Orientation, range: Range) -> Halves {
+    pub(super) fn to_halves(&self, size: Dimensions, orientation: Orientation, range: Range) -> Halves {
         let turned = |plane: GrayImage| orient::turn(plane.into(), orientation).into_luma8();
         let (across, down) = orient::mirrors(orientation);
         let mut planes = self.planes.iter();

@@ -30,35 +30,42 @@ fn in_proportion(length: u32, to: u32, from: u32) -> u32 {
 }
 
 /// Resizes in gamma space with Lanczos3, which is what viewers, sharp and Pillow do. Alpha weighs the colours; an alpha
-/// that is opaque everywhere is dropped.
-pub(super) fn shrink(pixels: DynamicImage, size: Dimensions) -> DynamicImage {
-    let opaque = is_opaque(&pixels);
+/// that is opaque everywhere is dropped. The pixels may be left weighted; then they serve any size but their own.
+pub(super) fn shrink(pixels: &mut DynamicImage, is_weighted: &mut bool, size: Dimensions) -> DynamicImage {
+    let opaque = is_opaque(pixels);
     let small = if (pixels.width(), pixels.height()) == (size.width, size.height) {
-        pixels
+        pixels.clone()
     } else {
-        weighted(pixels, size, !opaque)
+        weighted(pixels, is_weighted, size, !opaque)
             .expect("decoders yield 8 or 16 bits, and both pictures have the sizes of the plan")
     };
     if opaque { without_alpha(small) } else { small }
 }
 
 /// Resizes four channels of which none is alpha.
-pub(super) fn shrink_inks(inks: RgbaImage, size: Dimensions) -> RgbaImage {
-    if inks.dimensions() == (size.width, size.height) {
-        return inks;
+pub(super) fn shrink_inks(inks: &DynamicImage, size: Dimensions) -> RgbaImage {
+    if (inks.width(), inks.height()) == (size.width, size.height) {
+        return inks.to_rgba8();
     }
-    let small = resample(&inks.into(), size, false).expect("both pictures have the sizes of the plan");
+    let small = resample(inks, size, false).expect("both pictures have the sizes of the plan");
     small.into_rgba8()
 }
 
 /// Multiplies 8-bit colours with their alpha in place, where pic-scale would make a copy of the whole picture for it.
-fn weighted(mut pixels: DynamicImage, size: Dimensions, weigh: bool) -> Result<DynamicImage, PicScaleError> {
-    let DynamicImage::ImageRgba8(image) = &mut pixels else { return resample(&pixels, size, weigh) };
+fn weighted(
+    pixels: &mut DynamicImage,
+    is_weighted: &mut bool,
+    size: Dimensions,
+    weigh: bool,
+) -> Result<DynamicImage, PicScaleError> {
+    let DynamicImage::ImageRgba8(image) = pixels else { return resample(pixels, size, weigh) };
     if !weigh {
-        return resample(&pixels, size, false);
+        return resample(pixels, size, false);
     }
-    image.as_chunks_mut::<4>().0.iter_mut().for_each(multiply);
-    let mut small = resample(&pixels, size, false)?;
+    if !std::mem::replace(is_weighted, true) {
+        image.as_chunks_mut::<4>().0.iter_mut().for_each(multiply);
+    }
+    let mut small = resample(pixels, size, false)?;
     if let DynamicImage::ImageRgba8(image) = &mut small {
         image.as_chunks_mut::<4>().0.iter_mut().for_each(divide);
     }

@@ -33,7 +33,7 @@ use xfiles_core::{
 };
 
 use super::{
-    Arrival, CutOff, Job, Original, Refusal, Rendered, decode,
+    Arrival, CutOff, Decoding, Job, Original, Refusal, Rendered, decode,
     hostile::{patched, with_scans},
     limits, render,
 };
@@ -846,6 +846,37 @@ fn what_is_cut_off_is_never_shown_unless_all_that_was_needed_is_there() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn variants_of_one_decoding_are_those_made_alone_and_share_what_can_be_shared() {
+    let small = DynamicImage::from(scene(160, 120));
+    for (name, original, most) in [
+        // One for each scale that the widths need.
+        ("baseline", fixture("photo-12mp.jpg"), 4),
+        ("turned", fixture("portrait-exif6.jpg"), 4),
+        ("CMYK", fixture("photo-cmyk.jpg"), 4),
+        ("transparent PNG", png(&faded_scene(1600, 1200).into()), 1),
+        // One that is made smaller, and one as it is.
+        ("small transparent PNG", png(&faded_scene(160, 120).into()), 2),
+        ("WebP", webp(&small, false), 2),
+        // Much smaller without smoothing, smaller, and as it is.
+        ("AVIF", fixture("turned.avif"), 3),
+        ("GIF", gif([Frame::new(small.to_rgba8())]), 2),
+    ] {
+        let mut decoding = Decoding::new(Original::from(original.as_slice()));
+        for pixels in Width::ALL {
+            for format in [ImageFormat::WebP, ImageFormat::Jpeg, ImageFormat::Png] {
+                let job = Job::new(VariantSpec { width: pixels, format }).with_placeholder(true);
+                let before = decoding.decodes();
+                let has_pixels = decoding.has_pixels_for(&job);
+                let variant = decoding.shrink(job).unwrap().and_then(|small| job.encode(small));
+                assert!(variant == job.run(&original), "{name} at {pixels} as {}", format.mime());
+                assert_eq!(decoding.decodes() == before, has_pixels, "{name} at {pixels}");
+            }
+        }
+        assert!((1..=most).contains(&decoding.decodes()), "{name}: {}", decoding.decodes());
     }
 }
 

@@ -10,7 +10,7 @@ mod webp;
 use std::io::Cursor;
 
 use image::{
-    DynamicImage, ImageDecoder, ImageError, Limits, RgbaImage,
+    DynamicImage, ImageDecoder, ImageError, Limits,
     codecs::{bmp::BmpDecoder, gif::GifDecoder, ico::IcoDecoder, png::PngDecoder, tiff::TiffDecoder},
 };
 use xfiles_core::sniff::{Dimensions, Header, Raster};
@@ -39,7 +39,7 @@ pub(super) enum Source {
     /// All pixels.
     Pixels(Decoded),
     /// All pixels as what is to be printed: cyan, magenta, yellow and black.
-    Inks(RgbaImage, Inks),
+    Inks(DynamicImage, Inks),
 }
 
 /// Whether a picture is decoded without being held, however large it is.
@@ -53,18 +53,39 @@ pub(super) fn widest(header: &Header) -> u32 {
     if limits::admit(header.stored).is_ok() { width } else { (width / 2).max(1) }
 }
 
-/// Decodes as little as a picture of the size `wanted` needs.
+/// How much of a picture is decoded. Variants of the same original with the same choice are made of the same pixels.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Choice {
+    scale: Option<jpeg::Scale>,
+    hides_blocks: bool,
+    is_own_size: bool,
+}
+
+/// As little as a picture of the size `wanted` needs.
+pub(super) fn choice(raster: Raster, stored: Dimensions, wanted: Dimensions) -> Choice {
+    match raster {
+        Raster::Jpeg => Choice { scale: jpeg::scale(stored, wanted), hides_blocks: false, is_own_size: false },
+        Raster::WebP | Raster::Avif => {
+            Choice { scale: None, hides_blocks: hides_blocks(stored, wanted), is_own_size: stored == wanted }
+        }
+        Raster::Png | Raster::Gif | Raster::Tiff | Raster::Bmp | Raster::Ico => {
+            Choice { scale: None, hides_blocks: false, is_own_size: stored == wanted }
+        }
+    }
+}
+
+/// Decodes what was chosen.
 pub(super) fn source(
     raster: Raster,
     original: &mut Original<'_>,
     stored: Dimensions,
-    wanted: Dimensions,
+    Choice { scale, hides_blocks, .. }: Choice,
     deadline: Deadline,
 ) -> Result<Source, Refusal> {
     let planes = match raster {
-        Raster::Jpeg => jpeg::decode_planes(original, stored, wanted, deadline),
-        Raster::WebP => webp::planes(original.all(), stored, wanted),
-        Raster::Avif => return avif::source(original.all(), stored, wanted),
+        Raster::Jpeg => scale.and_then(|scale| jpeg::decode_planes(original, stored, scale, deadline)),
+        Raster::WebP => webp::planes(original.all(), stored, hides_blocks),
+        Raster::Avif => return avif::source(original.all(), stored, hides_blocks),
         Raster::Png | Raster::Gif | Raster::Tiff | Raster::Bmp | Raster::Ico => None,
     };
     // What was given up in the middle is not begun in another way.
@@ -78,7 +99,7 @@ pub(super) fn source(
         _ => None,
     };
     match inks {
-        Some((pixels, inks)) => Ok(Source::Inks(pixels, inks)),
+        Some((pixels, inks)) => Ok(Source::Inks(pixels.into(), inks)),
         None => decoder(raster)(original, stored).map(Source::Pixels),
     }
 }

@@ -29,10 +29,10 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
 }
 
 /// The planes of a lossy still picture without alpha.
-pub(super) fn planes(original: &[u8], stored: Dimensions, wanted: Dimensions) -> Option<Planar> {
+pub(super) fn planes(original: &[u8], stored: Dimensions, hides_blocks: bool) -> Option<Planar> {
     let side = |pixels: u32| usize::try_from(pixels).ok();
     let (width, height) = (side(stored.width)?, side(stored.height)?);
-    let finish = if super::hides_blocks(stored, wanted) { Finish::Bare } else { Finish::Whole };
+    let finish = if hides_blocks { Finish::Bare } else { Finish::Whole };
     let [luma, blue, red] = xfiles_webp_planes::decode(original, width, height, finish).ok()?.into_samples();
     let sides = (f64::from(stored.width), f64::from(stored.height));
     let halves = (sides.0 / 2.0, sides.1 / 2.0);

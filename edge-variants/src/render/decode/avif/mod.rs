@@ -24,8 +24,8 @@ const PQ: u16 = 16;
 const HLG: u16 = 18;
 
 /// The planes of an opaque picture in one piece whose colours are coded as in JPEG; the pixels of others.
-pub(super) fn source(original: &[u8], stored: Dimensions, wanted: Dimensions) -> Result<Source, Refusal> {
-    let finish = if super::hides_blocks(stored, wanted) { Finish::Bare } else { Finish::Whole };
+pub(super) fn source(original: &[u8], stored: Dimensions, hides_blocks: bool) -> Result<Source, Refusal> {
+    let finish = if hides_blocks { Finish::Bare } else { Finish::Whole };
     let (pictures, first) = opened(original, stored, finish)?;
     let Pictures { colour, alpha, .. } = &pictures;
     let Colour { primaries, transfer, matrix, full_range } = coding(colour, &first);

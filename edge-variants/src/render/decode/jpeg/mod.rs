@@ -19,7 +19,7 @@ use zune_jpeg::{
     zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
 };
 
-use self::reduced::Scale;
+pub(super) use self::reduced::Scale;
 use super::Decoded;
 use crate::render::{
     Refusal,
@@ -79,25 +79,13 @@ pub(super) fn inks(original: &[u8], stored: Dimensions) -> Option<(RgbaImage, In
     Some((RgbaImage::from_raw(stored.width, stored.height, samples)?, profile))
 }
 
-/// Decodes to as few eighths of the size as a picture of the size `wanted` needs. `None` if the file is of a rarer kind or
-/// damaged, and at the deadline.
-pub(super) fn decode_planes(
-    original: &mut Original<'_>,
-    stored: Dimensions,
-    wanted: Dimensions,
-    deadline: Deadline,
-) -> Option<Planar> {
+/// The scale at which a picture of the size `wanted` is made: as few eighths as it needs.
+pub(super) fn scale(stored: Dimensions, wanted: Dimensions) -> Option<Scale> {
     let has_enough = |scale: Scale, tenths: u64| {
         let side = |side: u32| u64::from(side) * scale as u64 * 10 / 8;
         side(stored.width) >= u64::from(wanted.width) * tenths
             && side(stored.height) >= u64::from(wanted.height) * tenths
     };
-    let (_, start) = reduced::process(original)?;
-    let decoder = opened(original.head(start)).ok()?;
-    if !matches!(decoder.input_colorspace()?, ColorSpace::Luma | ColorSpace::YCbCr) {
-        return None;
-    }
-    let profile = decoder.icc_profile();
     // One and a half samples to each that is wanted are what Lanczos needs to look right. Means are so much cheaper, of a
     // progressive file above all, that a little more than one will do.
     let tenths = |scale| match scale {
@@ -107,7 +95,22 @@ pub(super) fn decode_planes(
     };
     let scale = Scale::ALL.into_iter().find(|scale| has_enough(*scale, tenths(*scale)));
     // Of what cannot be held there is no more than half.
-    let scale = if limits::admit(stored).is_ok() { scale? } else { scale.map_or(Scale::Half, Scale::at_most_half) };
+    if limits::admit(stored).is_ok() { scale } else { Some(scale.map_or(Scale::Half, Scale::at_most_half)) }
+}
+
+/// Decodes at a scale. `None` if the file is of a rarer kind or damaged, and at the deadline.
+pub(super) fn decode_planes(
+    original: &mut Original<'_>,
+    stored: Dimensions,
+    scale: Scale,
+    deadline: Deadline,
+) -> Option<Planar> {
+    let (_, start) = reduced::process(original)?;
+    let decoder = opened(original.head(start)).ok()?;
+    if !matches!(decoder.input_colorspace()?, ColorSpace::Luma | ColorSpace::YCbCr) {
+        return None;
+    }
+    let profile = decoder.icc_profile();
     let planes = reduced::decode(original, stored, scale, deadline)?;
     Some(Planar { planes, range: Range::Full, profile })
 }

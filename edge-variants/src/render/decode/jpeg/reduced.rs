@@ -21,7 +21,7 @@ use crate::render::{deadline::Deadline, limits::MAX_SCANS, original::Original, p
 
 /// The size of the reduced picture: eighths of the stored one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scale {
+pub(in crate::render::decode) enum Scale {
     Eighth = 1,
     Quarter = 2,
     ThreeEighths = 3,
