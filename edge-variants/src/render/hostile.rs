@@ -193,6 +193,36 @@ fn files_that_refer_to_themselves_are_refused() {
     assert!(!outcomes(&[cyclic])[0].is_empty());
 }
 
+/// Puts bytes into the last of the boxes of those names, of which each is in the one before, `offset` bytes behind its
+/// name.
+fn with_in_box(mut file: Vec<u8>, boxes: &[&[u8]], offset: usize, bytes: &[u8]) -> Vec<u8> {
+    let place = |file: &[u8], name: &[u8]| file.windows(name.len()).position(|window| window == name).unwrap();
+    for name in boxes {
+        let length = place(&file, name) - 4;
+        let old = u32::from_be_bytes(*file[length..].first_chunk().unwrap());
+        let grown = old + u32::try_from(bytes.len()).unwrap();
+        file[length..length + 4].copy_from_slice(&grown.to_be_bytes());
+    }
+    let at = place(&file, boxes.last().unwrap()) + offset;
+    file.splice(at..at, bytes.iter().copied());
+    file
+}
+
+#[test]
+fn an_avif_of_endless_links_ends() {
+    const LINKS: usize = 30_000;
+    const PROPERTIES: u32 = 300_000;
+
+    let links = b"\0\0\0\x0Eauxl\0\x63\0\x01\0\x01".repeat(LINKS);
+    let file = with_in_box(fixture("alpha.avif"), &[b"meta", b"iref"], 8, &links);
+    let at = file.windows(4).position(|window| window == b"ipma").unwrap() + 8;
+    let count = u32::from_be_bytes(*file[at..].first_chunk().unwrap()) + PROPERTIES;
+    let properties = b"\0\x64\0".repeat(usize::try_from(PROPERTIES).unwrap());
+    let file =
+        with_in_box(patched(file, b"ipma", 8, &count.to_be_bytes()), &[b"meta", b"iprp", b"ipma"], 12, &properties);
+    assert_outcome("pictures that may be the alpha of another", file, "Corrupt");
+}
+
 #[test]
 fn a_file_cut_at_every_tenth_byte_is_refused_or_shown_as_far_as_it_goes() {
     let scene = DynamicImage::from(scene(48, 36));

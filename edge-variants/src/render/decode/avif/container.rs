@@ -6,8 +6,16 @@ use std::ops::Range;
 
 use xfiles_core::sniff::boxes;
 
+use crate::render::limits::MAX_PROFILE_BYTES;
+
 /// Beyond what a grid of a large picture has; each is an item with bits of its own.
 const MAX_TILES: usize = 256;
+
+/// Pictures that may be the alpha of the primary one. Files have one, and perhaps a depth map.
+const MAX_AUXILIARIES: usize = 16;
+
+/// What describes a file is a few hundred bytes, and a profile.
+const MAX_META_BYTES: usize = MAX_PROFILE_BYTES + (1 << 20);
 
 /// A picture in a file.
 pub(super) struct Item {
@@ -45,7 +53,8 @@ pub(super) fn read(file: &[u8]) -> Option<Pictures> {
     let meta = Meta::read(file)?;
     let primary = be(meta.child(b"pitm")?.get(4..)?, if version(meta.child(b"pitm")?)? == 0 { 2 } else { 4 })?;
     let is_alpha = |id: &u32| meta.properties(*id).any(|(kind, payload)| kind == *b"auxC" && is_alpha(payload));
-    let alpha = meta.references(b"auxl").filter(|link| link.to.contains(&primary)).map(|link| link.from).find(is_alpha);
+    let auxiliaries = meta.references(b"auxl").filter(|link| link.to.contains(&primary)).map(|link| link.from);
+    let alpha = auxiliaries.take(MAX_AUXILIARIES).find(is_alpha);
     let premultiplied = meta.references(b"prem").any(|link| link.from == primary);
     Some(Pictures {
         colour: meta.item(primary)?,
@@ -79,6 +88,9 @@ struct Link {
 impl<'a> Meta<'a> {
     fn read(file: &'a [u8]) -> Option<Self> {
         let (_, payload) = boxes(file).find(|(kind, _)| kind == b"meta")?;
+        if payload.len() > MAX_META_BYTES {
+            return None;
+        }
         Some(Self { file, payload: payload.get(4..)? })
     }
 
