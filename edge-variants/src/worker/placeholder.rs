@@ -1,11 +1,11 @@
 //! The placeholder of a picture that nobody has looked at, made when it is told that the picture was published.
 //!
 //! The worker may be told twice, late, or of a file that has changed or gone since: the record decides. Nothing is stored
-//! but the placeholder, which follows from the bytes; what is not made here is made with the first variant.
+//! but the placeholder, which follows from the bytes; what is not made here is made with the first variant. Of an original
+//! that somebody looks at meanwhile it takes what is decoded for them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::timeout;
 use xfiles_core::{
     catalog::Consistency,
     error::{Cause, Error},
@@ -13,7 +13,7 @@ use xfiles_core::{
     variant::{ImageFormat, VariantSpec, Width},
 };
 
-use super::{TURN, Worker};
+use super::{Failure, Shrunk, Worker};
 use crate::render::Job;
 
 /// Of as few pixels as the smallest variant has.
@@ -35,28 +35,31 @@ impl Worker {
         if self.refused(id).is_some() {
             return Ok(());
         }
-        let busy = || Error::Unavailable {
-            retry_after: Duration::from_secs(2),
-            source: Cause::because("making a placeholder", "the worker has too much to do"),
+        let unavailable = |retry_after, reason| Error::Unavailable {
+            retry_after,
+            source: Cause::because("making a placeholder", reason),
         };
-        let _place = self.lane.places.try_acquire().map_err(|_| busy())?;
-        let permit = timeout(TURN, self.lane.renders.acquire()).await.map_err(|_| busy())?;
-        let permit = permit.expect("the semaphore is never closed");
-        let Some(original) = self.files.blobs.get(&file.original_key()).await? else {
+        let Ok(_place) = self.lane.places.try_acquire() else {
+            return Err(unavailable(Duration::from_secs(2), "the worker has too much to do"));
+        };
+        let Ok(shrunk) = self.shrunk(&file, Job::new(SMALLEST), &self.lane).await else {
+            // A decoder panicked, which the log has; the same bytes would make it panic again.
             return Ok(());
         };
-        let job = Job::new(SMALLEST).until(Instant::now() + self.render);
-        let made = tokio::task::spawn_blocking(move || job.placeholder(&original)).await;
-        drop(permit);
-        let placeholder = match made {
-            Ok(Ok(placeholder)) => placeholder,
-            Ok(Err(refusal)) => {
-                self.remember(id, refusal);
-                return Ok(());
+        let small = match shrunk {
+            Ok(Shrunk { small, permit }) => {
+                drop(permit);
+                small
             }
-            Err(panic) => {
-                // The same bytes would make it panic again.
-                tracing::error!(cause = %Cause::new("rendering", &panic), "a placeholder could not be made");
+            Err(Failure::NotFound) => return Ok(()),
+            Err(Failure::Unavailable(retry_after)) => {
+                return Err(unavailable(retry_after, "the original could not be read"));
+            }
+        };
+        let placeholder = match small {
+            Ok(small) => small.placeholder(),
+            Err(refusal) => {
+                self.remember(id, refusal);
                 return Ok(());
             }
         };
