@@ -320,16 +320,6 @@ impl Blobs {
         Ok(KeyPage { keys, next })
     }
 
-    /// Reads a whole object. `None`: it does not exist.
-    pub async fn get(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>> {
-        let Some(mut object) = self.open(key).await? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        while let Some(part) = object.next().await? {
-            bytes.extend_from_slice(&part);
-        }
-        Ok(Some(bytes))
-    }
-
     /// Begins to read an object. `None`: it does not exist.
     pub async fn open(&self, key: &ObjectKey) -> Result<Option<Reading>> {
         match self.s3.get_object().bucket(&self.bucket).key(key.to_string()).send().await {

@@ -148,8 +148,8 @@ impl Job {
 pub struct Decoding<'a> {
     original: Original<'a>,
     read: Option<(Raster, Header)>,
-    /// The pixels that were needed last, and whether alpha weighs their colours by now.
-    source: Option<(Choice, Source, bool)>,
+    /// The pixels that were needed last.
+    source: Option<(Choice, Source)>,
     decodes: usize,
 }
 
@@ -166,7 +166,7 @@ impl<'a> Decoding<'a> {
 
     /// Whether the job can be done without decoding anything anew.
     pub fn has_pixels_for(&self, job: &Job) -> bool {
-        let (Some((raster, header)), Some((choice, ..))) = (self.read, &self.source) else { return false };
+        let (Some((raster, header)), Some((choice, _))) = (self.read, &self.source) else { return false };
         let (_, stored) = job.size(&header);
         decode::choice(raster, header.stored, stored) == *choice
     }
@@ -191,16 +191,16 @@ impl<'a> Decoding<'a> {
         };
         let (size, stored_size) = job.size(&header);
         let choice = decode::choice(raster, header.stored, stored_size);
-        let (source, is_weighted) = match self.source.take() {
-            Some((of, source, is_weighted)) if of == choice => (source, is_weighted),
+        let source = match self.source.take() {
+            Some((of, source)) if of == choice => source,
             other => {
                 // Not both at once.
                 drop(other);
                 self.decodes += 1;
-                (decode::source(raster, &mut self.original, header.stored, choice, job.deadline)?, false)
+                decode::source(raster, &mut self.original, header.stored, choice, job.deadline)?
             }
         };
-        let (_, source, is_weighted) = self.source.insert((choice, source, is_weighted));
+        let (_, source) = self.source.insert((choice, source));
         job.deadline.check()?;
         let picture = match source {
             Source::Planes(planar) => from_planes(planar, stored_size, header.orientation, job.spec.format),
@@ -209,7 +209,7 @@ impl<'a> Decoding<'a> {
                 Picture::Pixels(orient::turn(small.into(), header.orientation))
             }
             Source::Pixels(decoded) => {
-                let small = resize::shrink(&mut decoded.pixels, is_weighted, stored_size);
+                let small = resize::shrink(&mut decoded.pixels, &mut decoded.is_weighted, stored_size);
                 let upright = orient::turn(small, header.orientation);
                 Picture::Pixels(colour::to_srgb(upright, decoded.profile.as_deref()))
             }

@@ -58,6 +58,9 @@ const WAITING_PER_RENDER: usize = 64;
 /// How long an original that was refused is not looked at again. As long as the CDN remembers the refusal.
 const REFUSAL_LIFE: Duration = Duration::from_secs(60);
 
+/// What fails if the store does not give an original.
+const READING: &str = "reading an original";
+
 /// How many refusals are remembered. Forgetting one costs a look at the original.
 const MAX_REFUSALS: usize = 10_000;
 
@@ -139,6 +142,15 @@ enum Outcome {
     NotFound,
     Refused(Refusal),
     Unavailable(Duration),
+}
+
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotFound => Self::NotFound,
+            Failure::Unavailable(retry_after) => Self::Unavailable(retry_after),
+        }
+    }
 }
 
 impl Worker {
@@ -234,15 +246,7 @@ impl Worker {
     async fn make_or_explain(&self, key: &ObjectKey, lane: &Lane) -> Outcome {
         match self.make(key, lane).await {
             Ok(outcome) => outcome,
-            Err(Error::Unavailable { retry_after, source }) => {
-                tracing::warn!(cause = %source, "a variant could not be made now");
-                Outcome::Unavailable(retry_after)
-            }
-            Err(error) => {
-                let cause = Cause::new("making a variant", &error);
-                tracing::error!(%cause, "a variant could not be made");
-                Outcome::Unavailable(Duration::from_secs(5))
-            }
+            Err(error) => Outcome::Unavailable(explain(&error, "making a variant")),
         }
     }
 
@@ -265,15 +269,14 @@ impl Worker {
         let job = Job::new(spec).on(self.background).with_placeholder(file.thumbhash.is_none());
         let Shrunk { small, permit } = match self.shrunk(&file, job, lane).await {
             Ok(Ok(shrunk)) => shrunk,
-            Ok(Err(Failure::NotFound)) => return Ok(Outcome::NotFound),
-            Ok(Err(Failure::Unavailable(retry_after))) => return Ok(Outcome::Unavailable(retry_after)),
+            Ok(Err(failure)) => return Ok(failure.into()),
             Err(gone) => return Err(Error::Internal(Cause::new("decoding", &gone))),
         };
         let rendered = match (small, permit) {
             (Ok(small), Some(permit)) => encoded(job, small, permit).await,
             (Ok(small), None) => match turn(&lane.renders).await {
                 Ok(permit) => encoded(job, small, permit).await,
-                Err(TooLate) => return Ok(Outcome::Unavailable(Duration::from_secs(2))),
+                Err(failure) => return Ok(failure.into()),
             },
             (Err(refusal), _) => Ok(Err(refusal)),
         };
@@ -327,13 +330,14 @@ impl Worker {
     async fn decode(&self, original: &ObjectKey, queue: Queue, renders: &Arc<Semaphore>) {
         // One permit from before the original is in memory until it is out of it, and for each encoding: the permits
         // bound both.
-        let Ok(permit) = turn(renders).await else {
-            return queue.fail(Failure::Unavailable(Duration::from_secs(2)));
+        let permit = match turn(renders).await {
+            Ok(permit) => permit,
+            Err(failure) => return queue.fail(failure),
         };
         let object = match self.files.blobs.open(original).await {
             Ok(Some(object)) => object,
             Ok(None) => return queue.fail(Failure::NotFound),
-            Err(error) => return queue.fail(failure(&error)),
+            Err(error) => return queue.fail(Failure::Unavailable(explain(&error, READING))),
         };
         let end = Instant::now() + self.render;
         let (arrival, original) = Original::arriving(object.length());
@@ -344,7 +348,8 @@ impl Worker {
             tracing::error!(%cause, "an original could not be decoded");
         }
         if let Ok(Err(error)) = fetch.await {
-            failure(&error);
+            // Who waited knows already that it broke off.
+            explain(&error, READING);
         }
     }
 
@@ -455,16 +460,13 @@ impl Queue {
 }
 
 /// Waits for a permit.
-async fn turn(renders: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, TooLate> {
+async fn turn(renders: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {
     let Ok(permit) = tokio::time::timeout(TURN, Arc::clone(renders).acquire_owned()).await else {
         tracing::warn!("a variant was not made: its turn did not come");
-        return Err(TooLate);
+        return Err(Failure::Unavailable(Duration::from_secs(2)));
     };
     Ok(permit.expect("the semaphore is never closed"))
 }
-
-/// The turn did not come.
-struct TooLate;
 
 async fn encoded(
     job: Job,
@@ -476,17 +478,16 @@ async fn encoded(
     rendered
 }
 
-/// When an original can be asked for again that could not be read; the log has the reason.
-fn failure(error: &Error) -> Failure {
+/// Says in the log why something failed, and answers after how long it may be tried again.
+fn explain(error: &Error, doing: &'static str) -> Duration {
     match error {
         Error::Unavailable { retry_after, source } => {
-            tracing::warn!(cause = %source, "an original could not be read now");
-            Failure::Unavailable(*retry_after)
+            tracing::warn!(cause = %source, "{doing} is not possible now");
+            *retry_after
         }
         error => {
-            let cause = Cause::new("reading an original", error);
-            tracing::error!(%cause, "an original could not be read");
-            Failure::Unavailable(Duration::from_secs(5))
+            tracing::error!(cause = %Cause::new(doing, error), "{doing} failed");
+            Duration::from_secs(5)
         }
     }
 }
@@ -501,7 +502,7 @@ async fn carry(mut object: Reading, arrival: Arrival, end: Instant) -> Result<()
             part = tokio::time::timeout_at(end, object.next()) => part,
         };
         let late = |_| {
-            let source = Cause::because("reading an original", "it did not arrive in time");
+            let source = Cause::because(READING, "it did not arrive in time");
             Error::Unavailable { retry_after: Duration::from_secs(1), source }
         };
         let sent = match part.map_err(late)?? {

@@ -28,8 +28,16 @@ use super::{
 pub(super) struct Decoded {
     /// Grey or RGB, with alpha or without, in 8 or 16 bits.
     pub pixels: DynamicImage,
+    /// Whether alpha weighs their colours by now.
+    pub is_weighted: bool,
     /// An ICC profile, unchecked.
     pub profile: Option<Vec<u8>>,
+}
+
+impl Decoded {
+    fn new(pixels: DynamicImage, profile: Option<Vec<u8>>) -> Self {
+        Self { pixels, is_weighted: false, profile }
+    }
 }
 
 /// A picture to make a smaller one of.
@@ -64,7 +72,7 @@ pub(super) struct Choice {
 /// As little as a picture of the size `wanted` needs.
 pub(super) fn choice(raster: Raster, stored: Dimensions, wanted: Dimensions) -> Choice {
     match raster {
-        Raster::Jpeg => Choice { scale: jpeg::scale(stored, wanted), hides_blocks: false, is_own_size: false },
+        Raster::Jpeg => Choice { scale: Some(jpeg::scale(stored, wanted)), hides_blocks: false, is_own_size: false },
         Raster::WebP | Raster::Avif => {
             Choice { scale: None, hides_blocks: hides_blocks(stored, wanted), is_own_size: stored == wanted }
         }
@@ -190,7 +198,7 @@ fn frame(mut decoder: impl ImageDecoder, stored: Dimensions) -> Result<Decoded, 
         DynamicImage::ImageRgba32F(image) => DynamicImage::ImageRgba32F(image).into_rgba16().into(),
         pixels => pixels,
     };
-    Ok(Decoded { pixels, profile })
+    Ok(Decoded::new(pixels, profile))
 }
 
 fn limits(max_alloc: u64) -> Limits {

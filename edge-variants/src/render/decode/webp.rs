@@ -25,7 +25,7 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
     } else {
         still(original, stored)?
     };
-    Ok(Decoded { pixels, profile: chunk(*b"ICCP").map(<[u8]>::to_vec) })
+    Ok(Decoded::new(pixels, chunk(*b"ICCP").map(<[u8]>::to_vec)))
 }
 
 /// The planes of a lossy still picture without alpha.

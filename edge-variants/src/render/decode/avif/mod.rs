@@ -95,7 +95,7 @@ fn painted(pictures: &Pictures, first: Picture, stored: Dimensions, finish: Fini
             DynamicImage::from(canvas)
         }
     };
-    Ok(Decoded { pixels, profile })
+    Ok(Decoded::new(pixels, profile))
 }
 
 fn bits_of(item: &Item) -> (usize, &[Vec<u8>]) {

@@ -187,8 +187,7 @@ const ONE: u32 = 1 << 8;
 impl Coefficients {
     pub(super) fn new(table: &Code) -> Option<Self> {
         let symbols = Symbols::new(table)?;
-        let whole =
-            symbols.wholes(|symbol| if symbol_ends(symbol) { (END, 0) } else { ((symbol >> 4) + 1, symbol & 15) });
+        let whole = symbols.wholes(|symbol| if symbol_ends(symbol) { (END, 0) } else { parts(symbol) });
         let mut leaps = Box::new([0; 1 << LEAP]);
         for (beginning, entry) in (0_u32..).zip(leaps.iter_mut()) {
             *entry = leap(&symbols, beginning);
@@ -239,7 +238,6 @@ impl Coefficients {
     }
 
     /// The symbol that comes next, however long: how many coefficients it is good for, and its value.
-    #[cold]
     #[inline(always)]
     fn long(&self, reader: &mut Reader) -> Option<(u32, i32)> {
         let (bits, coefficients, value) = self.first_long(reader.held)?;
@@ -254,8 +252,8 @@ impl Coefficients {
         if symbol_ends(symbol) {
             return Some((length, END, 0));
         }
-        let size = symbol & 15;
-        Some((length + size, (symbol >> 4) + 1, signed(held << length, size)))
+        let (coefficients, size) = parts(symbol);
+        Some((length + size, coefficients, signed(held << length, size)))
     }
 
     /// Reads the rest of a block from the coefficient `next` on, before the last, and forms nothing.
@@ -314,8 +312,7 @@ impl Runs {
         const NEVER: u32 = 64;
 
         let symbols = Symbols::new(table)?;
-        let whole =
-            symbols.wholes(|symbol| if symbol_ends(symbol) { (0, NEVER) } else { ((symbol >> 4) + 1, symbol & 15) });
+        let whole = symbols.wholes(|symbol| if symbol_ends(symbol) { (0, NEVER) } else { parts(symbol) });
         Some(Self { symbols, whole })
     }
 
@@ -329,16 +326,23 @@ impl Runs {
         }
         let (symbol, length) = self.symbols.first(reader.held)?;
         reader.skip(length);
-        let (run, size) = (symbol >> 4, symbol & 15);
         if symbol_ends(symbol) {
-            let blocks = (1 << run) + number(reader.held, run);
-            reader.skip(run);
+            let size = symbol >> 4;
+            let blocks = (1 << size) + number(reader.held, size);
+            reader.skip(size);
             return Some(Symbol::Ends(blocks));
         }
+        let (coefficients, size) = parts(symbol);
         let value = signed(reader.held, size);
         reader.skip(size);
-        Some(Symbol::Run(run + 1, value))
+        Some(Symbol::Run(coefficients, value))
     }
+}
+
+/// How many coefficients a symbol is good for, those passed over and its own, and how many bits its magnitude has.
+#[inline(always)]
+fn parts(symbol: u32) -> (u32, u32) {
+    ((symbol >> 4) + 1, symbol & 15)
 }
 
 /// Whether what is left of the block is zero.
@@ -357,16 +361,16 @@ fn leap(symbols: &Symbols, beginning: u32) -> u16 {
             0 => break,
             entry => (u32::from(entry & 0xFF), u32::from(entry >> 8)),
         };
-        let (run, size) = (symbol >> 4, symbol & 15);
+        let (coefficients, size) = parts(symbol);
         let ends = symbol_ends(symbol);
-        if bits + length + size > LEAP || !ends && advance + run + 1 > 63 {
+        if bits + length + size > LEAP || !ends && advance + coefficients > 63 {
             break;
         }
         bits += length + size;
         if ends {
             return packed(bits, advance + END);
         }
-        advance += run + 1;
+        advance += coefficients;
     }
     // What takes no bits must not be mistaken for progress.
     if bits == 0 { packed(0, END + 64) } else { packed(bits, advance) }

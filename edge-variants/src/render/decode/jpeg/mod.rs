@@ -54,7 +54,7 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
     } else {
         RgbImage::from_raw(width, height, samples).map(DynamicImage::from)
     };
-    Ok(Decoded { pixels: pixels.expect("there is one sample for each channel of each pixel"), profile })
+    Ok(Decoded::new(pixels.expect("there is one sample for each channel of each pixel"), profile))
 }
 
 /// Decodes CMYK and YCCK to inks, if there is a profile that says what those look like.
@@ -80,7 +80,7 @@ pub(super) fn inks(original: &[u8], stored: Dimensions) -> Option<(RgbaImage, In
 }
 
 /// The scale at which a picture of the size `wanted` is made: as few eighths as it needs.
-pub(super) fn scale(stored: Dimensions, wanted: Dimensions) -> Option<Scale> {
+pub(super) fn scale(stored: Dimensions, wanted: Dimensions) -> Scale {
     let has_enough = |scale: Scale, tenths: u64| {
         let side = |side: u32| u64::from(side) * scale as u64 * 10 / 8;
         side(stored.width) >= u64::from(wanted.width) * tenths
@@ -93,9 +93,9 @@ pub(super) fn scale(stored: Dimensions, wanted: Dimensions) -> Option<Scale> {
         Scale::Quarter | Scale::ThreeEighths | Scale::Half => 15,
         Scale::Whole => 10,
     };
-    let scale = Scale::ALL.into_iter().find(|scale| has_enough(*scale, tenths(*scale)));
+    let scale = Scale::ALL.into_iter().find(|scale| has_enough(*scale, tenths(*scale))).unwrap_or(Scale::Whole);
     // Of what cannot be held there is no more than half.
-    if limits::admit(stored).is_ok() { scale } else { Some(scale.map_or(Scale::Half, Scale::at_most_half)) }
+    if limits::admit(stored).is_ok() { scale } else { scale.at_most_half() }
 }
 
 /// Decodes at a scale. `None` if the file is of a rarer kind or damaged, and at the deadline.

@@ -47,6 +47,12 @@ impl Spectrum {
     }
 }
 
+/// A scan of other coefficients than the means.
+pub(super) struct Others {
+    pub runs: Runs,
+    pub spectrum: Spectrum,
+}
+
 /// What is known of every block of a component.
 pub(super) struct Gathered {
     /// How many coefficients of a block are kept.
@@ -78,15 +84,29 @@ impl Gathered {
         &mut self.kept[block * self.area]
     }
 
-    /// Reads what the first scan of these coefficients has of a block. `ended` says of how many blocks, from this one on,
-    /// there is nothing more.
-    pub(super) fn first(
+    /// Reads what a scan has of a block. `ended` says of how many blocks, from this one on, there is nothing more.
+    pub(super) fn read(
+        &mut self,
+        block: usize,
+        reader: Reader,
+        window: &Window,
+        scan: &Others,
+        ended: &mut u32,
+    ) -> Option<Reader> {
+        if scan.spectrum.refines {
+            self.refine(block, reader, window, scan, ended)
+        } else {
+            self.first(block, reader, window, scan, ended)
+        }
+    }
+
+    /// Of the first scan of these coefficients.
+    fn first(
         &mut self,
         block: usize,
         mut reader: Reader,
         window: &Window,
-        runs: &Runs,
-        spectrum: Spectrum,
+        Others { runs, spectrum }: &Others,
         ended: &mut u32,
     ) -> Option<Reader> {
         let mut next = spectrum.from;
@@ -106,15 +126,13 @@ impl Gathered {
         Some(reader)
     }
 
-    /// Reads what a later scan has of a block: one bit of each coefficient that is not zero yet, and those that are so no
-    /// more.
-    pub(super) fn refine(
+    /// Of a later scan: one bit of each coefficient that is not zero yet, and those that are so no more.
+    fn refine(
         &mut self,
         block: usize,
         mut reader: Reader,
         window: &Window,
-        runs: &Runs,
-        spectrum: Spectrum,
+        Others { runs, spectrum }: &Others,
         ended: &mut u32,
     ) -> Option<Reader> {
         let before = self.nonzero[block];

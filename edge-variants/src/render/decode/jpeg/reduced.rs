@@ -14,7 +14,7 @@ use xfiles_core::sniff::Dimensions;
 use super::{
     bits::{Bits, Reader, Window, next_marker},
     huffman::{Code, Coefficients, Differences, Runs},
-    progressive::{Gathered, Spectrum},
+    progressive::{Gathered, Others, Spectrum},
     transform::{self, Band, Steps},
 };
 use crate::render::{deadline::Deadline, limits::MAX_SCANS, original::Original, planes::Plane};
@@ -307,7 +307,7 @@ impl Frame {
         for (index, dc, ac) in chosen_parts {
             let coding = match spectrum {
                 None => Coding::Whole(Differences::new(dc?)?, Coefficients::new(ac?)?),
-                Some(it) if !it.is_of_means() => Coding::Band(Runs::new(ac?)?, it),
+                Some(spectrum) if !spectrum.is_of_means() => Coding::Others(Others { runs: Runs::new(ac?)?, spectrum }),
                 Some(Spectrum { shift, refines: true, .. }) => Coding::MeanBits(shift),
                 Some(Spectrum { shift, .. }) => Coding::Means(Differences::new(dc?)?, shift),
             };
@@ -442,12 +442,7 @@ impl Component {
                 *gathered.mean(block) |= ((reader.held >> 63) << shift) as i16;
                 reader.skip(1);
             }
-            Coding::Band(runs, spectrum) if spectrum.refines => {
-                return gathered.refine(block, reader, window, runs, *spectrum, &mut part.ended);
-            }
-            Coding::Band(runs, spectrum) => {
-                return gathered.first(block, reader, window, runs, *spectrum, &mut part.ended);
-            }
+            Coding::Others(scan) => return gathered.read(block, reader, window, scan, &mut part.ended),
             Coding::Whole(..) => return None,
         }
         Some(reader)
@@ -506,5 +501,5 @@ enum Coding {
     /// That bit of the means.
     MeanBits(u32),
     /// Other coefficients.
-    Band(Runs, Spectrum),
+    Others(Others),
 }
