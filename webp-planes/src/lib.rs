@@ -1,18 +1,12 @@
-//! Lossy WebP to and from its planes: luma, and the two colour differences at half its width and height.
+//! The planes of a lossy WebP: luma, and the two colour differences at half its width and height.
 //!
-//! The format stores them so, and whoever has them already is spared the way over RGB and back. It owns the calls of
+//! The format stores them so, and whoever wants them so is spared the way over RGB. It owns the calls of
 //! libwebp that the crate `webp` does not make, and nothing outside this file needs `unsafe` for them. Samples are of
 //! BT.601 in its limited range: luma from 16 to 235, differences from 16 to 240.
 
-use std::{ptr, slice};
-
 use libwebp_sys::{
-    VP8StatusCode, WEBP_CSP_MODE, WebPBitstreamFeatures, WebPConfig, WebPDecode, WebPDecoderConfig, WebPEncode,
-    WebPGetFeatures, WebPMemoryWrite, WebPMemoryWriter, WebPMemoryWriterClear, WebPMemoryWriterInit, WebPPicture,
+    VP8StatusCode, WEBP_CSP_MODE, WebPBitstreamFeatures, WebPDecode, WebPDecoderConfig, WebPGetFeatures,
 };
-
-/// The longest side of a WebP, in pixels.
-pub const MAX_SIDE: usize = 16_383;
 
 /// The planes of a picture, row by row without gaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,36 +17,12 @@ pub struct Planes {
     samples: [Vec<u8>; 3],
 }
 
-/// Planes whose sizes do not belong together, or that no WebP can hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the planes are not those of a picture of that size")]
-pub struct Mismatch;
-
-/// The encoder got no memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the picture could not be encoded")]
-pub struct Unencodable;
-
 /// Not a lossy WebP without alpha, or a damaged one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a lossy WebP without alpha")]
 pub struct Undecodable;
 
 impl Planes {
-    /// Luma of `width` x `height` samples, and the differences of blue and red of half as many each way, rounded up.
-    ///
-    /// # Errors
-    /// [`Mismatch`] if there are more or fewer samples, none, or a side is longer than [`MAX_SIDE`].
-    pub fn new(width: usize, height: usize, samples: [Vec<u8>; 3]) -> Result<Self, Mismatch> {
-        let sides = 1..=MAX_SIDE;
-        if !sides.contains(&width) || !sides.contains(&height) {
-            return Err(Mismatch);
-        }
-        let half = width.div_ceil(2) * height.div_ceil(2);
-        let fit = samples.each_ref().map(Vec::len) == [width * height, half, half];
-        if fit { Ok(Self { width, height, samples }) } else { Err(Mismatch) }
-    }
-
     /// Samples of luma from left to right.
     pub fn width(&self) -> usize {
         self.width
@@ -71,73 +41,6 @@ impl Planes {
     /// The same, to keep.
     pub fn into_samples(self) -> [Vec<u8>; 3] {
         self.samples
-    }
-}
-
-/// How hard the encoder tries.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Effort {
-    /// 0..=100, from small to true.
-    pub quality: f32,
-    /// 0..=6, from fast to small.
-    pub method: i32,
-}
-
-/// Encodes lossy.
-///
-/// # Errors
-/// [`Unencodable`] if the encoder gets no memory, or `effort` is out of range.
-pub fn encode(planes: &Planes, effort: Effort) -> Result<Vec<u8>, Unencodable> {
-    let side = |samples: usize| i32::try_from(samples).map_err(|_| Unencodable);
-    let mut config = WebPConfig::new().map_err(|()| Unencodable)?;
-    config.quality = effort.quality;
-    config.method = effort.method;
-    let mut picture = WebPPicture::new().map_err(|()| Unencodable)?;
-    picture.use_argb = 0;
-    picture.width = side(planes.width)?;
-    picture.height = side(planes.height)?;
-    // The encoder reads them and writes to none: it would only under transparent pixels, and there are none.
-    let [luma, blue, red] = planes.samples.each_ref().map(|plane| plane.as_ptr().cast_mut());
-    (picture.y, picture.u, picture.v) = (luma, blue, red);
-    picture.y_stride = picture.width;
-    picture.uv_stride = side(planes.width.div_ceil(2))?;
-
-    let mut written = Written::new();
-    picture.writer = Some(WebPMemoryWrite);
-    picture.custom_ptr = ptr::from_mut(&mut written.0).cast();
-    // SAFETY: `config` and `picture` are initialised; the planes have the sizes and strides that the picture states, as
-    // `Planes::new` has checked, and outlive the call; `written` is what the writer expects, and outlives it too.
-    let done = unsafe { WebPEncode(&raw const config, &raw mut picture) };
-    // The picture owns no memory: the planes are ours, and nothing was imported.
-    if done == 0 { Err(Unencodable) } else { Ok(written.bytes().to_vec()) }
-}
-
-/// What the encoder wrote, in memory of its own.
-struct Written(WebPMemoryWriter);
-
-impl Written {
-    fn new() -> Self {
-        let mut writer = std::mem::MaybeUninit::uninit();
-        // SAFETY: the pointer is to memory of the right size, which the call fills.
-        Self(unsafe {
-            WebPMemoryWriterInit(writer.as_mut_ptr());
-            writer.assume_init()
-        })
-    }
-
-    fn bytes(&self) -> &[u8] {
-        if self.0.mem.is_null() {
-            return &[];
-        }
-        // SAFETY: the writer has put `size` bytes there, and nobody writes to them any more.
-        unsafe { slice::from_raw_parts(self.0.mem, self.0.size) }
-    }
-}
-
-impl Drop for Written {
-    fn drop(&mut self) {
-        // SAFETY: the writer was initialised and is cleared once.
-        unsafe { WebPMemoryWriterClear(&raw mut self.0) };
     }
 }
 
@@ -171,8 +74,7 @@ pub fn decode(file: &[u8], width: usize, height: usize, finish: Finish) -> Resul
         return Err(Undecodable);
     }
     let half = width.div_ceil(2) * height.div_ceil(2);
-    let mut planes =
-        Planes::new(width, height, [vec![0; width * height], vec![0; half], vec![0; half]]).map_err(|_| Undecodable)?;
+    let mut planes = Planes { width, height, samples: [vec![0; width * height], vec![0; half], vec![0; half]] };
 
     config.options.bypass_filtering = (finish == Finish::Bare).into();
     let chroma_stride = (w + 1) / 2;
@@ -197,82 +99,53 @@ mod tests {
 
     use super::*;
 
-    const EFFORT: Effort = Effort { quality: 90.0, method: 4 };
-
-    /// Two halves, of a reddish and a bluish grey.
-    fn halves(width: usize, height: usize) -> Planes {
-        let plane = |width: usize, height: usize, left: u8, right: u8| {
-            (0..width * height).map(|at| if at % width < width / 2 { left } else { right }).collect()
-        };
-        let (w, h) = (width.div_ceil(2), height.div_ceil(2));
-        Planes::new(width, height, [plane(width, height, 90, 170), plane(w, h, 110, 150), plane(w, h, 160, 120)])
-            .unwrap()
-    }
-
-    fn farthest(left: &Planes, right: &Planes) -> u8 {
-        let samples = |planes: &Planes| planes.samples.concat();
-        samples(left).iter().zip(samples(right)).map(|(a, b)| a.abs_diff(b)).max().unwrap()
+    /// A reddish and a bluish half.
+    fn halves(width: u32, height: u32, quality: f32) -> Vec<u8> {
+        let pixel = |at: u32| if at % width < width / 2 { [137, 67, 50] } else { [167, 177, 224] };
+        let pixels: Vec<u8> = (0..width * height).flat_map(pixel).collect();
+        Encoder::from_rgb(&pixels, width, height).encode(quality).to_vec()
     }
 
     #[test]
-    fn planes_come_back_at_every_size() {
+    fn planes_have_the_size_of_the_picture() {
         for (width, height) in [(64, 48), (63, 47), (1, 1), (2, 1), (1, 33), (17, 16)] {
-            let planes = halves(width, height);
-            let bytes = encode(&planes, EFFORT).unwrap();
-            let back = decode(&bytes, width, height, Finish::Whole).unwrap();
-            assert_eq!((back.width(), back.height()), (width, height));
-            if width > 2 {
-                assert!(farthest(&back, &planes) < 40, "{width} x {height}: {}", farthest(&back, &planes));
-            }
+            let planes = decode(&halves(width, height, 90.0), width as usize, height as usize, Finish::Whole).unwrap();
+            assert_eq!((planes.width(), planes.height()), (width as usize, height as usize));
+            let half = planes.width().div_ceil(2) * planes.height().div_ceil(2);
+            let whole = planes.width() * planes.height();
+            assert_eq!(planes.samples().each_ref().map(Vec::len), [whole, half, half]);
         }
     }
 
     #[test]
     fn bare_planes_differ_by_what_the_filter_smooths() {
-        let soft = |width: usize, height: usize| -> Vec<u8> {
-            (0..width * height).map(|at| u8::try_from(60 + at % width * 2 + at / width).unwrap()).collect()
-        };
-        let planes = Planes::new(64, 48, [soft(64, 48), soft(32, 24), soft(32, 24)]).unwrap();
-        let bytes = encode(&planes, Effort { quality: 10.0, method: 4 }).unwrap();
-        let [whole, bare] = [Finish::Whole, Finish::Bare].map(|finish| decode(&bytes, 64, 48, finish).unwrap());
-        assert!((1..40).contains(&farthest(&whole, &bare)), "{}", farthest(&whole, &bare));
+        let soft: Vec<u8> =
+            (0..64 * 48).flat_map(|at| [u8::try_from(60 + at % 64 * 2 + at / 64).unwrap(); 3]).collect();
+        let file = Encoder::from_rgb(&soft, 64, 48).encode(10.0).to_vec();
+        let [whole, bare] = [Finish::Whole, Finish::Bare].map(|finish| decode(&file, 64, 48, finish).unwrap());
+        let samples = |planes: &Planes| planes.samples.concat();
+        let farthest = samples(&whole).iter().zip(samples(&bare)).map(|(a, b)| a.abs_diff(b)).max().unwrap();
+        assert!((1..40).contains(&farthest), "{farthest}");
     }
 
     #[test]
-    fn another_decoder_sees_the_colours_of_the_planes() {
-        let bytes = encode(&halves(64, 64), EFFORT).unwrap();
-        let picture = Decoder::new(&bytes).decode().unwrap();
-        // By the matrix of BT.601 in its limited range: 1.164 (90 - 16) + 1.596 (160 - 128), and so on.
-        for (x, expected) in [(8, [137, 67, 50]), (56, [167, 177, 224])] {
-            let at = (20 * 64 + x) * 3;
-            let near = picture[at..at + 3].iter().zip(expected).all(|(a, b): (&u8, u8)| a.abs_diff(b) <= 4);
-            assert!(near, "{:?} instead of {expected:?}", &picture[at..at + 3]);
-        }
-    }
-
-    #[test]
-    fn planes_of_other_sizes_are_none_of_a_picture() {
-        let planes = |luma, chroma| [vec![0; luma], vec![0; chroma], vec![0; chroma]];
-        assert!(Planes::new(5, 5, planes(25, 9)).is_ok());
-        for (width, height, luma, chroma) in
-            [(5, 5, 25, 4), (5, 5, 24, 9), (5, 5, 26, 9), (0, 0, 0, 0), (0, 5, 0, 0), (16_384, 1, 16_384, 8192)]
-        {
-            assert_eq!(Planes::new(width, height, planes(luma, chroma)), Err(Mismatch));
-        }
-    }
-
-    #[test]
-    fn an_effort_that_is_out_of_range_is_refused() {
-        for effort in [Effort { quality: 101.0, ..EFFORT }, Effort { method: 7, ..EFFORT }] {
-            assert_eq!(encode(&halves(8, 8), effort), Err(Unencodable));
+    fn the_planes_are_those_of_the_colours() {
+        let planes = decode(&halves(64, 64, 90.0), 64, 64, Finish::Whole).unwrap();
+        // By the matrix of BT.601 in its limited range: 16 + 0.257 * 137 + 0.504 * 67 + 0.098 * 50, and so on.
+        for (x, expected) in [(8, [90, 110, 160]), (56, [170, 150, 120])] {
+            let at = [20 * 64 + x, 10 * 32 + x / 2, 10 * 32 + x / 2];
+            let found = [0, 1, 2].map(|plane: usize| planes.samples()[plane][at[plane]]);
+            let near = found.iter().zip(expected).all(|(a, b): (&u8, u8)| a.abs_diff(b) <= 4);
+            assert!(near, "{found:?} instead of {expected:?}");
         }
     }
 
     #[test]
     fn what_has_no_such_planes_or_another_size_is_undecodable() {
-        let lossy = encode(&halves(64, 48), EFFORT).unwrap();
+        let lossy = halves(64, 48, 90.0);
         let lossless = Encoder::from_rgb(&[9; 64 * 48 * 3], 64, 48).encode_lossless().to_vec();
         let with_alpha = Encoder::from_rgba(&[9; 64 * 48 * 4], 64, 48).encode(90.0).to_vec();
+        assert!(Decoder::new(&with_alpha).decode().is_some());
         assert!(decode(&lossy, 64, 48, Finish::Whole).is_ok());
         for file in [&lossless[..], &with_alpha, b"", b"RIFF", &lossy[..20], &lossy[..lossy.len() - 9]] {
             assert_eq!(decode(file, 64, 48, Finish::Whole), Err(Undecodable));
@@ -290,7 +163,7 @@ mod tests {
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
             bare in any::<bool>(),
         ) {
-            let mut file = encode(&halves(33, 21), EFFORT).unwrap();
+            let mut file = halves(33, 21, 90.0);
             for (at, value) in changes {
                 let at = at.index(file.len());
                 file[at] = value;

@@ -200,6 +200,86 @@ impl Planar {
     }
 }
 
+impl Halves {
+    /// The planes of a picture that has none, by BT.601. A difference is that of the mean of four pixels, or of as many as
+    /// there are.
+    pub(super) fn of_rgb(picture: &RgbImage, range: Range) -> Self {
+        let (width, height) = picture.dimensions();
+        let of = Matrix::to(range);
+        let luma: Vec<u8> = picture.as_raw().as_chunks().0.iter().map(|pixel| of.luma(pixel.map(i32::from))).collect();
+        let (across, down) = (width.div_ceil(2), height.div_ceil(2));
+        let [mut blue, mut red] = [0, 1].map(|_| Vec::with_capacity((across * down) as usize));
+        let rows: Vec<&[[u8; 3]]> =
+            picture.as_raw().chunks_exact(width as usize * 3).map(|row| row.as_chunks().0).collect();
+        for pair in rows.chunks(2) {
+            let [above, below] = [pair[0], pair[pair.len() - 1]];
+            for (above, below) in above.chunks(2).zip(below.chunks(2)) {
+                // Where there is no fourth, or second, one that is there counts twice.
+                let four = [above[0], above[above.len() - 1], below[0], below[below.len() - 1]];
+                let sums = [0, 1, 2].map(|at| four.iter().map(|pixel| i32::from(pixel[at])).sum());
+                blue.push(of.blue(sums));
+                red.push(of.red(sums));
+            }
+        }
+        let plane =
+            |samples, width, height| GrayImage::from_raw(width, height, samples).expect("a sample for each pixel");
+        let differences = Some([plane(blue, across, down), plane(red, across, down)]);
+        Self { luma: plane(luma, width, height), differences, range }
+    }
+}
+
+/// What luma and the differences have of red, green and blue, in parts of `1 << 16`.
+struct Matrix {
+    luma: [i32; 3],
+    black: i32,
+    /// Of the difference of blue; that of red has the last of them as its first.
+    blue: [i32; 3],
+    red: [i32; 3],
+}
+
+impl Matrix {
+    fn to(range: Range) -> Self {
+        match range {
+            Range::Full => Self {
+                luma: [19_595, 38_470, 7471],
+                black: 0,
+                blue: [-11_058, -21_710, 32_768],
+                red: [32_768, -27_439, -5329],
+            },
+            // The same by 219 / 255, and by 224 / 255.
+            Range::Limited => Self {
+                luma: [16_829, 33_039, 6416],
+                black: 16,
+                blue: [-9714, -19_070, 28_784],
+                red: [28_784, -24_103, -4681],
+            },
+        }
+    }
+
+    fn luma(&self, pixel: [i32; 3]) -> u8 {
+        sample((self.black << 16) + dot(self.luma, pixel), 16)
+    }
+
+    /// Of the sums of four pixels.
+    fn blue(&self, sums: [i32; 3]) -> u8 {
+        sample((128 << 18) + dot(self.blue, sums), 18)
+    }
+
+    fn red(&self, sums: [i32; 3]) -> u8 {
+        sample((128 << 18) + dot(self.red, sums), 18)
+    }
+}
+
+fn dot(factors: [i32; 3], values: [i32; 3]) -> i32 {
+    factors.iter().zip(values).map(|(factor, value)| factor * value).sum()
+}
+
+/// What has so many bits of fraction, rounded.
+#[expect(clippy::cast_sign_loss, reason = "clamped to a byte")]
+fn sample(value: i32, fraction: u32) -> u8 {
+    ((value + (1 << fraction >> 1)) >> fraction).clamp(0, 255) as u8
+}
+
 fn luma_side(covers: f64, to: u32) -> Side {
     let step = covers / f64::from(to);
     Side { from: whole(covers), to: to as usize, first: step / 2.0, step }

@@ -3,6 +3,7 @@
 mod avif;
 mod jpeg;
 mod png;
+mod vp8;
 mod webp;
 
 use xfiles_core::variant::{Colour, ImageFormat};
