@@ -22,7 +22,7 @@ struct Args {
     /// webp, jpeg, png or avif.
     #[arg(long, value_parser = format)]
     format: ImageFormat,
-    /// The quality. The worker has one for each format, so only that is accepted.
+    /// The quality. The worker has one at most for each format, so only that is accepted.
     #[arg(long)]
     quality: Option<u8>,
     /// How many render at once; each time is then that of all of them.
@@ -100,9 +100,9 @@ fn format(name: &str) -> Result<ImageFormat, String> {
 fn fixed_quality(format: ImageFormat) -> Option<u8> {
     match format {
         ImageFormat::WebP => Some(80),
-        ImageFormat::Jpeg | ImageFormat::Auto => Some(79),
         ImageFormat::Avif => Some(68),
-        ImageFormat::Png => None,
+        // JPEG has steps of its own, which no number scales.
+        ImageFormat::Jpeg | ImageFormat::Auto | ImageFormat::Png => None,
     }
 }
 
