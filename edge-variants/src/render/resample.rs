@@ -15,6 +15,9 @@ const BLOCK: usize = 64;
 /// Rows of the horizontal pass that are worked on at once.
 const LANES: usize = 64;
 
+/// Rows that are laid into lanes at once: each of their samples alone would be a write far from the one before.
+const TURNED: usize = 8;
+
 /// Bits below the point: of an expanded sample, of the weights of the vertical pass, and of what that leaves.
 const EXPANDED: u32 = 7;
 const DOWN_WEIGHT: u32 = 15;
@@ -188,10 +191,12 @@ fn lost(weights: &[i16]) -> i16 {
 pub(super) struct Shrinker<'a> {
     plan: &'a Plan,
     /// The latest rows, expanded, in turns.
-    rows: Vec<Vec<i16>>,
+    rows: Vec<Vec<[i16; BLOCK]>>,
     taken: usize,
     given: usize,
-    /// Some rows after the vertical pass: sample by sample of a row, those of all rows.
+    /// A few rows after the vertical pass: block by block of a row, those of all rows.
+    sums: Vec<[[i16; BLOCK]; TURNED]>,
+    /// Some more of them: sample by sample of a row, those of all rows.
     lines: Vec<[i16; LANES]>,
     samples: Vec<u8>,
 }
@@ -199,13 +204,14 @@ pub(super) struct Shrinker<'a> {
 impl<'a> Shrinker<'a> {
     pub(super) fn new(plan: &'a Plan) -> Self {
         let most = plan.down.iter().map(|it| it.weights.len()).max().unwrap_or(1);
-        let row = (plan.width * plan.channels).next_multiple_of(BLOCK);
+        let blocks = (plan.width * plan.channels).div_ceil(BLOCK);
         Self {
             plan,
-            rows: vec![vec![0; row]; most],
+            rows: vec![vec![[0; BLOCK]; blocks]; most],
             taken: 0,
             given: 0,
-            lines: vec![[0; LANES]; row],
+            sums: vec![[[0; BLOCK]; TURNED]; blocks],
+            lines: vec![[0; LANES]; blocks * BLOCK],
             samples: vec![0; plan.across.len() * plan.channels * plan.down.len()],
         }
     }
@@ -226,7 +232,7 @@ impl<'a> Shrinker<'a> {
         // The last row stands for those that lack to a group.
         let is_last = self.taken + 1 == height;
         let times = if is_last { group - place } else { 1 };
-        let slot = &mut self.rows[slot];
+        let slot = self.rows[slot].as_flattened_mut();
         if group == 1 {
             for (expanded, sample) in slot.iter_mut().zip(row) {
                 *expanded = ((*sample).into() << expand) as i16;
@@ -256,19 +262,27 @@ impl<'a> Shrinker<'a> {
         let Taps { first, weights } = &self.plan.down[self.given];
         let lane = self.given % LANES;
         self.given += 1;
-        for start in (0..self.lines.len()).step_by(BLOCK) {
+        let is_last = self.given == self.plan.down.len();
+        let turned = lane % TURNED;
+        let (later, sooner) = self.rows.split_at(first % self.rows.len());
+        for (block, turning) in self.sums.iter_mut().enumerate() {
             let mut sums = [lost(weights); BLOCK];
-            for (row, weight) in (*first..).zip(weights) {
-                let Some(samples) = self.rows[row % self.rows.len()][start..].first_chunk::<BLOCK>() else { continue };
-                for (sum, sample) in sums.iter_mut().zip(samples) {
-                    *sum = sum.wrapping_add(times(*sample, *weight));
+            for (row, weight) in sooner.iter().chain(later).zip(weights) {
+                let samples = &row[block];
+                sums = std::array::from_fn(|at| sums[at].wrapping_add(times(samples[at], *weight)));
+            }
+            turning[turned] = sums;
+        }
+        if turned + 1 == TURNED || is_last {
+            let lanes = lane - turned..lane - turned + TURNED;
+            for (turning, lines) in self.sums.iter().zip(self.lines.as_chunks_mut::<BLOCK>().0) {
+                for (at, line) in lines.iter_mut().enumerate() {
+                    let samples: [i16; TURNED] = std::array::from_fn(|row| turning[row][at]);
+                    line[lanes.clone()].copy_from_slice(&samples);
                 }
             }
-            for (line, sum) in self.lines[start..start + BLOCK].iter_mut().zip(sums) {
-                line[lane] = sum;
-            }
         }
-        if lane + 1 == LANES || self.given == self.plan.down.len() {
+        if lane + 1 == LANES || is_last {
             match self.plan.channels {
                 1 => self.across::<1>(lane + 1),
                 2 => self.across::<2>(lane + 1),
