@@ -106,6 +106,12 @@ impl Job {
         (size, if header.orientation.exchanges_sides() { size.turned() } else { size })
     }
 
+    /// How much it needs of the original, of which it takes the size as stored.
+    fn choice(&self, raster: Raster, header: &Header, stored_size: Dimensions) -> Choice {
+        let has_half_colours = encode::range(self.spec.format).is_some();
+        decode::choice(raster, header.stored, stored_size, has_half_colours)
+    }
+
     /// Makes it of an original whose bytes are all there: see [`Job::run_on`].
     ///
     /// # Errors
@@ -168,7 +174,7 @@ impl<'a> Decoding<'a> {
     pub fn has_pixels_for(&self, job: &Job) -> bool {
         let (Some((raster, header)), Some((choice, _))) = (self.read, &self.source) else { return false };
         let (_, stored) = job.size(&header);
-        decode::choice(raster, header.stored, stored) == *choice
+        job.choice(raster, &header, stored) == *choice
     }
 
     /// Makes all but the encoding: [`Job::encode`] does that.
@@ -190,7 +196,7 @@ impl<'a> Decoding<'a> {
             }
         };
         let (size, stored_size) = job.size(&header);
-        let choice = decode::choice(raster, header.stored, stored_size);
+        let choice = job.choice(raster, &header, stored_size);
         let source = match self.source.take() {
             Some((of, source)) if of == choice => source,
             other => {

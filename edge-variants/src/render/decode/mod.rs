@@ -64,20 +64,23 @@ pub(super) fn widest(header: &Header) -> u32 {
 /// How much of a picture is decoded. Variants of the same original with the same choice are made of the same pixels.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Choice {
-    scale: Option<jpeg::Scale>,
+    scales: Option<jpeg::Scales>,
     hides_blocks: bool,
     is_own_size: bool,
 }
 
-/// As little as a picture of the size `wanted` needs.
-pub(super) fn choice(raster: Raster, stored: Dimensions, wanted: Dimensions) -> Choice {
+/// As little as a picture of the size `wanted` needs that will have half of the colours or all of them.
+pub(super) fn choice(raster: Raster, stored: Dimensions, wanted: Dimensions, has_half_colours: bool) -> Choice {
     match raster {
-        Raster::Jpeg => Choice { scale: Some(jpeg::scale(stored, wanted)), hides_blocks: false, is_own_size: false },
+        Raster::Jpeg => {
+            let scales = jpeg::scales(stored, wanted, has_half_colours);
+            Choice { scales: Some(scales), hides_blocks: false, is_own_size: false }
+        }
         Raster::WebP | Raster::Avif => {
-            Choice { scale: None, hides_blocks: hides_blocks(stored, wanted), is_own_size: stored == wanted }
+            Choice { scales: None, hides_blocks: hides_blocks(stored, wanted), is_own_size: stored == wanted }
         }
         Raster::Png | Raster::Gif | Raster::Tiff | Raster::Bmp | Raster::Ico => {
-            Choice { scale: None, hides_blocks: false, is_own_size: stored == wanted }
+            Choice { scales: None, hides_blocks: false, is_own_size: stored == wanted }
         }
     }
 }
@@ -87,11 +90,11 @@ pub(super) fn source(
     raster: Raster,
     original: &mut Original<'_>,
     stored: Dimensions,
-    Choice { scale, hides_blocks, .. }: Choice,
+    Choice { scales, hides_blocks, .. }: Choice,
     deadline: Deadline,
 ) -> Result<Source, Refusal> {
     let planes = match raster {
-        Raster::Jpeg => scale.and_then(|scale| jpeg::decode_planes(original, stored, scale, deadline)),
+        Raster::Jpeg => scales.and_then(|scales| jpeg::decode_planes(original, stored, scales, deadline)),
         Raster::WebP => webp::planes(original.all(), stored, hides_blocks),
         Raster::Avif => return avif::source(original.all(), stored, hides_blocks),
         Raster::Png | Raster::Gif | Raster::Tiff | Raster::Bmp | Raster::Ico => None,

@@ -19,7 +19,8 @@ use zune_jpeg::{
     zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
 };
 
-pub(super) use self::reduced::Scale;
+use self::reduced::Scale;
+pub(super) use self::reduced::Scales;
 use super::Decoded;
 use crate::render::{
     Refusal,
@@ -79,8 +80,9 @@ pub(super) fn inks(original: &[u8], stored: Dimensions) -> Option<(RgbaImage, In
     Some((RgbaImage::from_raw(stored.width, stored.height, samples)?, profile))
 }
 
-/// The scale at which a picture of the size `wanted` is made: as few eighths as it needs.
-pub(super) fn scale(stored: Dimensions, wanted: Dimensions) -> Scale {
+/// The scales at which a picture of the size `wanted`, with half of the colours or with all of them, is made: as few
+/// eighths as it needs.
+pub(super) fn scales(stored: Dimensions, wanted: Dimensions, has_half_colours: bool) -> Scales {
     let has_enough = |scale: Scale, tenths: u64| {
         let side = |side: u32| u64::from(side) * scale as u64 * 10 / 8;
         side(stored.width) >= u64::from(wanted.width) * tenths
@@ -95,14 +97,15 @@ pub(super) fn scale(stored: Dimensions, wanted: Dimensions) -> Scale {
     };
     let scale = Scale::ALL.into_iter().find(|scale| has_enough(*scale, tenths(*scale))).unwrap_or(Scale::Whole);
     // Of what cannot be held there is no more than half.
-    if limits::admit(stored).is_ok() { scale } else { scale.at_most_half() }
+    let scale = if limits::admit(stored).is_ok() { scale } else { scale.at_most_half() };
+    if has_half_colours { Scales::for_halves(scale) } else { Scales::for_pixels(scale) }
 }
 
-/// Decodes at a scale. `None` if the file is of a rarer kind or damaged, and at the deadline.
+/// Decodes at those scales. `None` if the file is of a rarer kind or damaged, and at the deadline.
 pub(super) fn decode_planes(
     original: &mut Original<'_>,
     stored: Dimensions,
-    scale: Scale,
+    scales: Scales,
     deadline: Deadline,
 ) -> Option<Planar> {
     let (_, start) = reduced::process(original)?;
@@ -111,7 +114,7 @@ pub(super) fn decode_planes(
         return None;
     }
     let profile = decoder.icc_profile();
-    let planes = reduced::decode(original, stored, scale, deadline)?;
+    let planes = reduced::decode(original, stored, scales, deadline)?;
     Some(Planar { planes, range: Range::Full, profile })
 }
 

@@ -54,6 +54,15 @@ impl Scale {
         u64::MAX >> (64 - self.wanted())
     }
 
+    /// Twice the scale, or as good as that, up to a half.
+    fn doubled(self) -> Self {
+        match self {
+            Self::Eighth => Self::Quarter,
+            Self::Quarter | Self::ThreeEighths => Self::Half,
+            Self::Half | Self::Whole => self,
+        }
+    }
+
     /// The same, or half of the size if that is smaller.
     pub(super) fn at_most_half(self) -> Self {
         if self == Self::Whole { Self::Half } else { self }
@@ -69,6 +78,27 @@ impl Scale {
             }
         }
         places
+    }
+}
+
+/// How a picture is reduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::render::decode) struct Scales {
+    /// Luma, and colours of which there are as many samples.
+    pub(super) whole: Scale,
+    /// Colours that are stored at half the samples each way.
+    pub(super) halved: Scale,
+}
+
+impl Scales {
+    /// For a picture that has half of the colours again: all planes alike.
+    pub(super) fn for_halves(scale: Scale) -> Self {
+        Self { whole: scale, halved: scale }
+    }
+
+    /// For a picture that has a colour for each pixel. Half of them at the same scale would be hardly enough.
+    pub(super) fn for_pixels(scale: Scale) -> Self {
+        Self { whole: scale, halved: scale.doubled() }
     }
 }
 
@@ -124,7 +154,7 @@ struct Frame {
 pub(super) fn decode(
     original: &mut Original<'_>,
     stored: Dimensions,
-    scale: Scale,
+    scales: Scales,
     deadline: Deadline,
 ) -> Option<Vec<Plane>> {
     let mut tables = Tables::default();
@@ -133,7 +163,7 @@ pub(super) fn decode(
     let mut at = 2;
     while let Some((marker, payload)) = next_segment(original, &mut at) {
         match marker {
-            0xC0..=0xC2 if frame.is_none() => frame = Some(Frame::parse(payload, marker == 0xC2, stored, scale)?),
+            0xC0..=0xC2 if frame.is_none() => frame = Some(Frame::parse(payload, marker == 0xC2, stored, scales)?),
             0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCF => return None,
             0xC4 => tables.huffman(payload)?,
             0xDB => tables.quantization(payload)?,
@@ -223,7 +253,7 @@ impl Tables {
 }
 
 impl Frame {
-    fn parse(payload: &[u8], is_progressive: bool, stored: Dimensions, scale: Scale) -> Option<Self> {
+    fn parse(payload: &[u8], is_progressive: bool, stored: Dimensions, scales: Scales) -> Option<Self> {
         let (&[depth, h0, h1, w0, w1, count], specs) = payload.split_first_chunk()?;
         let claimed = [u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])].map(u32::from);
         let known = depth == 8 && claimed == [stored.width, stored.height] && matches!(count, 1 | 3);
@@ -247,13 +277,8 @@ impl Frame {
             let (across, down) = factors(spec);
             let blocks = ((sides.0 * across).div_ceil(most.0 * 8), (sides.1 * down).div_ceil(most.1 * 8));
             let (blocks_across, blocks_down) = (units.0 * across, units.1 * down);
-            // Half of the colours at the same scale would be hardly enough for a picture that has all of them.
             let is_halved = most.0 >= 2 * across && most.1 >= 2 * down;
-            let scale = match scale {
-                Scale::Eighth if is_halved => Scale::Quarter,
-                Scale::Quarter | Scale::ThreeEighths if is_halved => Scale::Half,
-                _ => scale,
-            };
+            let scale = if is_halved { scales.halved } else { scales.whole };
             let stride = Band::stride(scale.side(), blocks_across);
             let bands = if scale == Scale::Eighth { 0 } else { down };
             let places = scale.places();

@@ -8,13 +8,13 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use xfiles_core::sniff::Dimensions;
 
-use super::reduced::{self, Scale};
+use super::reduced::{self, Scale, Scales};
 use crate::render::{deadline::Deadline, original::Original, planes::Plane};
 
 const SIZE: Dimensions = Dimensions { width: 320, height: 240 };
 
 fn decode(jpeg: &[u8], stored: Dimensions, scale: Scale, deadline: Deadline) -> Option<Vec<Plane>> {
-    reduced::decode(&mut Original::from(jpeg), stored, scale, deadline)
+    reduced::decode(&mut Original::from(jpeg), stored, Scales::for_pixels(scale), deadline)
 }
 
 /// The samples of a plane without what pads its rows.
@@ -153,6 +153,18 @@ fn planes_of_half_the_samples_are_not_halved_again() {
     assert_eq!(sizes(Scale::ThreeEighths), [(120, 90), (80, 60), (80, 60)]);
     assert_eq!(sizes(Scale::Quarter), [(80, 60), (80, 60), (80, 60)]);
     assert_eq!(sizes(Scale::Eighth), [(40, 30), (40, 30), (40, 30)]);
+}
+
+#[test]
+fn planes_of_half_the_samples_are_halved_for_a_picture_with_half_the_colours() {
+    let jpeg = encoded(3, |it| it.set_sampling_factor(SamplingFactor::R_4_2_0));
+    for scale in Scale::ALL {
+        let planes = reduced::decode(&mut Original::from(&jpeg[..]), SIZE, Scales::for_halves(scale), Deadline::NEVER);
+        let sizes: Vec<_> = planes.unwrap().iter().map(Plane::size).collect();
+        let (width, height) = (40 * scale.side(), 30 * scale.side());
+        let half = (width / 2, height / 2);
+        assert_eq!(sizes, [(width, height), half, half], "{scale:?}");
+    }
 }
 
 #[test]
