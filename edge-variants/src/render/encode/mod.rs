@@ -1,6 +1,7 @@
 //! From pixels to the bytes of a variant. No encoder here is given anything but pixels.
 
 mod avif;
+mod halve;
 mod jpeg;
 mod png;
 mod vp8;

@@ -3,7 +3,10 @@
 use image::{DynamicImage, GrayImage, RgbaImage};
 use webp::{Encoder, WebPConfig};
 
-use super::vp8::{self, Fineness};
+use super::{
+    halve::halves,
+    vp8::{self, Fineness},
+};
 use crate::render::{
     Refusal,
     planes::{Halves, Range},
@@ -14,13 +17,13 @@ const FINENESS: Fineness = Fineness::new(15 * 16 + 12);
 
 pub(super) fn encode(pixels: DynamicImage) -> Result<Vec<u8>, Refusal> {
     if !pixels.color().has_alpha() {
-        return encode_halves(Halves::of_rgb(&pixels.into_rgb8(), Range::Limited));
+        return encode_halves(halves(&pixels.into_rgb8(), Range::Limited));
     }
     let mut pixels = pixels.into_rgba8();
     hide(&mut pixels);
     let alpha = encode_alpha(&pixels)?;
     let (width, height) = pixels.dimensions();
-    let frame = encode_frame(Halves::of_rgb(&DynamicImage::from(pixels).into_rgb8(), Range::Limited))?;
+    let frame = encode_frame(halves(&DynamicImage::from(pixels).into_rgb8(), Range::Limited))?;
 
     const HAS_ALPHA: u32 = 1 << 4;
     let mut extended = HAS_ALPHA.to_le_bytes().to_vec();
@@ -95,8 +98,8 @@ fn encode_alpha(pixels: &RgbaImage) -> Result<Vec<u8>, Refusal> {
     let mut config = WebPConfig::new().expect("libwebp knows its own defaults");
     config.lossless = 1;
     config.exact = 1;
-    // What libwebp itself does with alpha beside a lossy picture.
-    config.method = 4;
+    // As libwebp itself does beside a lossy picture, but for its method 4, which takes half as long again for 0.3 %.
+    config.method = 3;
     config.quality = 32.0;
     let green: Vec<u8> = pixels.pixels().flat_map(|pixel| [0, pixel.0[3], 0]).collect();
     let encoded = Encoder::from_rgb(&green, pixels.width(), pixels.height()).encode_advanced(&config);

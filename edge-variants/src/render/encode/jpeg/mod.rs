@@ -1,7 +1,6 @@
 //! Baseline JPEG, 4:2:0 or grey, in one scan, with codes that are the shortest for the picture.
 
 mod bits;
-mod halve;
 mod huffman;
 mod steps;
 mod symbols;
@@ -20,6 +19,7 @@ use self::{
     symbols::{Codes, Kind, Tokens},
     transform::{Group, LANES, SPAN, Steps},
 };
+use super::halve::halves;
 use crate::render::{
     Refusal,
     planes::{Halves, Range},
@@ -34,8 +34,8 @@ pub(super) fn encode(pixels: DynamicImage, background: Colour) -> Result<Vec<u8>
     let has_color = pixels.color().has_color() || pixels.color().has_alpha() && (red != green || green != blue);
     let grey = |luma| Halves { luma, differences: None, range: Range::Full };
     encode_halves(&match (has_color, pixels.color().has_alpha()) {
-        (true, true) => halve::halves(&flatten(&pixels.into_rgba8(), background)),
-        (true, false) => halve::halves(&pixels.into_rgb8()),
+        (true, true) => halves(&flatten(&pixels.into_rgba8(), background), Range::Full),
+        (true, false) => halves(&pixels.into_rgb8(), Range::Full),
         (false, true) => grey(flatten_grey(&pixels.into_luma_alpha8(), red)),
         (false, false) => grey(pixels.into_luma8()),
     })
