@@ -11,7 +11,7 @@ use super::{
 };
 
 /// How strongly a decoder smooths the edges of blocks, in parts of 256 of their step.
-const SMOOTHING: u16 = 51;
+const SMOOTHING: u16 = 38;
 
 /// A probability of which nothing is known, and one that is not sent.
 const EVEN: Probability = 128;

@@ -19,7 +19,7 @@ pub(super) struct Segments {
 
 /// Where a picture is twice as busy, the steps are this much larger than the mean, in parts of 1024. By SSIMULACRA2 at
 /// equal bytes, found by trial.
-const COARSER: i64 = 260;
+const COARSER: i64 = 240;
 
 /// How much less and more busy than the mean counts, in sixteenths of twice: beyond, it is flat, or writing rather than
 /// noise.
