@@ -6,7 +6,7 @@
 use super::{
     bits::cost,
     plane::Plane,
-    predict::{Mode, SMALL_MODES, SmallMode, Square, square},
+    predict::{Mode, SMALL_MODE_COUNT, SmallMode, Square, square},
     quantize::{Coefficients, Levels, Quantizer, Rates},
     tables,
     tokens::{Costs, Kind, Tokens},
@@ -319,7 +319,7 @@ fn sum(estimates: &[i16]) -> u32 {
 #[inline(always)]
 fn least_three(estimates: &Lanes, mode_costs: &[u16; 16]) -> [SmallMode; 3] {
     let mut least = [u32::MAX; 3];
-    for (mode, (&estimate, &cost)) in (0..).zip(estimates.iter().zip(mode_costs)).take(SMALL_MODES) {
+    for (mode, (&estimate, &cost)) in (0..).zip(estimates.iter().zip(mode_costs)).take(SMALL_MODE_COUNT) {
         let estimate = u32::from(estimate.cast_unsigned()) + u32::from(cost) / ESTIMATE;
         let mut key = (estimate << 4) | mode;
         for kept in &mut least {
@@ -381,14 +381,15 @@ const fn chroma_cost(mode: Mode) -> u32 {
 }
 
 /// What a small mode takes, under the ones above and to the left.
-static SMALL_COSTS: [[[u16; 16]; SMALL_MODES]; SMALL_MODES] = small_costs();
+static SMALL_COSTS: [[[u16; 16]; SMALL_MODE_COUNT]; SMALL_MODE_COUNT] = small_costs();
 
 #[expect(clippy::cast_possible_truncation, reason = "nine bits of at most 8 each, times 256")]
-const fn small_costs() -> [[[u16; 16]; SMALL_MODES]; SMALL_MODES] {
-    let mut costs = [[[0; 16]; SMALL_MODES]; SMALL_MODES];
+const fn small_costs() -> [[[u16; 16]; SMALL_MODE_COUNT]; SMALL_MODE_COUNT] {
+    let mut costs = [[[0; 16]; SMALL_MODE_COUNT]; SMALL_MODE_COUNT];
     let mut at = 0;
-    while at < SMALL_MODES * SMALL_MODES * SMALL_MODES {
-        let (above, left, mode) = (at / SMALL_MODES / SMALL_MODES, at / SMALL_MODES % SMALL_MODES, at % SMALL_MODES);
+    while at < SMALL_MODE_COUNT * SMALL_MODE_COUNT * SMALL_MODE_COUNT {
+        let (above, left, mode) =
+            (at / SMALL_MODE_COUNT / SMALL_MODE_COUNT, at / SMALL_MODE_COUNT % SMALL_MODE_COUNT, at % SMALL_MODE_COUNT);
         let path = tables::SMALL_MODE_PATHS[mode];
         let mut step = 0;
         while step < path.len() {

@@ -29,7 +29,7 @@ impl Mode {
 pub(super) type SmallMode = u8;
 
 /// How many ways there are to predict a block of 4 x 4.
-pub(super) const SMALL_MODES: usize = 10;
+pub(super) const SMALL_MODE_COUNT: usize = 10;
 
 /// `N` x `N` samples, row by row.
 pub(super) type Square<const N: usize> = [[u8; N]; N];
@@ -187,7 +187,7 @@ impl SmallEdges {
         let values = self.values();
         let mut predictions = [[0; 16]; 16];
         for (samples, sources) in predictions.iter_mut().zip(&SOURCES) {
-            for (sample, &source) in samples.iter_mut().zip(sources).take(SMALL_MODES) {
+            for (sample, &source) in samples.iter_mut().zip(sources).take(SMALL_MODE_COUNT) {
                 *sample = values[usize::from(source)];
             }
         }
