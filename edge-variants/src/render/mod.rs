@@ -9,6 +9,7 @@ mod colour;
 mod deadline;
 mod decode;
 mod encode;
+mod fixed;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod resample;
 mod resize;
 #[cfg(test)]
 mod tests;
+mod zig_zag;
 
 use std::time::Instant;
 

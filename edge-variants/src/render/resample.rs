@@ -9,6 +9,8 @@
 
 use std::sync::LazyLock;
 
+use super::fixed::times;
+
 /// Samples of the vertical pass that are worked on at once.
 const BLOCK: usize = 64;
 
@@ -174,12 +176,6 @@ impl Plan {
             offset: ((levels.offset + 0.5) * f64::from(1 << left)).round() as i16,
         }
     }
-}
-
-/// `sample * weight / 2^16`, downwards.
-#[inline(always)]
-fn times(sample: i16, weight: i16) -> i16 {
-    ((i32::from(sample) * i32::from(weight)) >> 16) as i16
 }
 
 /// Products are rounded down, which is by half on average.

@@ -17,7 +17,7 @@ use super::{
     progressive::{Gathered, Others, Spectrum},
     transform::{self, Band, Steps},
 };
-use crate::render::{deadline::Deadline, limits::MAX_SCANS, original::Original, planes::Plane};
+use crate::render::{deadline::Deadline, limits::MAX_SCANS, original::Original, planes::Plane, zig_zag::ZIG_ZAG};
 
 /// The size of the reduced picture: eighths of the stored one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,14 +105,6 @@ impl Scales {
 /// Where coefficients stand in a block of the scale, by zig-zag order, also those that overshoot a block. What the scale
 /// does not want stands behind the block.
 pub(super) type Places = [u8; 128];
-
-/// Where the coefficients stand in their block, by zig-zag order.
-#[rustfmt::skip]
-const ZIG_ZAG: [u8; 64] = [
-    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48,
-    41, 34, 27, 20, 13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23,
-    30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
-];
 
 /// A scan, a part of the picture, follows the segment.
 const START_OF_SCAN: u8 = 0xDA;

@@ -7,6 +7,8 @@
     reason = "products are cut to their upper half, and samples clamped before"
 )]
 
+use crate::render::fixed::times;
+
 /// Blocks that are transformed beside each other.
 const LANES: usize = 16;
 
@@ -128,13 +130,7 @@ fn sample_of(eighths: i16) -> u8 {
     ((eighths.saturating_add(4 << FRACTION) >> (3 + FRACTION)) + 128).clamp(0, 255) as u8
 }
 
-/// `value * factor / 2^16`, downwards.
-#[inline(always)]
-fn times(value: i16, factor: i16) -> i16 {
-    ((i32::from(value) * i32::from(factor)) >> 16) as i16
-}
-
-/// The same by a factor that is larger by one.
+/// [`times`] a factor that is larger by one.
 #[inline(always)]
 fn times_more(value: i16, factor: i16) -> i16 {
     value.saturating_add(times(value, factor))

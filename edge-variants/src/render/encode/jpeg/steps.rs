@@ -1,31 +1,14 @@
 //! Which steps the coefficients of a block are told in, and from where on they are worth telling.
 #![expect(clippy::cast_possible_truncation, reason = "places and steps fit a byte")]
 
+use crate::render::zig_zag::ZIG_ZAG;
+
 /// Samples on a side of a block.
 pub(super) const SIDE: usize = 8;
 
 pub(super) const COEFFICIENTS: usize = SIDE * SIDE;
 
-/// For each coefficient in the order of the file, which runs to and fro between two sides of the block, its place row by row.
-pub(super) const ZIGZAG: [u8; COEFFICIENTS] = {
-    let mut order = [0; COEFFICIENTS];
-    let (mut at, mut diagonal) = (0, 0);
-    while diagonal < 2 * SIDE - 1 {
-        let mut step = 0;
-        while step <= diagonal {
-            let (x, y) = if diagonal % 2 == 0 { (step, diagonal - step) } else { (diagonal - step, step) };
-            if x < SIDE && y < SIDE {
-                order[at] = (y * SIDE + x) as u8;
-                at += 1;
-            }
-            step += 1;
-        }
-        diagonal += 1;
-    }
-    order
-};
-
-/// In the order of the file, as the others.
+/// In the order of the file.
 pub(super) const LUMA_STEPS: [u8; COEFFICIENTS] = steps(1);
 
 /// For both colour differences.
@@ -45,7 +28,7 @@ const fn steps(growth: usize) -> [u8; COEFFICIENTS] {
     let mut steps = [0; COEFFICIENTS];
     let mut at = 0;
     while at < COEFFICIENTS {
-        let (x, y) = (ZIGZAG[at] as usize % SIDE, ZIGZAG[at] as usize / SIDE);
+        let (x, y) = (ZIG_ZAG[at] as usize % SIDE, ZIG_ZAG[at] as usize / SIDE);
         let square = 2 * (x * x + y * y) + x * y;
         // By fifths, rounded.
         steps[at] = (FINEST + (growth * square + 2) / 5) as u8;

@@ -4,7 +4,8 @@
 //! vectors, and the coefficients are the same on every one.
 #![expect(clippy::cast_possible_truncation, reason = "products are cut to their upper half, and places fit a byte")]
 
-use super::steps::{COEFFICIENTS, ROUNDED_DOWN, SIDE, ZIGZAG};
+use super::steps::{COEFFICIENTS, ROUNDED_DOWN, SIDE};
+use crate::render::{fixed::times, zig_zag::ZIG_ZAG};
 
 /// Blocks that are transformed beside each other: every processor has room for so many numbers in a vector.
 pub(super) const LANES: usize = 8;
@@ -67,7 +68,7 @@ impl Group {
                 }
             }
         }
-        for ((lane, place), step) in self.coefficients.iter_mut().zip(ZIGZAG).zip(&steps.0) {
+        for ((lane, place), step) in self.coefficients.iter_mut().zip(ZIG_ZAG).zip(&steps.0) {
             *lane = step.rounded(self.waves[usize::from(place)]);
         }
         self.present = present(&self.coefficients);
@@ -158,12 +159,6 @@ impl Step {
             times(times(wave, self.factor[block]), self.scale[block])
         })
     }
-}
-
-/// `value * factor / 2^16`, downwards.
-#[inline(always)]
-fn times(value: i16, factor: i16) -> i16 {
-    ((i32::from(value) * i32::from(factor)) >> 16) as i16
 }
 
 /// The waves in eight numbers. A constant becomes one that is eight times as large.

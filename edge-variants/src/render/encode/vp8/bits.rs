@@ -16,6 +16,20 @@ pub(super) const fn cost(bit: bool, zero: Probability) -> u32 {
     COSTS[if bit { 256 - part } else { part }] as u32
 }
 
+/// A way through a tree of bits: at which node which bit.
+pub(super) type Path = [(u8, bool)];
+
+/// What a way costs where 0 has those probabilities at the nodes.
+pub(super) const fn path_cost(path: &Path, nodes: &[Probability]) -> u32 {
+    let (mut sum, mut step) = (0, 0);
+    while step < path.len() {
+        let (node, bit) = path[step];
+        sum += cost(bit, nodes[node as usize]);
+        step += 1;
+    }
+    sum
+}
+
 const fn costs() -> [u16; 257] {
     let mut costs = [0; 257];
     // What is never written would cost more than anything else.
@@ -77,6 +91,14 @@ impl Writer {
         self.pending += shift;
         if self.pending >= 48 {
             self.flush();
+        }
+    }
+
+    /// Writes the bits of a way, of which 0 has those probabilities at the nodes.
+    #[inline(always)]
+    pub(super) fn put_path(&mut self, path: &Path, nodes: &[Probability]) {
+        for &(node, bit) in path {
+            self.put(bit, nodes[usize::from(node)]);
         }
     }
 

@@ -3,10 +3,10 @@
 use super::{
     bits::{Probability, Writer},
     macroblock::{Choice, Luma},
-    predict::{Mode, SmallMode},
+    predict::SmallMode,
     quantize::{CHROMA_OFFSETS, Index},
     segments::Segments,
-    tables::{CHROMA_MODES, LUMA_MODES, SMALL_MODE_PATHS, SMALL_MODES},
+    tables::{CHROMA_MODE_PATHS, CHROMA_MODES, LUMA_MODE_PATHS, LUMA_MODES, SMALL_MODE_PATHS, SMALL_MODES},
     tokens::Probabilities,
 };
 
@@ -48,7 +48,7 @@ pub(super) fn write(segments: &Segments, probabilities: &Probabilities, choices:
             writer.put(choice.is_empty, empty);
         }
         write_luma(choice.luma, &mut above[at % columns], &mut left, &mut writer);
-        write_chroma(choice.chroma, &mut writer);
+        writer.put_path(CHROMA_MODE_PATHS[choice.chroma as usize], &CHROMA_MODES);
     }
     writer.finish()
 }
@@ -102,40 +102,19 @@ fn write_indices(segments: &Segments, writer: &mut Writer) {
 }
 
 fn write_luma(luma: Luma, above: &mut [SmallMode; 4], left: &mut [SmallMode; 4], writer: &mut Writer) {
-    let [is_whole, second, vertical, gradient] = LUMA_MODES;
     match luma {
         Luma::Whole(mode) => {
-            writer.put(true, is_whole);
-            let is_second = matches!(mode, Mode::Horizontal | Mode::Gradient);
-            writer.put(is_second, second);
-            if is_second {
-                writer.put(mode == Mode::Gradient, gradient);
-            } else {
-                writer.put(mode == Mode::Vertical, vertical);
-            }
+            writer.put_path(LUMA_MODE_PATHS[mode as usize], &LUMA_MODES);
             (*above, *left) = ([mode.as_small(); 4], [mode.as_small(); 4]);
         }
         Luma::Small(modes) => {
-            writer.put(false, is_whole);
+            writer.put(false, LUMA_MODES[0]);
             for (at, mode) in modes.into_iter().enumerate() {
                 let (above, left) = (&mut above[at % 4], &mut left[at / 4]);
                 let nodes = &SMALL_MODES[usize::from(*above)][usize::from(*left)];
-                for &(node, bit) in SMALL_MODE_PATHS[usize::from(mode)] {
-                    writer.put(bit, nodes[usize::from(node)]);
-                }
+                writer.put_path(SMALL_MODE_PATHS[usize::from(mode)], nodes);
                 (*above, *left) = (mode, mode);
             }
-        }
-    }
-}
-
-fn write_chroma(mode: Mode, writer: &mut Writer) {
-    let [first, second, third] = CHROMA_MODES;
-    writer.put(mode != Mode::Mean, first);
-    if mode != Mode::Mean {
-        writer.put(mode != Mode::Vertical, second);
-        if mode != Mode::Vertical {
-            writer.put(mode == Mode::Gradient, third);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! predict are estimated side by side, and the best are counted exactly.
 
 use super::{
-    bits::cost,
+    bits::{cost, path_cost},
     plane::Plane,
     predict::{Mode, SMALL_MODE_COUNT, SmallMode, Square, square},
     quantize::{Coefficients, Levels, Quantizer, Rates},
@@ -105,8 +105,7 @@ impl Macroblocks {
         beside: &mut Neighbours<'_>,
     ) -> Choice {
         let whole = self.whole(at, quantizer, prices, beside);
-        let limit = if self.may_be_small { whole.cost } else { 0 };
-        let small = self.small(at, quantizer, prices, beside, limit);
+        let small = if self.may_be_small { self.small(at, quantizer, prices, beside, whole.cost) } else { None };
         let (chroma, chroma_levels) = self.chroma(at, quantizer, prices);
 
         let are_empty = |levels: &[Levels]| levels.iter().all(|levels| levels.end == 0);
@@ -359,25 +358,12 @@ fn differences_8(sources: &[Square<8>; 2], predicted: &[[Square<8>; 2]; 2]) -> B
     blocks
 }
 
-const fn whole_cost(mode: Mode) -> u32 {
-    let [is_whole, second, vertical, gradient] = tables::LUMA_MODES;
-    cost(true, is_whole)
-        + match mode {
-            Mode::Mean => cost(false, second) + cost(false, vertical),
-            Mode::Vertical => cost(false, second) + cost(true, vertical),
-            Mode::Horizontal => cost(true, second) + cost(false, gradient),
-            Mode::Gradient => cost(true, second) + cost(true, gradient),
-        }
+fn whole_cost(mode: Mode) -> u32 {
+    path_cost(tables::LUMA_MODE_PATHS[mode as usize], &tables::LUMA_MODES)
 }
 
-const fn chroma_cost(mode: Mode) -> u32 {
-    let [first, second, third] = tables::CHROMA_MODES;
-    match mode {
-        Mode::Mean => cost(false, first),
-        Mode::Vertical => cost(true, first) + cost(false, second),
-        Mode::Horizontal => cost(true, first) + cost(true, second) + cost(false, third),
-        Mode::Gradient => cost(true, first) + cost(true, second) + cost(true, third),
-    }
+fn chroma_cost(mode: Mode) -> u32 {
+    path_cost(tables::CHROMA_MODE_PATHS[mode as usize], &tables::CHROMA_MODES)
 }
 
 /// What a small mode takes, under the ones above and to the left.
@@ -385,18 +371,13 @@ static SMALL_COSTS: [[[u16; 16]; SMALL_MODE_COUNT]; SMALL_MODE_COUNT] = small_co
 
 #[expect(clippy::cast_possible_truncation, reason = "nine bits of at most 8 each, times 256")]
 const fn small_costs() -> [[[u16; 16]; SMALL_MODE_COUNT]; SMALL_MODE_COUNT] {
-    let mut costs = [[[0; 16]; SMALL_MODE_COUNT]; SMALL_MODE_COUNT];
+    const COUNT: usize = SMALL_MODE_COUNT;
+
+    let mut costs = [[[0; 16]; COUNT]; COUNT];
     let mut at = 0;
-    while at < SMALL_MODE_COUNT * SMALL_MODE_COUNT * SMALL_MODE_COUNT {
-        let (above, left, mode) =
-            (at / SMALL_MODE_COUNT / SMALL_MODE_COUNT, at / SMALL_MODE_COUNT % SMALL_MODE_COUNT, at % SMALL_MODE_COUNT);
-        let path = tables::SMALL_MODE_PATHS[mode];
-        let mut step = 0;
-        while step < path.len() {
-            let (node, bit) = path[step];
-            costs[above][left][mode] += cost(bit, tables::SMALL_MODES[above][left][node as usize]) as u16;
-            step += 1;
-        }
+    while at < COUNT * COUNT * COUNT {
+        let (above, left, mode) = (at / COUNT / COUNT, at / COUNT % COUNT, at % COUNT);
+        costs[above][left][mode] = path_cost(tables::SMALL_MODE_PATHS[mode], &tables::SMALL_MODES[above][left]) as u16;
         at += 1;
     }
     costs

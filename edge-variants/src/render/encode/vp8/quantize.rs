@@ -14,11 +14,11 @@ pub struct Fineness(i32);
 
 impl Fineness {
     /// The most that makes a difference.
-    pub const MAX: i32 = Index::MAX * Self::PARTS;
+    const MAX: i32 = Index::MAX * Self::PARTS;
     /// Parts of an index.
     pub(super) const PARTS: i32 = 16;
 
-    /// In parts of 16, or the nearest that there is: 0..=[`Fineness::MAX`].
+    /// In parts of 16, or the nearest that there is: 0..=1344.
     pub const fn new(parts: i32) -> Self {
         if parts < 0 {
             Self(0)

@@ -2,14 +2,28 @@
 //! which their tree names them: mean, gradient, vertical, horizontal, right-down, vertical-right, left-down,
 //! vertical-left, horizontal-down, horizontal-up.
 
+use super::bits::Path;
+
 /// 11.2: the probabilities of the modes of luma, the first of which says that it is predicted as a whole.
 pub(super) const LUMA_MODES: [u8; 4] = [145, 156, 163, 128];
+
+/// 11.2: the way to a mode of luma as a whole: mean, vertical, horizontal, gradient.
+pub(super) const LUMA_MODE_PATHS: [&Path; 4] = [
+    &[(0, true), (1, false), (2, false)],
+    &[(0, true), (1, false), (2, true)],
+    &[(0, true), (1, true), (3, false)],
+    &[(0, true), (1, true), (3, true)],
+];
+
+/// 11.2: the way to a mode of the differences, in the same order.
+pub(super) const CHROMA_MODE_PATHS: [&Path; 4] =
+    [&[(0, false)], &[(0, true), (1, false)], &[(0, true), (1, true), (2, false)], &[(0, true), (1, true), (2, true)]];
 
 /// 11.2: the probabilities of the modes of the differences.
 pub(super) const CHROMA_MODES: [u8; 3] = [142, 114, 183];
 
-/// 11.2: the way to a mode of a block of 4 x 4: at which node of their tree which bit.
-pub(super) const SMALL_MODE_PATHS: [&[(u8, bool)]; 10] = [
+/// 11.2: the way to a mode of a block of 4 x 4.
+pub(super) const SMALL_MODE_PATHS: [&Path; 10] = [
     &[(0, false)],
     &[(0, true), (1, false)],
     &[(0, true), (1, true), (2, false)],

@@ -1,7 +1,7 @@
 //! How levels are written, RFC 6386, section 13: what they take, and in which order their bits come.
 
 use super::{
-    bits::{BIT, Probability, Writer, cost},
+    bits::{BIT, Path, Probability, Writer, cost, path_cost},
     quantize::{Levels, Rates},
     tables::{COEFFICIENTS, UPDATES},
 };
@@ -58,7 +58,7 @@ const EXTRA: [&[Probability]; 6] = [
 ];
 
 /// The way to a group: at which node which bit, once it is known that there is a level.
-const PATHS: [&[(usize, bool)]; GROUPS] = [
+const PATHS: [&Path; GROUPS] = [
     &[(1, false)],
     &[(1, true), (2, false)],
     &[(1, true), (2, true), (3, false), (4, false)],
@@ -119,30 +119,29 @@ pub(super) struct Costs {
     /// For each kind, where it is, and what is before: that a level is of a group, and that there is one, unless that is
     /// known because the one before is 0.
     groups: Box<[[[[u16; 16]; 3]; 16]; 4]>,
-    /// That there is one at the first place, where nothing is known.
-    any: [[u16; 3]; 4],
+    /// That there is one at the first place, where that is not known though there is none before.
+    any: [u16; 4],
     /// That there is none any more.
     end: [[[u16; 3]; 17]; 4],
 }
 
 impl Costs {
     fn new(probabilities: &[Nodes; PLACES]) -> Self {
-        let mut costs = Self { groups: Box::new([[[[0; 16]; 3]; 16]; 4]), any: [[0; 3]; 4], end: [[[0; 3]; 17]; 4] };
+        let mut costs = Self { groups: Box::new([[[[0; 16]; 3]; 16]; 4]), any: [0; 4], end: [[[0; 3]; 17]; 4] };
         for kind in Kind::ALL {
             for at in kind.first()..16 {
                 for before in 0..3 {
                     let nodes = &probabilities[place(kind, at, before)];
-                    let take = |node: usize, bit| u16::try_from(cost(bit, nodes[node])).expect("at most 16 bits");
-                    let any = take(0, true);
+                    let short = |sum: u32| u16::try_from(sum).expect("seven bits of at most 8 each, times 256");
+                    let any = cost(true, nodes[0]);
                     for (group, path) in PATHS.iter().enumerate() {
                         let known = if before == 0 { 0 } else { any };
-                        let sum = path.iter().fold(known, |sum, &(node, bit)| sum.saturating_add(take(node, bit)));
-                        costs.groups[kind as usize][at][before][group] = sum;
+                        costs.groups[kind as usize][at][before][group] = short(known + path_cost(path, nodes));
                     }
                     if at == kind.first() && before == 0 {
-                        costs.any[kind as usize][before] = any;
+                        costs.any[kind as usize] = short(any);
                     }
-                    costs.end[kind as usize][at][before] = take(0, false);
+                    costs.end[kind as usize][at][before] = short(cost(false, nodes[0]));
                 }
             }
         }
@@ -157,7 +156,7 @@ impl Costs {
         if levels.end <= first {
             return end[first][before].into();
         }
-        let mut sum = u32::from(self.any[kind as usize][before]);
+        let mut sum = if before == 0 { u32::from(self.any[kind as usize]) } else { 0 };
         for at in first..levels.end.min(16) {
             let (size, group) = group(levels.signed[at]);
             sum += u32::from(self.groups[kind as usize][at][before][group]) + u32::from(LEVELS[size].1);
@@ -252,7 +251,7 @@ impl Tokens {
             for (path, (&unknown, &known)) in PATHS.iter().zip(unknown.iter().zip(known)) {
                 bits[0][1] += u64::from(unknown);
                 for &(node, bit) in *path {
-                    bits[node][usize::from(bit)] += u64::from(unknown) + u64::from(known);
+                    bits[usize::from(node)][usize::from(bit)] += u64::from(unknown) + u64::from(known);
                 }
             }
         }
@@ -324,9 +323,7 @@ fn write_level(level: i16, nodes: &Nodes, writer: &mut Writer) {
     }
     writer.put(size > 1, nodes[2]);
     if size > 1 {
-        for &(node, bit) in &PATHS[group][2..] {
-            writer.put(bit, nodes[node]);
-        }
+        writer.put_path(&PATHS[group][2..], nodes);
         if group > 4 {
             for (bit, &probability) in EXTRA[group - 5].iter().enumerate() {
                 writer.put(is_set(size, group, bit), probability);

@@ -1,15 +1,17 @@
 //! The transforms of a VP8 picture: forward for sixteen blocks of 4 x 4 side by side, and back for one, to the bit as
 //! RFC 6386, section 14, has it.
 
+use crate::render::fixed::times;
+
 /// One number of each of sixteen blocks, or of one block under sixteen predictions.
 pub(super) type Lanes = [i16; 16];
 
 /// Sixteen blocks: for each sample, or each coefficient, that of every block.
 pub(super) type Blocks = [Lanes; 16];
 
-/// One number less the other, in a factor of 1 << 16 that it is multiplied with.
-const TAN_PART: i32 = 20_091; // sqrt(2) * cos(pi / 8) - 1
-const SIN_PART: i32 = 35_468; // sqrt(2) * sin(pi / 8)
+/// The root of 2 times the cosine of an eighth of pi, less one, and times its sine, half of it: in parts of `1 << 16`.
+const COSINE: i16 = 20_091;
+const HALF_SINE: i16 = 17_734;
 
 /// From differences of samples, rows first, to coefficients, each twice as large as those of an orthonormal transform.
 /// A decoder goes back from whatever coefficients it gets, so these need not be those of any other encoder.
@@ -42,19 +44,13 @@ fn butterfly(blocks: &mut Blocks, first: usize, step: usize) {
         let (sum_outer, sum_inner) = (a[lane] + d[lane], b[lane] + c[lane]);
         let (outer, inner) = (a[lane] - d[lane], b[lane] - c[lane]);
         out[0][lane] = sum_outer + sum_inner;
-        out[1][lane] = outer + part(outer, TAN_PART) + part(2 * inner, SIN_PART / 2);
+        out[1][lane] = outer + times(outer, COSINE) + times(2 * inner, HALF_SINE);
         out[2][lane] = sum_outer - sum_inner;
-        out[3][lane] = part(2 * outer, SIN_PART / 2) - inner - part(inner, TAN_PART);
+        out[3][lane] = times(2 * outer, HALF_SINE) - inner - times(inner, COSINE);
     }
     for (at, lanes) in out.into_iter().enumerate() {
         blocks[first + at * step] = lanes;
     }
-}
-
-/// The upper half of a product.
-#[inline(always)]
-fn part(value: i16, factor: i32) -> i16 {
-    ((i32::from(value) * factor) >> 16) as i16
 }
 
 /// The means of sixteen blocks of luma once more: from their first coefficients to those of a block of their own, each
@@ -135,8 +131,8 @@ pub(super) fn add_inverse(coefficients: &[i16; 16], predicted: &[u8; 16]) -> [u8
 
 #[inline(always)]
 fn inverse_butterfly([a, b, c, d]: [i32; 4]) -> [i32; 4] {
-    let longer = |value: i32| value + ((value * TAN_PART) >> 16);
-    let shorter = |value: i32| (value * SIN_PART) >> 16;
+    let longer = |value: i32| value + ((value * i32::from(COSINE)) >> 16);
+    let shorter = |value: i32| (value * 2 * i32::from(HALF_SINE)) >> 16;
     let (sum, difference) = (a + c, a - c);
     let (inner, outer) = (shorter(b) - longer(d), longer(b) + shorter(d));
     [sum + outer, difference + inner, difference - inner, sum - outer]
