@@ -91,13 +91,16 @@ impl<'a, 'o> Bits<'a, 'o> {
         let data = self.original.up_to(self.at + LOOK_AHEAD);
         while to < WINDOW {
             if let Some(word) = data.get(self.at..).and_then(<[u8]>::first_chunk::<WORD>) {
-                let bits = u64::from_be_bytes(*word);
-                // The test for a zero byte, of the complement.
-                if (!bits).wrapping_sub(ONES) & bits & (ONES << 7) == 0 {
-                    self.window[to..to + WORD].copy_from_slice(word);
+                self.window[to..to + WORD].copy_from_slice(word);
+                // The test for a zero byte, of the complement. What it says of the first is right.
+                let bits = u64::from_le_bytes(*word);
+                let found = (!bits).wrapping_sub(ONES) & bits & (ONES << 7);
+                if found == 0 {
                     (to, self.at) = (to + WORD, self.at + WORD);
                     continue;
                 }
+                let clean = found.trailing_zeros() as usize / 8;
+                (to, self.at) = (to + clean, self.at + clean);
             }
             match (data.get(self.at), data.get(self.at + 1)) {
                 (Some(0xFF), Some(0)) => {
@@ -115,9 +118,7 @@ impl<'a, 'o> Bits<'a, 'o> {
             }
             to += 1;
         }
-        if to < dirty {
-            self.window[to..dirty].fill(0);
-        }
+        self.window[to..dirty.max(to + WORD)].fill(0);
         self.filled = to;
         self.reader = Reader::default();
         self.reader.refill(&self.window);

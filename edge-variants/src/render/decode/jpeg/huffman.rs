@@ -3,17 +3,18 @@
 
 use super::bits::{HELD, Reader, Window};
 
-/// How many bits one look for a code takes in, and for a code of a coefficient with its magnitude.
+/// How many bits one look for a code takes in.
 const LOOK: u32 = 11;
-
-/// How many bits one look for the mean value of a block takes in.
-const MEAN_LOOK: u32 = 10;
 
 /// How many bits one look takes in to pass over symbols. All tables together stay in the nearest cache.
 const LEAP: u32 = 12;
 
-/// The longest code with the longest magnitude of a difference between mean values.
-const LONGEST_DIFFERENCE: u32 = 16 + 11;
+/// How many bits are taken at one look at most: codes have to be in it, but of what follows the last no more than the
+/// length has to be known.
+const REACH: u32 = 18;
+
+/// For how many looks the bits are enough that are held.
+const LOOKS: u32 = HELD / REACH;
 
 /// What ends a block is taken for that many coefficients.
 const END: u32 = 128;
@@ -32,17 +33,49 @@ impl Code {
 
 /// Looks up one symbol.
 struct Symbols {
-    /// For each beginning: the symbol, and above it the length of its code; 0 if the code is longer.
+    /// For each beginning: how many bits the symbol takes with what follows it, and above eight bits the symbol; 0 if its
+    /// code is longer than the look, or all of it than [`REACH`].
     short: Box<[u16; 1 << LOOK]>,
     /// For each length the first code that is beyond it, left-aligned in 16 bits, and the place of its symbols.
     beyond: [u32; 17],
     offset: [i32; 17],
     symbols: Vec<u8>,
+    /// How many bits follow a symbol. `None` if there is no such symbol.
+    following: fn(u32) -> Option<u32>,
+}
+
+/// A symbol that was taken.
+#[derive(Clone, Copy)]
+struct Taken {
+    symbol: u32,
+    /// The bits that it began, and how many of them it took with what follows it.
+    held: u64,
+    bits: u32,
+}
+
+impl Taken {
+    /// The number of so many bits, 15 at most, that follows the symbol.
+    #[inline(always)]
+    fn number(self, size: u32) -> u32 {
+        (self.following(size) >> 1 >> (63 - size)) as u32
+    }
+
+    /// That number, if the first of its bits is the inverted sign.
+    #[inline(always)]
+    fn signed(self, size: u32) -> i32 {
+        let is_negative = self.following(size) >> 63 == 0;
+        self.number(size) as i32 - if is_negative { (1 << size) - 1 } else { 0 }
+    }
+
+    #[inline(always)]
+    fn following(self, size: u32) -> u64 {
+        self.held << (self.bits - size)
+    }
 }
 
 impl Symbols {
     /// `None` if there are more codes than fit.
-    fn new(table: &Code) -> Option<Self> {
+    fn new(table: &Code, following: fn(u32) -> Option<u32>) -> Option<Self> {
         let mut short = Box::new([0_u16; 1 << LOOK]);
         let (mut beyond, mut offset) = ([0_u32; 17], [0_i32; 17]);
         let (mut code, mut index) = (0_u32, 0_usize);
@@ -50,13 +83,14 @@ impl Symbols {
             let place = length as usize;
             offset[place] = i32::try_from(index).ok()? - i32::try_from(code).ok()?;
             for _ in 0..count {
-                let symbol = *table.symbols.get(index)?;
+                let symbol = u32::from(*table.symbols.get(index)?);
                 if code >= 1 << length {
                     return None;
                 }
-                if length <= LOOK {
-                    let first = (code << (LOOK - length)) as usize;
-                    short[first..first + (1 << (LOOK - length))].fill(((length as u16) << 8) | u16::from(symbol));
+                let bits = following(symbol).map(|bits| length + bits).filter(|bits| *bits <= REACH);
+                if let (Some(bits), Some(rest)) = (bits, LOOK.checked_sub(length)) {
+                    let first = (code << rest) as usize;
+                    short[first..first + (1 << rest)].fill((symbol << 8 | bits) as u16);
                 }
                 code += 1;
                 index += 1;
@@ -64,54 +98,50 @@ impl Symbols {
             beyond[place] = code << (16 - length);
             code <<= 1;
         }
-        Some(Self { short, beyond, offset, symbols: table.symbols.clone() })
+        Some(Self { short, beyond, offset, symbols: table.symbols.clone(), following })
     }
 
-    /// The symbol that `held` begins with, and the length of its code. `None` if no code begins so.
+    /// Takes the next symbol with what follows it: at most [`REACH`] bits of those held, or [`HELD`] are left.
     #[inline(always)]
-    fn first(&self, held: u64) -> Option<(u32, u32)> {
-        match u32::from(self.short[(held >> (64 - LOOK)) as usize]) {
-            0 => self.first_long(held),
-            entry => Some((entry & 0xFF, entry >> 8)),
+    fn next(&self, reader: &mut Reader, window: &Window) -> Option<Taken> {
+        let entry = u32::from(self.short[(reader.held >> (64 - LOOK)) as usize]);
+        if entry > 0 {
+            let taken = Taken { symbol: entry >> 8, held: reader.held, bits: entry & 0xFF };
+            reader.skip(taken.bits);
+            return Some(taken);
         }
+        reader.refill(window);
+        let (symbol, bits) = self.long(reader.held)?;
+        let taken = Taken { symbol, held: reader.held, bits };
+        reader.skip(bits);
+        reader.refill(window);
+        Some(taken)
     }
 
-    #[cold]
-    fn first_long(&self, held: u64) -> Option<(u32, u32)> {
-        let code = (held >> 48) as u32;
-        let length = (LOOK as usize + 1..17).find(|length| code < self.beyond[*length])?;
-        let index = i32::try_from(code >> (16 - length)).ok()? + self.offset[length];
-        Some(((*self.symbols.get(usize::try_from(index).ok()?)?).into(), length as u32))
-    }
-
-    /// For each beginning of so many bits, the one symbol that they hold with its magnitude. `parts` tells of a symbol how
-    /// many coefficients it is good for and how many bits its magnitude has.
-    fn wholes<const ENTRIES: usize>(&self, parts: impl Fn(u32) -> (u32, u32)) -> Box<[Whole; ENTRIES]> {
-        let bits = ENTRIES.ilog2();
-        let mut wholes = Box::new([Whole::NONE; ENTRIES]);
+    /// For each beginning, the one symbol that it holds with its magnitude. `parts` tells of a symbol how many coefficients
+    /// it is good for and how many bits its magnitude has, or that it is left out.
+    fn wholes(&self, parts: impl Fn(u32) -> Option<(u32, u32)>) -> Box<[Whole; 1 << LOOK]> {
+        let mut wholes = Box::new([Whole::NONE; 1 << LOOK]);
         for (beginning, entry) in (0_u64..).zip(wholes.iter_mut()) {
-            let held = beginning << (64 - bits);
-            let Some((symbol, length)) = self.first(held).filter(|(_, length)| *length <= bits) else { continue };
-            let (coefficients, size) = parts(symbol);
-            if length + size <= bits {
-                *entry = Whole::new(length + size, coefficients, signed(held << length, size));
-            }
+            let held = beginning << (64 - LOOK);
+            let Some((symbol, bits)) = self.long(held).filter(|(_, bits)| *bits <= LOOK) else { continue };
+            let Some((coefficients, size)) = parts(symbol) else { continue };
+            *entry = Whole::new(bits, coefficients, Taken { symbol, held, bits }.signed(size));
         }
         wholes
     }
-}
 
-/// The number of `size` bits, 16 at most, that `held` begins with.
-#[inline(always)]
-fn number(held: u64, size: u32) -> u32 {
-    (held >> 1 >> (63 - size)) as u32
-}
-
-/// That number, if the first of its bits is the inverted sign.
-#[inline(always)]
-fn signed(held: u64, size: u32) -> i32 {
-    let value = number(held, size) as i32;
-    if size > 0 && value >> (size - 1) == 0 { value - (1 << size) + 1 } else { value }
+    /// The symbol that `held` begins with, and how many bits it takes with what follows it, 31 at most. `None` if no code
+    /// begins so.
+    #[cold]
+    #[inline(never)]
+    fn long(&self, held: u64) -> Option<(u32, u32)> {
+        let code = (held >> 48) as u32;
+        let length = (1_u32..17).find(|length| code < self.beyond[*length as usize])?;
+        let index = i32::try_from(code >> (16 - length)).ok()? + self.offset[length as usize];
+        let symbol = u32::from(*self.symbols.get(usize::try_from(index).ok()?)?);
+        Some((symbol, length + (self.following)(symbol)?))
+    }
 }
 
 /// A symbol and the magnitude that follows it. From the lowest bit on: eight that say how many bits they are, eight for
@@ -138,38 +168,24 @@ impl Whole {
     }
 
     #[inline(always)]
-    fn value(self) -> i32 {
-        self.0 as i32 >> 16
+    fn value(self) -> i16 {
+        (self.0 >> 16) as i16
     }
 }
 
 /// A table for the differences between the mean values of blocks.
-pub(super) struct Differences {
-    symbols: Symbols,
-    whole: Box<[Whole; 1 << MEAN_LOOK]>,
-}
+pub(super) struct Differences(Symbols);
 
 impl Differences {
     pub(super) fn new(table: &Code) -> Option<Self> {
-        let symbols = Symbols::new(table)?;
-        let whole = symbols.wholes(|size| (1, size));
-        Some(Self { symbols, whole })
+        Some(Self(Symbols::new(table, |size| (size <= 11).then_some(size))?))
     }
 
-    /// The difference that begins a block, of bits held.
+    /// The difference that begins a block. Takes at most [`REACH`] bits of those held, or [`HELD`] are left.
     #[inline(always)]
-    pub(super) fn next(&self, reader: &mut Reader) -> Option<i32> {
-        let whole = self.whole[(reader.held >> (64 - MEAN_LOOK)) as usize];
-        let (difference, bits) =
-            if whole.bits() > 0 { (whole.value(), whole.bits()) } else { self.first_long(reader.held)? };
-        reader.skip(bits);
-        Some(difference)
-    }
-
-    #[cold]
-    fn first_long(&self, held: u64) -> Option<(i32, u32)> {
-        let (size, length) = self.symbols.first(held)?;
-        (size <= 11).then(|| (signed(held << length, size), length + size))
+    pub(super) fn next(&self, reader: &mut Reader, window: &Window) -> Option<i32> {
+        let taken = self.0.next(reader, window)?;
+        Some(taken.signed(taken.symbol))
     }
 }
 
@@ -177,21 +193,25 @@ impl Differences {
 pub(super) struct Coefficients {
     symbols: Symbols,
     whole: Box<[Whole; 1 << LOOK]>,
-    /// For each beginning, how many bits its whole symbols take, in the lowest eight, and above them how many coefficients.
+    /// For each beginning, how many bits the symbols take whose codes are in it, in the lowest eight, and above them how
+    /// many coefficients.
     leaps: Box<[u16; 1 << LEAP]>,
 }
 
 /// One coefficient in what [`Coefficients::pass_over`] counts, above eight bits that count bits.
 const ONE: u32 = 1 << 8;
 
+/// All coefficients of a block.
+const LAST: u32 = 64 * ONE;
+
 impl Coefficients {
     pub(super) fn new(table: &Code) -> Option<Self> {
-        let symbols = Symbols::new(table)?;
-        let whole = symbols.wholes(|symbol| if symbol_ends(symbol) { (END, 0) } else { parts(symbol) });
+        let symbols = Symbols::new(table, |symbol| Some(symbol & 15))?;
         let mut leaps = Box::new([0; 1 << LEAP]);
         for (beginning, entry) in (0_u32..).zip(leaps.iter_mut()) {
             *entry = leap(&symbols, beginning);
         }
+        let whole = symbols.wholes(|symbol| Some(if symbol_ends(symbol) { (END, 0) } else { parts(symbol) }));
         Some(Self { symbols, whole, leaps })
     }
 
@@ -204,28 +224,37 @@ impl Coefficients {
         mut reader: Reader,
         window: &Window,
         wanted: u32,
-        mut keep: impl FnMut(u32, i32),
+        mut keep: impl FnMut(u32, i16),
     ) -> Option<Reader> {
-        let mut next = 1;
         // What the mean value left for certain is not waited for.
-        let mut looks = (HELD - LONGEST_DIFFERENCE) / LOOK;
+        const LOOKS_LEFT: u32 = LOOKS - 1;
+
+        if wanted == 1 {
+            return self.pass_over(reader, window, 1, LOOKS_LEFT);
+        }
+        let mut next = 1;
+        let mut looks = (HELD - REACH) / LOOK;
         while next < wanted {
             for _ in 0..looks {
                 let whole = self.whole[(reader.held >> (64 - LOOK)) as usize];
                 let value = if whole.bits() > 0 {
                     reader.skip(whole.bits());
                     next += whole.coefficients();
+                    if next >= END {
+                        return Some(reader);
+                    }
                     whole.value()
                 } else {
                     reader.refill(window);
-                    let (coefficients, value) = self.long(&mut reader)?;
-                    next += coefficients;
+                    let taken = self.symbols.next(&mut reader, window)?;
+                    if symbol_ends(taken.symbol) {
+                        return Some(reader);
+                    }
                     reader.refill(window);
-                    value
+                    let (coefficients, size) = parts(taken.symbol);
+                    next += coefficients;
+                    taken.signed(size) as i16
                 };
-                if next >= END {
-                    return Some(reader);
-                }
                 keep(next - 1, value);
                 if next >= wanted {
                     break;
@@ -234,61 +263,47 @@ impl Coefficients {
             reader.refill(window);
             looks = HELD / LOOK;
         }
-        if next < 64 { self.pass_over(reader, window, next) } else { (next == 64).then_some(reader) }
+        if next < 64 { self.pass_over(reader, window, next, LOOKS) } else { (next == 64).then_some(reader) }
     }
 
-    /// The symbol that comes next, however long: how many coefficients it is good for, and its value.
+    /// Reads the rest of a block from the coefficient `next` on, before the last, and forms nothing. The bits held are
+    /// enough for so many looks to begin with.
     #[inline(always)]
-    fn long(&self, reader: &mut Reader) -> Option<(u32, i32)> {
-        let (bits, coefficients, value) = self.first_long(reader.held)?;
-        reader.skip(bits);
-        Some((coefficients, value))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn first_long(&self, held: u64) -> Option<(u32, u32, i32)> {
-        let (symbol, length) = self.symbols.first(held)?;
-        if symbol_ends(symbol) {
-            return Some((length, END, 0));
-        }
-        let (coefficients, size) = parts(symbol);
-        Some((length + size, coefficients, signed(held << length, size)))
-    }
-
-    /// Reads the rest of a block from the coefficient `next` on, before the last, and forms nothing.
-    #[inline(always)]
-    fn pass_over(&self, mut reader: Reader, window: &Window, next: u32) -> Option<Reader> {
-        const LAST: u32 = 64 * ONE;
-
+    fn pass_over(&self, mut reader: Reader, window: &Window, next: u32, mut looks: u32) -> Option<Reader> {
         let mut passed = next * ONE;
         loop {
-            reader.refill(window);
-            let mut held = reader.held;
-            for _ in 0..HELD / LEAP {
+            let mut is_stuck = false;
+            for _ in 0..looks {
                 // One sum for coefficients and bits, and a shift that looks at the lowest bits alone.
-                let leap = u32::from(self.leaps[(held >> (64 - LEAP)) as usize]);
+                let leap = u32::from(self.leaps[(reader.held >> (64 - LEAP)) as usize]);
                 let after = passed + leap;
                 if after < LAST {
-                    (held, passed) = (held.wrapping_shl(leap), after);
+                    (reader.held, passed) = (reader.held.wrapping_shl(leap), after);
                     continue;
                 }
                 if after / ONE == 64 || (END..END + 64).contains(&(after / ONE)) {
-                    reader.skip(after % ONE);
+                    reader.held = reader.held.wrapping_shl(leap);
+                    reader.count -= after % ONE;
                     return Some(reader);
                 }
-                // The look goes beyond the block, or not even one symbol is whole.
-                reader.skip(passed % ONE);
-                reader.refill(window);
-                let (coefficients, _) = self.long(&mut reader)?;
-                passed = (passed / ONE + coefficients) * ONE;
-                if passed >= LAST {
-                    return (passed == LAST || coefficients == END).then_some(reader);
-                }
+                // The look goes beyond the block, or not even one symbol is in it. It took none of its bits.
+                is_stuck = true;
                 break;
             }
-            reader.skip(passed % ONE);
+            reader.count -= passed % ONE;
             passed -= passed % ONE;
+            if is_stuck {
+                let taken = self.symbols.next(&mut reader, window)?;
+                if symbol_ends(taken.symbol) {
+                    return Some(reader);
+                }
+                passed += parts(taken.symbol).0 * ONE;
+                if passed >= LAST {
+                    return (passed == LAST).then_some(reader);
+                }
+            }
+            reader.refill(window);
+            looks = LOOKS;
         }
     }
 }
@@ -309,33 +324,27 @@ pub(super) struct Runs {
 
 impl Runs {
     pub(super) fn new(table: &Code) -> Option<Self> {
-        const NEVER: u32 = 64;
-
-        let symbols = Symbols::new(table)?;
-        let whole = symbols.wholes(|symbol| if symbol_ends(symbol) { (0, NEVER) } else { parts(symbol) });
+        let following = |symbol| Some(if symbol_ends(symbol) { symbol >> 4 } else { symbol & 15 });
+        let symbols = Symbols::new(table, following)?;
+        let whole = symbols.wholes(|symbol| (!symbol_ends(symbol)).then_some(parts(symbol)));
         Some(Self { symbols, whole })
     }
 
-    /// The next symbol. Needs 31 bits.
+    /// The next symbol. Takes at most [`REACH`] bits of those held, or [`HELD`] are left.
     #[inline(always)]
-    pub(super) fn next(&self, reader: &mut Reader) -> Option<Symbol> {
+    pub(super) fn next(&self, reader: &mut Reader, window: &Window) -> Option<Symbol> {
         let whole = self.whole[(reader.held >> (64 - LOOK)) as usize];
         if whole.bits() > 0 {
             reader.skip(whole.bits());
-            return Some(Symbol::Run(whole.coefficients(), whole.value()));
+            return Some(Symbol::Run(whole.coefficients(), whole.value().into()));
         }
-        let (symbol, length) = self.symbols.first(reader.held)?;
-        reader.skip(length);
-        if symbol_ends(symbol) {
-            let size = symbol >> 4;
-            let blocks = (1 << size) + number(reader.held, size);
-            reader.skip(size);
-            return Some(Symbol::Ends(blocks));
+        let taken = self.symbols.next(reader, window)?;
+        let (coefficients, size) = parts(taken.symbol);
+        if symbol_ends(taken.symbol) {
+            let size = coefficients - 1;
+            return Some(Symbol::Ends((1 << size) + taken.number(size)));
         }
-        let (coefficients, size) = parts(symbol);
-        let value = signed(reader.held, size);
-        reader.skip(size);
-        Some(Symbol::Run(coefficients, value))
+        Some(Symbol::Run(coefficients, taken.signed(size)))
     }
 }
 
@@ -354,19 +363,18 @@ fn symbol_ends(symbol: u32) -> bool {
 fn leap(symbols: &Symbols, beginning: u32) -> u16 {
     let (mut bits, mut advance) = (0, 0);
     let packed = |bits: u32, advance: u32| (advance * ONE + bits) as u16;
-    loop {
+    while bits < LEAP {
         // What is left of the beginning, at the top of a look.
         let left = ((beginning << bits) & ((1 << LEAP) - 1)) >> (LEAP - LOOK);
-        let (symbol, length) = match symbols.short[left as usize] {
-            0 => break,
-            entry => (u32::from(entry & 0xFF), u32::from(entry >> 8)),
-        };
+        let entry = u32::from(symbols.short[left as usize]);
+        let (symbol, taken) = (entry >> 8, entry & 0xFF);
         let (coefficients, size) = parts(symbol);
         let ends = symbol_ends(symbol);
-        if bits + length + size > LEAP || !ends && advance + coefficients > 63 {
+        let is_in_look = entry > 0 && bits + taken - size <= LEAP && bits + taken <= REACH;
+        if !is_in_look || !ends && advance + coefficients > 63 {
             break;
         }
-        bits += length + size;
+        bits += taken;
         if ends {
             return packed(bits, advance + END);
         }

@@ -75,8 +75,8 @@ impl Gathered {
     }
 
     /// The coefficients that are kept of so many blocks from the first on.
-    pub(super) fn blocks(&self, first: usize, count: usize) -> impl Iterator<Item = &[i16]> {
-        self.kept[first * self.area..(first + count) * self.area].chunks_exact(self.area.max(1))
+    pub(super) fn blocks(&self, first: usize, count: usize) -> &[i16] {
+        &self.kept[first * self.area..(first + count) * self.area]
     }
 
     #[inline(always)]
@@ -112,7 +112,7 @@ impl Gathered {
         let mut next = spectrum.from;
         while *ended == 0 && next <= spectrum.to {
             reader.refill(window);
-            match runs.next(&mut reader)? {
+            match runs.next(&mut reader, window)? {
                 Symbol::Ends(blocks) => *ended = blocks,
                 Symbol::Run(coefficients, value) => {
                     next += coefficients;
@@ -139,7 +139,7 @@ impl Gathered {
         let mut next = spectrum.from;
         while *ended == 0 && next <= spectrum.to {
             reader.refill(window);
-            let (run, value) = match runs.next(&mut reader)? {
+            let (run, value) = match runs.next(&mut reader, window)? {
                 Symbol::Ends(blocks) => {
                     *ended = blocks;
                     break;

@@ -115,6 +115,8 @@ const MOST_BLOCKS: usize = 10;
 struct Component {
     id: u8,
     scale: Scale,
+    /// Before which coefficient those stand that the scale wants, in zig-zag order.
+    wanted: u32,
     across: usize,
     down: usize,
     quantization_table: usize,
@@ -272,12 +274,12 @@ impl Frame {
             let is_halved = most.0 >= 2 * across && most.1 >= 2 * down;
             let scale = if is_halved { scales.halved } else { scales.whole };
             let stride = Band::stride(scale.side(), blocks_across);
-            let bands = if scale == Scale::Eighth { 0 } else { down };
             let places = scale.places();
             let gathered = || Gathered::new(scale, places, blocks_across * blocks_down);
             Component {
                 id: spec[0],
                 scale,
+                wanted: scale.wanted(),
                 across,
                 down,
                 quantization_table: usize::from(spec[2]),
@@ -287,7 +289,7 @@ impl Frame {
                 stride,
                 // Grey, as in a browser, is what a file that ends early does not tell.
                 samples: vec![128; stride * blocks_down * scale.side()],
-                bands: (0..bands).map(|_| Band::new(scale.side(), blocks_across)).collect(),
+                bands: (0..down).map(|_| Band::new(scale.side(), blocks_across)).collect(),
                 gathered: is_progressive.then(gathered),
                 missing: scale.coefficients(),
                 blocks_across,
@@ -427,14 +429,10 @@ impl Component {
         let Coding::Whole(dc, ac) = &part.coding else {
             return self.gather(part, reader, window, place);
         };
-        part.mean = part.mean.wrapping_add(dc.next(&mut reader)?);
-        if self.scale == Scale::Eighth {
-            self.samples[place.1 * self.stride + place.0] = transform::mean(part.mean, self.steps[0]);
-            return ac.read(reader, window, 1, |_, _| ());
-        }
+        part.mean = part.mean.wrapping_add(dc.next(&mut reader, window)?);
         let mut block = self.bands[band].block(place.0);
-        block.put(0, part.mean);
-        ac.read(reader, window, self.scale.wanted(), |k, value| {
+        block.put(0, transform::saturated(part.mean));
+        ac.read(reader, window, self.wanted, |k, value| {
             block.put(self.places[(k & 127) as usize].into(), value);
         })
     }
@@ -451,7 +449,7 @@ impl Component {
         let gathered = self.gathered.as_mut()?;
         match &part.coding {
             Coding::Means(dc, shift) => {
-                part.mean = part.mean.wrapping_add(dc.next(&mut reader)?);
+                part.mean = part.mean.wrapping_add(dc.next(&mut reader, window)?);
                 // What is out of range is wrong in any case.
                 *gathered.mean(block) = (part.mean << shift) as i16;
             }
@@ -471,18 +469,7 @@ impl Component {
         let mut band = Band::new(side, self.blocks_across);
         for (row, samples) in self.samples.chunks_exact_mut(self.stride * side).enumerate() {
             let blocks = gathered.blocks(row * self.blocks_across, self.blocks_across);
-            if self.scale == Scale::Eighth {
-                for (sample, block) in samples.iter_mut().zip(blocks) {
-                    *sample = transform::mean(block[0].into(), self.steps[0]);
-                }
-                continue;
-            }
-            for (number, coefficients) in blocks.enumerate() {
-                let mut block = band.block(number);
-                for (place, value) in coefficients.iter().enumerate() {
-                    block.put(place, (*value).into());
-                }
-            }
+            band.fill(blocks);
             band.finish(samples, self.stride, &self.steps);
         }
     }

@@ -53,9 +53,23 @@ impl Band {
         Block(&mut self.coefficients.as_flattened_mut()[first..])
     }
 
+    /// Puts in whole blocks, one after the other.
+    pub(super) fn fill(&mut self, blocks: &[i16]) {
+        let area = self.side * self.side;
+        let groups = self.coefficients.chunks_exact_mut(area + 1);
+        for (group, blocks) in groups.zip(blocks.chunks(area * LANES)) {
+            for (lane, block) in blocks.chunks_exact(area).enumerate() {
+                for (place, value) in group.iter_mut().zip(block) {
+                    place[lane] = *value;
+                }
+            }
+        }
+    }
+
     /// Transforms what was put in, to rows of that many samples, and forgets it. Each place has a step of its own.
     pub(super) fn finish(&mut self, samples: &mut [u8], stride: usize, steps: &Steps) {
         match self.side {
+            1 => self.transform::<1, 1>(samples, stride, steps, |means| means),
             2 => self.transform::<2, 4>(samples, stride, steps, in_lanes(pair)),
             3 => self.transform::<3, 9>(samples, stride, steps, in_lanes(three)),
             4 => self.transform::<4, 16>(samples, stride, steps, in_lanes(four)),
@@ -100,21 +114,15 @@ pub(super) struct Block<'a>(&'a mut [i16]);
 
 impl Block<'_> {
     #[inline(always)]
-    pub(super) fn put(&mut self, place: usize, value: i32) {
+    pub(super) fn put(&mut self, place: usize, value: i16) {
         if let Some(coefficient) = self.0.get_mut(place * LANES) {
-            *coefficient = saturated(value);
+            *coefficient = value;
         }
     }
 }
 
-/// The sample of a block of which only the mean is known.
 #[inline(always)]
-pub(super) fn mean(value: i32, step: u8) -> u8 {
-    sample_of(scaled(saturated(value), step))
-}
-
-#[inline(always)]
-fn saturated(value: i32) -> i16 {
+pub(super) fn saturated(value: i32) -> i16 {
     value.clamp(i16::MIN.into(), i16::MAX.into()) as i16
 }
 
