@@ -73,7 +73,7 @@ impl Band {
             2 => self.transform::<2, 4>(samples, stride, steps, in_lanes(pair)),
             3 => self.transform::<3, 9>(samples, stride, steps, in_lanes(three)),
             4 => self.transform::<4, 16>(samples, stride, steps, in_lanes(four)),
-            _ => self.transform::<8, 64>(samples, stride, steps, eight),
+            _ => self.transform::<8, 64>(samples, stride, steps, in_lanes(eight)),
         }
     }
 
@@ -174,6 +174,26 @@ fn four([a, b, c, d]: [i16; 4]) -> [i16; 4] {
     [even.saturating_add(outer), odd.saturating_add(inner), odd.saturating_sub(inner), even.saturating_sub(outer)]
 }
 
+#[inline(always)]
+fn eight([a, b, c, d, e, f, g, h]: [i16; 8]) -> [i16; 8] {
+    let (plus, minus) = (i16::saturating_add, i16::saturating_sub);
+    // The root of 2 times the cosines of one, three, five and seven sixteenths of pi, less one but for the last.
+    let first = |value| times_more(value, 25_365);
+    let third = |value| times_more(value, 11_527);
+    let fifth = |value| times_more(value, -14_045);
+    let seventh = |value| times(value, 18_081);
+
+    let odd = [
+        plus(plus(first(b), third(d)), plus(fifth(f), seventh(h))),
+        minus(minus(third(b), seventh(d)), plus(first(f), fifth(h))),
+        plus(minus(fifth(b), first(d)), plus(seventh(f), third(h))),
+        plus(minus(seventh(b), fifth(d)), minus(third(f), first(h))),
+    ];
+    let even = four([a, c, e, g]);
+    let [p, q, r, s] = std::array::from_fn(|x| (plus(even[x], odd[x]), minus(even[x], odd[x])));
+    [p.0, q.0, r.0, s.0, s.1, r.1, q.1, p.1]
+}
+
 /// Does to each lane what `line` does to one number of it.
 #[inline(always)]
 fn in_lanes<const SIDE: usize>(
@@ -188,26 +208,4 @@ fn in_lanes<const SIDE: usize>(
         }
         sums
     }
-}
-
-/// For whole lanes: these are too many numbers to be seen through one by one.
-#[inline(always)]
-fn eight([a, b, c, d, e, f, g, h]: [Lane<i16>; 8]) -> [Lane<i16>; 8] {
-    let plus = |left: Lane<i16>, right: Lane<i16>| std::array::from_fn(|lane| left[lane].saturating_add(right[lane]));
-    let minus = |left: Lane<i16>, right: Lane<i16>| std::array::from_fn(|lane| left[lane].saturating_sub(right[lane]));
-    // The root of 2 times the cosines of one, three, five and seven sixteenths of pi, less one but for the last.
-    let first = |lane: Lane<i16>| lane.map(|value| times_more(value, 25_365));
-    let third = |lane: Lane<i16>| lane.map(|value| times_more(value, 11_527));
-    let fifth = |lane: Lane<i16>| lane.map(|value| times_more(value, -14_045));
-    let seventh = |lane: Lane<i16>| lane.map(|value| times(value, 18_081));
-
-    let odd = [
-        plus(plus(first(b), third(d)), plus(fifth(f), seventh(h))),
-        minus(minus(third(b), seventh(d)), plus(first(f), fifth(h))),
-        plus(minus(fifth(b), first(d)), plus(seventh(f), third(h))),
-        plus(minus(seventh(b), fifth(d)), minus(third(f), first(h))),
-    ];
-    let even = in_lanes(four)([a, c, e, g]);
-    let [p, q, r, s] = std::array::from_fn(|x| (plus(even[x], odd[x]), minus(even[x], odd[x])));
-    [p.0, q.0, r.0, s.0, s.1, r.1, q.1, p.1]
 }
