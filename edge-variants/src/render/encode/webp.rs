@@ -123,3 +123,69 @@ pub(super) fn file(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
     }
     [b"RIFF", &size(&body)[..], &body].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use image::Rgba;
+    use webp::Decoder;
+
+    use super::*;
+
+    /// Two and a half squares across and one and a half down; what is seen is a gradient, what is not is noise.
+    fn half_seen(is_seen: impl Fn(u32, u32) -> bool) -> RgbaImage {
+        let mut state = 1_u32;
+        RgbaImage::from_fn(20, 12, |x, y| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let [noise, ..] = state.to_be_bytes();
+            let level = u8::try_from(x * 8 + y).unwrap();
+            if is_seen(x, y) { Rgba([level, level / 2, 255 - level, 1]) } else { Rgba([noise, !noise, noise / 2, 0]) }
+        })
+    }
+
+    #[test]
+    fn what_is_seen_keeps_its_colour_and_what_is_not_gets_that_of_its_square_or_the_one_before() {
+        // The third square sees nothing at all.
+        let is_seen = |x: u32, y: u32| x < 16 && (x + y).is_multiple_of(3);
+        let original = half_seen(is_seen);
+        let mut pixels = original.clone();
+        hide(&mut pixels);
+        let seen = |left: u32| {
+            let square = (0..8).flat_map(|y| (left..left + 8).map(move |x| (x, y))).filter(|(x, y)| is_seen(*x, *y));
+            square.map(|(x, y)| original.get_pixel(x, y).0).collect::<Vec<_>>()
+        };
+        for (x, y, pixel) in pixels.enumerate_pixels() {
+            if is_seen(x, y) {
+                assert_eq!(pixel, original.get_pixel(x, y), "{x}, {y}");
+            } else if y < 8 {
+                let seen = seen((x / 8).min(1) * 8);
+                let count = u32::try_from(seen.len()).unwrap();
+                let mean = |channel| seen.iter().map(|pixel| u32::from(pixel[channel])).sum::<u32>() / count;
+                assert_eq!(pixel.0.map(u32::from), [mean(0), mean(1), mean(2), 0], "{x}, {y}");
+            } else {
+                assert_eq!(pixel[3], 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_picture_of_which_nothing_is_seen_is_one_colour() {
+        let mut pixels = half_seen(|_, _| false);
+        hide(&mut pixels);
+        assert!(pixels.pixels().all(|pixel| pixel.0 == [0; 4]));
+    }
+
+    #[test]
+    fn alpha_comes_back_as_it_was_at_every_size() {
+        for (width, height) in [(1, 1), (2, 1), (7, 5), (16, 16), (33, 20)] {
+            let pixels = RgbaImage::from_fn(width, height, |x, y| {
+                let level = u8::try_from((x * 37 + y * 91) % 256).unwrap();
+                Rgba([200, level, 40, level])
+            });
+            let encoded = encode(pixels.clone().into()).unwrap();
+            let decoded = Decoder::new(&encoded).decode().unwrap();
+            assert_eq!((decoded.width(), decoded.height()), (width, height));
+            let alpha = |bytes: &[u8]| bytes.iter().skip(3).step_by(4).copied().collect::<Vec<_>>();
+            assert_eq!(alpha(&decoded), alpha(&pixels), "{width} x {height}");
+        }
+    }
+}
