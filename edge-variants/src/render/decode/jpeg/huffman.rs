@@ -63,8 +63,9 @@ impl Taken {
     /// That number, if the first of its bits is the inverted sign.
     #[inline(always)]
     fn signed(self, size: u32) -> i32 {
-        let is_negative = self.following(size) >> 63 == 0;
-        self.number(size) as i32 - if is_negative { (1 << size) - 1 } else { 0 }
+        // No branch: signs are not foreseen.
+        let if_negative = !(self.following(size).cast_signed() >> 63) as i32;
+        self.number(size) as i32 - (if_negative & ((1 << size) - 1))
     }
 
     #[inline(always)]

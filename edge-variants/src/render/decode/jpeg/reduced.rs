@@ -128,7 +128,7 @@ struct Component {
     /// What the plane holds, padding included.
     stride: usize,
     samples: Vec<u8>,
-    /// The rows of blocks of a unit.
+    /// The rows of blocks of a unit, of a baseline picture.
     bands: Vec<Band>,
     /// Of a progressive picture.
     gathered: Option<Gathered>,
@@ -274,6 +274,7 @@ impl Frame {
             let is_halved = most.0 >= 2 * across && most.1 >= 2 * down;
             let scale = if is_halved { scales.halved } else { scales.whole };
             let stride = Band::stride(scale.side(), blocks_across);
+            let bands = if is_progressive { 0 } else { down };
             let places = scale.places();
             let gathered = || Gathered::new(scale, places, blocks_across * blocks_down);
             Component {
@@ -289,7 +290,7 @@ impl Frame {
                 stride,
                 // Grey, as in a browser, is what a file that ends early does not tell.
                 samples: vec![128; stride * blocks_down * scale.side()],
-                bands: (0..down).map(|_| Band::new(scale.side(), blocks_across)).collect(),
+                bands: (0..bands).map(|_| Band::new(scale.side(), blocks_across)).collect(),
                 gathered: is_progressive.then(gathered),
                 missing: scale.coefficients(),
                 blocks_across,
@@ -332,54 +333,71 @@ impl Frame {
             };
             parts.push(Part { index, coding, mean: 0, ended: 0 });
         }
+        match spectrum {
+            None => self.walk(&mut parts, bits, tables.restart_interval, deadline, Component::read_block)?,
+            Some(_) => self.walk(&mut parts, bits, tables.restart_interval, deadline, Component::gather)?,
+        }
+        let told = spectrum.map_or(u64::MAX, Spectrum::told);
+        for part in &parts {
+            self.components[part.index].missing &= !told;
+        }
+        Some(())
+    }
+
+    /// Reads the blocks of a scan, one after the other.
+    fn walk(
+        &mut self,
+        parts: &mut [Part],
+        bits: &mut Bits<'_, '_>,
+        restart_interval: usize,
+        deadline: Deadline,
+        read: impl Fn(&mut Component, &mut Part, Reader, &Window, Place) -> Option<Reader>,
+    ) -> Option<()> {
         let interleaved = parts.len() > 1;
         let (columns, rows) = if interleaved { self.units } else { self.components[parts.first()?.index].blocks };
-        let mut until_restart = tables.restart_interval;
+        let mut until_restart = restart_interval;
         for row in 0..rows {
             if deadline.is_past() {
                 return None;
             }
             let mut goes_on = true;
             for column in 0..columns {
-                if tables.restart_interval > 0 {
+                if restart_interval > 0 {
                     if until_restart == 0 {
                         if !bits.restart() {
                             goes_on = false;
                             break;
                         }
                         parts.iter_mut().for_each(|part| (part.mean, part.ended) = (0, 0));
-                        until_restart = tables.restart_interval;
+                        until_restart = restart_interval;
                     }
                     until_restart -= 1;
                 }
                 let (mut reader, window) = bits.unit();
-                for part in &mut parts {
+                for part in &mut *parts {
                     let component = &mut self.components[part.index];
                     let (across, down) = if interleaved { (component.across, component.down) } else { (1, 1) };
                     for y in 0..down {
                         for x in 0..across {
-                            let place = (column * across + x, row * down + y);
-                            reader = component.read_block(part, reader, window, place, y)?;
+                            let place = Place { column: column * across + x, row: row * down + y, band: y };
+                            reader.refill(window);
+                            reader = read(component, part, reader, window, place)?;
                         }
                     }
                 }
                 bits.read(reader);
                 // Restart markers let the picture go on behind a gap; the end of the file does not.
-                if bits.is_overdrawn() && tables.restart_interval == 0 {
+                if bits.is_overdrawn() && restart_interval == 0 {
                     goes_on = false;
                     break;
                 }
             }
-            for part in &parts {
+            for part in &*parts {
                 self.components[part.index].finish(row, interleaved);
             }
             if !goes_on {
                 break;
             }
-        }
-        let told = spectrum.map_or(u64::MAX, Spectrum::told);
-        for part in &parts {
-            self.components[part.index].missing &= !told;
         }
         Some(())
     }
@@ -415,22 +433,12 @@ impl Component {
         }
     }
 
-    /// Reads the block at `place`, into the band of that number.
+    /// Reads the block at `place`.
     #[inline(always)]
-    fn read_block(
-        &mut self,
-        part: &mut Part,
-        mut reader: Reader,
-        window: &Window,
-        place: (usize, usize),
-        band: usize,
-    ) -> Option<Reader> {
-        reader.refill(window);
-        let Coding::Whole(dc, ac) = &part.coding else {
-            return self.gather(part, reader, window, place);
-        };
+    fn read_block(&mut self, part: &mut Part, mut reader: Reader, window: &Window, place: Place) -> Option<Reader> {
+        let Coding::Whole(dc, ac) = &part.coding else { return None };
         part.mean = part.mean.wrapping_add(dc.next(&mut reader, window)?);
-        let mut block = self.bands[band].block(place.0);
+        let mut block = self.bands[place.band].block(place.column);
         block.put(0, transform::saturated(part.mean));
         ac.read(reader, window, self.wanted, |k, value| {
             block.put(self.places[(k & 127) as usize].into(), value);
@@ -438,14 +446,9 @@ impl Component {
     }
 
     /// Reads what a progressive scan has of the block at `place`.
-    fn gather(
-        &mut self,
-        part: &mut Part,
-        mut reader: Reader,
-        window: &Window,
-        place: (usize, usize),
-    ) -> Option<Reader> {
-        let block = place.1 * self.blocks_across + place.0;
+    #[inline(always)]
+    fn gather(&mut self, part: &mut Part, mut reader: Reader, window: &Window, place: Place) -> Option<Reader> {
+        let block = place.row * self.blocks_across + place.column;
         let gathered = self.gathered.as_mut()?;
         match &part.coding {
             Coding::Means(dc, shift) => {
@@ -484,6 +487,14 @@ impl Component {
             }
         }
     }
+}
+
+/// Where a block is, and in which row of blocks of its unit.
+#[derive(Clone, Copy)]
+struct Place {
+    column: usize,
+    row: usize,
+    band: usize,
 }
 
 /// A component in a scan.

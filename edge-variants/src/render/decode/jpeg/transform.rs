@@ -85,10 +85,11 @@ impl Band {
         steps: &Steps,
         line: impl Fn([Lane<i16>; SIDE]) -> [Lane<i16>; SIDE],
     ) {
+        let steps: [Step; AREA] = std::array::from_fn(|place| Step::new(steps[place]));
         for (number, group) in self.coefficients.chunks_exact_mut(AREA + 1).enumerate() {
             let Some(block) = group.first_chunk_mut::<AREA>() else { return };
-            for (lane, step) in block.iter_mut().zip(steps) {
-                *lane = lane.map(|value| scaled(value, *step));
+            for (lane, step) in block.iter_mut().zip(&steps) {
+                *lane = lane.map(|value| step.scale(value));
             }
             for x in 0..SIDE {
                 let column = line(std::array::from_fn(|y| block[y * SIDE + x]));
@@ -109,6 +110,26 @@ impl Band {
     }
 }
 
+/// What a coefficient counts.
+struct Step {
+    step: i16,
+    /// More of them are beyond [`MOST`], and would be beyond 16 bits.
+    most: i16,
+}
+
+impl Step {
+    fn new(step: u8) -> Self {
+        let step = i16::from(step);
+        Self { step, most: MOST / step.max(1) + 1 }
+    }
+
+    /// So many steps, as they are transformed.
+    #[inline(always)]
+    fn scale(&self, value: i16) -> i16 {
+        (value.clamp(-self.most, self.most) * self.step).clamp(-MOST, MOST) << FRACTION
+    }
+}
+
 /// One block of a band: every so manyth of the coefficients from its first on.
 pub(super) struct Block<'a>(&'a mut [i16]);
 
@@ -124,12 +145,6 @@ impl Block<'_> {
 #[inline(always)]
 pub(super) fn saturated(value: i32) -> i16 {
     value.clamp(i16::MIN.into(), i16::MAX.into()) as i16
-}
-
-/// So many steps, as they are transformed.
-#[inline(always)]
-fn scaled(value: i16, step: u8) -> i16 {
-    saturated(i32::from(value) * i32::from(step)).clamp(-MOST, MOST) << FRACTION
 }
 
 /// From eighths about zero to a sample.
