@@ -105,10 +105,9 @@ impl Symbols {
     /// Takes the next symbol with what follows it: at most [`REACH`] bits of those held, or [`HELD`] are left.
     #[inline(always)]
     fn next(&self, reader: &mut Reader, window: &Window) -> Option<Taken> {
-        let entry = u32::from(self.short[(reader.held >> (64 - LOOK)) as usize]);
-        if entry > 0 {
-            let taken = Taken { symbol: entry >> 8, held: reader.held, bits: entry & 0xFF };
-            reader.skip(taken.bits);
+        if let Some((symbol, bits)) = self.short(reader.held >> (64 - LOOK)) {
+            let taken = Taken { symbol, held: reader.held, bits };
+            reader.skip(bits);
             return Some(taken);
         }
         reader.refill(window);
@@ -119,17 +118,25 @@ impl Symbols {
         Some(taken)
     }
 
-    /// For each beginning, the one symbol that it holds with its magnitude. `parts` tells of a symbol how many coefficients
-    /// it is good for and how many bits its magnitude has, or that it is left out.
-    fn wholes(&self, parts: impl Fn(u32) -> Option<(u32, u32)>) -> Box<[Whole; 1 << LOOK]> {
+    /// For each beginning, the one symbol that it holds with its magnitude. `coefficients` tells for how many a symbol is
+    /// good, or that it is left out.
+    fn wholes(&self, coefficients: impl Fn(u32) -> Option<u32>) -> Box<[Whole; 1 << LOOK]> {
         let mut wholes = Box::new([Whole::NONE; 1 << LOOK]);
-        for (beginning, entry) in (0_u64..).zip(wholes.iter_mut()) {
-            let held = beginning << (64 - LOOK);
-            let Some((symbol, bits)) = self.long(held).filter(|(_, bits)| *bits <= LOOK) else { continue };
-            let Some((coefficients, size)) = parts(symbol) else { continue };
-            *entry = Whole::new(bits, coefficients, Taken { symbol, held, bits }.signed(size));
+        for (look, whole) in (0_u64..).zip(wholes.iter_mut()) {
+            let Some((symbol, bits)) = self.short(look).filter(|(_, bits)| *bits <= LOOK) else { continue };
+            let (Some(coefficients), Some(size)) = (coefficients(symbol), (self.following)(symbol)) else { continue };
+            let taken = Taken { symbol, held: look << (64 - LOOK), bits };
+            *whole = Whole::new(bits, coefficients, taken.signed(size));
         }
         wholes
+    }
+
+    /// The symbol that a look begins with, and how many bits it takes with what follows it. `None` if [`Self::long`] has to
+    /// be asked.
+    #[inline(always)]
+    fn short(&self, look: u64) -> Option<(u32, u32)> {
+        let entry = u32::from(self.short[look as usize]);
+        (entry > 0).then_some((entry >> 8, entry & 0xFF))
     }
 
     /// The symbol that `held` begins with, and how many bits it takes with what follows it, 31 at most. `None` if no code
@@ -212,7 +219,7 @@ impl Coefficients {
         for (beginning, entry) in (0_u32..).zip(leaps.iter_mut()) {
             *entry = leap(&symbols, beginning);
         }
-        let whole = symbols.wholes(|symbol| Some(if symbol_ends(symbol) { (END, 0) } else { parts(symbol) }));
+        let whole = symbols.wholes(|symbol| Some(if symbol_ends(symbol) { END } else { parts(symbol).0 }));
         Some(Self { symbols, whole, leaps })
     }
 
@@ -327,7 +334,7 @@ impl Runs {
     pub(super) fn new(table: &Code) -> Option<Self> {
         let following = |symbol| Some(if symbol_ends(symbol) { symbol >> 4 } else { symbol & 15 });
         let symbols = Symbols::new(table, following)?;
-        let whole = symbols.wholes(|symbol| (!symbol_ends(symbol)).then_some(parts(symbol)));
+        let whole = symbols.wholes(|symbol| (!symbol_ends(symbol)).then_some(parts(symbol).0));
         Some(Self { symbols, whole })
     }
 
@@ -367,11 +374,10 @@ fn leap(symbols: &Symbols, beginning: u32) -> u16 {
     while bits < LEAP {
         // What is left of the beginning, at the top of a look.
         let left = ((beginning << bits) & ((1 << LEAP) - 1)) >> (LEAP - LOOK);
-        let entry = u32::from(symbols.short[left as usize]);
-        let (symbol, taken) = (entry >> 8, entry & 0xFF);
+        let Some((symbol, taken)) = symbols.short(left.into()) else { break };
         let (coefficients, size) = parts(symbol);
         let ends = symbol_ends(symbol);
-        let is_in_look = entry > 0 && bits + taken - size <= LEAP && bits + taken <= REACH;
+        let is_in_look = bits + taken - size <= LEAP && bits + taken <= REACH;
         if !is_in_look || !ends && advance + coefficients > 63 {
             break;
         }

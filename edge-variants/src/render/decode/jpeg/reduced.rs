@@ -471,8 +471,7 @@ impl Component {
         let side = self.scale.side();
         let mut band = Band::new(side, self.blocks_across);
         for (row, samples) in self.samples.chunks_exact_mut(self.stride * side).enumerate() {
-            let blocks = gathered.blocks(row * self.blocks_across, self.blocks_across);
-            band.fill(blocks);
+            band.fill(gathered.blocks(row * self.blocks_across, self.blocks_across));
             band.finish(samples, self.stride, &self.steps);
         }
     }
