@@ -14,6 +14,7 @@ mod cli;
 mod costs;
 mod crashes;
 mod doctor;
+mod door;
 mod erasing;
 mod events;
 mod faults;
