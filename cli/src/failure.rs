@@ -204,7 +204,7 @@ pub(crate) fn os_text(error: &io::Error) -> String {
     without_os_number(&error.to_string())
 }
 
-fn without_os_number(text: &str) -> String {
+pub(crate) fn without_os_number(text: &str) -> String {
     let Some((before, rest)) = text.split_once(" (os error ") else { return text.to_owned() };
     let after = rest.split_once(')').map_or("", |(_, after)| after);
     format!("{before}{after}")

@@ -17,6 +17,7 @@ mod media_type;
 mod output;
 mod progress;
 mod projects;
+mod repair;
 mod retry;
 mod serve;
 mod units;
@@ -79,6 +80,7 @@ fn carry_out(command: Command, program: &str, console: &mut Console<'_>) -> Resu
         Command::Keys(args) => keys::run(&args, console),
         Command::Cleanup(args) => cleanup::run(&args, console),
         Command::Doctor(args) => doctor::run(&args, console),
+        Command::Repair(args) => repair::run(&args, console),
         Command::Deploy(args) => aws::deploy(&args, console),
         Command::Status(args) => aws::status(&args, console),
         Command::Destroy(args) => aws::destroy(&args, console),

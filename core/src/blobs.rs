@@ -82,6 +82,28 @@ pub struct Upload {
     pub head: Vec<u8>,
 }
 
+/// The headers under which a published object is stored and served. None of them comes from the client's upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishedHeaders<'a> {
+    /// `Content-Type`.
+    pub content_type: &'a str,
+    /// `Cache-Control`.
+    pub cache_control: &'static str,
+    /// `Content-Disposition`, if it is set.
+    pub content_disposition: Option<&'static str>,
+}
+
+impl<'a> PublishedHeaders<'a> {
+    /// The headers of a file's object at this key.
+    pub fn of(file: &'a File, key: &ObjectKey) -> Self {
+        Self {
+            content_type: file.content_type.as_str(),
+            cache_control: key.cache_control(),
+            content_disposition: disposition(&file.content_type),
+        }
+    }
+}
+
 /// Some keys of the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPage {
@@ -282,6 +304,7 @@ impl Blobs {
     }
 
     async fn copy(&self, file: &File, source: &ObjectKey, target: &ObjectKey, etag: &str) -> Result<Copied> {
+        let headers = PublishedHeaders::of(file, target);
         let copied = self
             .s3
             .copy_object()
@@ -291,9 +314,9 @@ impl Blobs {
             .copy_source_if_match(etag)
             .if_none_match("*")
             .metadata_directive(MetadataDirective::Replace)
-            .content_type(file.content_type.as_str())
-            .cache_control(target.cache_control())
-            .set_content_disposition(disposition(&file.content_type).map(str::to_owned))
+            .content_type(headers.content_type)
+            .cache_control(headers.cache_control)
+            .set_content_disposition(headers.content_disposition.map(str::to_owned))
             .send()
             .await;
         match copied {

@@ -37,6 +37,8 @@ use dynoxide::{Database, DynoxideError, actions::transact_write_items::TransactW
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
+use crate::custody::{Keeper, Position, Visit};
+
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
 /// The engine.
@@ -54,16 +56,22 @@ pub struct OpenError {
 impl Dynamo {
     /// The engine on a file, which is made if it is not there. Acknowledged writes survive a power failure.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_held(path, Hold::Nothing)
+    }
+
+    /// The same, and holds something until it is closed.
+    pub(crate) fn open_held(path: &Path, hold: Hold) -> Result<Self, OpenError> {
+        let hold = Arc::new(hold);
         let failed = |reason: String| OpenError { path: path.to_owned(), reason };
         let text = path.to_str().ok_or_else(|| failed("its path is not UTF-8".to_owned()))?;
         let database = Database::new(text).map_err(|e| failed(e.to_string()))?;
         // The second of the pair leaves `synchronous = NORMAL`: commits go to the log and wait for nothing.
         database.enable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         database.disable_bulk_loading().map_err(|e| failed(e.to_string()))?;
-        let log = LogSync::start(log_of(path)).map_err(|e| failed(e.to_string()))?;
+        let log = LogSync::start(log_of(path), hold.clone()).map_err(|e| failed(e.to_string()))?;
         let tables = Tables::of(database);
         let queue = Queue::start(tables.clone(), log).map_err(|e| failed(e.to_string()))?;
-        Ok(Self(Arc::new(Engine { tables, queue: Some(queue) })))
+        Ok(Self(Arc::new(Engine { tables, queue: Some(queue), _hold: hold })))
     }
 
     /// The engine in memory.
@@ -71,7 +79,7 @@ impl Dynamo {
         let failed = |reason: String| OpenError { path: PathBuf::from(":memory:"), reason };
         let database = Database::memory().map_err(|e| failed(e.to_string()))?;
         let tables = Tables::of(database);
-        Ok(Self(Arc::new(Engine { tables, queue: None })))
+        Ok(Self(Arc::new(Engine { tables, queue: None, _hold: Arc::new(Hold::Nothing) })))
     }
 
     /// Lets the engine forget the items whose time is in this attribute, in seconds, as DynamoDB does by itself.
@@ -132,6 +140,30 @@ struct Engine {
     tables: Arc<Tables>,
     /// Of an engine on a file.
     queue: Option<Queue>,
+    // Dropped last, when the database is closed but for it.
+    _hold: Arc<Hold>,
+}
+
+/// What an engine holds for as long as it has a database open.
+pub(crate) enum Hold {
+    /// Nothing.
+    Nothing,
+    /// What proves at the next start that nothing was lost.
+    Keeper(Keeper),
+    /// What counts the changes that are made beside somebody who keeps the database.
+    Visit(#[expect(dead_code, reason = "it is held for what happens when it is dropped")] Visit),
+}
+
+impl Hold {
+    fn position(&self) -> Option<Position> {
+        if let Self::Keeper(keeper) = self { keeper.position() } else { None }
+    }
+
+    fn reached(&self, position: Option<Position>) {
+        if let Self::Keeper(keeper) = self {
+            keeper.reached(position);
+        }
+    }
 }
 
 struct Tables {
@@ -315,7 +347,8 @@ fn log_of(database: &Path) -> PathBuf {
 /// The log's frames are on disk either by this sync, or because SQLite has checkpointed them, which syncs the log
 /// first and the database after. SQLite keeps its locks on other files, so a second descriptor does no harm.
 struct LogSync {
-    waiting: Sender<Waiting>,
+    waiting: Option<Sender<Waiting>>,
+    thread: Option<JoinHandle<()>>,
     /// How many of the engine's writes are known to be on disk.
     durable: Arc<AtomicU64>,
 }
@@ -328,13 +361,14 @@ struct Waiting {
 }
 
 impl LogSync {
-    fn start(path: PathBuf) -> io::Result<Self> {
+    fn start(path: PathBuf, hold: Arc<Hold>) -> io::Result<Self> {
         let (waiting, queue) = channel();
         let log = File::open(path)?;
         let durable = Arc::new(AtomicU64::new(0));
         let known = durable.clone();
-        thread::Builder::new().name("metadata-log".to_owned()).spawn(move || Self::work(&log, &known, &queue))?;
-        Ok(Self { waiting, durable })
+        let work = move || Self::work(&log, &known, &queue, &hold);
+        let thread = thread::Builder::new().name("metadata-log".to_owned()).spawn(work)?;
+        Ok(Self { waiting: Some(waiting), thread: Some(thread), durable })
     }
 
     fn has(&self, writes: u64) -> bool {
@@ -343,17 +377,23 @@ impl LogSync {
 
     /// If the log's thread has ended, the answer is dropped and its caller learns that the store is gone.
     fn send_when_durable(&self, writes: u64, answer: Answer, reply: Reply) {
-        drop(self.waiting.send(Waiting { writes, answer, reply }));
+        let waiting = self.waiting.as_ref().expect("the queue is open until it is dropped");
+        drop(waiting.send(Waiting { writes, answer, reply }));
     }
 
-    fn work(log: &File, durable: &AtomicU64, queue: &Receiver<Waiting>) {
+    fn work(log: &File, durable: &AtomicU64, queue: &Receiver<Waiting>, hold: &Hold) {
         let mut broken: Option<io::Error> = None;
         while let Ok(first) = queue.recv() {
             let all: Vec<_> = std::iter::once(first).chain(queue.try_iter()).collect();
             let last = all.iter().map(|waiting| waiting.writes).max().unwrap_or(0);
             if broken.is_none() && durable.load(Ordering::Relaxed) < last {
+                // Before the sync: what comes after it may not be on the disk.
+                let position = hold.position();
                 match log.sync_data() {
-                    Ok(()) => durable.store(last, Ordering::Release),
+                    Ok(()) => {
+                        hold.reached(position);
+                        durable.store(last, Ordering::Release);
+                    }
                     // The system may have dropped what it could not write, and would say nothing of it the next time.
                     Err(error) => {
                         tracing::error!(%error, "the metadata log cannot be put on disk; nothing is acknowledged until a restart");
@@ -369,6 +409,17 @@ impl LogSync {
                 // Whoever no longer waits needs no answer.
                 drop(reply.send(told));
             }
+        }
+    }
+}
+
+impl Drop for LogSync {
+    /// Waits for its thread, which holds what must go after the database.
+    fn drop(&mut self) {
+        self.waiting = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported when it happened.
+            drop(thread.join());
         }
     }
 }

@@ -12,6 +12,8 @@ pub mod distribution;
 
 pub mod secrets;
 
+pub mod custody;
+
 mod engines;
 
 mod stack;

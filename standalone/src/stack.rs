@@ -1,8 +1,7 @@
 //! The whole of XFiles in one process: engines, API, worker, distribution and schedule, started and stopped together.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io::{self, Write as _},
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -37,21 +36,18 @@ use xfiles_core::{
 use xfiles_edge_variants::Worker;
 
 use crate::{
+    custody::{self, Custody, CustodyError, Keeper, Mismatch, Piece, Visit},
     distribution::{self, Bucket, Distribution, TrustedKey},
-    dynamodb::{self, Dynamo},
+    dynamodb::{self, Dynamo, Hold},
     engines::{BUCKET, Engines, REGION, TABLE, dynamodb_client},
     s3::{self, ObjectStore, S3Credentials},
-    secrets::{Secrets, SecretsError},
+    secrets::Secrets,
 };
 
-const DATABASE: &str = "table.db";
 const DEFAULT_PROJECT: &str = "default";
 
 /// How long staged bytes are kept that no record knows of any more, such as those of a replayed upload URL.
 const STAGING_LIFE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
-
-/// How much room a first start needs: two empty databases with their logs.
-const FIRST_START_BYTES: usize = 1024 * 1024;
 
 /// How much the CDN's stand-in keeps in memory.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -189,9 +185,12 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// The keys.
+    /// The parts of the data directory do not belong together.
     #[error(transparent)]
-    Secrets(#[from] SecretsError),
+    Mismatch(#[from] Mismatch),
+    /// The data directory has a part that cannot be opened.
+    #[error(transparent)]
+    Custody(CustodyError),
     /// The metadata store.
     #[error(transparent)]
     Dynamo(#[from] dynamodb::OpenError),
@@ -201,6 +200,17 @@ pub enum StartError {
     /// The first records could not be written.
     #[error("the stores do not take the first records: {}", cause(.0))]
     Prepare(#[from] Error),
+}
+
+impl From<CustodyError> for StartError {
+    fn from(error: CustodyError) -> Self {
+        match error {
+            CustodyError::Locked { path } => Self::Locked { path },
+            CustodyError::Io { path, source } => Self::Data { path, source },
+            CustodyError::Mismatch(mismatch) => Self::Mismatch(mismatch),
+            CustodyError::Secrets(_) | CustodyError::Database { .. } => Self::Custody(error),
+        }
+    }
 }
 
 fn cause(error: &Error) -> String {
@@ -223,39 +233,42 @@ pub struct Stack {
     courier: Courier,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
-    // Removed or unlocked when everything above is gone.
-    _home: Home,
+    // Removed when everything above is gone.
+    _temporary: Option<TempDir>,
 }
 
-struct Home {
-    path: PathBuf,
-    durable: bool,
-    _lock: Option<File>,
-    _temporary: Option<TempDir>,
+/// Where everything is kept, in the hands of this process.
+enum Home {
+    Directory { path: PathBuf, index: Keeper, table: Keeper },
+    Temporary(TempDir),
 }
 
 impl Stack {
     /// Starts everything and returns once it answers.
     pub async fn start(options: StackOptions) -> Result<Self, StartError> {
-        let home = Home::open(&options.data)?;
-        let mut secrets = Secrets::load_or_create(&home.path)?;
-        if options.rotate_signing_key {
-            secrets = secrets.rotate_signing_key(&home.path)?;
-        }
+        let (home, secrets) = Home::open(&options.data, options.rotate_signing_key)?;
         let (api_listener, s3_listener) = listen(&options).await?;
         let listens_at = address_of(&api_listener);
         let url = options.public_url.clone().unwrap_or_else(|| listens_at.clone());
         let s3_url = options.s3_public_url.clone().unwrap_or_else(|| address_of(&s3_listener));
 
-        let dynamo = if home.durable { Dynamo::open(&home.path.join(DATABASE))? } else { Dynamo::memory()? };
-        let store = ObjectStore::open(s3::Options {
-            root: home.path.join("objects"),
-            durable: home.durable,
+        let store = |root: &Path, durable| s3::Options {
+            root: root.join("objects"),
+            durable,
             credentials: secrets.s3.clone(),
             region: REGION.to_owned(),
             clock: options.clock.clone(),
             origins: s3::AllowedOrigins::Any,
-        })?;
+        };
+        let (dynamo, store, temporary) = match home {
+            Home::Directory { path, index, table } => {
+                let dynamo = Dynamo::open_held(&Piece::Table.path(&path), Hold::Keeper(table))?;
+                (dynamo, ObjectStore::open_kept(store(&path, true), Some(index))?, None)
+            }
+            Home::Temporary(folder) => {
+                (Dynamo::memory()?, ObjectStore::open(store(folder.path(), false))?, Some(folder))
+            }
+        };
         let engines = Engines::new(dynamo, store, secrets.s3.clone(), s3_url.clone(), options.clock.clone());
 
         let current = (secrets.signing_key.id().clone(), secrets.signing_key.public_key_pem());
@@ -312,7 +325,7 @@ impl Stack {
             courier,
             stop,
             tasks,
-            _home: home,
+            _temporary: temporary,
         })
     }
 
@@ -379,54 +392,25 @@ impl Stack {
         if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::warn!(drain.s = DRAIN.as_secs(), "requests in flight did not finish in time and are dropped");
         }
+        // Both databases are put into their main files, which waits for the disk. A panic there was reported.
+        drop(tokio::task::spawn_blocking(move || drop(self)).await);
     }
 }
 
 impl Home {
-    fn open(data: &Data) -> Result<Self, StartError> {
+    fn open(data: &Data, rotate_signing_key: bool) -> Result<(Self, Secrets), StartError> {
         match data {
             Data::Directory(path) => {
-                let lock = lock(path)?;
-                if !path.join(DATABASE).exists() {
-                    find_room(path).map_err(|source| StartError::Data { path: path.clone(), source })?;
-                }
-                Ok(Self { path: path.clone(), durable: true, _lock: Some(lock), _temporary: None })
+                let Custody { index, table, secrets } = Custody::open(path, rotate_signing_key)?;
+                Ok((Self::Directory { path: path.clone(), index, table }, secrets))
             }
             Data::Ephemeral => {
                 let failed = |source| StartError::Data { path: std::env::temp_dir(), source };
-                let temporary = TempDir::with_prefix("xfiles-").map_err(failed)?;
-                let path = temporary.path().to_owned();
-                Ok(Self { path, durable: false, _lock: None, _temporary: Some(temporary) })
+                let folder = TempDir::with_prefix("xfiles-").map_err(failed)?;
+                Ok((Self::Temporary(folder), Secrets::generate().0))
             }
         }
     }
-}
-
-/// Holds the directory for this process; the system lets go when the process ends, however it ends.
-fn lock(path: &Path) -> Result<File, StartError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-
-    let failed = |source| StartError::Data { path: path.to_owned(), source };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    let lock =
-        fs::OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StartError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-/// Fails as a full disk does. SQLite would only speak of an I/O error. A later start does without: files can be deleted
-/// on a full disk.
-fn find_room(path: &Path) -> io::Result<()> {
-    let probe = path.join("room");
-    let filled = File::create(&probe).and_then(|mut file| {
-        file.write_all(&vec![0; FIRST_START_BYTES])?;
-        file.sync_all()
-    });
-    let removed = fs::remove_file(&probe);
-    filled.and(removed)
 }
 
 async fn listen(options: &StackOptions) -> Result<(TcpListener, TcpListener), StartError> {
@@ -455,12 +439,21 @@ fn address_of(listener: &TcpListener) -> BaseUrl {
 /// The records in a data directory, whether or not a server runs on it: how whoever owns the machine makes a key when
 /// all are lost.
 pub async fn open_catalog(data: &Path) -> Result<Catalog, StartError> {
-    let database = data.join(DATABASE);
-    if !database.exists() {
+    let database = Piece::Table.path(data);
+    if !custody::was_served(data) {
         let source = io::Error::new(io::ErrorKind::NotFound, "nothing was ever served from it");
         return Err(StartError::Data { path: data.to_owned(), source });
     }
-    let dynamo = Dynamo::open(&database)?;
+    let hold = match Custody::open(data, false) {
+        Ok(Custody { table, .. }) => Hold::Keeper(table),
+        // A server has it, or another tool for a moment.
+        Err(CustodyError::Locked { .. }) => {
+            let failed = |e: rusqlite::Error| StartError::Data { path: data.to_owned(), source: io::Error::other(e) };
+            Hold::Visit(Visit::begin(data).map_err(failed)?)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let dynamo = Dynamo::open_held(&database, hold)?;
     Ok(Catalog::new(dynamodb_client(dynamo.http_client(), Clock::system()), TABLE))
 }
 

@@ -25,6 +25,7 @@ mod lists;
 mod live;
 mod machine;
 mod openapi;
+mod operator;
 mod originals;
 mod placeholders;
 mod private;

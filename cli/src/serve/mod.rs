@@ -44,7 +44,7 @@ Examples:
 
 The first start makes a project and prints its API key, once, with a block to paste into a shell. \
 Later starts say how to make another key. SIGTERM and Ctrl-C let requests in flight finish; \
-a second one does not wait for them.")]
+a second one does not wait for them. A data directory that has lost a part is refused: see `xf repair --help`.")]
 pub(crate) struct ServeArgs {
     /// Where everything is kept; made if it is not there
     #[arg(long, value_name = "DIR", default_value = "./.xfiles")]

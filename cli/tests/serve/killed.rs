@@ -114,6 +114,8 @@ fn of_a_server_that_is_killed_fifty_times_everything_acknowledged_is_there_and_n
     let client = Client::of(&server, &key);
     known.iter().for_each(|file| check(&client, file));
     assert_eq!(server.terminate(), Some(0));
+    // What no row refers to is kept for a day, so a day passes for the blobs.
+    age_blobs(&folder.path().join(".xfiles/objects/blobs"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(check_stores(&folder.path().join(".xfiles"), &known));
     println!("{} acknowledged uploads, {KILLS} kills", known.len());
@@ -184,11 +186,23 @@ async fn check_stores(data: &Path, known: &[Acknowledged]) {
     assert_eq!(count_files(&blobs), etags.len(), "blobs that nobody has");
     stack.stop().await;
 
-    let known = ["objects", "secrets.json", "table.db", "lock"];
+    let known = ["objects", "secrets.json", "store.json", "table.db", "table.mark", "index.mark", "lock"];
     let there: BTreeSet<String> =
         fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let strange: Vec<&String> = there.iter().filter(|name| !known.contains(&name.as_str())).collect();
     assert!(strange.is_empty(), "files that nobody knows: {strange:?}");
+}
+
+/// Dates every blob back by more than the time for which those are kept that no row refers to.
+fn age_blobs(folder: &Path) {
+    let day = Duration::from_secs(25 * 60 * 60);
+    for shard in fs::read_dir(folder).unwrap() {
+        for blob in fs::read_dir(shard.unwrap().path()).unwrap() {
+            let blob = fs::File::options().write(true).open(blob.unwrap().path()).unwrap();
+            let written = blob.metadata().unwrap().modified().unwrap();
+            blob.set_modified(written - day).unwrap();
+        }
+    }
 }
 
 fn count_files(folder: &Path) -> usize {

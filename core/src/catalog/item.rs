@@ -265,6 +265,23 @@ pub(super) fn file_to_item(file: &File) -> Item {
     item
 }
 
+/// A file from its item in DynamoDB's JSON, as an engine on one machine keeps it.
+pub fn file_from_json(json: &serde_json::Value) -> Result<File> {
+    let attributes = json.as_object().ok_or_else(|| corrupt(PK))?;
+    let value = |value: &serde_json::Value| {
+        let (kind, value) = value.as_object()?.iter().next()?;
+        match kind.as_str() {
+            "S" => value.as_str().map(s),
+            "N" => value.as_str().map(n),
+            "BOOL" => value.as_bool().map(AttributeValue::Bool),
+            _ => None,
+        }
+    };
+    // A file has attributes of these three kinds; one of another kind is missed if it is needed.
+    let item = attributes.iter().filter_map(|(name, found)| Some((name.clone(), value(found)?))).collect();
+    file_from_item(&item)
+}
+
 pub(super) fn file_from_item(item: &Item) -> Result<File> {
     let read = Reader(item);
     let etag = || read.text("etag").map(str::to_owned);

@@ -28,7 +28,7 @@ use self::item::{
     CLOSED, FILE_COUNT, FREE_BYTES, Item, PK, QUOTA_BYTES, RESERVED_BYTES, REVOKED_AT, SK, VERSION, n, s,
 };
 pub use self::{
-    item::{DUE, ENTITY, INDEXES, Index, LIST, OWNER, PROJECTED, THUMBHASH},
+    item::{DUE, ENTITY, INDEXES, Index, LIST, OWNER, PROJECTED, THUMBHASH, file_from_json},
     list::{
         Cursor, FileFilter, FilePage, FileRun, InvalidCursor, NamePrefix, PAGE_CEILING, PageNumber, PageSize,
         TypeFilter,
@@ -514,6 +514,33 @@ impl Catalog {
                 _ => Err(Error::ProjectNotFound),
             },
         }
+    }
+
+    /// Adds a published file whose record was lost, and takes its bytes from its project's quota, which is raised if
+    /// there is no room for them. A file that has a record keeps it.
+    pub async fn readmit(&self, file: &File) -> Result<()> {
+        let size = file.size.bytes();
+        for _ in 0..TRANSACTION_ATTEMPTS {
+            let counters = self.project_update(
+                file,
+                format!("SET {FREE_BYTES} = {FREE_BYTES} - :size, {FILE_COUNT} = {FILE_COUNT} + :one"),
+                format!("attribute_exists({PK}) AND {FREE_BYTES} >= :size"),
+                [(":size", n(size)), (":one", n(1))],
+            );
+            let new = self.put(item::file_to_item(file)).condition_expression(format!("attribute_not_exists({PK})"));
+            let record = TransactWriteItem::builder().put(new.build().expect("table and item are set")).build();
+            if self.transact("readmitting a file", vec![record, counters]).await?.is_none() {
+                return Ok(());
+            }
+            match self.file(file.id, Consistency::Strong).await {
+                Err(Error::FileNotFound) => {
+                    let project = self.project(file.project, Consistency::Strong).await?;
+                    self.set_quota(project.id, project.quota_bytes + size).await?;
+                }
+                found => return found.map(drop),
+            }
+        }
+        Err(Error::Conflict)
     }
 
     /// Writes a file over the version before it.

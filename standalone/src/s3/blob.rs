@@ -22,6 +22,7 @@ use s3s::{
     stream::{ByteStream, RemainingLength},
 };
 use tokio::task::JoinHandle;
+use xfiles_core::clock::Timestamp;
 
 use super::checksum::{Algorithm, Checksum, Hasher};
 
@@ -30,6 +31,11 @@ const RUN_DIGITS: usize = 8;
 const NAME_DIGITS: usize = 32;
 /// A directory per last digit of the name: few enough to make at once, enough to list a million blobs piece by piece.
 const SHARDS: &str = "0123456789abcdef";
+/// The directories of blobs, below the root of all.
+pub(crate) fn shards() -> impl Iterator<Item = String> {
+    SHARDS.chars().map(String::from)
+}
+
 /// How much is read from the disk at once. Two pieces per download are in memory.
 const READ_BYTES: u64 = 256 * 1024;
 
@@ -76,8 +82,8 @@ struct Directory {
 impl Blobs {
     /// Opens the directory, making it and its shards if they are not there. `durable`: a finished blob is on the disk.
     pub(super) fn open(root: PathBuf, durable: bool) -> io::Result<Self> {
-        for shard in SHARDS.chars() {
-            fs::create_dir_all(root.join(shard.to_string()))?;
+        for shard in shards() {
+            fs::create_dir_all(root.join(shard))?;
         }
         if durable {
             sync_directory(&root)?;
@@ -130,6 +136,15 @@ impl Blobs {
             visit(blobs);
         }
         Ok(())
+    }
+
+    /// When a blob was written last. `None`: it is not there.
+    pub(super) fn modified(&self, id: &BlobId) -> io::Result<Option<Timestamp>> {
+        match fs::metadata(self.path(id)).and_then(|found| found.modified()) {
+            Ok(time) => Ok(Some(time.into())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     fn path(&self, id: &BlobId) -> PathBuf {

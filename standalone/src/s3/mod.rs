@@ -7,7 +7,7 @@
 //!
 //! What it promises:
 //! - An object that was acknowledged is whole and survives a crash of the process, and of the machine if the store is
-//!   durable. One that was not acknowledged is absent. What a crash leaves behind is removed after the next start.
+//!   durable. One that was not acknowledged is absent. What a crash leaves behind is removed a day later.
 //! - Nothing is visible before its length, checksums and signatures are verified, and conditions hold under races.
 //! - Any key of at most 1,024 bytes is as safe as any other: keys are never file names.
 //! - A full disk refuses uploads with 507 and leaves nothing of them. To delete when not a byte is free, the index may
@@ -32,6 +32,8 @@ use s3s::{
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use xfiles_core::clock::{Clock, Timestamp};
 
+use crate::custody::Keeper;
+
 use self::{access::Access, blob::Blobs, index::Index, ops::Operations};
 
 mod gate;
@@ -52,6 +54,9 @@ mod blob;
 
 mod index;
 
+pub(crate) mod salvage;
+
+pub(crate) use self::blob::shards;
 pub use self::{access::S3Credentials, cors::AllowedOrigins, gate::S3Service};
 
 /// A directive that every log filter must end with: the protocol layer logs signatures and signed URLs, from `debug`
@@ -119,13 +124,18 @@ pub struct ObjectStore {
 impl ObjectStore {
     /// Opens the store in a directory. It is ready at once; garbage of earlier runs is removed in the background.
     pub fn open(options: Options) -> Result<Self, OpenError> {
+        Self::open_kept(options, None)
+    }
+
+    /// The same with a keeper of its index, which proves at the next start that nothing was lost.
+    pub(crate) fn open_kept(options: Options, keeper: Option<Keeper>) -> Result<Self, OpenError> {
         let Options { root, durable, credentials, region, clock, origins } = options;
         let unwritable = |source| OpenError::Directory { path: root.clone(), source };
         fs::create_dir_all(&root).map_err(unwritable)?;
         let lock = lock(&root)?;
         let blobs = Blobs::open(root.join("blobs"), durable).map_err(unwritable)?;
         let path = root.join("index.sqlite3");
-        let index = Index::open(&path, durable, &blobs)
+        let index = Index::open(&path, durable, &blobs, clock.clone(), keeper)
             .map_err(|e| OpenError::Index { path: path.clone(), reason: e.to_string() })?;
         if durable {
             blob::sync_directory(&root).map_err(unwritable)?;
@@ -138,7 +148,7 @@ impl ObjectStore {
             clock: clock.clone(),
             region,
             listener: Arc::default(),
-            _lock: Arc::new(lock),
+            _locks: Arc::new(lock),
         };
         let protocol = || {
             let mut protocol = S3ServiceBuilder::new(operations.clone());
@@ -182,12 +192,19 @@ impl ObjectStore {
     }
 }
 
-/// Takes the directory for this process. The lock goes with the file handle, also when the process is killed.
-fn lock(root: &Path) -> Result<File, OpenError> {
+/// Takes the directory for this process: the directory itself, and the file that earlier versions lock, which somebody
+/// may remove. The locks go with the handles, also when the process is killed.
+fn lock(root: &Path) -> Result<[File; 2], OpenError> {
     let unwritable = |source| OpenError::Directory { path: root.to_owned(), source };
+    let directory = File::open(root).map_err(unwritable)?;
     let file = File::options().create(true).truncate(false).write(true).open(root.join("lock")).map_err(unwritable)?;
+    match directory.try_lock() {
+        // Some network file systems lock files only.
+        Ok(()) | Err(TryLockError::Error(_)) => {}
+        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: root.to_owned() }),
+    }
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok([directory, file]),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: root.to_owned() }),
         Err(TryLockError::Error(source)) => Err(unwritable(source)),
     }

@@ -55,7 +55,7 @@ pub(super) struct Operations {
     /// Who is told of new objects.
     pub(super) listener: Arc<OnceLock<UnboundedSender<serde_json::Value>>>,
     /// Held until the index, which is dropped before it, is closed.
-    pub(super) _lock: Arc<File>,
+    pub(super) _locks: Arc<[File; 2]>,
 }
 
 /// Why the store itself failed. The client learns nothing but that it did.
