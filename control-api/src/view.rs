@@ -370,6 +370,8 @@ pub(crate) struct ReconciliationView {
     foreign: u64,
     /// Published files whose bytes are not there.
     missing: Vec<String>,
+    /// Published files whose bytes are there, and are not those that were published. Only the embedded store looks.
+    damaged: Vec<String>,
     /// Projects whose free bytes are not what their files leave.
     drifts: Vec<DriftView>,
     /// Whether the time of one request was not enough for all of it.
@@ -409,6 +411,7 @@ impl From<Reconciliation> for ReconciliationView {
             orphans: orphans.collect(),
             foreign: found.foreign,
             missing: found.missing.iter().map(ToString::to_string).collect(),
+            damaged: found.damaged.iter().map(ToString::to_string).collect(),
             drifts: drifts.collect(),
             more: found.more,
         }

@@ -34,6 +34,13 @@ const LONG_HEAD_BYTES: u64 = 1024 * 1024;
 /// Time for a URL's last use to reach the store before its credentials end.
 const CREDENTIALS_MARGIN: Duration = Duration::from_secs(30);
 
+/// The header in which a store says, with a 500, that an object exists and its bytes are damaged, and how. Only the
+/// embedded store has it; S3 repairs what its disks lose.
+pub const DAMAGE_HEADER: &str = "x-xfiles-damage";
+
+/// Of what is in [`DAMAGE_HEADER`], that there are no bytes at all.
+pub const DAMAGE_MISSING: &str = "missing";
+
 /// The bucket.
 #[derive(Clone, Debug)]
 pub struct Blobs {
@@ -89,6 +96,24 @@ pub struct KeyPage {
     pub keys: Vec<String>,
     /// After which key the next page begins; `None` at the end.
     pub next: Option<String>,
+}
+
+/// Whether an object's bytes are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// There is no such object.
+    Absent,
+    /// The store has the object, and has lost its bytes.
+    Lost,
+    /// The store has the object, and knows that its bytes are not those that were put.
+    Damaged,
+    /// The store has the object and no reason to doubt it.
+    There {
+        /// Its ETag.
+        etag: String,
+        /// Its size in bytes.
+        size: u64,
+    },
 }
 
 /// What became of a copy.
@@ -389,13 +414,28 @@ impl Blobs {
 
     /// An object's ETag and size. `None`: it does not exist.
     pub async fn head(&self, key: &ObjectKey) -> Result<Option<(String, u64)>> {
+        match self.presence(key).await? {
+            Presence::There { etag, size } => Ok(Some((etag, size))),
+            Presence::Absent => Ok(None),
+            Presence::Lost | Presence::Damaged => {
+                Err(broken(Cause::because("looking for an object", "its bytes are damaged on the store's disk")))
+            }
+        }
+    }
+
+    /// As [`Blobs::head`], for a caller that wants to know of damage rather than fail because of it.
+    pub async fn presence(&self, key: &ObjectKey) -> Result<Presence> {
         match self.s3.head_object().bucket(&self.bucket).key(key.to_string()).send().await {
             Ok(head) => {
                 let size = head.content_length.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-                Ok(Some((head.e_tag.unwrap_or_default(), size)))
+                Ok(Presence::There { etag: head.e_tag.unwrap_or_default(), size })
             }
-            Err(e) if matches!(status(&e), Some(404 | 403)) => Ok(None),
-            Err(e) => Err(failed("looking for an object", e)),
+            Err(e) if matches!(status(&e), Some(404 | 403)) => Ok(Presence::Absent),
+            Err(e) => match e.raw_response().and_then(|response| response.headers().get(DAMAGE_HEADER)) {
+                Some(DAMAGE_MISSING) => Ok(Presence::Lost),
+                Some(_) => Ok(Presence::Damaged),
+                None => Err(failed("looking for an object", e)),
+            },
         }
     }
 }

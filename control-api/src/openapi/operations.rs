@@ -496,7 +496,7 @@ fn running() -> Vec<Operation> {
             .or_answers(
                 "report",
                 json!({"report": {
-                    "objects": 1204, "records": 398, "orphans": [], "foreign": 0, "missing": [], "drifts": [],
+                    "objects": 1204, "records": 398, "orphans": [], "foreign": 0, "missing": [], "damaged": [], "drifts": [],
                     "more": false,
                 }}),
             ),

@@ -7,6 +7,7 @@ use std::{collections::HashSet, str::FromStr, time::Duration};
 
 use super::Files;
 use crate::{
+    blobs::Presence,
     catalog::{Catalog, Consistency, Cursor, Debtor, FileFilter, PageSize},
     clock::Timestamp,
     error::{Error, Result},
@@ -51,6 +52,8 @@ pub struct Reconciliation {
     pub foreign: u64,
     /// Published files whose bytes are not there.
     pub missing: Vec<FileId>,
+    /// Published files whose bytes are there, and are not those that were published.
+    pub damaged: Vec<FileId>,
     /// Projects whose free bytes are not what their files leave.
     pub drifts: Vec<Drift>,
     /// Whether it stopped before the end.
@@ -75,6 +78,22 @@ pub struct Drift {
     pub missing_bytes: i64,
     /// Whether it was put right.
     pub repaired: bool,
+}
+
+/// What is wrong with a published file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    Missing,
+    Damaged,
+}
+
+impl Loss {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Missing => "a published file has no bytes",
+            Self::Damaged => "the bytes of a published file are damaged",
+        }
+    }
 }
 
 /// Where a walk is: in the bucket, then in one project after another.
@@ -248,11 +267,18 @@ impl Files {
         let run = self.catalog.walk(project, &FileFilter::default(), from, size).await?;
         found.records += run.files.len() as u64;
         for file in &run.files {
-            if self.blobs.head(&file.original_key()).await?.is_none() && self.is_still_missing(file).await? {
-                tracing::error!(file.id = %file.id, "a published file has no bytes");
-                if found.missing.len() < MAX_FINDINGS {
-                    found.missing.push(file.id);
-                }
+            if self.loss_of(file).await?.is_none() {
+                continue;
+            }
+            // It may have moved or gone since its record was read.
+            let Some(loss) = self.loss_of_latest(file).await? else { continue };
+            let list = match loss {
+                Loss::Missing => &mut found.missing,
+                Loss::Damaged => &mut found.damaged,
+            };
+            tracing::error!(file.id = %file.id, "{}", loss.describe());
+            if list.len() < MAX_FINDINGS {
+                list.push(file.id);
             }
         }
         if let Some(next) = run.next {
@@ -262,11 +288,20 @@ impl Files {
         self.next_project(Some(project)).await
     }
 
-    /// Whether a file that had no bytes where its record said has none now, either: it may have moved or gone.
-    async fn is_still_missing(&self, file: &File) -> Result<bool> {
+    /// What is wrong with the bytes where a record says that they are.
+    async fn loss_of(&self, file: &File) -> Result<Option<Loss>> {
+        Ok(match self.blobs.presence(&file.original_key()).await? {
+            Presence::There { size, .. } if size == file.size.bytes() => None,
+            Presence::There { .. } | Presence::Damaged => Some(Loss::Damaged),
+            Presence::Absent | Presence::Lost => Some(Loss::Missing),
+        })
+    }
+
+    /// The same for the record as it is now. `None` as well if it changed meanwhile: the next walk will tell.
+    async fn loss_of_latest(&self, file: &File) -> Result<Option<Loss>> {
         match self.get(file.project, file.id).await {
-            Ok(now) => Ok(self.blobs.head(&now.original_key()).await?.is_none() && now.version == file.version),
-            Err(Error::FileNotFound) => Ok(false),
+            Ok(now) => Ok(self.loss_of(&now).await?.filter(|_| now.version == file.version)),
+            Err(Error::FileNotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }
