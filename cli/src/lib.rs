@@ -18,6 +18,7 @@ mod output;
 mod progress;
 mod projects;
 mod retry;
+mod scrub;
 mod serve;
 mod units;
 mod update;
@@ -78,6 +79,7 @@ fn carry_out(command: Command, program: &str, console: &mut Console<'_>) -> Resu
         Command::Projects(args) => projects::run(&args, console),
         Command::Keys(args) => keys::run(&args, console),
         Command::Cleanup(args) => cleanup::run(&args, console),
+        Command::Scrub(args) => scrub::run(&args, console),
         Command::Doctor(args) => doctor::run(&args, console),
         Command::Deploy(args) => aws::deploy(&args, console),
         Command::Status(args) => aws::status(&args, console),

@@ -40,7 +40,7 @@ use crate::{
     distribution::{self, Bucket, Distribution, TrustedKey},
     dynamodb::{self, Dynamo},
     engines::{BUCKET, Engines, REGION, TABLE, dynamodb_client},
-    s3::{self, ObjectStore, S3Credentials},
+    s3::{self, ObjectStore, S3Credentials, Scrubbing},
     secrets::{Secrets, SecretsError},
 };
 
@@ -127,6 +127,8 @@ pub struct StackOptions {
     /// When the placeholder of a picture is made. Soon after the confirmation is when that is told, so never by itself
     /// where events are not sent by themselves.
     pub placeholders: Placeholders,
+    /// How long a pass of the scrub over all stored bytes takes. `None`: they are compared only when they are read.
+    pub scrub_every: Option<Duration>,
     /// The API's limits.
     pub api: ApiOptions,
     /// What JPEG variants show where their original is transparent. Stored ones keep theirs.
@@ -142,6 +144,9 @@ impl StackOptions {
     /// The quota of the first project when nothing else is asked for: 10 GiB.
     pub const DEFAULT_QUOTA: u64 = 10 * 1024 * 1024 * 1024;
 
+    /// How long a pass of the scrub takes when nothing else is asked for: a week, in which a terabyte is 1.7 MB a second.
+    pub const DEFAULT_SCRUB: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
     /// What `xf serve` does without flags.
     pub fn new(data: Data) -> Self {
         Self {
@@ -155,6 +160,7 @@ impl StackOptions {
             cleanup_every: Some(xfiles_cleanup_cron::INTERVAL),
             auto_confirm: false,
             placeholders: Placeholders::OnConfirm,
+            scrub_every: Some(Self::DEFAULT_SCRUB),
             api: ApiOptions::default(),
             jpeg_background: Colour::WHITE,
             rotate_signing_key: false,
@@ -198,6 +204,9 @@ pub enum StartError {
     /// The object store.
     #[error(transparent)]
     Store(#[from] s3::OpenError),
+    /// The scrub of the object store.
+    #[error(transparent)]
+    Scrub(#[from] s3::ScrubError),
     /// The first records could not be written.
     #[error("the stores do not take the first records: {}", cause(.0))]
     Prepare(#[from] Error),
@@ -212,6 +221,8 @@ fn cause(error: &Error) -> String {
 
 /// A running stack. Dropping it ends it without waiting; [`Stack::stop`] drains.
 pub struct Stack {
+    // Ended before the store that it reads is closed.
+    _scrubbing: Option<Scrubbing>,
     url: BaseUrl,
     listens_at: BaseUrl,
     s3_url: BaseUrl,
@@ -256,6 +267,9 @@ impl Stack {
             clock: options.clock.clone(),
             origins: s3::AllowedOrigins::Any,
         })?;
+        // What goes with the process has no time to rot.
+        let scrub_every = options.scrub_every.filter(|_| home.durable);
+        let scrubbing = scrub_every.map(|period| store.scrub_every(period)).transpose()?;
         let engines = Engines::new(dynamo, store, secrets.s3.clone(), s3_url.clone(), options.clock.clone());
 
         let current = (secrets.signing_key.id().clone(), secrets.signing_key.public_key_pem());
@@ -301,6 +315,7 @@ impl Stack {
             tasks.spawn(send_events(files.clone(), courier.clone(), stopping));
         }
         Ok(Self {
+            _scrubbing: scrubbing,
             url,
             listens_at,
             s3_url,
@@ -360,6 +375,11 @@ impl Stack {
     /// The object store's API, straight.
     pub fn s3_client(&self) -> aws_sdk_s3::Client {
         self.engines.s3_client(|client| client)
+    }
+
+    /// What the object store counts of damaged bytes and of its scrub.
+    pub async fn integrity(&self) -> s3::Integrity {
+        self.engines.store().integrity().await
     }
 
     /// The CDN's stand-in.

@@ -13,6 +13,7 @@ mod cleanup;
 mod cli;
 mod costs;
 mod crashes;
+mod damage;
 mod doctor;
 mod door;
 mod erasing;

@@ -9,6 +9,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroU32,
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -86,6 +87,9 @@ pub(crate) struct ServeArgs {
     /// What JPEG variants show where their original is transparent, as #rgb or #rrggbb; stored ones keep theirs
     #[arg(long, env = "XFILES_JPEG_BACKGROUND", value_name = "COLOUR", default_value_t = Colour::WHITE)]
     jpeg_background: Colour,
+    /// Read all stored bytes and compare them with what was uploaded once in this many days, in the background; 0: never
+    #[arg(long, value_name = "DAYS", default_value_t = default_scrub_days())]
+    scrub_days: u16,
     /// Let webhooks be anywhere, over http too: on this machine, in this network
     #[arg(long)]
     webhooks_anywhere: bool,
@@ -96,6 +100,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
 }
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `program` is how this program is called from any folder.
 pub(crate) fn run(args: &ServeArgs, program: &str, console: &mut Console<'_>) -> Result<Exit, Failure> {
@@ -151,6 +157,7 @@ fn options(args: &ServeArgs) -> StackOptions {
         rotate_signing_key: args.rotate_signing_key,
         auto_confirm: args.auto_confirm,
         placeholders: args.placeholders,
+        scrub_every: Some(args.scrub_days).filter(|days| *days > 0).map(|days| DAY * u32::from(days)),
         jpeg_background: args.jpeg_background,
         api: ApiOptions {
             requests_per_second: args.rate_limit,
@@ -159,6 +166,11 @@ fn options(args: &ServeArgs) -> StackOptions {
         },
         ..StackOptions::new(data)
     }
+}
+
+fn default_scrub_days() -> u16 {
+    let days = StackOptions::DEFAULT_SCRUB.as_secs() / DAY.as_secs();
+    u16::try_from(days).expect("the default is a few days")
 }
 
 /// The two names, which help and completions then list.

@@ -24,7 +24,7 @@ use http::{
     },
 };
 use tower::ServiceExt as _;
-use xfiles_core::object_key::ObjectKey;
+use xfiles_core::{blobs::DAMAGE_HEADER, object_key::ObjectKey};
 
 use super::{
     behaviour::{Behaviour, Origins},
@@ -93,9 +93,16 @@ pub(super) struct Object {
 impl Origin {
     /// Finds the object of a behaviour.
     pub(super) async fn fetch(&self, behaviour: &Behaviour) -> Outcome {
-        match (self.ask_bucket(&behaviour.key).await, behaviour.origins) {
-            (Err(Absence::Missing), Origins::BucketThenWorker) => self.ask_worker(&behaviour.key).await,
-            (outcome, _) => outcome,
+        let asked = self.get(&behaviour.key).send().await;
+        // What the worker made once it can make again, and the store lets it take the place of what is damaged.
+        let worker_can_help = match &asked {
+            Ok(_) => false,
+            Err(error) => is_absent(error) || is_damaged(error),
+        };
+        match (asked, behaviour.origins) {
+            (Err(_), Origins::BucketThenWorker) if worker_can_help => self.ask_worker(&behaviour.key).await,
+            (Ok(output), _) => take_in(&behaviour.key, output).await,
+            (Err(error), _) => Err(refusal(&behaviour.key, &error)),
         }
     }
 
@@ -112,13 +119,6 @@ impl Origin {
         let request = self.get(key).set_if_match(etag).set_range(range);
         match request.send().await {
             Ok(output) => Ok(Body::new(output.body.into_inner())),
-            Err(error) => Err(refusal(key, &error)),
-        }
-    }
-
-    async fn ask_bucket(&self, key: &ObjectKey) -> Outcome {
-        match self.get(key).send().await {
-            Ok(output) => take_in(key, output).await,
             Err(error) => Err(refusal(key, &error)),
         }
     }
@@ -195,12 +195,26 @@ fn headers_of(output: &GetObjectOutput) -> HeaderMap {
     .collect()
 }
 
-/// What a refusal of the bucket's means. S3 says 403 where nothing is, to a reader who may not list.
+/// Whether the bucket has no such object. S3 says 403 where nothing is, to a reader who may not list.
+fn is_absent(error: &SdkError<GetObjectError>) -> bool {
+    matches!(status_of(error), Some(403 | 404))
+}
+
+/// Whether the bucket has the object and has lost its bytes.
+fn is_damaged(error: &SdkError<GetObjectError>) -> bool {
+    error.raw_response().is_some_and(|response| response.headers().get(DAMAGE_HEADER).is_some())
+}
+
+fn status_of(error: &SdkError<GetObjectError>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
+/// What a refusal of the bucket's means.
 fn refusal(key: &ObjectKey, error: &SdkError<GetObjectError>) -> Absence {
-    let status = error.raw_response().map(|response| response.status().as_u16());
-    if let Some(403 | 404) = status {
+    if is_absent(error) {
         return Absence::Missing;
     }
+    let status = status_of(error);
     tracing::warn!(object.directory = %directory(key), s3.status = status, s3.code = error.code(), "the bucket gave no answer: {error}");
     Absence::BROKEN
 }

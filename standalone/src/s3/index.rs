@@ -28,6 +28,8 @@ use xfiles_core::clock::Timestamp;
 use super::{
     blob::{BlobId, Blobs, FreshBlob},
     checksum::Checksum,
+    damage,
+    hold::Hold,
 };
 
 /// The version of the tables below, kept in the database's `user_version`.
@@ -153,7 +155,8 @@ impl Index {
         let stopping = Arc::new(AtomicBool::new(false));
         let (changes, queue) = mpsc::channel();
         let (garbage, bin) = mpsc::channel();
-        let collector = Collector { blobs: blobs.clone(), readers: readers.clone(), stopping: stopping.clone() };
+        let hold = blobs.hold();
+        let collector = Collector { blobs: blobs.clone(), readers: readers.clone(), stopping: stopping.clone(), hold };
         let threads = vec![
             named("xf-s3-index").spawn(move || write_all(writer, &queue, &garbage))?,
             named("xf-s3-garbage").spawn(move || collector.run(&bin))?,
@@ -183,6 +186,21 @@ impl Index {
         let queue = self.changes.as_ref().expect("the queue is open until the index is dropped");
         queue.send(change).map_err(|_| Unwritten)?;
         acknowledged.await.map_err(|_| Unwritten)
+    }
+
+    /// Queues a change without waiting for its outcome. `then` runs once it is committed, and not at all if it is not.
+    pub(super) fn post(
+        &self,
+        change: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<()> + Send + 'static,
+        then: impl FnOnce() + Send + 'static,
+    ) {
+        let change: Change = Box::new(move |batch| {
+            change(batch)?;
+            Ok(Box::new(then))
+        });
+        let queue = self.changes.as_ref().expect("the queue is open until the index is dropped");
+        // The writer's thread is gone only after a panic, which was reported.
+        drop(queue.send(change));
     }
 }
 
@@ -222,6 +240,7 @@ fn open_writer(path: &Path, durable: bool) -> Result<Connection, IndexError> {
         SCHEMA_VERSION => {}
         _ => return Err(IndexError::TooNew),
     }
+    schema.execute_batch(damage::TABLES)?;
     schema.commit()?;
     Ok(connection)
 }
@@ -323,6 +342,7 @@ impl Batch<'_> {
         if let Some(blob) = blob
             && !self.rows().uses(&blob)?
         {
+            damage::forget(self.transaction, &blob)?;
             self.unused.push(blob);
         }
         Ok(())
@@ -364,7 +384,7 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 
 /// The rows that a connection sees.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'c>(&'c Connection);
+pub(super) struct Rows<'c>(pub(super) &'c Connection);
 
 /// What a walk over the keys does after an entry.
 pub(super) enum Step {
@@ -499,6 +519,8 @@ struct Collector {
     blobs: Blobs,
     readers: Readers,
     stopping: Arc<AtomicBool>,
+    /// A backup keeps all blobs where they are for as long as it copies.
+    hold: Hold,
 }
 
 impl Collector {
@@ -525,20 +547,25 @@ impl Collector {
             }
             match self.readers.read(|rows| rows.uses(&blob)) {
                 Ok(true) => {}
-                Ok(false) => {
-                    self.remove(&blob);
-                    removed += 1;
-                }
+                Ok(false) => removed += usize::from(self.remove(&blob)),
                 Err(error) => tracing::warn!(%error, "could not tell whether a blob is in use"),
             }
         }
         removed
     }
 
-    fn remove(&self, blob: &BlobId) {
-        if let Err(error) = self.blobs.remove(blob) {
+    /// Returns true if the blob is gone.
+    fn remove(&self, blob: &BlobId) -> bool {
+        let removed = match self.hold.alone(&self.stopping) {
+            Ok(Some(_alone)) => self.blobs.remove(blob),
+            // Stopping while a backup copies.
+            Ok(None) => return false,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &removed {
             tracing::warn!(%error, "could not remove an unused blob; the next start will");
         }
+        removed.is_ok()
     }
 }
 
@@ -573,7 +600,7 @@ mod tests {
         }
 
         fn has(&self, blob: &BlobId) -> bool {
-            self.blobs.read(blob, 0..0).is_ok()
+            self.directory.path().join("blobs").join(blob.path()).exists()
         }
     }
 
@@ -674,9 +701,34 @@ mod tests {
         let stopping = Arc::new(AtomicBool::new(false));
         let (bin, closed) = mpsc::channel();
         drop(bin);
-        Collector { blobs: home.blobs.clone(), readers, stopping }.run(&closed);
+        let hold = home.blobs.hold();
+        Collector { blobs: home.blobs.clone(), readers, stopping, hold }.run(&closed);
         assert!(!home.has(&abandoned));
         assert!(home.has(&kept.blob) && home.has(in_progress.id()));
+    }
+
+    #[tokio::test]
+    async fn what_objects_let_go_of_stays_while_a_backup_runs_and_is_removed_afterwards() {
+        let mut home = Home::new();
+        let index = home.index();
+        let (removed, kept) = (put(&home, &index, "removed").await, put(&home, &index, "kept").await);
+        let backup = home.blobs.hold().share().unwrap();
+        index.change(|batch| batch.remove(&at("removed"))).await.unwrap();
+        // The collector waits for the backup, and ends when the index closes.
+        drop(index);
+        assert!(home.has(&removed.blob));
+
+        home.blobs = Blobs::open(home.directory.path().join("blobs"), false).unwrap();
+        let index = home.index();
+        drop(backup);
+        drop(index);
+        let collected = home.index();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (bin, closed) = mpsc::channel();
+        drop(bin);
+        let (readers, hold) = (collected.readers().clone(), home.blobs.hold());
+        Collector { blobs: home.blobs.clone(), readers, stopping, hold }.run(&closed);
+        assert!(!home.has(&removed.blob) && home.has(&kept.blob));
     }
 
     #[tokio::test]

@@ -3,13 +3,17 @@
 //! A request crosses the files in this order: `gate` (CORS, and what the protocol layer must not see), then `s3s`
 //! (signatures, XML, framing), `access` (who may do what, and when), `ops` (the operations, with `conditions`,
 //! `checksum` and `listing`), `blob` (the bytes) and `index` (what exists). This module opens the store and hands out
-//! the ways to reach it.
+//! the ways to reach it. Beside requests, `scrub` reads all blobs from time to time; it, the backup and the restoration
+//! find them by `holding`; `damage` is what becomes of those that are not what was acknowledged, and `hold` keeps blobs
+//! where they are while a backup copies them.
 //!
 //! What it promises:
 //! - An object that was acknowledged is whole and survives a crash of the process, and of the machine if the store is
 //!   durable. One that was not acknowledged is absent. What a crash leaves behind is removed after the next start.
 //! - Nothing is visible before its length, checksums and signatures are verified, and conditions hold under races.
 //! - Any key of at most 1,024 bytes is as safe as any other: keys are never file names.
+//! - A file that is missing or of another length gives no byte, and an object that is read whole is compared with its MD5
+//!   before its last byte. What the scrub, or a read, finds damaged is refused until it is whole again.
 //! - A full disk refuses uploads with 507 and leaves nothing of them. To delete when not a byte is free, the index may
 //!   need a little room from somewhere else.
 //!
@@ -32,7 +36,7 @@ use s3s::{
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use xfiles_core::clock::{Clock, Timestamp};
 
-use self::{access::Access, blob::Blobs, index::Index, ops::Operations};
+use self::{access::Access, blob::Blobs, damage::Watch, index::Index, ops::Operations, scrub::Background};
 
 mod gate;
 
@@ -52,7 +56,21 @@ mod blob;
 
 mod index;
 
-pub use self::{access::S3Credentials, cors::AllowedOrigins, gate::S3Service};
+mod damage;
+
+mod scrub;
+
+pub(crate) mod holding;
+
+pub(crate) mod hold;
+
+pub use self::{
+    access::S3Credentials,
+    cors::AllowedOrigins,
+    damage::Damage,
+    gate::S3Service,
+    scrub::{DamagedBlob, ScrubError, ScrubReport, scrub},
+};
 
 /// A directive that every log filter must end with: the protocol layer logs signatures and signed URLs, from `debug`
 /// up to `error`. What a reader of the log needs of it, this module logs itself.
@@ -110,6 +128,7 @@ pub struct ExpireError;
 /// An open store; clones share it. The last one to go commits what is queued and closes it.
 #[derive(Clone, Debug)]
 pub struct ObjectStore {
+    root: PathBuf,
     operations: Operations,
     service: S3Service,
     /// The same for this process, which needs no signature: nobody else can reach it.
@@ -138,6 +157,7 @@ impl ObjectStore {
             clock: clock.clone(),
             region,
             listener: Arc::default(),
+            watch: Watch::default(),
             _lock: Arc::new(lock),
         };
         let protocol = || {
@@ -150,7 +170,7 @@ impl ObjectStore {
         guarded.set_access(access);
         let service = S3Service::new(guarded.build(), origins, clock.clone());
         let trusting = S3Service::new(protocol().build(), AllowedOrigins::Any, clock);
-        Ok(Self { operations, service, trusting })
+        Ok(Self { root, operations, service, trusting })
     }
 
     /// Hears of every object that is PUT from now on, as S3 notifies of it. `None`: somebody listens already.
@@ -170,6 +190,17 @@ impl ObjectStore {
         crate::in_process::http_client(self.trusting.clone())
     }
 
+    /// Reads every blob once in about each `period`, in the background, until the returned handle is dropped.
+    pub fn scrub_every(&self, period: Duration) -> Result<Scrubbing, ScrubError> {
+        let Operations { clock, watch, .. } = &self.operations;
+        Background::start(&self.root, period, clock.clone(), watch.clone()).map(Scrubbing)
+    }
+
+    /// What the store counts of damaged blobs and of its scrub.
+    pub async fn integrity(&self) -> Integrity {
+        self.operations.integrity().await
+    }
+
     /// The bucket's lifecycle rule: removes objects under a prefix that are older than `age`, at most 1,000 per call,
     /// and tells how many there were.
     pub async fn expire(&self, bucket: &str, prefix: &str, age: Duration) -> Result<usize, ExpireError> {
@@ -179,6 +210,57 @@ impl ObjectStore {
             tracing::error!(%fault, "the object store could not remove old objects");
             ExpireError
         })
+    }
+}
+
+/// A scrub in the background; dropping it ends it.
+#[derive(Debug)]
+pub struct Scrubbing(#[expect(dead_code, reason = "what matters is when it is dropped")] Background);
+
+/// How whole the stored bytes are, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Integrity {
+    /// How many blobs are noted as damaged now. `None`: the index cannot be read.
+    pub damaged_blobs: Option<u64>,
+    /// How many requests since the start were refused because their blob is damaged.
+    pub refused_reads: u64,
+    /// How many blobs the scrub has read since the start.
+    pub scrubbed_blobs: u64,
+    /// How many bytes the scrub has read since the start.
+    pub scrubbed_bytes: u64,
+    /// When the last complete pass of the scrub ended.
+    pub last_pass: Option<Timestamp>,
+}
+
+impl Integrity {
+    /// The counters in the Prometheus text format.
+    pub fn to_prometheus(&self) -> String {
+        use std::fmt::Write as _;
+
+        let mut text = String::new();
+        let mut metric = |name: &str, kind: &str, help: &str, value: Option<u64>| {
+            if let Some(value) = value {
+                // Writing to a String does not fail.
+                let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+            }
+        };
+        let seconds = self.last_pass.and_then(|at| u64::try_from(at.as_millis() / 1000).ok());
+        metric("xfiles_store_damaged_blobs", "gauge", "Stored blobs that are known to be damaged.", self.damaged_blobs);
+        metric(
+            "xfiles_store_refused_reads_total",
+            "counter",
+            "Reads of stored objects that were refused because the bytes are damaged.",
+            Some(self.refused_reads),
+        );
+        metric("xfiles_store_scrubbed_blobs_total", "counter", "Blobs read by the scrub.", Some(self.scrubbed_blobs));
+        metric("xfiles_store_scrubbed_bytes_total", "counter", "Bytes read by the scrub.", Some(self.scrubbed_bytes));
+        metric(
+            "xfiles_store_scrub_last_pass_timestamp_seconds",
+            "gauge",
+            "When the last complete pass of the scrub ended.",
+            seconds,
+        );
+        text
     }
 }
 
