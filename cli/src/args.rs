@@ -11,6 +11,7 @@ use xfiles_core::{
 
 use crate::{
     aws::{DeployArgs, DestroyArgs, StatusArgs},
+    backup::{BackupArgs, RestoreArgs},
     cleanup::CleanupArgs,
     completions::CompletionsArgs,
     doctor::DoctorArgs,
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Projects(ProjectsArgs),
     Keys(KeysArgs),
     Cleanup(CleanupArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     Scrub(ScrubArgs),
     Doctor(DoctorArgs),
     Deploy(DeployArgs),

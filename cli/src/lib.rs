@@ -6,6 +6,7 @@
 
 mod args;
 mod aws;
+mod backup;
 mod cleanup;
 mod client;
 mod completions;
@@ -79,6 +80,8 @@ fn carry_out(command: Command, program: &str, console: &mut Console<'_>) -> Resu
         Command::Projects(args) => projects::run(&args, console),
         Command::Keys(args) => keys::run(&args, console),
         Command::Cleanup(args) => cleanup::run(&args, console),
+        Command::Backup(args) => backup::run(&args, console),
+        Command::Restore(args) => backup::restore(&args, console),
         Command::Scrub(args) => scrub::run(&args, console),
         Command::Doctor(args) => doctor::run(&args, console),
         Command::Deploy(args) => aws::deploy(&args, console),

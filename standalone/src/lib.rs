@@ -16,6 +16,8 @@ mod engines;
 
 mod stack;
 
+pub mod backup;
+
 pub use xfiles_control_api::ApiOptions;
 
 pub use engines::{BUCKET, Engines, REGION, TABLE};

@@ -132,6 +132,12 @@ impl Secrets {
     }
 }
 
+/// The id of the object store's key in a file of keys, which stays what it was at the first start. `None`: the file is
+/// damaged.
+pub(crate) fn access_key_id(bytes: &[u8]) -> Option<String> {
+    Secrets::parse(bytes).map(|secrets| secrets.s3.access_key_id().to_owned())
+}
+
 fn random_hex<const BYTES: usize>() -> String {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).expect("the operating system has random bytes");

@@ -37,6 +37,7 @@ use xfiles_core::{
 use xfiles_edge_variants::Worker;
 
 use crate::{
+    backup,
     distribution::{self, Bucket, Distribution, TrustedKey},
     dynamodb::{self, Dynamo},
     engines::{BUCKET, Engines, REGION, TABLE, dynamodb_client},
@@ -44,7 +45,10 @@ use crate::{
     secrets::{Secrets, SecretsError},
 };
 
-const DATABASE: &str = "table.db";
+/// The metadata database, in the data directory.
+pub(crate) const DATABASE: &str = "table.db";
+/// The file whose lock says that a process has the data directory.
+pub(crate) const LOCK: &str = "lock";
 const DEFAULT_PROJECT: &str = "default";
 
 /// How long staged bytes are kept that no record knows of any more, such as those of a replayed upload URL.
@@ -194,6 +198,12 @@ pub enum StartError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// A restoration into the data directory was interrupted.
+    #[error("{path} was not restored to its end; run `xf restore` into it again, or remove it")]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
     },
     /// The keys.
     #[error(transparent)]
@@ -407,6 +417,9 @@ impl Home {
         match data {
             Data::Directory(path) => {
                 let lock = lock(path)?;
+                if backup::is_unfinished(path) {
+                    return Err(StartError::Unfinished { path: path.clone() });
+                }
                 if !path.join(DATABASE).exists() {
                     find_room(path).map_err(|source| StartError::Data { path: path.clone(), source })?;
                 }
@@ -423,13 +436,12 @@ impl Home {
 }
 
 /// Holds the directory for this process; the system lets go when the process ends, however it ends.
-fn lock(path: &Path) -> Result<File, StartError> {
+pub(crate) fn lock(path: &Path) -> Result<File, StartError> {
     use std::os::unix::fs::DirBuilderExt as _;
 
     let failed = |source| StartError::Data { path: path.to_owned(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    let lock =
-        fs::OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(failed)?;
+    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StartError::Locked { path: path.to_owned() }),

@@ -1,6 +1,7 @@
 //! The `xf` binary as a person starts it: what it prints can be pasted, it stops when asked, and it says clearly why it
 //! does not start. What needs no process of its own is tested in the workspace's suite.
 
+mod backup;
 mod disk;
 mod killed;
 
