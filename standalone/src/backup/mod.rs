@@ -7,7 +7,7 @@
 //!
 //! The instant: for some milliseconds the index takes no change, and in that time both databases are pinned by read
 //! transactions. What they show then is what a power cut would have left at that moment, which every operation survives.
-//! From the pinning on, no blob is removed until the backup has ended (see [`crate::s3::hold`]).
+//! From the pinning on, no blob is removed until the backup has ended (see `s3::hold`).
 //!
 //! Nothing here knows records or objects; and no blob is ever linked, because a link shares the fate of its file.
 
