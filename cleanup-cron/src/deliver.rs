@@ -46,7 +46,7 @@ pub struct Sent {
 /// When the outbox or the index of what is due cannot be read; what fails for one event or endpoint stays for the next
 /// run.
 pub async fn deliver(files: &Files, courier: &Courier, bounds: Bounds) -> Result<Sent, Error> {
-    let (sent, started) = (Sent::default(), files.clock.now());
+    let (sent, started) = (Sent::default(), files.clock.monotonic());
     let mut run = Run { files, courier, sent, tried: 0, bounds, started, bus: courier.bus() };
     run.empty_outbox().await?;
     run.retry_due().await?;
@@ -68,7 +68,7 @@ struct Run<'a> {
     sent: Sent,
     tried: u64,
     bounds: Bounds,
-    started: xfiles_core::clock::Timestamp,
+    started: xfiles_core::clock::Moment,
     /// Where events go beside the endpoints. None once it has failed: the rest waits for the next run.
     bus: Option<&'a EventBus>,
 }
@@ -156,13 +156,14 @@ impl Run<'_> {
     }
 
     async fn retry_due(&mut self) -> Result<(), Error> {
+        let now = self.files.clock.now();
         for shard in 0..Catalog::DELIVERY_SHARDS {
             let mut after = None;
             loop {
                 if self.is_over() {
                     return Ok(());
                 }
-                let page = self.files.catalog.due_deliveries(shard, self.started, after).await?;
+                let page = self.files.catalog.due_deliveries(shard, now, after).await?;
                 self.tried += page.deliveries.len() as u64;
                 let mut claimed = Vec::new();
                 for key in page.deliveries {
@@ -211,7 +212,8 @@ impl Run<'_> {
     }
 
     fn is_over(&mut self) -> bool {
-        let over = self.tried >= self.bounds.records || self.files.clock.now().since(self.started) >= self.bounds.time;
+        let over =
+            self.tried >= self.bounds.records || self.files.clock.monotonic().since(self.started) >= self.bounds.time;
         self.sent.more |= over;
         over
     }

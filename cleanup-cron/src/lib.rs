@@ -96,11 +96,11 @@ pub async fn confirm_messages(files: &Files, batch: &Value) -> Vec<String> {
 /// # Errors
 /// When the overdue records cannot be read; a record that cannot be settled is in the report instead.
 pub async fn run(files: &Files, bounds: Bounds) -> Result<Report, Error> {
-    let started = files.clock.now();
+    let started = files.clock.monotonic();
     let sweep = files.sweep(bounds.records, bounds.time).await?;
     let mut report = Report { settled: sweep.settled, failed: sweep.failed, more: sweep.more, orphans: 0 };
     // What is due comes first; the walk through everything takes what time is left.
-    let left = bounds.time.saturating_sub(files.clock.now().since(started));
+    let left = bounds.time.saturating_sub(files.clock.monotonic().since(started));
     if !report.more && !left.is_zero() {
         report.orphans = files.reconcile(Reconciling::Repair, left.min(WALK)).await?.removed;
     }

@@ -106,7 +106,10 @@ pub(crate) async fn get(
 ) -> Result<impl IntoResponse, Problem> {
     let project = caller.with(Scope::Read)?;
     let (format, wait) = (parameters.format()?, parameters.wait()?);
-    let file = api.files.get_within(project, id, wait.min(LONGEST_WAIT)).await?;
+    let file = tokio::select! {
+        file = api.files.get_within(project, id, wait.min(LONGEST_WAIT)) => file?,
+        () = api.stopped() => api.files.get(project, id).await?,
+    };
     let urls = api.files.urls(&file, format, None, false).await?.into();
     Ok((etag(&file), Json(FileWithUrls { file: FileView::from(&file), urls })))
 }

@@ -28,7 +28,8 @@ use axum::{
     middleware,
     routing::{delete, get, patch, post, put},
 };
-use xfiles_core::{lifecycle::Files, webhook::Reach};
+use tokio::sync::watch;
+use xfiles_core::{lifecycle::Files, prometheus::Registry, webhook::Reach};
 
 use self::{
     auth::{KeyCache, RateLimit},
@@ -61,6 +62,7 @@ pub struct Api {
     origins: std::sync::Arc<[String]>,
     webhooks: Reach,
     served: Served,
+    stopping: Option<watch::Receiver<bool>>,
 }
 
 impl Api {
@@ -69,7 +71,27 @@ impl Api {
         let keys = KeyCache::new(files.catalog.clone(), files.clock.clone());
         let rate = RateLimit::new(options.requests_per_second);
         let (origins, webhooks) = (options.allowed_origins.into(), options.webhooks);
-        Self { files, keys, rate, origins, webhooks, served: Served::default() }
+        let served = Served::new(&Registry::default());
+        Self { files, keys, rate, origins, webhooks, served, stopping: None }
+    }
+
+    /// Counts its requests there.
+    #[must_use]
+    pub fn counting_in(self, registry: &Registry) -> Self {
+        Self { served: Served::new(registry), ..self }
+    }
+
+    /// Answers requests that wait for something as soon as `stopping` is true, as if their time were up.
+    #[must_use]
+    pub fn waiting_until(self, stopping: watch::Receiver<bool>) -> Self {
+        Self { stopping: Some(stopping), ..self }
+    }
+
+    /// Returns when the server stops; without a server that does, never.
+    async fn stopped(&self) {
+        let Some(mut stopping) = self.stopping.clone() else { return std::future::pending().await };
+        // An error means that the server is gone, which is a stop as well.
+        drop(stopping.wait_for(|stop| *stop).await);
     }
 }
 
@@ -113,10 +135,4 @@ pub fn router(api: Api) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(api.clone(), request::handle))
         .with_state(api)
-}
-
-/// `GET /metrics`: what this process has served, for a Prometheus server beside it. On Lambda, where no process sees
-/// all requests, the log lines carry the same.
-pub fn metrics_router(api: Api) -> Router {
-    Router::new().route("/metrics", get(health::metrics)).with_state(api)
 }

@@ -1,12 +1,7 @@
 //! What every request gets: an id, one log line, one shape for refusals, an answer even when a handler panics, and
 //! permission for the origins that may call from a browser.
 
-use std::{
-    collections::BTreeMap,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use axum::{
     body::Body,
@@ -16,7 +11,10 @@ use axum::{
 };
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use xfiles_core::id::FileId;
+use xfiles_core::{
+    id::FileId,
+    prometheus::{Counters, Registry, clip, method_label},
+};
 
 use crate::{
     Api,
@@ -26,6 +24,9 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
+/// The longest cause that is logged, in bytes: it quotes what a store said, which may quote a client.
+const MAX_CAUSE: usize = 2_000;
+
 /// Runs a request.
 pub(crate) async fn handle(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let allowed = allowed_origin(&api, request.headers());
@@ -33,7 +34,8 @@ pub(crate) async fn handle(State(api): State<Api>, mut request: Request, next: N
         return preflight(origin);
     }
     let id = request_id(&request);
-    let method = request.method().clone();
+    // Of a method that is not one of HTTP's own, neither the log nor the metrics have the client's text.
+    let method = method_label(request.method());
     let path = request.uri().path().to_owned();
     // The pattern, not the path: it groups, and it holds nothing of the client's.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
@@ -66,20 +68,24 @@ pub(crate) async fn handle(State(api): State<Api>, mut request: Request, next: N
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
 
-    api.served.count(
-        &format!("method=\"{method}\",route=\"{route}\",status=\"{}\"", response.status().as_u16()),
-        started.elapsed(),
-    );
+    api.served.count(method, &route, response.status(), started.elapsed());
     let (project, key) = identity.get().map(|i| (i.project.to_string(), i.key.to_string())).unzip();
     let status = response.status().as_u16();
     let code = problem.as_ref().map(|p| p.code.as_str());
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
-        request.id = id, http.method = %method, http.route = route, http.status = status, duration.ms = millis,
-        project.id = project, key.id = key, error.code = code, "request"
+        request.id = id,
+        http.method = method,
+        http.route = route,
+        http.status = status,
+        duration.ms = millis,
+        project.id = project,
+        key.id = key,
+        error.code = code,
+        "request"
     );
     if let Some(cause) = problem.and_then(|p| p.cause) {
-        tracing::error!(request.id = id, cause, "a request failed");
+        tracing::error!(request.id = id, cause = clip(&cause, MAX_CAUSE), "a request failed");
     }
     response
 }
@@ -126,25 +132,29 @@ fn preflight(origin: &HeaderValue) -> Response {
     (StatusCode::NO_CONTENT, headers).into_response()
 }
 
-/// How many requests were served and how long they took, by their labels.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Served(Arc<Mutex<BTreeMap<String, (u64, Duration)>>>);
+/// How many requests were served and how long they took, by method, pattern of the route and status.
+#[derive(Clone, Debug)]
+pub(crate) struct Served {
+    requests: Counters<3>,
+    seconds: Counters<3>,
+}
 
 impl Served {
-    fn count(&self, labels: &str, took: Duration) {
-        let mut served = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match served.get_mut(labels) {
-            Some((count, time)) => {
-                *count += 1;
-                *time += took;
-            }
-            None => drop(served.insert(labels.to_owned(), (1, took))),
+    pub(crate) fn new(registry: &Registry) -> Self {
+        let labels = ["method", "route", "status"];
+        Self {
+            requests: registry.counters(
+                "xfiles_http_requests_total",
+                "Requests of the API, by method, route and status.",
+                labels,
+            ),
+            seconds: registry.counters("xfiles_http_request_seconds_total", "Time spent on them.", labels),
         }
     }
 
-    /// Labels, number of requests, seconds.
-    pub(crate) fn snapshot(&self) -> Vec<(String, u64, f64)> {
-        let served = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        served.iter().map(|(labels, (count, time))| (labels.clone(), *count, time.as_secs_f64())).collect()
+    fn count(&self, method: &'static str, route: &str, status: StatusCode, took: Duration) {
+        let labels = [method, route, status.as_str()];
+        self.requests.increment(labels);
+        self.seconds.add(labels, took.as_secs_f64());
     }
 }

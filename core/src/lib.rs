@@ -40,6 +40,8 @@ pub mod config;
 
 pub mod metrics;
 
+pub mod prometheus;
+
 pub mod clock;
 
 pub mod error;

@@ -12,11 +12,17 @@ pub mod distribution;
 
 pub mod secrets;
 
+pub mod server;
+
+mod metrics;
+
 mod engines;
 
 mod stack;
 
 pub use xfiles_control_api::ApiOptions;
+
+pub use metrics::MetricsListen;
 
 pub use engines::{BUCKET, Engines, REGION, TABLE};
 pub use stack::{Data, Placeholders, Stack, StackOptions, StartError, first_project, open_catalog};

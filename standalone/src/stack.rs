@@ -10,7 +10,6 @@ use std::{
 };
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use axum::Router;
 use futures::{StreamExt as _, stream};
 use tempfile::TempDir;
 use tokio::{
@@ -32,6 +31,7 @@ use xfiles_core::{
     event::{Event, published_picture},
     id::{FileId, ProjectId},
     lifecycle::Files,
+    prometheus::Registry,
     variant::Colour,
 };
 use xfiles_edge_variants::Worker;
@@ -40,8 +40,10 @@ use crate::{
     distribution::{self, Bucket, Distribution, TrustedKey},
     dynamodb::{self, Dynamo},
     engines::{BUCKET, Engines, REGION, TABLE, dynamodb_client},
+    metrics::{self, LastSuccess, MetricsListen},
     s3::{self, ObjectStore, S3Credentials},
     secrets::{Secrets, SecretsError},
+    server::{self, ConnectionLimits, Port, TooFew},
 };
 
 const DATABASE: &str = "table.db";
@@ -112,6 +114,10 @@ pub struct StackOptions {
     pub listen: SocketAddr,
     /// Where the object store listens. `None`: one port after `listen`, or a free one.
     pub s3_listen: Option<SocketAddr>,
+    /// Where the metrics are.
+    pub metrics_listen: MetricsListen,
+    /// What is granted to connections.
+    pub connections: ConnectionLimits,
     /// Where clients find the API and the CDN. `None`: where they listen.
     pub public_url: Option<BaseUrl>,
     /// Where clients find the object store. `None`: where it listens.
@@ -148,6 +154,8 @@ impl StackOptions {
             data,
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Self::DEFAULT_PORT),
             s3_listen: None,
+            metrics_listen: MetricsListen::Near,
+            connections: ConnectionLimits::default(),
             public_url: None,
             s3_public_url: None,
             quota_bytes: Self::DEFAULT_QUOTA,
@@ -175,6 +183,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system does not allow what the server needs.
+    #[error(transparent)]
+    Descriptors(#[from] TooFew),
     /// Another process uses the data directory.
     #[error("{path} is in use by another process; stop it, or choose another directory with --data")]
     Locked {
@@ -215,6 +226,8 @@ pub struct Stack {
     url: BaseUrl,
     listens_at: BaseUrl,
     s3_url: BaseUrl,
+    metrics_url: Option<BaseUrl>,
+    registry: Registry,
     project: ProjectId,
     first_key: Option<ApiKey>,
     engines: Engines,
@@ -237,12 +250,17 @@ struct Home {
 impl Stack {
     /// Starts everything and returns once it answers.
     pub async fn start(options: StackOptions) -> Result<Self, StartError> {
+        let registry = Registry::default();
+        let connections = server::connections(options.connections.clone(), &registry)?;
         let home = Home::open(&options.data)?;
         let mut secrets = Secrets::load_or_create(&home.path)?;
         if options.rotate_signing_key {
             secrets = secrets.rotate_signing_key(&home.path)?;
         }
         let (api_listener, s3_listener) = listen(&options).await?;
+        let failed = |(address, source)| StartError::Listen { address, flag: "--metrics-listen", source };
+        let metrics_listener = options.metrics_listen.bind(options.listen).await.map_err(failed)?;
+        let metrics_url = metrics_listener.as_ref().map(address_of);
         let listens_at = address_of(&api_listener);
         let url = options.public_url.clone().unwrap_or_else(|| listens_at.clone());
         let s3_url = options.s3_public_url.clone().unwrap_or_else(|| address_of(&s3_listener));
@@ -267,7 +285,8 @@ impl Stack {
             trusted_keys: trusted.collect(),
             clock: options.clock.clone(),
             cache_bytes: CACHE_BYTES,
-        });
+        })
+        .counting_in(&registry);
         let cdn = Cdn::new(url.clone(), Signer::new(secrets.signing_key, URL_LIFE), Arc::new(distribution.clone()));
         let files = engines.files(cdn, |client| client);
         let renders = std::thread::available_parallelism().map_or(1, usize::from);
@@ -287,23 +306,32 @@ impl Stack {
             courier = courier.with_listener(move |event| line_up(event, &queue));
             tasks.spawn(note_placeholders(worker.clone(), published, stopping.clone()));
         }
-        let api = Api::new(files.clone(), options.api);
-        let local = xfiles_control_api::metrics_router(api.clone()).merge(xfiles_control_api::docs_router());
-        let apis = local.fallback_service(xfiles_control_api::router(api));
+        let api = Api::new(files.clone(), options.api).counting_in(&registry).waiting_until(stopping.clone());
+        let apis = xfiles_control_api::docs_router().fallback_service(xfiles_control_api::router(api));
         let front = distribution.router(worker.router()).fallback_service(apis);
-        tasks.spawn(serve(api_listener, front, stopping.clone()));
-        tasks.spawn(serve(s3_listener, Router::new().fallback_service(engines.store().service()), stopping.clone()));
+        let store = metrics::counted_store(engines.store().service(), &registry);
+        tasks.spawn(server::serve(api_listener, Port::Api, front, connections.clone(), stopping.clone()));
+        tasks.spawn(server::serve(s3_listener, Port::Store, store, connections, stopping.clone()));
+        if let Some(listener) = metrics_listener {
+            tasks.spawn(metrics::serve(listener, registry.clone(), stopping.clone()));
+        }
         if let Some(notifications) = options.auto_confirm.then(|| engines.store().notifications()).flatten() {
             tasks.spawn(confirm_arrivals(files.clone(), notifications, stopping.clone()));
         }
         if let Some(every) = options.cleanup_every {
-            tasks.spawn(clean_up(files.clone(), engines.clone(), every, stopping.clone()));
-            tasks.spawn(send_events(files.clone(), courier.clone(), stopping));
+            let (name, help) = ("xfiles_cleanup_age_seconds", "Time since the last cleanup that succeeded.");
+            let cleaned = LastSuccess::gauge(&registry, name, help, &options.clock);
+            tasks.spawn(clean_up(files.clone(), engines.clone(), every, cleaned, stopping.clone()));
+            let (name, help) = ("xfiles_outbox_age_seconds", "Time since the outbox was last gone through.");
+            let sent = LastSuccess::gauge(&registry, name, help, &options.clock);
+            tasks.spawn(send_events(files.clone(), courier.clone(), sent, stopping));
         }
         Ok(Self {
             url,
             listens_at,
             s3_url,
+            metrics_url,
+            registry,
             project,
             first_key,
             engines,
@@ -329,6 +357,16 @@ impl Stack {
     /// Where the object store is.
     pub fn s3_url(&self) -> &BaseUrl {
         &self.s3_url
+    }
+
+    /// Where the metrics are, without the path; none when they are nowhere.
+    pub fn metrics_url(&self) -> Option<&BaseUrl> {
+        self.metrics_url.as_ref()
+    }
+
+    /// What this process counts.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// What the object store accepts.
@@ -495,17 +533,6 @@ pub async fn first_project(
     Ok((project, Some(key)))
 }
 
-async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) {
-    let stop = async move {
-        // An error means that the stack is gone, which is a stop as well.
-        drop(stopping.wait_for(|stop| *stop).await);
-    };
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
-        tracing::error!(%error, "a listener failed");
-    }
-}
-
 /// Confirms what has arrived. What is under way when the stack stops is finished by the client or the cleanup.
 async fn confirm_arrivals(
     files: Files,
@@ -551,7 +578,7 @@ async fn note_placeholders(worker: Worker, mut published: mpsc::Receiver<FileId>
 }
 
 /// Sends events soon after they are told: reading an outbox that is in the process costs next to nothing.
-async fn send_events(files: Files, courier: Courier, mut stopping: watch::Receiver<bool>) {
+async fn send_events(files: Files, courier: Courier, done: LastSuccess, mut stopping: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(OUTBOX_EVERY) => {}
@@ -563,20 +590,28 @@ async fn send_events(files: Files, courier: Courier, mut stopping: watch::Receiv
             // What was claimed falls due again.
             _ = stopping.wait_for(|stop| *stop) => return,
         };
-        if let Err(error) = sent {
-            tracing::error!(error = cause(&error), "events could not be sent");
+        match sent {
+            Ok(_) => done.note(),
+            Err(error) => tracing::error!(error = cause(&error), "events could not be sent"),
         }
     }
 }
 
-async fn clean_up(files: Files, engines: Engines, every: Duration, mut stopping: watch::Receiver<bool>) {
+async fn clean_up(
+    files: Files,
+    engines: Engines,
+    every: Duration,
+    done: LastSuccess,
+    mut stopping: watch::Receiver<bool>,
+) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             _ = stopping.wait_for(|stop| *stop) => return,
         }
-        if let Err(error) = xfiles_cleanup_cron::run(&files, xfiles_cleanup_cron::Bounds::default()).await {
-            tracing::error!(error = cause(&error), "the cleanup failed");
+        match xfiles_cleanup_cron::run(&files, xfiles_cleanup_cron::Bounds::default()).await {
+            Ok(_) => done.note(),
+            Err(error) => tracing::error!(error = cause(&error), "the cleanup failed"),
         }
         let dynamo = engines.dynamo().clone();
         let forgotten = tokio::task::spawn_blocking(move || dynamo.forget_expired()).await;

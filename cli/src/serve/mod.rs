@@ -7,7 +7,7 @@ mod welcome;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
 };
 
@@ -16,7 +16,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use xfiles_core::{api_key::ApiKey, cdn::BaseUrl, variant::Colour, webhook::Reach};
 use xfiles_standalone::{
-    ApiOptions, BUCKET, Data, Placeholders, REGION, Stack, StackOptions, s3::LOG_DIRECTIVE, secrets::write_private,
+    ApiOptions, BUCKET, Data, MetricsListen, Placeholders, REGION, Stack, StackOptions,
+    s3::LOG_DIRECTIVE,
+    secrets::write_private,
+    server::{AddressRange, ConnectionLimits},
 };
 
 use self::{
@@ -40,11 +43,12 @@ Examples:
   xf serve --listen 0.0.0.0:8787 \\
     --public-url https://files.example.com --s3-public-url https://store.example.com
   xf serve --rate-limit 50 --allow-origin https://app.example.com
+  xf serve --metrics-listen 10.0.0.5:9187 --proxy 10.0.0.4 --max-connections 2000
   xf serve --ephemeral --listen 127.0.0.1:0 --ready-file ready.json
 
 The first start makes a project and prints its API key, once, with a block to paste into a shell. \
-Later starts say how to make another key. SIGTERM and Ctrl-C let requests in flight finish; \
-a second one does not wait for them.")]
+Later starts say how to make another key. SIGTERM and Ctrl-C close connections that wait and let requests in flight \
+finish, for 20 seconds at the most; a second one does not wait for them.")]
 pub(crate) struct ServeArgs {
     /// Where everything is kept; made if it is not there
     #[arg(long, value_name = "DIR", default_value = "./.xfiles")]
@@ -58,6 +62,20 @@ pub(crate) struct ServeArgs {
     /// Where the object store listens [default: the next port]
     #[arg(long, value_name = "ADDR")]
     s3_listen: Option<SocketAddr>,
+    /// Where GET /metrics is, for Prometheus: an address, or off [default: loopback, two ports after the API's]
+    #[arg(long, env = "XFILES_METRICS_LISTEN", value_name = "ADDR|off", value_parser = metrics_listen)]
+    metrics_listen: Option<MetricsListen>,
+    /// How many connections are open at once, over both ports [default: what the limit of open files allows, 4096 at
+    /// the most]
+    #[arg(long, env = "XFILES_MAX_CONNECTIONS", value_name = "N")]
+    max_connections: Option<NonZeroUsize>,
+    /// How many of them one client address may have; of IPv6, one network of 64 bits [default: a quarter]
+    #[arg(long, env = "XFILES_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    max_connections_per_address: Option<NonZeroUsize>,
+    /// The address or network of a reverse proxy, such as 172.16.0.0/12, which may have any number of connections, as
+    /// loopback may; may be given several times
+    #[arg(long, env = "XFILES_PROXY", value_name = "ADDR", value_delimiter = ',')]
+    proxy: Vec<AddressRange>,
     /// Where clients find the API and the CDN [default: where they listen]
     #[arg(long, value_name = "URL")]
     public_url: Option<BaseUrl>,
@@ -145,6 +163,13 @@ fn options(args: &ServeArgs) -> StackOptions {
     StackOptions {
         listen: args.listen,
         s3_listen: args.s3_listen,
+        metrics_listen: args.metrics_listen.unwrap_or(MetricsListen::Near),
+        connections: ConnectionLimits {
+            max: args.max_connections,
+            max_per_address: args.max_connections_per_address,
+            proxies: args.proxy.clone(),
+            ..ConnectionLimits::default()
+        },
         public_url: args.public_url.clone(),
         s3_public_url: args.s3_public_url.clone(),
         quota_bytes: args.quota.0,
@@ -161,6 +186,13 @@ fn options(args: &ServeArgs) -> StackOptions {
     }
 }
 
+fn metrics_listen(text: &str) -> Result<MetricsListen, String> {
+    if text == "off" {
+        return Ok(MetricsListen::Off);
+    }
+    text.parse().map(MetricsListen::At).map_err(|_| "give an address such as 127.0.0.1:9187, or off".to_owned())
+}
+
 /// The two names, which help and completions then list.
 fn placeholders() -> impl TypedValueParser<Value = Placeholders> {
     let named = |name: String| Placeholders::ALL.into_iter().find(|when| when.as_str() == name);
@@ -174,6 +206,7 @@ fn announce(args: &ServeArgs, program: &str, stack: &Stack, console: &mut Consol
     let running = Running {
         url: stack.url().as_str(),
         store_url: stack.s3_url().as_str(),
+        metrics_url: stack.metrics_url().map(BaseUrl::as_str),
         bucket: BUCKET,
         data: (!args.ephemeral).then_some(args.data.as_path()),
         project_id: &project_id,
@@ -193,6 +226,7 @@ fn ready(stack: &Stack) -> Ready<'_> {
     Ready {
         url: stack.url().as_str(),
         cdn_url: stack.url().as_str(),
+        metrics_url: stack.metrics_url().map(|url| format!("{url}/metrics")),
         project_id: stack.project(),
         api_key: stack.first_key().map(ApiKey::reveal),
         s3: ReadyStore {

@@ -67,7 +67,7 @@ impl Files {
         filter: &FileFilter,
         time: Duration,
     ) -> Result<BulkDeleted> {
-        let started = self.clock.now();
+        let started = self.clock.monotonic();
         let mut deleted = 0;
         let mut cursor = None;
         loop {
@@ -84,7 +84,7 @@ impl Files {
             if cursor.is_none() {
                 return Ok(BulkDeleted { deleted, more: false });
             }
-            if self.clock.now().since(started) >= time {
+            if self.clock.monotonic().since(started) >= time {
                 return Ok(BulkDeleted { deleted, more: true });
             }
         }

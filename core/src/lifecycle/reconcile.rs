@@ -122,7 +122,7 @@ impl FromStr for Place {
 impl Files {
     /// Compares bucket, records and quota for some time. Several at once do no harm.
     pub async fn reconcile(&self, how: Reconciling, time: Duration) -> Result<Reconciliation> {
-        let started = self.clock.now();
+        let (now, started) = (self.clock.now(), self.clock.monotonic());
         let mut found = Reconciliation::default();
         let beginning = Place::Objects(String::new());
         let mut place = match how {
@@ -130,8 +130,8 @@ impl Files {
             Reconciling::Repair => {
                 let kept = self.catalog.reconciled_to().await?.and_then(|text| text.parse().ok());
                 match kept {
-                    // A walk costs a request for each file: there is time.
-                    Some(Place::Done(at)) if started.since(at) < PAUSE => return Ok(found),
+                    // A walk costs a request for each file: there is time. If the clock was set back, nothing is known.
+                    Some(Place::Done(at)) if at <= now && now.since(at) < PAUSE => return Ok(found),
                     Some(Place::Done(_)) | None => beginning,
                     Some(place) => place,
                 }
@@ -151,7 +151,7 @@ impl Files {
             if matches!(place, Place::Done(_)) {
                 return Ok(found);
             }
-            if self.clock.now().since(started) >= time {
+            if self.clock.monotonic().since(started) >= time {
                 found.more = true;
                 return Ok(found);
             }

@@ -153,22 +153,22 @@ impl Files {
     /// several at once. A record that cannot be settled does not keep others waiting.
     pub async fn sweep(&self, limit: u64, budget: Duration) -> Result<Sweep> {
         let mut sweep = Sweep::default();
-        let started = self.clock.now();
+        let (now, started) = (self.clock.now(), self.clock.monotonic());
         let mut tried = 0;
         for shard in 0..Catalog::DUE_SHARDS {
             let mut after = None;
             loop {
-                let page = self.catalog.due(shard, started, after).await?;
+                let page = self.catalog.due(shard, now, after).await?;
                 for debtor in page.debtors {
-                    if tried == limit || self.clock.now().since(started) >= budget {
+                    if tried == limit || self.clock.monotonic().since(started) >= budget {
                         sweep.more = true;
                         return Ok(sweep);
                     }
                     tried += 1;
                     let settled = match debtor {
-                        Debtor::File(id) => self.settle_overdue(id, started).await,
+                        Debtor::File(id) => self.settle_overdue(id, now).await,
                         Debtor::Project(id) => {
-                            let left = budget.saturating_sub(self.clock.now().since(started));
+                            let left = budget.saturating_sub(self.clock.monotonic().since(started));
                             self.clear(id, left).await.map(|cleared| {
                                 sweep.more |= cleared == Cleared::OutOfTime;
                                 cleared == Cleared::Whole

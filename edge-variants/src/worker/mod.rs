@@ -28,7 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use xfiles_core::{
     blobs::{Reading, StoredVariant},
     catalog::Consistency,
-    clock::Timestamp,
+    clock::Moment,
     error::{Cause, Error},
     file::File,
     id::FileId,
@@ -75,7 +75,7 @@ pub struct Worker {
     render: Duration,
     background: Colour,
     flights: Flights,
-    refusals: Arc<Mutex<HashMap<FileId, (Refusal, Timestamp)>>>,
+    refusals: Arc<Mutex<HashMap<FileId, (Refusal, Moment)>>>,
     metrics: Metrics,
 }
 
@@ -373,7 +373,7 @@ impl Worker {
     fn refused(&self, id: FileId) -> Option<Refusal> {
         let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let (refusal, at) = *refusals.get(&id)?;
-        (self.files.clock.now().since(at) < REFUSAL_LIFE).then_some(refusal)
+        (self.files.clock.monotonic().since(at) < REFUSAL_LIFE).then_some(refusal)
     }
 
     fn remember(&self, id: FileId, refusal: Refusal) {
@@ -381,7 +381,7 @@ impl Worker {
         if refusal == Refusal::Unencodable {
             return;
         }
-        let now = self.files.clock.now();
+        let now = self.files.clock.monotonic();
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         if refusals.len() >= MAX_REFUSALS {
             refusals.retain(|_, (_, at)| now.since(*at) < REFUSAL_LIFE);

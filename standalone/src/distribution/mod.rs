@@ -28,6 +28,7 @@ mod origin;
 mod range;
 
 mod invalidation;
+mod meter;
 mod rest_api;
 
 use std::{
@@ -58,12 +59,14 @@ use xfiles_core::{
     cdn::BaseUrl,
     clock::Clock,
     object_key::{ObjectKey, Visibility},
+    prometheus::Registry,
 };
 
 use self::{
     behaviour::Behaviour,
     cache::{Cache, Lookup},
     invalidation::{PathPattern, Register},
+    meter::Meter,
     negotiation::negotiate,
     origin::{Absence, Object, Origin},
     range::{ByteRange, Selection, select},
@@ -94,6 +97,7 @@ pub struct Distribution {
     gate: Arc<Gate>,
     cache: Cache,
     register: Arc<Register>,
+    meter: Meter,
 }
 
 impl Distribution {
@@ -106,7 +110,14 @@ impl Distribution {
             cache: Cache::new(cache_bytes, clock.clone()),
             clock,
             register: Arc::default(),
+            meter: Meter::new(&Registry::default()),
         }
+    }
+
+    /// The same, counting there what it serves.
+    #[must_use]
+    pub fn counting_in(self, registry: &Registry) -> Self {
+        Self { meter: Meter::new(registry), ..self }
     }
 
     /// The routes that viewers see: everything under `/files` and `/staging`, without a fallback.
@@ -140,7 +151,7 @@ async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     if varies {
         response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     }
-    response
+    edge.distribution.meter.count(&path, response)
 }
 
 impl Edge {
