@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::{
     net::TcpListener,
     sync::{
-        mpsc::{self, UnboundedReceiver},
+        mpsc::{self, Receiver},
         watch,
     },
     task::JoinSet,
@@ -536,11 +536,11 @@ pub async fn first_project(
 /// Confirms what has arrived. What is under way when the stack stops is finished by the client or the cleanup.
 async fn confirm_arrivals(
     files: Files,
-    notifications: UnboundedReceiver<serde_json::Value>,
+    notifications: Receiver<serde_json::Value>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let files = &files;
-    let next = |mut queue: UnboundedReceiver<_>| async { queue.recv().await.map(|notification| (notification, queue)) };
+    let next = |mut queue: Receiver<_>| async { queue.recv().await.map(|notification| (notification, queue)) };
     let all = stream::unfold(notifications, next).for_each_concurrent(CONFIRMED_AT_ONCE, |notification| async move {
         if let Err(error) = xfiles_cleanup_cron::confirm_arrivals(files, &notification).await {
             tracing::warn!(error = cause(&error), "an upload that has arrived is left to its client");

@@ -144,10 +144,24 @@ async fn until_metric(world: &World, name: &str, value: f64) {
     }
 }
 
+/// Uploads a public text, and gives the path where it is read.
+async fn published(world: &World, name: &str, bytes: &[u8]) -> String {
+    let intent = world.client.intent(name, "text/plain", bytes.len(), json!({"visibility": "public"})).await.ok();
+    assert_eq!(world.client.put(&intent, "text/plain", bytes.to_vec()).await, StatusCode::OK);
+    world.client.confirm(id_of(&intent)).await.ok();
+    format!("/{}", intent["key"].as_str().expect("a key"))
+}
+
+/// A presigned URL, or a head with one, whose signature is wrong by a digit.
+fn tampered(text: &str) -> String {
+    let (before, signature) = text.split_once("X-Amz-Signature=").expect("it is signed");
+    let digit = if signature.starts_with('0') { '1' } else { '0' };
+    format!("{before}X-Amz-Signature={digit}{}", &signature[1..])
+}
+
 async fn works(world: &World, name: &str) {
-    let file = world.client.upload((name, "text/plain", b"hello"), json!({"visibility": "public"})).await;
-    let read = world.get(&format!("/{}", file["key"].as_str().expect("a key"))).await;
-    assert_eq!(read.text().await.unwrap(), "hello");
+    let path = published(world, name, b"hello").await;
+    assert_eq!(world.get(&path).await.text().await.unwrap(), "hello");
 }
 
 #[tokio::test]
@@ -194,7 +208,7 @@ async fn a_connection_is_kept_for_another_request_for_a_while() {
     for address in [api(&world), store(&world)] {
         Raw::used(&address).await.ended().await;
     }
-    assert!(metric(&world, "xfiles_connections_closed_total{port=\"store\",reason=\"idle\"}").await > 0.0);
+    until_metric(&world, "xfiles_connections_closed_total{port=\"store\",reason=\"idle\"}", 1.0).await;
     world.end().await;
 }
 
@@ -257,13 +271,12 @@ async fn uploads_that_stall_are_ended_and_leave_nothing() {
 async fn a_client_that_reads_nothing_of_its_download_is_let_go() {
     let world = world(ConnectionLimits { write_idle: SOON, ..ConnectionLimits::default() }).await;
     let bytes = vec![b'x'; 30 * 1024 * 1024];
-    let file = world.client.upload(("large.txt", "text/plain", &bytes), json!({"visibility": "public"})).await;
-    let key = file["key"].as_str().unwrap();
+    let path = published(&world, "large.txt", &bytes).await;
     let mut raw = Raw::open(&api(&world)).await;
-    raw.send(format!("GET /{key} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await;
+    raw.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await;
     until_metric(&world, "xfiles_connections_closed_total{port=\"api\",reason=\"write_timeout\"}", 1.0).await;
     // One that reads gets all of it, however long that takes in all.
-    let read = world.get(&format!("/{key}")).await.bytes().await.unwrap();
+    let read = world.get(&path).await.bytes().await.unwrap();
     assert_eq!(read.len(), bytes.len());
     world.end().await;
 }
@@ -271,32 +284,43 @@ async fn a_client_that_reads_nothing_of_its_download_is_let_go() {
 #[tokio::test]
 async fn a_server_whose_places_are_all_at_work_says_so_and_the_other_port_goes_on() {
     let world = world(ConnectionLimits { queue: SOON, ..at_most(8) }).await;
-    let intent = world.client.intent("busy.txt", "text/plain", 1_000_000, json!({})).await.ok();
-    let mut busy = Vec::new();
-    // Three quarters of eight.
-    for _ in 0..6 {
-        let mut raw = Raw::open(&store(&world)).await;
-        raw.send(put_head(&intent, 1_000_000, "expect: 100-continue\r\n").as_bytes()).await;
-        assert_eq!(raw.reply().await.status, 100, "it is at work");
-        busy.push(raw);
-    }
+    let busy = occupy(&world, 6).await;
     let mut refused = Raw::open(&store(&world)).await;
-    refused.send(put_head(&intent, 1_000_000, "").as_bytes()).await;
+    refused.send(&[b'x'; 100]).await;
     let reply = refused.reply().await;
     assert!(reply.status == 503 && reply.closes() && reply.header("retry-after").is_some(), "{reply:?}");
     refused.ended().await;
     assert_eq!(world.get("/healthz").await.status(), 200);
-    assert_eq!(metric(&world, "xfiles_connections_refused_total{port=\"store\",reason=\"full\"}").await, 1.0);
-    // Who comes while there is hope waits, and is served when there is a place.
+    until_metric(&world, "xfiles_connections_refused_total{port=\"store\",reason=\"full\"}", 1.0).await;
+    drop(busy);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_finds_no_place_is_served_when_one_becomes_free() {
+    let world = world(ConnectionLimits { queue: NEVER, ..at_most(8) }).await;
+    let mut busy = occupy(&world, 6).await;
     let mut patient = Raw::open(&store(&world)).await;
-    let mut last = busy.pop().unwrap();
-    last.send(&vec![b'x'; 1_000_000]).await;
-    assert_eq!(last.reply().await.status, 200);
-    drop(last);
     patient.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(metric(&world, "xfiles_connections_open{port=\"store\"}").await, 6.0);
+    busy[3].send(&vec![b'x'; 1_000_000]).await;
+    assert_eq!(busy[3].reply().await.status, 200);
     assert_eq!(patient.reply().await.status, 403);
     drop(busy);
     world.end().await;
+}
+
+/// Connections to the store, each at work with an upload that goes on.
+async fn occupy(world: &World, count: usize) -> Vec<Raw> {
+    let intent = world.client.intent("busy.txt", "text/plain", 1_000_000, json!({})).await.ok();
+    let mut busy = Vec::new();
+    for _ in 0..count {
+        let mut raw = Raw::open(&store(world)).await;
+        raw.send(put_head(&intent, 1_000_000, "expect: 100-continue\r\n").as_bytes()).await;
+        assert_eq!(raw.reply().await.status, 100, "it is at work");
+        busy.push(raw);
+    }
+    busy
 }
 
 /// Requests that are refused before their bodies are read, with their status: a head without length and blank line.
@@ -314,7 +338,7 @@ async fn refusals(world: &World) -> Vec<(String, String, u16)> {
     let post = |path: &str, more: &str| format!("POST {path} HTTP/1.1\r\nhost: x\r\n{more}");
     let (api, store) = (api(world), store(world));
     vec![
-        (store.clone(), without_length(&put.replace("X-Amz-Signature=", "X-Amz-Signature=0")), 403),
+        (store.clone(), without_length(&tampered(&put)), 403),
         (store.clone(), without_length(&put.replace("text/plain", "image/png")), 403),
         (store.clone(), without_length(&put.replace("PUT ", "POST ")), 403),
         (store.clone(), "PUT /xfiles/a HTTP/1.1\r\nhost: x\r\n".to_owned(), 403),
@@ -415,7 +439,7 @@ async fn the_upload_after_a_refused_one_succeeds_over_the_same_client() {
             let intent = world.client.intent("again.txt", "text/plain", size, json!({})).await.ok();
             let url = intent["uploadUrl"].as_str().unwrap();
             let put = |url: String| client.put(url).header("content-type", "text/plain").body(body.clone()).send();
-            assert_eq!(put(url.replace("X-Amz-Signature=", "X-Amz-Signature=0")).await.unwrap().status(), 403);
+            assert_eq!(put(tampered(url)).await.unwrap().status(), 403);
             assert_eq!(put(url.to_owned()).await.unwrap().status(), 200);
         }
     }

@@ -21,7 +21,7 @@ use super::{
     origin::{Absence, Outcome, lifetime},
 };
 
-/// What an entry costs beside its bytes: headers, the path twice, the nodes of two maps.
+/// What an entry costs beside its bytes, the path twice and the text of its headers: the nodes of maps.
 const ENTRY_OVERHEAD: usize = 1024;
 
 /// The memory of the distribution. Clones share it.
@@ -206,7 +206,10 @@ impl Shelf {
 
 fn cost(path: &str, outcome: &Outcome) -> usize {
     let body = outcome.as_ref().ok().and_then(|object| object.held_body()).map_or(0, Bytes::len);
-    body + 2 * path.len() + ENTRY_OVERHEAD
+    let headers = outcome
+        .as_ref()
+        .map_or(0, |object| object.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum());
+    body + headers + 2 * path.len() + ENTRY_OVERHEAD
 }
 
 #[cfg(test)]

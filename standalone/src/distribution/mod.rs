@@ -68,10 +68,13 @@ use self::{
     invalidation::{PathPattern, Register},
     meter::Meter,
     negotiation::negotiate,
-    origin::{Absence, Object, Origin},
+    origin::{Absence, MAX_HELD, Memory, Object, Origin},
     range::{ByteRange, Selection, select},
     viewer::{Denial, Gate},
 };
+
+/// How many times what the cache may hold may be in memory with what viewers read that the cache does not hold.
+const MEMORY_SHARE: usize = 3;
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
@@ -97,6 +100,7 @@ pub struct Distribution {
     gate: Arc<Gate>,
     cache: Cache,
     register: Arc<Register>,
+    memory: Memory,
     meter: Meter,
 }
 
@@ -110,6 +114,7 @@ impl Distribution {
             cache: Cache::new(cache_bytes, clock.clone()),
             clock,
             register: Arc::default(),
+            memory: Memory::new(cache_bytes.saturating_mul(MEMORY_SHARE).max(4 * MAX_HELD)),
             meter: Meter::new(&Registry::default()),
         }
     }
@@ -126,7 +131,7 @@ impl Distribution {
     /// distribution. It is asked for the variants that the bucket does not have. A policy that asks for the viewer's
     /// address needs the server to provide [`ConnectInfo<SocketAddr>`].
     pub fn router(&self, worker: Router) -> Router {
-        let origin = Origin { bucket: self.bucket.clone(), worker };
+        let origin = Origin { bucket: self.bucket.clone(), worker, memory: self.memory.clone() };
         let edge = Arc::new(Edge { distribution: self.clone(), origin: Arc::new(origin) });
         let mut router = Router::new();
         for path in ["/files", "/files/", "/files/{*path}", "/staging", "/staging/", "/staging/{*path}"] {

@@ -29,7 +29,7 @@ use s3s::{
     config::{S3Config, StaticConfigProvider},
     service::S3ServiceBuilder,
 };
-use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::mpsc::{self, Receiver};
 use xfiles_core::clock::{Clock, Timestamp};
 
 use self::{access::Access, blob::Blobs, index::Index, ops::Operations};
@@ -57,6 +57,9 @@ pub use self::{access::S3Credentials, cors::AllowedOrigins, gate::S3Service};
 /// A directive that every log filter must end with: the protocol layer logs signatures and signed URLs, from `debug`
 /// up to `error`. What a reader of the log needs of it, this module logs itself.
 pub const LOG_DIRECTIVE: &str = "s3s=off";
+
+/// How many notifications wait for their listener, of about 1 KB each.
+pub const NOTIFICATIONS_WAITING: usize = 20_000;
 
 /// What a store is opened with.
 #[derive(Clone, Debug)]
@@ -153,9 +156,10 @@ impl ObjectStore {
         Ok(Self { operations, service, trusting })
     }
 
-    /// Hears of every object that is PUT from now on, as S3 notifies of it. `None`: somebody listens already.
-    pub fn notifications(&self) -> Option<UnboundedReceiver<serde_json::Value>> {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    /// Hears of every object that is PUT from now on, as S3 notifies of it. `None`: somebody listens already. Of more
+    /// than [`NOTIFICATIONS_WAITING`] at once it does not hear.
+    pub fn notifications(&self) -> Option<Receiver<serde_json::Value>> {
+        let (sender, receiver) = mpsc::channel(NOTIFICATIONS_WAITING);
         self.operations.listener.set(sender).is_ok().then_some(receiver)
     }
 

@@ -23,7 +23,7 @@ use s3s::{
     dto::{self, CopySource, ETag, ETagCondition, StreamingBlob, TimestampFormat},
     s3_error,
 };
-use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle};
+use tokio::{sync::mpsc::Sender, task::JoinHandle};
 use xfiles_core::clock::{Clock, Timestamp};
 
 use super::{
@@ -53,7 +53,7 @@ pub(super) struct Operations {
     pub(super) clock: Clock,
     pub(super) region: String,
     /// Who is told of new objects.
-    pub(super) listener: Arc<OnceLock<UnboundedSender<serde_json::Value>>>,
+    pub(super) listener: Arc<OnceLock<Sender<serde_json::Value>>>,
     /// Held until the index, which is dropped before it, is closed.
     pub(super) _lock: Arc<File>,
 }
@@ -558,8 +558,8 @@ impl S3 for Operations {
         });
         put.await?;
         if let Some((listener, created)) = created {
-            // Nobody listens any more when the stack ends.
-            drop(listener.send(created));
+            // When the stack ends, or too many wait, the client's confirmation is left to do it.
+            drop(listener.try_send(created));
         }
 
         let checksum = checksum.map(Checksum::into_fields).unwrap_or_default();

@@ -27,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const LOG_EVERY: Duration = Duration::from_secs(30);
 
 /// How many refused connections are kept for a moment at once, so that they can read why. Others are closed without.
-const REFUSED_AT_ONCE: usize = 8;
+const REFUSED_AT_ONCE: usize = 4;
 
 /// How long a refused connection may take to receive a few hundred bytes.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);

@@ -120,6 +120,7 @@ pub(super) struct Place {
     connections: Connections,
     id: u64,
     port: Port,
+    address: Option<IpAddr>,
     evicted: Arc<Notify>,
 }
 
@@ -176,35 +177,29 @@ impl Connections {
         let address = (!shared.limits.is_shared(address)).then(|| household(address));
         let mut table = self.table();
         if let Some(address) = address {
-            let group = table.addresses.get(&address);
-            if group.is_some_and(|group| group.open >= shared.per_address) {
-                let longest = group.and_then(Group::longest);
-                table.evict(longest.ok_or(Full::Address)?, shared);
+            while let Some(group) = table.addresses.get(&address).filter(|group| group.open >= shared.per_address) {
+                let longest = group.longest().ok_or(Full::Address)?;
+                table.evict(longest, shared);
             }
         }
         let share = (shared.max * PORT_SHARE.0 / PORT_SHARE.1).max(1);
-        if table.ports[port.index()].open >= share {
-            let longest = table.ports[port.index()].longest();
-            table.evict(longest.ok_or(Full::Server)?, shared);
+        while table.ports[port.index()].open >= share {
+            let longest = table.ports[port.index()].longest().ok_or(Full::Server)?;
+            table.evict(longest, shared);
         }
-        if table.entries.len() >= shared.max {
-            let longest = table.longest_of_all();
-            table.evict(longest.ok_or(Full::Server)?, shared);
+        while table.entries.len() >= shared.max {
+            let longest = table.longest_of_all().ok_or(Full::Server)?;
+            table.evict(longest, shared);
         }
         table.last_id += 1;
         let id = table.last_id;
         let evicted = Arc::new(Notify::new());
-        let entry = Entry { port, address, waiting_since: None, evicted: Arc::clone(&evicted) };
-        table.ports[port.index()].open += 1;
-        if let Some(address) = address {
-            table.addresses.entry(address).or_default().open += 1;
-        }
-        table.entries.insert(id, entry);
+        table.insert(id, Entry { port, address, waiting_since: None, evicted: Arc::clone(&evicted) });
         table.wait(id);
         drop(table);
         shared.meters.open.add([port.as_str()], 1.0);
         shared.meters.accepted.increment([port.as_str()]);
-        Ok(Place { connections: self.clone(), id, port, evicted })
+        Ok(Place { connections: self.clone(), id, port, address, evicted })
     }
 
     /// Closes the connection that has waited longest, because something else than places is scarce.
@@ -245,6 +240,14 @@ impl Table {
         first.min_by_key(|(since, _)| **since).map(|(_, id)| *id)
     }
 
+    fn insert(&mut self, id: u64, entry: Entry) {
+        self.ports[entry.port.index()].open += 1;
+        if let Some(address) = entry.address {
+            self.addresses.entry(address).or_default().open += 1;
+        }
+        self.entries.insert(id, entry);
+    }
+
     fn wait(&mut self, id: u64) {
         self.moments += 1;
         let moment = self.moments;
@@ -257,7 +260,7 @@ impl Table {
         }
     }
 
-    /// Whether the connection still has its place.
+    /// Whether the connection has a place.
     fn work(&mut self, id: u64) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else { return false };
         if let Some(moment) = entry.waiting_since.take() {
@@ -300,9 +303,16 @@ impl Place {
         self.connections.0.freed.notify_waiters();
     }
 
-    /// From now on it may not. False: it has been given away, and the connection is to be closed.
-    pub(super) fn work(&self) -> bool {
-        self.connections.table().work(self.id)
+    /// From now on it may not. A request that has begun is not cut off: if the place was given away at the same moment,
+    /// there is one more until another connection leaves.
+    pub(super) fn work(&self) {
+        let mut table = self.connections.table();
+        if !table.work(self.id) {
+            let (port, address, evicted) = (self.port, self.address, Arc::clone(&self.evicted));
+            table.insert(self.id, Entry { port, address, waiting_since: None, evicted });
+            drop(table);
+            self.connections.0.meters.open.add([port.as_str()], 1.0);
+        }
     }
 
     /// Returns when the place has been given to another.
@@ -369,12 +379,16 @@ mod tests {
         let connections = connections(4, 100);
         let places: Vec<Place> = (0..3).map(|_| admit(&connections, Port::Api, LOOPBACK).unwrap()).collect();
         // The first works, and waits again: now the second has waited longest.
-        assert!(places[0].work());
+        places[0].work();
         places[0].wait();
         let _other = admit(&connections, Port::Store, LOOPBACK).unwrap();
         let _newcomer = admit(&connections, Port::Store, LOOPBACK).unwrap();
         assert_eq!(places.iter().map(is_evicted).collect::<Vec<_>>(), [false, true, false]);
-        assert!(!places[1].work(), "what has lost its place does no more work");
+        // A request came at the same moment: it is worked on, and two others make room for the next.
+        places[1].work();
+        assert_eq!(connections.table().entries.len(), 5);
+        let _next = admit(&connections, Port::Store, LOOPBACK).unwrap();
+        assert_eq!(connections.table().entries.len(), 4);
     }
 
     #[test]
@@ -382,7 +396,7 @@ mod tests {
         let connections = connections(4, 100);
         let busy = |port| {
             let place = admit(&connections, port, LOOPBACK)?;
-            assert!(place.work());
+            place.work();
             Ok::<_, Full>(place)
         };
         let (first, _second) = (busy(Port::Api).unwrap(), busy(Port::Api).unwrap());
@@ -400,11 +414,11 @@ mod tests {
         let connections = connections(8, 100);
         let mut busy = Vec::new();
         while let Ok(place) = admit(&connections, Port::Api, LOOPBACK) {
-            assert!(place.work());
+            place.work();
             busy.push(place);
         }
         assert_eq!(busy.len(), 6);
-        assert!(admit(&connections, Port::Store, LOOPBACK).unwrap().work());
+        admit(&connections, Port::Store, LOOPBACK).unwrap().work();
     }
 
     #[test]

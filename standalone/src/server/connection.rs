@@ -128,8 +128,12 @@ pub(super) async fn serve(
             if let Poll::Ready(end) = driver.poll(cx) {
                 return Poll::Ready(end);
             }
-            if evicted.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(End::Evicted);
+            while evicted.as_mut().poll(cx).is_ready() {
+                if driver.phase != Phase::Working {
+                    return Poll::Ready(End::Evicted);
+                }
+                // A request came at the same moment.
+                evicted.set(place.evicted());
             }
             if is_stopping && driver.phase != Phase::Working { Poll::Ready(End::Stopped) } else { Poll::Pending }
         })
@@ -185,18 +189,19 @@ impl Driver<'_> {
             // Let go of the body, so that the connection ends.
             self.discarding = None;
         }
-        if !self.look() {
-            return Poll::Ready(End::Evicted);
-        }
+        self.look();
         self.poll_alarm(cx)
     }
 
-    /// Finds out which phase it is. False: the place is another's.
-    fn look(&mut self) -> bool {
+    /// Finds out which phase it is.
+    fn look(&mut self) {
         let was = self.phase;
         if self.activity.is_working() {
+            if was != Phase::Working {
+                self.place.work();
+            }
             self.phase = Phase::Working;
-            return matches!(was, Phase::Working) || self.place.work();
+            return;
         }
         if self.discarding.is_some() {
             self.phase = Phase::Discarding;
@@ -216,7 +221,6 @@ impl Driver<'_> {
             self.place.count_bytes(self.activity.take_bytes());
             self.place.wait();
         }
-        true
     }
 
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<End> {
