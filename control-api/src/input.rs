@@ -29,7 +29,10 @@ use xfiles_core::{
     webhook::{DeliveryStatus, Reach, TargetUrl},
 };
 
-use crate::error::{Code, FieldError, Problem};
+use crate::{
+    error::{Code, FieldError, Problem},
+    request::check_length,
+};
 
 /// A request body that is a JSON object.
 pub(crate) struct Body(Map<String, Value>);
@@ -44,6 +47,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         if !json {
             return Err(Problem::new(Code::UnsupportedMediaType));
         }
+        check_length(request.headers())?;
         let bytes = Bytes::from_request(request, state).await.map_err(|e| unread(&e))?;
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(object)) => Ok(Self(object)),

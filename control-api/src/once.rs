@@ -23,6 +23,7 @@ use crate::{
     Api, MAX_BODY_BYTES,
     auth::{Caller, bearer},
     error::{Code, FieldError, Problem},
+    request::check_length,
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -47,6 +48,7 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
     let (mut parts, body) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, api).await?;
     let seal = bearer(&parts).filter(|_| answers_a_secret(parts.uri.path()));
+    check_length(&parts.headers)?;
     let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| Problem::new(Code::BodyTooLarge))?;
 
     let mut digest = Sha256::new();

@@ -17,7 +17,7 @@ use xfiles_core::{
 };
 
 use crate::{
-    Api,
+    Api, MAX_BODY_BYTES,
     auth::IdentitySlot,
     error::{Code, Problem},
 };
@@ -98,6 +98,15 @@ fn request_id(request: &Request) -> String {
         (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     theirs.filter(modest).map_or_else(|| FileId::mint().to_string(), str::to_owned)
+}
+
+/// Refuses a body that says that it is too large before any of it is read, or the client is asked to send it.
+pub(crate) fn check_length(headers: &HeaderMap) -> Result<(), Problem> {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    match declared {
+        Some(length) if length > MAX_BODY_BYTES as u64 => Err(Problem::new(Code::BodyTooLarge)),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A refusal that the framework made by itself.

@@ -29,7 +29,9 @@ fn with_few_file_descriptors_it_still_serves_whoever_asks() {
         let mut idle = [connect(server.text("url")), connect(store)];
         if n % 2 == 0 {
             // They may have lost their places already.
-            drop(idle.each_mut().map(|stream| stream.write_all(b"GET / HTTP/1.1\r\nhost")));
+            for stream in &mut idle {
+                drop(stream.write_all(b"GET / HTTP/1.1\r\nhost"));
+            }
         }
         held.push(idle);
     }
@@ -55,7 +57,9 @@ fn a_stop_ends_at_once_whoever_holds_the_line_and_answers_whoever_waits() {
 
     let idle = [connect(server.text("url")), connect(store)];
     let mut half = [connect(server.text("url")), connect(store)];
-    half.each_mut().map(|stream| stream.write_all(b"PUT / HTTP/1.1\r\nhost: x\r\n").unwrap());
+    for stream in &mut half {
+        stream.write_all(b"PUT / HTTP/1.1\r\nhost: x\r\n").unwrap();
+    }
     let mut waiting = connect(server.text("url"));
     let (id, key) = (intent["fileId"].as_str().unwrap(), server.text("apiKey"));
     let head = format!("GET /api/v1/files/{id}?wait=25 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\r\n");

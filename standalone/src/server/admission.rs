@@ -296,9 +296,12 @@ impl Table {
 }
 
 impl Place {
-    /// From now on the place may be given to another.
+    /// From now on the place may be given to another, after those that wait already.
     pub(super) fn wait(&self) {
-        self.connections.table().wait(self.id);
+        let mut table = self.connections.table();
+        table.work(self.id);
+        table.wait(self.id);
+        drop(table);
         // Who found nothing but work looks again.
         self.connections.0.freed.notify_waiters();
     }
@@ -378,8 +381,7 @@ mod tests {
     fn the_one_that_has_waited_longest_makes_room() {
         let connections = connections(4, 100);
         let places: Vec<Place> = (0..3).map(|_| admit(&connections, Port::Api, LOOPBACK).unwrap()).collect();
-        // The first works, and waits again: now the second has waited longest.
-        places[0].work();
+        // The first was asked and answered, and waits again: now the second has waited longest.
         places[0].wait();
         let _other = admit(&connections, Port::Store, LOOPBACK).unwrap();
         let _newcomer = admit(&connections, Port::Store, LOOPBACK).unwrap();

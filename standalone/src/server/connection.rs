@@ -112,6 +112,7 @@ pub(super) async fn serve(
         phase: first,
         alarm: Box::pin(sleep_until(now + limits.head)),
         begun: false,
+        served: 0,
         place: &place,
         limits: &limits,
     };
@@ -157,6 +158,8 @@ struct Driver<'p> {
     alarm: Pin<Box<Sleep>>,
     /// Whether a head had begun to arrive when the connection was last looked at.
     begun: bool,
+    /// How many requests there were then.
+    served: u64,
     place: &'p Place,
     limits: &'p ConnectionLimits,
 }
@@ -193,9 +196,11 @@ impl Driver<'_> {
         self.poll_alarm(cx)
     }
 
-    /// Finds out which phase it is.
+    /// Finds out which phase it is. A request may have come and been answered since it was last asked.
     fn look(&mut self) {
-        let was = self.phase;
+        let (was, served) = (self.phase, self.activity.served());
+        let renewed = served != self.served;
+        self.served = served;
         if self.activity.is_working() {
             if was != Phase::Working {
                 self.place.work();
@@ -207,17 +212,16 @@ impl Driver<'_> {
             self.phase = Phase::Discarding;
         } else {
             let begun = self.activity.has_begun();
-            match was {
-                Phase::Waiting { .. } if begun == self.begun || !self.activity.has_served() => {}
-                Phase::Waiting { .. } | Phase::Working | Phase::Discarding => {
-                    let (time, end) =
-                        if begun { (self.limits.head, End::HeadLate) } else { (self.limits.keep_alive, End::Idle) };
-                    self.phase = Phase::Waiting { until: Instant::now() + time, end };
-                }
+            // The first head has its time from the opening of the connection on.
+            let same = begun == self.begun || served == 0;
+            if !matches!(was, Phase::Waiting { .. }) || renewed || !same {
+                let limits = self.limits;
+                let (time, end) = if begun { (limits.head, End::HeadLate) } else { (limits.keep_alive, End::Idle) };
+                self.phase = Phase::Waiting { until: Instant::now() + time, end };
             }
             self.begun = begun;
         }
-        if was == Phase::Working {
+        if was == Phase::Working || renewed {
             self.place.count_bytes(self.activity.take_bytes());
             self.place.wait();
         }
@@ -241,7 +245,7 @@ impl Driver<'_> {
 
 /// Closes so that the client can read what it was answered.
 async fn close(mut stream: TcpStream, activity: &Activity, end: End, port: Port) {
-    if end == End::HeadLate && activity.has_begun() && !activity.has_served() {
+    if end == End::HeadLate && activity.has_begun() {
         let text = raw_refusal(port, StatusCode::REQUEST_TIMEOUT);
         drop(timeout(DISCARD_UNPARSED_FOR, stream.write_all(text.as_bytes())).await);
     }

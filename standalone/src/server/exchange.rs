@@ -78,22 +78,29 @@ impl Exchange {
             let mut received = locked(&body);
             (received.rest.take(), received.state)
         };
-        let rest = match rest {
-            // A client that waits for permission has sent nothing, and reading would be to give it.
-            Some(rest) if !waits_for_permission => take_what_is_there(rest).await,
-            rest => rest,
-        };
-        if state == Reading::Stalled {
-            response = refusal(self.port, StatusCode::REQUEST_TIMEOUT);
-        }
-        if rest.is_some() || state != Reading::Whole && !is_whole(&body) {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        match state {
+        let closes = match (rest, state) {
+            (_, Reading::Whole) => false,
             // Who sends nothing is not waited for again.
-            Reading::Stalled => {}
-            Reading::Broken => self.activity.leave_unread(),
-            Reading::Open | Reading::Whole => *locked(&self.rest) = rest.map(Rest),
+            (_, Reading::Stalled) => {
+                response = refusal(self.port, StatusCode::REQUEST_TIMEOUT);
+                true
+            }
+            (_, Reading::Broken) => {
+                self.activity.leave_unread();
+                true
+            }
+            (Some(rest), Reading::Open) => {
+                // A client that waits for permission has sent nothing, and reading would be to give it.
+                let rest = if waits_for_permission { Some(rest) } else { take_what_is_there(rest).await };
+                let closes = rest.is_some();
+                *locked(&self.rest) = rest.map(Rest);
+                closes
+            }
+            // A task that goes on has it still, or has read it by now.
+            (None, Reading::Open) => locked(&body).state != Reading::Whole,
+        };
+        if closes {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -102,11 +109,6 @@ impl Exchange {
         // A router is always ready.
         self.handlers.call(request).await.unwrap_or_else(|never| match never {})
     }
-}
-
-/// Whether the whole body has come after all, to a task that still had it.
-fn is_whole(body: &Mutex<Received>) -> bool {
-    locked(body).state == Reading::Whole
 }
 
 /// What is left after what has arrived is taken away.

@@ -25,7 +25,6 @@ use super::stall::Patience;
 pub(super) struct Activity {
     /// Requests that were begun and whose answers were not handed over whole.
     requests: AtomicUsize,
-    /// How many requests there were.
     served: AtomicU64,
     /// Bytes that came since the last request began or the last answer ended.
     since_request: AtomicU64,
@@ -55,9 +54,9 @@ impl Activity {
         self.requests.load(Ordering::Relaxed) > 0 || self.write_blocked.load(Ordering::Relaxed)
     }
 
-    /// Whether there was a request.
-    pub(super) fn has_served(&self) -> bool {
-        self.served.load(Ordering::Relaxed) > 0
+    /// How many requests there were.
+    pub(super) fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
     }
 
     /// Whether a head has begun to arrive.
