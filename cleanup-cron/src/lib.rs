@@ -15,12 +15,13 @@ use serde_json::Value;
 use xfiles_core::{
     error::{Cause, Error},
     lifecycle::{Files, Reconciling},
+    share::{Class, Share},
     store_event,
 };
 
 pub use self::{
     bus::{EventBus, SOURCE},
-    deliver::{Sent, deliver},
+    deliver::{Sent, deliver, deliver_every},
     post::Courier,
 };
 
@@ -96,6 +97,11 @@ pub async fn confirm_messages(files: &Files, batch: &Value) -> Vec<String> {
 /// # Errors
 /// When the overdue records cannot be read; a record that cannot be settled is in the report instead.
 pub async fn run(files: &Files, bounds: Bounds) -> Result<Report, Error> {
+    // It ends with less on the disk, whatever it has to write for that.
+    Share::of(Class::Background).freeing_room().scope(clean(files, bounds)).await
+}
+
+async fn clean(files: &Files, bounds: Bounds) -> Result<Report, Error> {
     let started = files.clock.now();
     let sweep = files.sweep(bounds.records, bounds.time).await?;
     let mut report = Report { settled: sweep.settled, failed: sweep.failed, more: sweep.more, orphans: 0 };

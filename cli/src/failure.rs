@@ -183,7 +183,9 @@ impl From<Error> for Failure {
             Error::FileNotFound | Error::ProjectNotFound | Error::KeyNotFound => {
                 Self::new(Exit::NotFound, error.to_string())
             }
-            Error::Unavailable { source, .. } | Error::Internal(source) => Self::new(Exit::Failed, source.to_string()),
+            Error::Unavailable { source, .. } | Error::StorageFull(source) | Error::Internal(source) => {
+                Self::new(Exit::Failed, source.to_string())
+            }
             _ => Self::new(Exit::Failed, error.to_string()),
         }
     }

@@ -15,6 +15,7 @@ use xfiles_core::{
     clock::{Clock, Timestamp},
     error::Error,
     id::{KeyId, ProjectId},
+    share::Share,
 };
 
 use crate::{
@@ -100,6 +101,7 @@ impl FromRequestParts<Api> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let key = bearer(parts).ok_or_else(|| Problem::new(Code::Unauthorized))?;
         let record = api.keys.live(&key).await?.ok_or_else(|| Problem::new(Code::Unauthorized))?;
+        Share::set_project(record.project);
         // A request that is read by more than one layer counts once.
         let first = match parts.extensions.get::<IdentitySlot>() {
             Some(slot) => slot.set(Identity { project: record.project, key: record.id }).is_ok(),

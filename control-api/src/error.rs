@@ -61,13 +61,15 @@ pub enum Code {
     ContentTypeMismatch,
     /// A store is busy.
     Unavailable,
+    /// The disk is full.
+    StorageFull,
     /// A fault of ours.
     Internal,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidRequest,
         Self::MalformedJson,
         Self::NotUploaded,
@@ -92,6 +94,7 @@ impl Code {
         Self::UnsupportedMediaType,
         Self::ContentTypeMismatch,
         Self::Unavailable,
+        Self::StorageFull,
         Self::Internal,
     ];
 
@@ -154,6 +157,10 @@ impl Code {
                  free again."
             }
             Self::Unavailable => "The metadata store, the object store or the CDN is throttled or does not answer.",
+            Self::StorageFull => {
+                "XFiles runs on one machine and its disk is full, or nearly. Reads, signed URLs and deletions go on; what \
+                 would write more is refused."
+            }
             Self::Internal => {
                 "A fault of the server. The cause is in its log, under the request id, and never in an answer."
             }
@@ -296,6 +303,12 @@ impl Code {
                 "A store is busy",
                 "Try again after the seconds that `Retry-After` names.",
             ),
+            Self::StorageFull => (
+                "storage_full",
+                StatusCode::INSUFFICIENT_STORAGE,
+                "The disk is full",
+                "Delete files, or have whoever runs this deployment make room on the disk, and try again.",
+            ),
             Self::Internal => (
                 "internal",
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -398,6 +411,9 @@ impl From<Error> for Problem {
                 cause: Some(source.to_string()),
                 ..Self::new(Code::Unavailable).because(detail)
             },
+            Error::StorageFull(cause) => {
+                Self { cause: Some(cause.to_string()), ..Self::new(Code::StorageFull).because(detail) }
+            }
             Error::Internal(cause) => Self { cause: Some(cause.to_string()), ..Self::new(Code::Internal) },
         }
     }

@@ -85,6 +85,7 @@ pub(crate) async fn list(State(api): State<Api>, caller: Caller, parameters: Par
             let page = api.files.list(project, &query.filter, *page, query.size).await?;
             PageAnswer::Numbered(ListAnswer {
                 total: page.total,
+                total_is_exact: page.total_is_exact,
                 page: page.page.get(),
                 total_pages: page.total_pages,
                 files: listed(page.files).await?,

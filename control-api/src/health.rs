@@ -41,7 +41,9 @@ pub(crate) async fn ready(State(api): State<Api>) -> Result<Json<Health>, Proble
 /// Which of them it is may be told to anybody; what it said is for the log.
 fn not_ready(error: Error) -> Problem {
     let failed = match &error {
-        Error::Unavailable { source, .. } | Error::Internal(source) => Some(source.doing()),
+        Error::Unavailable { source, .. } | Error::StorageFull(source) | Error::Internal(source) => {
+            Some(source.doing())
+        }
         _ => None,
     };
     let problem = Problem::from(error);

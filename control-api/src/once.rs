@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use xfiles_core::{
     api_key::ApiKey,
     catalog::{Once, Outcome},
+    error::Error,
 };
 
 use crate::{
@@ -57,7 +58,12 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
     let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
 
     let catalog = &api.files.catalog;
-    match catalog.take_once(caller.project, &key, &digest, api.files.clock.now()).await? {
+    let taken = catalog.take_once(caller.project, &key, &digest, api.files.clock.now()).await;
+    if matches!(taken, Err(Error::StorageFull(_))) && only_reads(parts.uri.path()) {
+        // It can be done twice, so a disk without room for the record is no reason to refuse it.
+        return Ok(next.run(Request::from_parts(parts, Body::from(body))).await);
+    }
+    match taken? {
         Once::Fresh => {}
         Once::Done(outcome) => return replay(outcome, seal.as_ref()),
         Once::InFlight => return Err(Problem::new(Code::RequestInFlight)),
@@ -89,6 +95,11 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
         }
     }
     Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+/// Whether a POST to this path changes nothing: it makes signed URLs.
+fn only_reads(path: &str) -> bool {
+    path.starts_with("/api/v1/files/") && path.ends_with("/url")
 }
 
 /// Of an API key only the hash is stored, so the one answer that shows it is not kept as it is either.

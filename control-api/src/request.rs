@@ -16,7 +16,10 @@ use axum::{
 };
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use xfiles_core::id::FileId;
+use xfiles_core::{
+    id::FileId,
+    share::{Class, Share},
+};
 
 use crate::{
     Api,
@@ -42,7 +45,8 @@ pub(crate) async fn handle(State(api): State<Api>, mut request: Request, next: N
     let started = tokio::time::Instant::now();
 
     let panicked = |_| Problem { cause: Some("a handler panicked".to_owned()), ..Problem::new(Code::Internal) };
-    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let share = share(&method, &path);
+    let response = share.scope(AssertUnwindSafe(next.run(request)).catch_unwind()).await;
     let mut response = response.unwrap_or_else(|panic| panicked(panic).into_response());
 
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| refusal_of_a_layer(&response));
@@ -82,6 +86,14 @@ pub(crate) async fn handle(State(api): State<Api>, mut request: Request, next: N
         tracing::error!(request.id = id, cause, "a request failed");
     }
     response
+}
+
+/// On whose behalf a request is: of nobody known yet; `auth` names the project. What deletes, or takes a key or a webhook
+/// away, must work on a full disk.
+fn share(method: &Method, path: &str) -> Share {
+    let share = Share::of(Class::Api);
+    let removes = ["/delete", "/empty", "/cleanup"].iter().any(|end| path.ends_with(end));
+    if method == Method::DELETE || (method == Method::POST && removes) { share.freeing_room() } else { share }
 }
 
 /// The caller's `Request-Id`, if it is a modest token, so that a request can be followed through the caller's log and

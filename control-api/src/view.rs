@@ -242,8 +242,11 @@ pub(crate) struct ListedFile {
 pub(crate) struct ListAnswer {
     #[schema(max_items = 100)]
     pub(crate) files: Vec<ListedFile>,
-    /// How many files match.
+    /// How many files match; at least, if `totalIsExact` is false.
     pub(crate) total: u64,
+    /// Whether `total` and `totalPages` count everything. Counting stops where 20,000 files have been compared with the
+    /// filters.
+    pub(crate) total_is_exact: bool,
     #[schema(minimum = 1)]
     pub(crate) page: u32,
     pub(crate) total_pages: u64,

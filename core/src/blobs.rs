@@ -434,6 +434,10 @@ fn failed<E>(doing: &'static str, error: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
+    // Only a store on one disk says so.
+    if status(&error) == Some(507) {
+        return Error::StorageFull(Cause::new(doing, &error));
+    }
     let passing = match &error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
         // They are refreshed soon, or the function is started anew.

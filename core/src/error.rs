@@ -74,6 +74,9 @@ pub enum Error {
         /// What the store said, for the log.
         source: Cause,
     },
+    /// The disk of a store has no room. Nothing was changed; reads and deletions still work.
+    #[error("the disk is full; delete files, or have the operator make room")]
+    StorageFull(#[source] Cause),
     /// A store refused what it should not, or holds what it should not.
     #[error("internal error")]
     Internal(#[source] Cause),

@@ -42,4 +42,6 @@ pub mod metrics;
 
 pub mod clock;
 
+pub mod share;
+
 pub mod error;

@@ -5,9 +5,11 @@
 //! condition that failed, wait as well when something was written that is not on disk yet: they must not tell of a
 //! commit that a power failure could take back.
 //!
-//! On a file, one thread runs the engine, which does one thing at a time anyway and otherwise wakes a thread for each:
-//! that thread also knows what was written before what was read. Another puts the log on disk and sends those answers
-//! that waited. In memory nothing waits for a disk, and whoever asks runs the engine himself.
+//! On a file, one thread writes and a few read, each through an engine of its own on the same file: SQLite's log lets
+//! them run beside one another, and a read that begins after a write was acknowledged sees it. Reads and writes each
+//! have a queue that divides the engine's time among the projects ([`fair`](crate::fair)), so one operation must be
+//! short: the catalog reads lists in slices. Another thread puts the log on disk and sends those answers that waited.
+//! In memory nothing waits for a disk, there is no thread and no queue, and whoever asks runs the engine himself.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering::SeqCst},
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
@@ -36,6 +38,12 @@ use aws_smithy_types::body::SdkBody;
 use dynoxide::{Database, DynoxideError, actions::transact_write_items::TransactWriteItemsRequest};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
+use xfiles_core::{catalog::STORAGE_FULL, share::Share};
+
+use crate::{
+    fair::{FairQueue, Refusal},
+    room::Room,
+};
 
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
@@ -54,6 +62,11 @@ pub struct OpenError {
 impl Dynamo {
     /// The engine on a file, which is made if it is not there. Acknowledged writes survive a power failure.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_within(path, None)
+    }
+
+    /// The same on a disk whose room is watched: a write that would use up the last of it is refused.
+    pub(crate) fn open_within(path: &Path, room: Option<Room>) -> Result<Self, OpenError> {
         let failed = |reason: String| OpenError { path: path.to_owned(), reason };
         let text = path.to_str().ok_or_else(|| failed("its path is not UTF-8".to_owned()))?;
         let database = Database::new(text).map_err(|e| failed(e.to_string()))?;
@@ -62,7 +75,10 @@ impl Dynamo {
         database.disable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         let log = LogSync::start(log_of(path)).map_err(|e| failed(e.to_string()))?;
         let tables = Tables::of(database);
-        let queue = Queue::start(tables.clone(), log).map_err(|e| failed(e.to_string()))?;
+        let readers = thread::available_parallelism().map_or(MIN_READERS, usize::from).clamp(MIN_READERS, MAX_READERS);
+        let readers = (0..readers).map(|_| Database::new(text).map(Tables::of)).collect::<Result<Vec<_>, _>>();
+        let readers = readers.map_err(|e| failed(e.to_string()))?;
+        let queue = Queues::start(tables.clone(), readers, &log, room).map_err(|e| failed(e.to_string()))?;
         Ok(Self(Arc::new(Engine { tables, queue: Some(queue) })))
     }
 
@@ -103,7 +119,7 @@ impl Dynamo {
         let operation = request.headers().get("x-amz-target").and_then(|t| t.strip_prefix(TARGET_PREFIX));
         let operation = operation.unwrap_or_default().to_owned();
         let Answer { status, body } = match &self.0.queue {
-            Some(queue) => queue.ask(operation, request).await.map_err(|e| ConnectorError::io(e.into()))?,
+            Some(queues) => queues.ask(operation, request).await.map_err(|e| ConnectorError::io(e.into()))?,
             None => self.0.tables.perform(&operation, request.body().bytes().unwrap_or_default()).into(),
         };
         let status = StatusCode::try_from(status).expect("the engine answers with HTTP statuses");
@@ -131,7 +147,7 @@ impl HttpConnector for Connector {
 struct Engine {
     tables: Arc<Tables>,
     /// Of an engine on a file.
-    queue: Option<Queue>,
+    queue: Option<Queues>,
 }
 
 struct Tables {
@@ -139,15 +155,24 @@ struct Tables {
     transactions: Mutex<Transactions>,
 }
 
-/// The engine's thread, and what it is asked.
-struct Queue {
-    jobs: Option<Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+/// How many threads read at least, so that the long reads of one project, which run one after the other, leave a thread
+/// to the others.
+const MIN_READERS: usize = 2;
+
+/// How many threads read at most. Each has an engine with a page cache of 2 MB.
+const MAX_READERS: usize = 4;
+
+/// The engine's threads, and what they are asked.
+struct Queues {
+    reads: Arc<FairQueue<Job>>,
+    writes: Arc<FairQueue<Job>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 struct Job {
     operation: String,
     request: HttpRequest,
+    frees_room: bool,
     reply: Reply,
 }
 
@@ -167,51 +192,110 @@ impl From<Result<String, DynoxideError>> for Answer {
     }
 }
 
-impl Queue {
-    fn start(tables: Arc<Tables>, log: LogSync) -> io::Result<Self> {
-        let (jobs, queue) = channel();
-        let run = move || run_engine(&tables, &log, &queue);
-        let thread = thread::Builder::new().name("metadata".to_owned()).spawn(run)?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+impl Answer {
+    /// An error as DynamoDB words it.
+    fn error(status: u16, code: &str, message: &str) -> Self {
+        let kind = format!("com.amazonaws.dynamodb.v20120810#{code}");
+        Self { status, body: serde_json::json!({ "__type": kind, "message": message }).to_string() }
+    }
+
+    fn too_many_wait() -> Self {
+        Self::error(400, "ThrottlingException", "as many operations of the project wait for the metadata store as may")
+    }
+
+    fn storage_full() -> Self {
+        Self::error(507, STORAGE_FULL, "the disk has no room for the record")
+    }
+}
+
+fn only_reads(operation: &str) -> bool {
+    matches!(operation, "GetItem" | "Query" | "Scan" | "BatchGetItem")
+}
+
+impl Queues {
+    fn start(writer: Arc<Tables>, readers: Vec<Arc<Tables>>, log: &LogSync, room: Option<Room>) -> io::Result<Self> {
+        let reads = Arc::new(FairQueue::new(readers.len().saturating_sub(1).max(1)));
+        let writes = Arc::new(FairQueue::new(1));
+        let mut queues = Self { reads: reads.clone(), writes: writes.clone(), threads: Vec::new() };
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let write_log = log.clone();
+        queues.threads.push(named("metadata").spawn(move || write_all(&writer, &write_log, room.as_ref(), &writes))?);
+        for tables in readers {
+            let (reads, log) = (reads.clone(), log.clone());
+            queues.threads.push(named("metadata-read").spawn(move || read_all(&tables, &log, &reads))?);
+        }
+        Ok(queues)
     }
 
     async fn ask(&self, operation: String, request: HttpRequest) -> io::Result<Answer> {
         let (reply, answered) = oneshot::channel();
         let gone = || io::Error::other("the metadata store has ended");
-        let jobs = self.jobs.as_ref().expect("the queue is open until it is dropped");
-        jobs.send(Job { operation, request, reply }).map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        let queue = if only_reads(&operation) { &self.reads } else { &self.writes };
+        let share = Share::current();
+        match queue.push(share, Job { operation, request, frees_room: share.frees_room, reply }) {
+            Ok(()) => answered.await.map_err(|_| gone())?,
+            Err(Refusal::Full) => Ok(Answer::too_many_wait()),
+            Err(Refusal::Closed) => Err(gone()),
+        }
     }
 }
 
-impl Drop for Queue {
+impl Drop for Queues {
     /// Waits until the database is closed, so that whoever opens it next finds it at rest.
     fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
+        self.reads.close();
+        self.writes.close();
+        for thread in self.threads.drain(..) {
             // A panic there was reported when it happened.
             drop(thread.join());
         }
     }
 }
 
-fn run_engine(tables: &Tables, log: &LogSync, queue: &Receiver<Job>) {
-    let mut writes = 0;
-    while let Ok(Job { operation, request, reply }) = queue.recv() {
+fn write_all(tables: &Tables, log: &LogSync, room: Option<&Room>, queue: &FairQueue<Job>) {
+    while let Some(mut taken) = queue.take() {
+        let Some(Job { operation, request, frees_room, reply }) = taken.job.take() else { continue };
+        // A table is made at the first start alone, and without it nothing works.
+        let essential = frees_room || matches!(operation.as_str(), "DeleteItem" | "CreateTable");
+        if room.is_some_and(|room| !room.admits(essential)) {
+            // Whoever no longer waits needs no answer.
+            drop(reply.send(Ok(Answer::storage_full())));
+            continue;
+        }
+        let body = request.body().bytes().unwrap_or_default();
+        let number = log.begin_write();
+        let mut outcome = tables.perform(&operation, body);
+        if let (Some(room), true) = (room, is_out_of_room(&outcome)) {
+            room.ran_out();
+            // What was tried has been undone, and now there is the reserve.
+            if essential {
+                outcome = tables.perform(&operation, body);
+            }
+        }
+        log.end_write(number);
+        let full = is_out_of_room(&outcome);
+        log.send_when_durable(number, if full { Answer::storage_full() } else { outcome.into() }, reply);
+    }
+}
+
+fn read_all(tables: &Tables, log: &LogSync, queue: &FairQueue<Job>) {
+    while let Some(mut taken) = queue.take() {
+        let Some(Job { operation, request, reply, .. }) = taken.job.take() else { continue };
         let body = request.body().bytes().unwrap_or_default();
         let outcome = tables.perform(&operation, body);
-        let reads = matches!(operation.as_str(), "GetItem" | "Query" | "Scan" | "BatchGetItem");
-        if !reads {
-            writes += 1;
-        }
-        let must_be_durable = !reads || outcome.is_err() || reads_strongly(body);
-        if must_be_durable && !log.has(writes) {
-            log.send_when_durable(writes, outcome.into(), reply);
+        if outcome.is_err() || reads_strongly(body) {
+            // Every commit that it can have seen had begun by now.
+            log.send_when_durable(log.begun(), outcome.into(), reply);
         } else {
             // Whoever no longer waits needs no answer.
             drop(reply.send(Ok(outcome.into())));
         }
     }
+}
+
+/// Whether SQLite found no room. The engine passes its words on, and not always its code.
+fn is_out_of_room(outcome: &Result<String, DynoxideError>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.to_string().contains("database or disk is full"))
 }
 
 impl Tables {
@@ -314,13 +398,24 @@ fn log_of(database: &Path) -> PathBuf {
 ///
 /// The log's frames are on disk either by this sync, or because SQLite has checkpointed them, which syncs the log
 /// first and the database after. SQLite keeps its locks on other files, so a second descriptor does no harm.
+#[derive(Clone)]
 struct LogSync {
     waiting: Sender<Waiting>,
-    /// How many of the engine's writes are known to be on disk.
-    durable: Arc<AtomicU64>,
+    writes: Arc<Writes>,
 }
 
-/// An answer that may be given once so many of the engine's writes are on disk.
+/// How far the writes are, counted from the start. One thread writes, so they begin and end in order.
+#[derive(Default)]
+struct Writes {
+    /// How many have begun. A reader may have seen the last of them, or not.
+    begun: AtomicU64,
+    /// How many have ended: what they committed is in the log.
+    ended: AtomicU64,
+    /// How many are known to be on disk.
+    durable: AtomicU64,
+}
+
+/// An answer that may be given once this many of the engine's writes are on disk.
 struct Waiting {
     writes: u64,
     answer: Answer,
@@ -331,29 +426,48 @@ impl LogSync {
     fn start(path: PathBuf) -> io::Result<Self> {
         let (waiting, queue) = channel();
         let log = File::open(path)?;
-        let durable = Arc::new(AtomicU64::new(0));
-        let known = durable.clone();
-        thread::Builder::new().name("metadata-log".to_owned()).spawn(move || Self::work(&log, &known, &queue))?;
-        Ok(Self { waiting, durable })
+        let writes = Arc::new(Writes::default());
+        let known = writes.clone();
+        let sync = move || log.sync_data();
+        thread::Builder::new().name("metadata-log".to_owned()).spawn(move || Self::work(sync, &known, &queue))?;
+        Ok(Self { waiting, writes })
     }
 
-    fn has(&self, writes: u64) -> bool {
-        self.durable.load(Ordering::Acquire) >= writes
+    /// Says that a write begins, before any of it can be seen, and gives its number.
+    fn begin_write(&self) -> u64 {
+        self.writes.begun.fetch_add(1, SeqCst) + 1
+    }
+
+    /// Says that all of that write is in the log.
+    fn end_write(&self, number: u64) {
+        self.writes.ended.store(number, SeqCst);
+    }
+
+    fn begun(&self) -> u64 {
+        self.writes.begun.load(SeqCst)
     }
 
     /// If the log's thread has ended, the answer is dropped and its caller learns that the store is gone.
     fn send_when_durable(&self, writes: u64, answer: Answer, reply: Reply) {
-        drop(self.waiting.send(Waiting { writes, answer, reply }));
+        if self.writes.durable.load(SeqCst) >= writes {
+            // Whoever no longer waits needs no answer.
+            drop(reply.send(Ok(answer)));
+        } else {
+            drop(self.waiting.send(Waiting { writes, answer, reply }));
+        }
     }
 
-    fn work(log: &File, durable: &AtomicU64, queue: &Receiver<Waiting>) {
+    fn work(sync: impl Fn() -> io::Result<()>, writes: &Writes, queue: &Receiver<Waiting>) {
         let mut broken: Option<io::Error> = None;
+        // Those that wait for a write that had not ended; its end brings the next of them, or finds it durable.
+        let mut early: Vec<Waiting> = Vec::new();
         while let Ok(first) = queue.recv() {
-            let all: Vec<_> = std::iter::once(first).chain(queue.try_iter()).collect();
-            let last = all.iter().map(|waiting| waiting.writes).max().unwrap_or(0);
-            if broken.is_none() && durable.load(Ordering::Relaxed) < last {
-                match log.sync_data() {
-                    Ok(()) => durable.store(last, Ordering::Release),
+            let all: Vec<_> = early.drain(..).chain([first]).chain(queue.try_iter()).collect();
+            // Read before the sync, which then covers them.
+            let ended = writes.ended.load(SeqCst);
+            if broken.is_none() && writes.durable.load(SeqCst) < ended {
+                match sync() {
+                    Ok(()) => writes.durable.store(ended, SeqCst),
                     // The system may have dropped what it could not write, and would say nothing of it the next time.
                     Err(error) => {
                         tracing::error!(%error, "the metadata log cannot be put on disk; nothing is acknowledged until a restart");
@@ -361,13 +475,17 @@ impl LogSync {
                     }
                 }
             }
-            for Waiting { answer, reply, .. } in all {
+            for waiting in all {
                 let told = match &broken {
-                    None => Ok(answer),
+                    None if waiting.writes > ended => {
+                        early.push(waiting);
+                        continue;
+                    }
+                    None => Ok(waiting.answer),
                     Some(error) => Err(io::Error::new(error.kind(), error.to_string())),
                 };
                 // Whoever no longer waits needs no answer.
-                drop(reply.send(told));
+                drop(waiting.reply.send(told));
             }
         }
     }

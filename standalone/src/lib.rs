@@ -4,6 +4,10 @@
 
 mod in_process;
 
+mod fair;
+
+mod room;
+
 pub mod s3;
 
 pub mod dynamodb;

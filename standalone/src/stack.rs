@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Write as _},
+    io::{self, Read as _},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,7 +10,12 @@ use std::{
 };
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use axum::Router;
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    response::Response,
+};
 use futures::{StreamExt as _, stream};
 use tempfile::TempDir;
 use tokio::{
@@ -32,6 +37,7 @@ use xfiles_core::{
     event::{Event, published_picture},
     id::{FileId, ProjectId},
     lifecycle::Files,
+    share::{Class, Share},
     variant::Colour,
 };
 use xfiles_edge_variants::Worker;
@@ -40,6 +46,7 @@ use crate::{
     distribution::{self, Bucket, Distribution, TrustedKey},
     dynamodb::{self, Dynamo},
     engines::{BUCKET, Engines, REGION, TABLE, dynamodb_client},
+    room::{RESERVE_BYTES, Room},
     s3::{self, ObjectStore, S3Credentials},
     secrets::{Secrets, SecretsError},
 };
@@ -50,8 +57,10 @@ const DEFAULT_PROJECT: &str = "default";
 /// How long staged bytes are kept that no record knows of any more, such as those of a replayed upload URL.
 const STAGING_LIFE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
-/// How much room a first start needs: two empty databases with their logs.
-const FIRST_START_BYTES: usize = 1024 * 1024;
+const OBJECTS: &str = "objects";
+
+/// How much room a first start needs: two empty databases with their logs, and the reserve beside them.
+const FIRST_START_BYTES: u64 = RESERVE_BYTES + 1024 * 1024;
 
 /// How much the CDN's stand-in keeps in memory.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -205,7 +214,7 @@ pub enum StartError {
 
 fn cause(error: &Error) -> String {
     match error {
-        Error::Internal(source) | Error::Unavailable { source, .. } => source.to_string(),
+        Error::Internal(source) | Error::StorageFull(source) | Error::Unavailable { source, .. } => source.to_string(),
         other => other.to_string(),
     }
 }
@@ -229,7 +238,8 @@ pub struct Stack {
 
 struct Home {
     path: PathBuf,
-    durable: bool,
+    /// The room of the disk; there is none to watch for what is kept in memory.
+    room: Option<Room>,
     _lock: Option<File>,
     _temporary: Option<TempDir>,
 }
@@ -247,15 +257,21 @@ impl Stack {
         let url = options.public_url.clone().unwrap_or_else(|| listens_at.clone());
         let s3_url = options.s3_public_url.clone().unwrap_or_else(|| address_of(&s3_listener));
 
-        let dynamo = if home.durable { Dynamo::open(&home.path.join(DATABASE))? } else { Dynamo::memory()? };
+        let dynamo = match &home.room {
+            Some(room) => Dynamo::open_within(&home.path.join(DATABASE), Some(room.clone()))?,
+            None => Dynamo::memory()?,
+        };
         let store = ObjectStore::open(s3::Options {
-            root: home.path.join("objects"),
-            durable: home.durable,
+            root: home.path.join(OBJECTS),
+            durable: home.room.is_some(),
             credentials: secrets.s3.clone(),
             region: REGION.to_owned(),
             clock: options.clock.clone(),
             origins: s3::AllowedOrigins::Any,
         })?;
+        if let Some(room) = &home.room {
+            store.watch_room(room.clone());
+        }
         let engines = Engines::new(dynamo, store, secrets.s3.clone(), s3_url.clone(), options.clock.clone());
 
         let current = (secrets.signing_key.id().clone(), secrets.signing_key.public_key_pem());
@@ -290,14 +306,16 @@ impl Stack {
         let api = Api::new(files.clone(), options.api);
         let local = xfiles_control_api::metrics_router(api.clone()).merge(xfiles_control_api::docs_router());
         let apis = local.fallback_service(xfiles_control_api::router(api));
-        let front = distribution.router(worker.router()).fallback_service(apis);
+        let variants = worker.router().layer(middleware::from_fn(on_behalf_of_viewers));
+        let front = distribution.router(variants).fallback_service(apis);
         tasks.spawn(serve(api_listener, front, stopping.clone()));
         tasks.spawn(serve(s3_listener, Router::new().fallback_service(engines.store().service()), stopping.clone()));
         if let Some(notifications) = options.auto_confirm.then(|| engines.store().notifications()).flatten() {
             tasks.spawn(confirm_arrivals(files.clone(), notifications, stopping.clone()));
         }
         if let Some(every) = options.cleanup_every {
-            tasks.spawn(clean_up(files.clone(), engines.clone(), every, stopping.clone()));
+            let room = home.room.clone().map(|room| (room, databases(&home.path)));
+            tasks.spawn(clean_up(files.clone(), engines.clone(), room, every, stopping.clone()));
             tasks.spawn(send_events(files.clone(), courier.clone(), stopping));
         }
         Ok(Self {
@@ -387,16 +405,18 @@ impl Home {
         match data {
             Data::Directory(path) => {
                 let lock = lock(path)?;
+                let failed = |source| StartError::Data { path: path.clone(), source };
                 if !path.join(DATABASE).exists() {
-                    find_room(path).map_err(|source| StartError::Data { path: path.clone(), source })?;
+                    find_room(path).map_err(failed)?;
                 }
-                Ok(Self { path: path.clone(), durable: true, _lock: Some(lock), _temporary: None })
+                let room = Room::open(path).map_err(failed)?;
+                Ok(Self { path: path.clone(), room: Some(room), _lock: Some(lock), _temporary: None })
             }
             Data::Ephemeral => {
                 let failed = |source| StartError::Data { path: std::env::temp_dir(), source };
                 let temporary = TempDir::with_prefix("xfiles-").map_err(failed)?;
                 let path = temporary.path().to_owned();
-                Ok(Self { path, durable: false, _lock: None, _temporary: Some(temporary) })
+                Ok(Self { path, room: None, _lock: None, _temporary: Some(temporary) })
             }
         }
     }
@@ -417,16 +437,26 @@ fn lock(path: &Path) -> Result<File, StartError> {
     }
 }
 
-/// Fails as a full disk does. SQLite would only speak of an I/O error. A later start does without: files can be deleted
-/// on a full disk.
+/// Fails as a full disk does. SQLite would only speak of an I/O error. A later start does without: it gives up the
+/// reserve, and files can be deleted on a full disk.
 fn find_room(path: &Path) -> io::Result<()> {
     let probe = path.join("room");
     let filled = File::create(&probe).and_then(|mut file| {
-        file.write_all(&vec![0; FIRST_START_BYTES])?;
+        io::copy(&mut io::repeat(0).take(FIRST_START_BYTES), &mut file)?;
         file.sync_all()
     });
     let removed = fs::remove_file(&probe);
     filled.and(removed)
+}
+
+/// The databases under a data directory.
+fn databases(data: &Path) -> [PathBuf; 2] {
+    [data.join(DATABASE), data.join(OBJECTS).join(s3::INDEX)]
+}
+
+/// The worker serves whoever has a URL, so that its share of the metadata store is one of its own.
+async fn on_behalf_of_viewers(request: Request, next: Next) -> Response {
+    Share::of(Class::Viewer).scope(next.run(request)).await
 }
 
 async fn listen(options: &StackOptions) -> Result<(TcpListener, TcpListener), StartError> {
@@ -552,24 +582,20 @@ async fn note_placeholders(worker: Worker, mut published: mpsc::Receiver<FileId>
 
 /// Sends events soon after they are told: reading an outbox that is in the process costs next to nothing.
 async fn send_events(files: Files, courier: Courier, mut stopping: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(OUTBOX_EVERY) => {}
-            _ = stopping.wait_for(|stop| *stop) => return,
-        }
-        let sent = xfiles_cleanup_cron::deliver(&files, &courier, xfiles_cleanup_cron::Bounds::default());
-        let sent = tokio::select! {
-            sent = sent => sent,
-            // What was claimed falls due again.
-            _ = stopping.wait_for(|stop| *stop) => return,
-        };
-        if let Err(error) = sent {
-            tracing::error!(error = cause(&error), "events could not be sent");
-        }
+    tokio::select! {
+        () = xfiles_cleanup_cron::deliver_every(&files, &courier, OUTBOX_EVERY) => {}
+        // What was claimed falls due again.
+        _ = stopping.wait_for(|stop| *stop) => {}
     }
 }
 
-async fn clean_up(files: Files, engines: Engines, every: Duration, mut stopping: watch::Receiver<bool>) {
+async fn clean_up(
+    files: Files,
+    engines: Engines,
+    room: Option<(Room, [PathBuf; 2])>,
+    every: Duration,
+    mut stopping: watch::Receiver<bool>,
+) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(every) => {}
@@ -585,6 +611,15 @@ async fn clean_up(files: Files, engines: Engines, every: Duration, mut stopping:
         }
         if let Err(error) = engines.store().expire(BUCKET, "staging/", STAGING_LIFE).await {
             tracing::error!(%error, "abandoned uploads could not be removed");
+        }
+        if let Some((room, databases)) = room.clone() {
+            let trimmed = move || {
+                databases.iter().for_each(|database| room.trim_log(database));
+                // Once there is room, at the latest now, and not only when somebody tries to write.
+                room.restore();
+            };
+            // A panic there was reported when it happened.
+            drop(tokio::task::spawn_blocking(trimmed).await);
         }
     }
 }

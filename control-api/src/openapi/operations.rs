@@ -117,7 +117,7 @@ fn uploading() -> Vec<Operation> {
 }
 
 fn reading() -> Vec<Operation> {
-    let page = json!({"files": [file()], "total": 41, "page": 1, "totalPages": 3});
+    let page = json!({"files": [file()], "total": 41, "totalIsExact": true, "page": 1, "totalPages": 3});
     let run = json!({"files": [with_urls(file())], "nextCursor": "AeJ0m1sQ7xkB"});
     vec![
         Operation::new::<PageAnswer>("get", "/api/v1/files", "listFiles")
@@ -125,10 +125,12 @@ fn reading() -> Vec<Operation> {
                 "Reading",
                 "List files",
                 "The confirmed files of the key's project that match every filter given. With an entity filter by \
-                 position, then oldest first; otherwise newest first. A numbered page knows the exact total, which \
-                 costs more the more files match and ends where 20,000 would have to be counted or skipped. With \
+                 position, then oldest first; otherwise newest first. A numbered page knows the total. Without filters \
+                 it is the project's counter; otherwise the files are counted, which costs more the more there are and \
+                 stops where 20,000 have been compared with the filters: then `totalIsExact` is false and `total` is \
+                 what was found so far. A page beyond that, or one whose order takes all matches, is refused. With \
                  `cursor` every page costs the same: begin with an empty one, go on with each `nextCursor` until it is \
-                 null; a page may be short, even empty, with more to come. Whoever walks so sees every file that was \
+                 null; a page compares at most 2,000 files and may be short, even empty, with more to come. Whoever walks so sees every file that was \
                  there throughout exactly once. A walk keeps the order above where `entityId` is given with \
                  `entityType`; with `entityType` alone, or beside filters other than an owner or a time, it goes \
                  entity by entity; every other walk goes newest first.",

@@ -351,43 +351,19 @@ pub(super) fn file_id(item: &Item) -> Result<FileId> {
     pk.strip_prefix("F#").and_then(|id| id.parse().ok()).ok_or_else(|| corrupt(PK))
 }
 
-/// What an index entry says about a file: enough to filter and to sort.
-#[derive(Clone, Debug)]
+/// What an index entry says about a file: enough to sort. Filters are compared in the store.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) id: FileId,
-    pub(super) visibility: Visibility,
-    pub(super) variants_visibility: Visibility,
-    pub(super) owner: Option<String>,
-    pub(super) entity_type: Option<String>,
-    pub(super) entity_id: Option<String>,
-    pub(super) entity_role: Option<String>,
     pub(super) position: u32,
-    pub(super) created: Timestamp,
-    pub(super) content_type: String,
-    /// The client's name in lower case, as far as prefixes are compared.
-    pub(super) name: String,
     /// The order of arrival.
     pub(super) place: (Timestamp, FileId),
 }
 
 pub(super) fn entry_from_item(item: &Item) -> Result<Entry> {
     let read = Reader(item);
-    let owned = |name| read.maybe_text(name).map(|t| t.map(str::to_owned));
     let (id, created) = (file_id(item)?, Timestamp::from_millis(read.number("created")?));
-    Ok(Entry {
-        id,
-        visibility: read.parsed("visibility")?,
-        variants_visibility: read.parsed("variantsVisibility")?,
-        owner: owned("owner")?,
-        entity_type: owned("entityType")?,
-        entity_id: owned("entityId")?,
-        entity_role: owned("entityRole")?,
-        position: read.maybe_number("entityPosition")?.unwrap_or(0),
-        created,
-        content_type: read.text("contentType")?.to_owned(),
-        name: read.text("nameKey")?.to_owned(),
-        place: (created, id),
-    })
+    Ok(Entry { id, position: read.maybe_number("entityPosition")?.unwrap_or(0), place: (created, id) })
 }
 
 /// An index entry's sort key.

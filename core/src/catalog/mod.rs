@@ -184,6 +184,9 @@ pub struct Catalog {
     table: String,
 }
 
+/// The code of an embedded store's refusal to write on a full disk. DynamoDB knows no such refusal.
+pub const STORAGE_FULL: &str = "StorageFull";
+
 /// How often a transaction is tried while others touch the same project at the same time.
 const TRANSACTION_ATTEMPTS: u32 = 8;
 
@@ -776,7 +779,7 @@ impl Catalog {
         unreachable!("the loop ends by its last attempt")
     }
 
-    /// Every entry of a partition that is known to be small.
+    /// Every entry of a partition, read in slices.
     async fn index_partition(&self, doing: &'static str, index: Index, partition: &str) -> Result<Vec<Item>> {
         let mut entries = Vec::new();
         let mut start: Option<HashMap<String, AttributeValue>> = None;
@@ -788,6 +791,7 @@ impl Catalog {
                 .index_name(index.name)
                 .key_condition_expression(format!("{} = :partition", index.pk))
                 .expression_attribute_values(":partition", s(partition))
+                .limit(i32::try_from(list::SLICE).expect("a slice is small"))
                 .set_exclusive_start_key(start)
                 .send()
                 .await
@@ -832,6 +836,9 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug + 'static,
 {
+    if error.code() == Some(STORAGE_FULL) {
+        return Error::StorageFull(Cause::new(doing, &error));
+    }
     let passing = match &error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
         _ => matches!(

@@ -35,6 +35,7 @@ use xfiles_core::{
     lifecycle::Stores,
     metrics::{Metric, Metrics},
     object_key::ObjectKey,
+    share,
     thumbhash::ThumbHash,
     variant::{Colour, ImageFormat, VariantSpec},
 };
@@ -226,11 +227,11 @@ impl Worker {
                     let (outcome, landing) = watch::channel(None);
                     flights.insert(key.clone(), landing.clone());
                     let (worker, key, lane) = (self.clone(), key.clone(), lane.clone());
-                    tokio::spawn(async move {
+                    tokio::spawn(share::carried(async move {
                         // Also if it panics: the path is free then.
                         let _landed = Landed { flights: Arc::clone(&worker.flights), key: key.clone() };
                         outcome.send_replace(Some(worker.make_or_explain(&key, &lane).await));
-                    });
+                    }));
                     landing
                 }
             }
@@ -288,12 +289,18 @@ impl Worker {
             }
             Err(panic) => return Err(Error::Internal(Cause::new("rendering", &panic))),
         };
-        let etag = match self.files.blobs.put_variant(key, format, bytes.clone()).await? {
-            StoredVariant::New { etag } => etag.and_then(|etag| etag.parse().ok()),
-            StoredVariant::Before => {
+        let etag = match self.files.blobs.put_variant(key, format, bytes.clone()).await {
+            Ok(StoredVariant::New { etag }) => etag.and_then(|etag| etag.parse().ok()),
+            Ok(StoredVariant::Before) => {
                 self.metrics.count(Metric::VariantsStoredBefore, 1);
                 None
             }
+            // It is shown all the same, and made again when it is asked for again.
+            Err(Error::StorageFull(cause)) => {
+                tracing::warn!(%cause, "a variant was not stored");
+                None
+            }
+            Err(error) => return Err(error),
         };
         // The record may have changed while the picture was made; then, or when nobody can tell, what was just stored
         // must not stay.

@@ -10,8 +10,8 @@
 //!   durable. One that was not acknowledged is absent. What a crash leaves behind is removed after the next start.
 //! - Nothing is visible before its length, checksums and signatures are verified, and conditions hold under races.
 //! - Any key of at most 1,024 bytes is as safe as any other: keys are never file names.
-//! - A full disk refuses uploads with 507 and leaves nothing of them. To delete when not a byte is free, the index may
-//!   need a little room from somewhere else.
+//! - A full disk refuses uploads with 507 and leaves nothing of them. Deletions go on, in the room that
+//!   [`room`](crate::room) keeps for them.
 //!
 //! What is absent on purpose: multipart uploads, versions, ACLs, tags, encryption, POST uploads, SigV2, virtual-host
 //! addressing. They answer `NotImplemented` or the error that S3 has for them.
@@ -33,6 +33,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use xfiles_core::clock::{Clock, Timestamp};
 
 use self::{access::Access, blob::Blobs, index::Index, ops::Operations};
+use crate::room::Room;
 
 mod gate;
 
@@ -53,6 +54,9 @@ mod blob;
 mod index;
 
 pub use self::{access::S3Credentials, cors::AllowedOrigins, gate::S3Service};
+
+/// The index's database, in the store's directory.
+pub(crate) const INDEX: &str = "index.sqlite3";
 
 /// A directive that every log filter must end with: the protocol layer logs signatures and signed URLs, from `debug`
 /// up to `error`. What a reader of the log needs of it, this module logs itself.
@@ -124,7 +128,7 @@ impl ObjectStore {
         fs::create_dir_all(&root).map_err(unwritable)?;
         let lock = lock(&root)?;
         let blobs = Blobs::open(root.join("blobs"), durable).map_err(unwritable)?;
-        let path = root.join("index.sqlite3");
+        let path = root.join(INDEX);
         let index = Index::open(&path, durable, &blobs)
             .map_err(|e| OpenError::Index { path: path.clone(), reason: e.to_string() })?;
         if durable {
@@ -138,6 +142,7 @@ impl ObjectStore {
             clock: clock.clone(),
             region,
             listener: Arc::default(),
+            room: Arc::default(),
             _lock: Arc::new(lock),
         };
         let protocol = || {
@@ -157,6 +162,12 @@ impl ObjectStore {
     pub fn notifications(&self) -> Option<UnboundedReceiver<serde_json::Value>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.operations.listener.set(sender).is_ok().then_some(receiver)
+    }
+
+    /// From now on refuses uploads for which the disk has no room.
+    pub(crate) fn watch_room(&self, room: Room) {
+        // One that is watched stays so.
+        drop(self.operations.room.set(room));
     }
 
     /// The store as an HTTP service, for a listener. Path-style addresses.

@@ -33,6 +33,7 @@ use super::{
     index::{Batch, Bucket, Entry, Facts, Headers, Index, Location, Object, Rows, Step, Unwritten},
     listing::{Page, Position, Query},
 };
+use crate::room::Room;
 
 /// The largest object that one PUT may make, as on S3.
 const MAX_OBJECT_BYTES: u64 = 5 << 30;
@@ -54,6 +55,8 @@ pub(super) struct Operations {
     pub(super) region: String,
     /// Who is told of new objects.
     pub(super) listener: Arc<OnceLock<UnboundedSender<serde_json::Value>>>,
+    /// The disk's room, if it is watched.
+    pub(super) room: Arc<OnceLock<Room>>,
     /// Held until the index, which is dropped before it, is closed.
     pub(super) _lock: Arc<File>,
 }
@@ -162,6 +165,13 @@ impl Operations {
         let Upload { size, md5, declared, trailers } = upload;
         let algorithm = declared.algorithm();
         let (readers, blobs, bucket) = (self.index.readers().clone(), self.blobs.clone(), bucket.to_owned());
+        let room = self.room.clone();
+        // Given back when the body has been taken in, or has ended early.
+        let _claim = blocking(move || {
+            let claim = room.get().map(|room| room.claim(size).ok_or_else(|| io::ErrorKind::StorageFull.into()));
+            claim.transpose().map_err(Fault::Disk)
+        })
+        .await?;
         let mut writing: JoinHandle<S3Result<BlobWriter>> = tokio::task::spawn_blocking(move || {
             let exists = readers.read(|rows| rows.has_bucket(&bucket)).map_err(Fault::from)?;
             if exists { Ok(blobs.create(size, algorithm).map_err(Fault::from)?) } else { Err(no_such_bucket()) }
