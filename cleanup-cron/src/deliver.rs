@@ -46,9 +46,9 @@ use crate::{
 const AT_ONCE: usize = 32;
 
 /// How many slow attempts do not count among those. When there are more, they keep their places.
-const SLOW_AT_ONCE: usize = 96;
+const SLOW_AT_ONCE: usize = 128;
 
-/// How many attempts at one project's endpoints are under way at the same time.
+/// How many of the attempts that are not slow may be at the endpoints of one project.
 const AT_ONCE_PER_PROJECT: usize = 16;
 
 /// How many attempts at one endpoint are under way at the same time.
@@ -292,7 +292,7 @@ struct Attempts<'a> {
     until: Option<Timestamp>,
     /// Ordered, so that a simulation can be repeated.
     endpoints: BTreeMap<EndpointId, Lane>,
-    /// How many attempts at each project's endpoints are under way.
+    /// How many attempts at each project's endpoints are under way and not slow.
     projects: BTreeMap<ProjectId, usize>,
     /// The endpoints for which deliveries wait, the next one first.
     turns: VecDeque<EndpointId>,
@@ -315,6 +315,13 @@ struct Ended {
     endpoint: EndpointId,
     slow: bool,
     outcome: Result<Option<DeliveryStatus>, Error>,
+}
+
+/// An attempt that has become slow.
+struct Slow<'a> {
+    project: ProjectId,
+    endpoint: EndpointId,
+    attempt: UnderWay<'a>,
 }
 
 type UnderWay<'a> = Pin<Box<dyn Future<Output = Ended> + Send + 'a>>;
@@ -356,9 +363,15 @@ impl<'a> Attempts<'a> {
                 biased;
                 Some(ended) = slow.next(), if !slow.is_empty() => self.note(ended),
                 Some(attempt) = young.next(), if !young.is_empty() => match attempt {
-                    Either::Left(ended) => self.note(ended),
-                    Either::Right((endpoint, attempt)) => {
-                        self.becomes_slow(endpoint);
+                    Either::Left(ended) => {
+                        self.give_place_back(ended.project);
+                        self.note(ended);
+                    }
+                    Either::Right(Slow { project, endpoint, attempt }) => {
+                        self.give_place_back(project);
+                        if let Some(lane) = self.endpoints.get_mut(&endpoint) {
+                            lane.slow = true;
+                        }
                         slow.push(attempt);
                     }
                 },
@@ -421,40 +434,38 @@ impl<'a> Attempts<'a> {
     }
 
     /// An attempt until it ends or becomes slow.
-    fn begin(&self, delivery: Delivery) -> impl Future<Output = Either<Ended, (EndpointId, UnderWay<'a>)>> + use<'a> {
-        let (files, courier, endpoint) = (self.files, self.courier, delivery.endpoint);
+    fn begin(&self, delivery: Delivery) -> impl Future<Output = Either<Ended, Slow<'a>>> + use<'a> {
+        let (files, courier, project, endpoint) = (self.files, self.courier, delivery.project, delivery.endpoint);
         let begun = Instant::now();
         let attempt: UnderWay<'a> = Box::pin(async move {
             let outcome = attempt(files, courier, &delivery).await;
             let slow = begun.elapsed() >= SLOW_AFTER;
-            Ended { project: delivery.project, endpoint, slow, outcome }
+            Ended { project, endpoint, slow, outcome }
         });
         async move {
             match select(attempt, Box::pin(tokio::time::sleep_until(begun + SLOW_AFTER))).await {
                 Either::Left((ended, _)) => Either::Left(ended),
-                Either::Right(((), attempt)) => Either::Right((endpoint, attempt)),
+                Either::Right(((), attempt)) => Either::Right(Slow { project, endpoint, attempt }),
             }
         }
     }
 
-    fn becomes_slow(&mut self, endpoint: EndpointId) {
-        if let Some(lane) = self.endpoints.get_mut(&endpoint) {
-            lane.slow = true;
-        }
-    }
-
-    fn note(&mut self, Ended { project, endpoint, slow, outcome }: Ended) {
-        if let Some(lane) = self.endpoints.get_mut(&endpoint) {
-            lane.under_way -= 1;
-            lane.slow = slow;
-        }
-        self.forget_if_idle(endpoint);
+    /// An attempt at an endpoint of this project has ended or become slow.
+    fn give_place_back(&mut self, project: ProjectId) {
         if let Some(under_way) = self.projects.get_mut(&project) {
             *under_way -= 1;
             if *under_way == 0 {
                 self.projects.remove(&project);
             }
         }
+    }
+
+    fn note(&mut self, Ended { endpoint, slow, outcome, .. }: Ended) {
+        if let Some(lane) = self.endpoints.get_mut(&endpoint) {
+            lane.under_way -= 1;
+            lane.slow = slow;
+        }
+        self.forget_if_idle(endpoint);
         match outcome {
             Ok(Some(DeliveryStatus::Delivered)) => self.sent.delivered += 1,
             Ok(Some(DeliveryStatus::Pending)) => self.sent.retried += 1,

@@ -112,9 +112,17 @@ impl<T> FairQueue<T> {
 impl<T> Drop for Taken<'_, T> {
     fn drop(&mut self) {
         let took = self.begun.elapsed();
-        self.queue.state().jobs.done(self.ticket, took);
-        // A job of the same project may run now, and a thread that waits for the end of a closed queue looks again.
-        self.queue.changed.notify_all();
+        let mut state = self.queue.state();
+        state.jobs.done(self.ticket, took);
+        let (closed, ready) = (state.closed, state.jobs.has_ready());
+        drop(state);
+        if closed {
+            // A thread that waits for the end looks again.
+            self.queue.changed.notify_all();
+        } else if ready {
+            // A job of the same project may run now.
+            self.queue.changed.notify_one();
+        }
     }
 }
 
@@ -167,6 +175,11 @@ impl<T> Jobs<T> {
 
     fn is_empty(&self) -> bool {
         self.classes.iter().all(|class| class.accounts.values().all(|account| account.jobs.is_empty()))
+    }
+
+    /// Whether a job could be taken.
+    fn has_ready(&self) -> bool {
+        self.classes.iter().any(|class| !class.ready.is_empty())
     }
 
     fn push(&mut self, share: Share, job: T) -> Result<(), Refusal> {

@@ -154,9 +154,15 @@ impl Room {
         self.0.directory.join(RESERVE)
     }
 
-    /// Random bytes, so that no file system stores less than that.
     fn make_reserve(&self) -> io::Result<()> {
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(self.reserve())?;
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_BYTES) {
+            Ok(()) => return file.sync_all(),
+            Err(rustix::io::Errno::NOSPC) => return Err(io::ErrorKind::StorageFull.into()),
+            // The file system does not know how.
+            Err(_) => {}
+        }
+        // Random bytes, so that it does not store less than that.
         let mut piece = vec![0; PIECE];
         for _ in 0..RESERVE_BYTES / PIECE as u64 {
             getrandom::fill(&mut piece).map_err(io::Error::other)?;

@@ -46,7 +46,7 @@ use crate::{
     distribution::{self, Bucket, Distribution, TrustedKey},
     dynamodb::{self, Dynamo},
     engines::{BUCKET, Engines, REGION, TABLE, dynamodb_client},
-    room::{RESERVE_BYTES, Room},
+    room::Room,
     s3::{self, ObjectStore, S3Credentials},
     secrets::{Secrets, SecretsError},
 };
@@ -59,8 +59,8 @@ const STAGING_LIFE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 const OBJECTS: &str = "objects";
 
-/// How much room a first start needs: two empty databases with their logs, and the reserve beside them.
-const FIRST_START_BYTES: u64 = RESERVE_BYTES + 1024 * 1024;
+/// How much room a first start needs beside the reserve: two empty databases with their logs.
+const FIRST_START_BYTES: u64 = 1024 * 1024;
 
 /// How much the CDN's stand-in keeps in memory.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -406,10 +406,14 @@ impl Home {
             Data::Directory(path) => {
                 let lock = lock(path)?;
                 let failed = |source| StartError::Data { path: path.clone(), source };
-                if !path.join(DATABASE).exists() {
+                let is_first = !path.join(DATABASE).exists();
+                if is_first {
                     find_room(path).map_err(failed)?;
                 }
                 let room = Room::open(path).map_err(failed)?;
+                if is_first && room.is_full() {
+                    return Err(failed(io::ErrorKind::StorageFull.into()));
+                }
                 Ok(Self { path: path.clone(), room: Some(room), _lock: Some(lock), _temporary: None })
             }
             Data::Ephemeral => {

@@ -17,6 +17,7 @@ mod doctor;
 mod door;
 mod erasing;
 mod events;
+mod fairness;
 mod faults;
 mod fuzzing;
 mod infra;

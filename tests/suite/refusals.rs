@@ -4,15 +4,17 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector},
-    orchestrator::HttpRequest,
+    orchestrator::{HttpRequest, HttpResponse},
     result::ConnectorError,
 };
+use aws_smithy_types::body::SdkBody;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use xfiles_control_api::Code;
 use xfiles_core::{
     api_key::Scope,
+    catalog::STORAGE_FULL,
     file::Patch,
     id::{FileId, ProjectId},
     intent::OwnerId,
@@ -33,6 +35,8 @@ enum Mischief {
     Panic,
     /// Somebody changes this file just before.
     Race(Files, ProjectId, FileId),
+    /// Its disk is full.
+    Full,
     /// It says that it was asked, and waits until it may answer.
     Hold(Arc<Gate>),
 }
@@ -65,6 +69,11 @@ impl Line for Mischievous {
             _ if !meant => HttpConnectorFuture::new(call()),
             Mischief::Silence => HttpConnectorFuture::ready(Err(ConnectorError::timeout("no answer".into()))),
             Mischief::Panic => panic!("a fault that nobody thought of"),
+            Mischief::Full => {
+                let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{STORAGE_FULL}")}).to_string();
+                let status = 507.try_into().expect("a status");
+                HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))
+            }
             Mischief::Race(files, project, file) => {
                 let (files, project, file) = (files.clone(), *project, *file);
                 HttpConnectorFuture::new(async move {
@@ -196,6 +205,10 @@ async fn provoke(code: Code) -> (World, Answer) {
             client.confirm(id_of(&intent)).await
         }
         Code::Unavailable => mischievous(&world, "Query", Mischief::Silence).await.get("/api/v1/files").await,
+        Code::StorageFull => {
+            let full = mischievous(&world, "TransactWriteItems", Mischief::Full).await;
+            full.intent("a.txt", "text/plain", 1, json!({})).await
+        }
         Code::Internal => mischievous(&world, "Query", Mischief::Panic).await.get("/api/v1/files").await,
     };
     (world, answer)
