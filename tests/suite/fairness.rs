@@ -22,11 +22,12 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 use xfiles_cleanup_cron::{Bounds, deliver, deliver_every};
 use xfiles_core::{
-    catalog::{Catalog, FileFilter, LIST, NamePrefix, PAGE_CEILING, PageNumber, PageSize, Project},
+    catalog::{Catalog, DUE, FileFilter, LIST, NamePrefix, PAGE_CEILING, PageNumber, PageSize, Project},
     clock::Clock,
     error::Error,
+    file::File,
     id::{FileId, ProjectId},
-    intent::EntityWord,
+    intent::{ByteSize, EntityWord, OriginalFilename, UploadIntent, VariantPolicy},
     object_key::Visibility,
     share::{Class, Share},
 };
@@ -124,6 +125,19 @@ async fn no_query_is_longer_than_a_slice() {
     world.end().await;
 }
 
+fn intent() -> UploadIntent {
+    UploadIntent {
+        original_filename: OriginalFilename::new("photo.txt").unwrap(),
+        content_type: "text/plain".parse().unwrap(),
+        size: ByteSize::new(1).unwrap(),
+        visibility: Visibility::Public,
+        variants: VariantPolicy::default(),
+        entity: None,
+        owner: None,
+        checksum: None,
+    }
+}
+
 /// A catalog in memory with this many confirmed files of one project, as its list index has them.
 async fn crowded(files: usize) -> (Catalog, ProjectId) {
     let config = aws_sdk_dynamodb::Config::builder()
@@ -135,14 +149,20 @@ async fn crowded(files: usize) -> (Catalog, ProjectId) {
     let client = aws_sdk_dynamodb::Client::from_conf(config.build());
     let catalog = Catalog::new(client.clone(), "xfiles");
     catalog.create_table().await.unwrap();
-    let project = Project::new("crowded", 1, Clock::system().now());
+    let now = Clock::system().now();
+    let project = Project::new("crowded", 100, now);
     catalog.create_project(&project).await.unwrap();
+    // A record that can be read, and owes nothing; in the index each of its copies looks confirmed.
+    let pattern = File::begin(project.id, intent(), now);
+    catalog.reserve(std::slice::from_ref(&pattern)).await.unwrap();
+    let text = |text: String| AttributeValue::S(text);
+    let found = client.get_item().table_name("xfiles").key("PK", text(format!("F#{}", pattern.id)));
+    let mut pattern = found.key("SK", text("F".to_owned())).send().await.unwrap().item.unwrap();
+    pattern.retain(|name, _| *name != DUE.pk && *name != DUE.sk);
     let record = |number: usize| {
         let id = FileId::mint();
-        let text = |text: String| AttributeValue::S(text);
-        let item = HashMap::from([
+        let own = HashMap::from([
             ("PK".to_owned(), text(format!("F#{id}"))),
-            ("SK".to_owned(), text("F".to_owned())),
             (LIST.pk.to_owned(), text(format!("P#{}", project.id))),
             (LIST.sk.to_owned(), text(format!("{number:014}#{id}"))),
             ("visibility".to_owned(), text(Visibility::Public.as_str().to_owned())),
@@ -150,6 +170,7 @@ async fn crowded(files: usize) -> (Catalog, ProjectId) {
             ("created".to_owned(), AttributeValue::N(number.to_string())),
             ("nameKey".to_owned(), text("photo.jpg".to_owned())),
         ]);
+        let item = pattern.clone().into_iter().chain(own).collect();
         let put = Put::builder().table_name("xfiles").set_item(Some(item)).build().unwrap();
         TransactWriteItem::builder().put(put).build()
     };
