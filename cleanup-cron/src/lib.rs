@@ -15,6 +15,7 @@ use serde_json::Value;
 use xfiles_core::{
     error::{Cause, Error},
     lifecycle::{Files, Reconciling},
+    object_key::ObjectKey,
     share::{Class, Share},
     store_event,
 };
@@ -67,7 +68,12 @@ pub struct Report {
 pub async fn confirm_arrivals(files: &Files, notification: &Value) -> Result<u64, Error> {
     let (mut confirmed, mut failed) = (0, None);
     for key in store_event::created(notification) {
-        match files.confirm_arrived(&key).await {
+        // It is the work of a client that may have gone.
+        let share = match &key {
+            ObjectKey::Staging { project, .. } => Share::of(Class::Api).for_project(*project),
+            _ => Share::of(Class::Background),
+        };
+        match share.scope(files.confirm_arrived(&key)).await {
             Ok(published) => confirmed += u64::from(published),
             Err(error) => failed = Some(error),
         }

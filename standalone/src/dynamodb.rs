@@ -281,6 +281,10 @@ fn write_all(tables: &Tables, log: &LogSync, room: Option<&Room>, queue: &FairQu
 fn read_all(tables: &Tables, log: &LogSync, queue: &FairQueue<Job>) {
     while let Some(mut taken) = queue.take() {
         let Some(Job { operation, request, reply, .. }) = taken.job.take() else { continue };
+        if reply.is_closed() {
+            // Whoever asked has gone.
+            continue;
+        }
         let body = request.body().bytes().unwrap_or_default();
         let outcome = tables.perform(&operation, body);
         if outcome.is_err() || reads_strongly(body) {
@@ -424,11 +428,14 @@ struct Waiting {
 
 impl LogSync {
     fn start(path: PathBuf) -> io::Result<Self> {
-        let (waiting, queue) = channel();
         let log = File::open(path)?;
+        Self::by(move || log.sync_data())
+    }
+
+    fn by(sync: impl Fn() -> io::Result<()> + Send + 'static) -> io::Result<Self> {
+        let (waiting, queue) = channel();
         let writes = Arc::new(Writes::default());
         let known = writes.clone();
-        let sync = move || log.sync_data();
         thread::Builder::new().name("metadata-log".to_owned()).spawn(move || Self::work(sync, &known, &queue))?;
         Ok(Self { waiting, writes })
     }
@@ -501,15 +508,81 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_transaction_that_is_tried_again_is_made_once() {
-        let client = crate::engines::dynamodb_client(Dynamo::memory().unwrap().http_client(), Clock::system());
+    fn text(text: &str) -> AttributeValue {
+        AttributeValue::S(text.to_owned())
+    }
+
+    /// A client of an engine with the table `counters`.
+    async fn client(dynamo: &Dynamo) -> aws_sdk_dynamodb::Client {
+        let client = crate::engines::dynamodb_client(dynamo.http_client(), Clock::system());
         let name = AttributeDefinition::builder().attribute_name("name").attribute_type(ScalarAttributeType::S);
         let key = KeySchemaElement::builder().attribute_name("name").key_type(KeyType::Hash);
         let table = client.create_table().table_name("counters").billing_mode(BillingMode::PayPerRequest);
         let table = table.attribute_definitions(name.build().unwrap()).key_schema(key.build().unwrap());
         table.send().await.unwrap();
+        client
+    }
 
+    #[tokio::test]
+    async fn a_read_does_not_wait_for_a_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("table.db");
+        let client = client(&Dynamo::open(&path).unwrap()).await;
+        // The engine's write waits for this one.
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let put = client.put_item().table_name("counters").item("name", text("visits"));
+        let put = tokio::spawn(async move { put.send().await });
+        let get = client.get_item().table_name("counters").key("name", text("visits"));
+        assert!(get.clone().send().await.unwrap().item.is_none());
+        assert!(!put.is_finished());
+        other.execute_batch("ROLLBACK").unwrap();
+        put.await.unwrap().unwrap();
+        assert!(get.consistent_read(true).send().await.unwrap().item.is_some());
+    }
+
+    fn answer() -> Answer {
+        Answer { status: 200, body: String::new() }
+    }
+
+    #[tokio::test]
+    async fn a_read_that_may_have_seen_a_write_waits_until_that_is_on_disk() {
+        let log = LogSync::by(|| Ok(())).unwrap();
+        let first = log.begin_write();
+        let (reply, mut read) = oneshot::channel();
+        log.send_when_durable(log.begun(), answer(), reply);
+        log.end_write(first);
+        let second = log.begin_write();
+        let (reply, mut later) = oneshot::channel();
+        log.send_when_durable(log.begun(), answer(), reply);
+        let (reply, written) = oneshot::channel();
+        log.send_when_durable(first, answer(), reply);
+        written.await.unwrap().unwrap();
+        assert!((&mut read).await.unwrap().is_ok(), "it goes with the write");
+        assert!(later.try_recv().is_err(), "the second write is in nobody's log yet");
+        log.end_write(second);
+        let (reply, written) = oneshot::channel();
+        log.send_when_durable(second, answer(), reply);
+        assert!(written.await.unwrap().is_ok() && later.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_acknowledged_by_a_log_that_cannot_be_put_on_disk() {
+        let log = LogSync::by(|| Err(io::ErrorKind::Other.into())).unwrap();
+        for _ in 0..2 {
+            let number = log.begin_write();
+            let (reply, read) = oneshot::channel();
+            log.send_when_durable(log.begun(), answer(), reply);
+            log.end_write(number);
+            let (reply, written) = oneshot::channel();
+            log.send_when_durable(number, answer(), reply);
+            assert!(written.await.unwrap().is_err() && read.await.unwrap().is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_tried_again_is_made_once() {
+        let client = client(&Dynamo::memory().unwrap()).await;
         let visits = || ("name", AttributeValue::S("visits".to_owned()));
         for token in ["first", "first", "second"] {
             let one_more = Update::builder()

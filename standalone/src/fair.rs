@@ -149,6 +149,8 @@ struct Projects<T> {
     now: u64,
     /// The virtual time that the class has used.
     used: u64,
+    /// How many jobs wait or run.
+    unfinished: usize,
 }
 
 struct Account<T> {
@@ -168,11 +170,17 @@ const FIRST_AVERAGE: u64 = 200_000;
 
 impl<T> Jobs<T> {
     fn new(running_per_project: usize) -> Self {
-        let classes =
-            Class::ALL.map(|_| Projects { accounts: HashMap::new(), ready: BTreeSet::new(), now: 0, used: 0 });
+        let classes = Class::ALL.map(|_| Projects {
+            accounts: HashMap::new(),
+            ready: BTreeSet::new(),
+            now: 0,
+            used: 0,
+            unfinished: 0,
+        });
         Self { classes, now: 0, running_per_project }
     }
 
+    /// Whether nothing waits.
     fn is_empty(&self) -> bool {
         self.classes.iter().all(|class| class.accounts.values().all(|account| account.jobs.is_empty()))
     }
@@ -201,6 +209,7 @@ impl<T> Jobs<T> {
             account.used = account.used.max(now);
         }
         account.jobs.push_back(job);
+        class.unfinished += 1;
         if account.running < self.running_per_project {
             class.ready.insert((account.used, share.project));
         }
@@ -240,19 +249,15 @@ impl<T> Jobs<T> {
         account.average = account.average - account.average / AVERAGED_OVER + took / AVERAGED_OVER;
         if !account.jobs.is_empty() {
             class.ready.insert((account.used, share.project));
-        } else if account.running == 0 && account.used <= class.now {
-            // It would join at the same time again.
-            class.accounts.remove(&share.project);
         }
-        if class.accounts.len() > class.ready.len() + IDLE_ACCOUNTS {
-            let now = class.now;
-            class.accounts.retain(|_, account| !account.jobs.is_empty() || account.running > 0 || account.used > now);
+        class.unfinished -= 1;
+        if class.unfinished == 0 {
+            // All begin anew together.
+            class.now = class.accounts.values().map(|account| account.used).fold(class.now, u64::max);
+            class.accounts.clear();
         }
     }
 }
-
-/// How many accounts of projects without jobs are kept before those that owe nothing are dropped.
-const IDLE_ACCOUNTS: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -347,15 +352,15 @@ mod tests {
     }
 
     #[test]
-    fn accounts_of_projects_that_have_gone_are_dropped() {
+    fn accounts_are_dropped_when_nothing_is_left_to_do() {
         let mut jobs = Jobs::new(1);
-        for _ in 0..10 * IDLE_ACCOUNTS {
-            jobs.push(Share::of(Class::Viewer).for_project(ProjectId::mint()), "viewer").unwrap();
-            run(&mut jobs, 1, |_| MILLISECOND);
+        for _ in 0..10 {
+            jobs.push(api(ProjectId::mint()), "job").unwrap();
         }
-        let kept = jobs.classes[Class::Viewer as usize].accounts.len();
-        assert!(kept <= 2 * IDLE_ACCOUNTS, "{kept}");
-        assert!(jobs.is_empty());
+        run(&mut jobs, 9, |_| MILLISECOND);
+        assert!(!jobs.is_empty());
+        run(&mut jobs, 1, |_| MILLISECOND);
+        assert!(jobs.is_empty() && jobs.classes[Class::Api as usize].accounts.is_empty());
     }
 
     #[test]

@@ -572,7 +572,8 @@ async fn note_placeholders(worker: Worker, mut published: mpsc::Receiver<FileId>
     let all = async {
         while let Some(file) = published.recv().await {
             let begun = Instant::now();
-            if let Err(error) = worker.note_placeholder(file).await {
+            let noted = Share::of(Class::Background).scope(worker.note_placeholder(file));
+            if let Err(error) = noted.await {
                 tracing::warn!(error = cause(&error), "a placeholder is left to the first variant");
             }
             tokio::time::sleep(begun.elapsed() * REST).await;

@@ -167,11 +167,17 @@ impl Operations {
         let (readers, blobs, bucket) = (self.index.readers().clone(), self.blobs.clone(), bucket.to_owned());
         let room = self.room.clone();
         // Given back when the body has been taken in, or has ended early.
-        let _claim = blocking(move || {
+        let claim = blocking(move || {
             let claim = room.get().map(|room| room.claim(size).ok_or_else(|| io::ErrorKind::StorageFull.into()));
             claim.transpose().map_err(Fault::Disk)
-        })
-        .await?;
+        });
+        let _claim = match claim.await {
+            Ok(claim) => claim,
+            Err(full) => {
+                pass_over(&mut body).await;
+                return Err(full.into());
+            }
+        };
         let mut writing: JoinHandle<S3Result<BlobWriter>> = tokio::task::spawn_blocking(move || {
             let exists = readers.read(|rows| rows.has_bucket(&bucket)).map_err(Fault::from)?;
             if exists { Ok(blobs.create(size, algorithm).map_err(Fault::from)?) } else { Err(no_such_bucket()) }
@@ -300,6 +306,20 @@ async fn next_piece(body: &mut StreamingBlob) -> Result<Piece, StdError> {
         }
     }
     Ok(Piece { chunks, last: false })
+}
+
+/// How much of a refused body is read. A client that still sends when the connection is closed does not see the answer.
+const PASSED_OVER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Reads a refused body and keeps nothing of it.
+async fn pass_over(body: &mut StreamingBlob) {
+    let mut read = 0;
+    while read < PASSED_OVER_BYTES
+        && let Ok(piece) = next_piece(body).await
+        && !piece.last
+    {
+        read += piece.chunks.iter().map(Bytes::len).sum::<usize>();
+    }
 }
 
 impl From<WriteError> for S3Error {
