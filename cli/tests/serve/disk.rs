@@ -228,7 +228,7 @@ fn assert_serves(client: &Client, kept: &Uploaded) {
     let sign = sign.header("authorization", format!("Bearer {}", client.key));
     let signed = client.answer(sign.header("content-type", "application/json").body("{}".to_owned()).unwrap());
     assert_eq!(signed.status, 200, "{}", signed.json());
-    assert_eq!(client.ask("POST", "/api/v1/cleanup", None).status, 200);
+    assert_eq!(client.ask("POST", "/api/v1/cleanup", Some(&serde_json::json!({}))).status, 200);
     assert_eq!(client.ask("GET", "/api/v1/projects", None).status, 200);
 }
 

@@ -184,7 +184,7 @@ async fn check_stores(data: &Path, known: &[Acknowledged]) {
     assert_eq!(count_files(&blobs), etags.len(), "blobs that nobody has");
     stack.stop().await;
 
-    let known = ["objects", "secrets.json", "table.db", "lock"];
+    let known = ["objects", "secrets.json", "table.db", "lock", "reserve"];
     let there: BTreeSet<String> =
         fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let strange: Vec<&String> = there.iter().filter(|name| !known.contains(&name.as_str())).collect();
