@@ -74,6 +74,22 @@ pub async fn confirm_arrivals(files: &Files, notification: &Value) -> Result<u64
     failed.map_or(Ok(confirmed), Err)
 }
 
+/// Removes those of the objects that a notification of S3 says have arrived whose upload has ended: for a deployment
+/// that does not confirm what arrives. [`confirm_arrivals`] does it as well. Answers how many.
+///
+/// # Errors
+/// When a store failed for one of them: the others were tried, and the same notification can be handled again.
+pub async fn remove_late_arrivals(files: &Files, notification: &Value) -> Result<u64, Error> {
+    let (mut removed, mut failed) = (0, None);
+    for key in store_event::created(notification) {
+        match files.remove_late(&key).await {
+            Ok(late) => removed += u64::from(late),
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(removed), Err)
+}
+
 /// Does [`confirm_arrivals`] for each message of a batch from SQS, whose body is a notification of S3. Answers the ids of
 /// the messages that must come again; the others are done with, those that are no notification included.
 pub async fn confirm_messages(files: &Files, batch: &Value) -> Vec<String> {

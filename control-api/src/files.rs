@@ -36,18 +36,18 @@ const NO_SUCH_FILE: CoreResult<File> = Err(xfiles_core::error::Error::FileNotFou
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
 
 pub(crate) async fn upload_intent(State(api): State<Api>, caller: Caller, body: Body) -> Answer<IntentView> {
-    let project = caller.with(Scope::Write)?;
-    let begun = api.files.begin(project, body.upload_intent()?).await?;
+    let by = caller.uploader()?;
+    let begun = api.files.begin(by, body.upload_intent()?).await?;
     Ok(Json(begun.into()))
 }
 
 pub(crate) async fn upload_intents(State(api): State<Api>, caller: Caller, body: Body) -> Answer<BatchAnswer> {
-    let project = caller.with(Scope::Write)?;
+    let by = caller.uploader()?;
     let (intents, all_or_nothing) = body.upload_intents()?;
     let begun: Vec<CoreResult<Begun>> = if all_or_nothing {
-        api.files.begin_all(project, intents).await?.into_iter().map(Ok).collect()
+        api.files.begin_all(by, intents).await?.into_iter().map(Ok).collect()
     } else {
-        api.files.begin_each(project, intents).await
+        api.files.begin_each(by, intents).await
     };
     Ok(Json(batch(begun.into_iter().map(|begun| begun.map(|begun| json!(IntentView::from(begun)))))))
 }
@@ -69,6 +69,13 @@ pub(crate) async fn confirms(State(api): State<Api>, caller: Caller, body: Body)
 
 pub(crate) async fn list(State(api): State<Api>, caller: Caller, parameters: Parameters) -> Answer<PageAnswer> {
     let project = caller.with(Scope::Read)?;
+    if let Some(query) = parameters.pending()? {
+        let run = api.files.catalog.pending(project, query.cursor.as_ref(), query.size).await?;
+        let next_cursor = run.next.map(|cursor| cursor.to_string());
+        let pending = |file| ListedFile { file: FileView::from(file), urls: None };
+        let files = run.files.iter().map(pending).collect();
+        return Ok(Json(PageAnswer::Walked(WalkAnswer { files, next_cursor })));
+    }
     let query = parameters.list(project)?;
     let format = parameters.format()?;
     let listed = async |files: Vec<File>| -> CoreResult<Vec<ListedFile>> {

@@ -1,6 +1,7 @@
 //! The HTTP API: who may call what, requests in, answers out. It decides nothing about files; `xfiles-core` does.
 //!
-//! A request crosses the modules in this order: `request` gives it an id, a log line and one shape for every refusal;
+//! A request crosses the modules in this order: `request` gives it an id, a log line and one shape for every refusal, and
+//! has `work` carry it to its end if it writes;
 //! `once` answers a repeated POST with its first success; `auth` turns the bearer token into a project and its scopes;
 //! `input` turns text into types and finds all faults at once; `files`, `entities`, `projects`, `webhooks` and `admin`
 //! call the core; `view` writes the answer. `openapi` describes all of it, and `docs` shows the description.
@@ -19,6 +20,7 @@ mod projects;
 mod request;
 mod view;
 mod webhooks;
+mod work;
 
 use std::num::NonZeroU32;
 
@@ -34,6 +36,7 @@ use self::{
     auth::{KeyCache, RateLimit},
     error::Problem,
     request::Served,
+    work::Work,
 };
 pub use self::{docs::docs_router, error::Code};
 
@@ -61,6 +64,7 @@ pub struct Api {
     origins: std::sync::Arc<[String]>,
     webhooks: Reach,
     served: Served,
+    work: Work,
 }
 
 impl Api {
@@ -69,7 +73,13 @@ impl Api {
         let keys = KeyCache::new(files.catalog.clone(), files.clock.clone());
         let rate = RateLimit::new(options.requests_per_second);
         let (origins, webhooks) = (options.allowed_origins.into(), options.webhooks);
-        Self { files, keys, rate, origins, webhooks, served: Served::default() }
+        Self { files, keys, rate, origins, webhooks, served: Served::default(), work: Work::new() }
+    }
+
+    /// Waits until every request that writes has ended. One goes on when its client leaves, so a server that has closed
+    /// its connections still has to wait for it.
+    pub async fn ended(&self) {
+        self.work.ended().await;
     }
 }
 

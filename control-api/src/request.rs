@@ -22,12 +22,18 @@ use crate::{
     Api,
     auth::IdentitySlot,
     error::{Code, Problem},
+    work::Client,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
-/// Runs a request.
-pub(crate) async fn handle(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+/// Runs a request; one that writes, to its end.
+pub(crate) async fn handle(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let (method, headers, work) = (request.method().clone(), request.headers().clone(), api.work.clone());
+    work.answer(&method, &headers, |client, refused| answer(api, request, next, client, refused)).await
+}
+
+async fn answer(api: Api, mut request: Request, next: Next, client: Client, refused: Option<Problem>) -> Response {
     let allowed = allowed_origin(&api, request.headers());
     if let (Some(origin), &Method::OPTIONS) = (&allowed, request.method()) {
         return preflight(origin);
@@ -42,8 +48,15 @@ pub(crate) async fn handle(State(api): State<Api>, mut request: Request, next: N
     let started = tokio::time::Instant::now();
 
     let panicked = |_| Problem { cause: Some("a handler panicked".to_owned()), ..Problem::new(Code::Internal) };
-    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let mut response = response.unwrap_or_else(|panic| panicked(panic).into_response());
+    let mut abandoned = Abandoned { method: &method, route: &route, id: &id, identity: &identity, answered: false };
+    let mut response = match refused {
+        Some(problem) => problem.into_response(),
+        None => {
+            let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            response.unwrap_or_else(|panic| panicked(panic).into_response())
+        }
+    };
+    abandoned.answered = true;
 
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| refusal_of_a_layer(&response));
     if let Some(problem) = &problem {
@@ -76,12 +89,35 @@ pub(crate) async fn handle(State(api): State<Api>, mut request: Request, next: N
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
         request.id = id, http.method = %method, http.route = route, http.status = status, duration.ms = millis,
-        project.id = project, key.id = key, error.code = code, "request"
+        project.id = project, key.id = key, error.code = code, client.gone = client.is_gone().then_some(true),
+        "request"
     );
     if let Some(cause) = problem.and_then(|p| p.cause) {
         tracing::error!(request.id = id, cause, "a request failed");
     }
     response
+}
+
+/// A request that may end without an answer, because its client leaves. What it asked for was only to be read.
+struct Abandoned<'a> {
+    method: &'a Method,
+    route: &'a str,
+    id: &'a str,
+    identity: &'a IdentitySlot,
+    answered: bool,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let (project, key) = self.identity.get().map(|i| (i.project.to_string(), i.key.to_string())).unzip();
+        tracing::info!(
+            request.id = self.id, http.method = %self.method, http.route = self.route, project.id = project,
+            key.id = key, client.gone = true, "the client left before it was answered"
+        );
+    }
 }
 
 /// The caller's `Request-Id`, if it is a modest token, so that a request can be followed through the caller's log and

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use xfiles_core::{
     catalog::{Clearing, KeyRecord, Project},
     clock::Timestamp,
-    file::File,
+    file::{File, State},
     id::{EndpointId, FileId, KeyId, ProjectId},
     lifecycle::{Begun, Erased, FileUrls, Overdue, Reconciliation},
     webhook::{Attempt, Delivery, Endpoint},
@@ -98,6 +98,11 @@ pub(crate) struct FileView {
     checksum_sha256: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// When a pending upload ends by itself and its bytes are free again, unless it is confirmed or its URL is renewed.
+    /// Only pending uploads have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = String, format = DateTime)]
+    expires_at: Option<Timestamp>,
     /// The version, to be sent as `If-Match`; the same as in the header of an answer that is about this file alone.
     #[schema(pattern = "^\"[0-9]+\"$")]
     etag: String,
@@ -159,6 +164,8 @@ impl From<&File> for FileView {
             thumbhash: file.thumbhash.as_ref().map(|hash| hash.to_string()),
             checksum_sha256: file.checksum.map(|c| c.to_string()),
             created_at: file.created,
+            // One that is being published has no end.
+            expires_at: file.due.filter(|_| file.state == State::Pending),
             etag: etag(file),
         }
     }
@@ -472,6 +479,8 @@ pub(crate) struct UsageView {
     free_bytes: u64,
     /// How many files are confirmed.
     files: u64,
+    /// How many uploads are neither confirmed nor ended.
+    pending_uploads: u64,
 }
 
 impl From<&Project> for UsageView {
@@ -482,6 +491,7 @@ impl From<&Project> for UsageView {
             reserved_bytes: project.reserved_bytes,
             free_bytes: project.free_bytes,
             files: project.file_count,
+            pending_uploads: project.pending_uploads,
         }
     }
 }

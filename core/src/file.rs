@@ -4,8 +4,12 @@
 //! Pending ── claim ──> Confirming ── finish ──> Confirmed ── hide ──> Deleting ──> (Removed ──>) gone
 //!    │  ^─── reopen ──────┘                      │     ^
 //!    │                                         move   swap
-//!    └─── expire ──> Expiring ──> gone           └> Moving
+//!    │                                           └> Moving
+//!    └─── expire ──> Expiring ──> (Removed ──>) gone
 //! ```
+//!
+//! An upload URL works until it expires, whatever became of its upload. So a record that ends before that stays as
+//! `Removed` until no PUT can arrive any more, and its last step empties the staging area.
 
 use std::time::Duration;
 
@@ -13,7 +17,7 @@ use crate::{
     clock::Timestamp,
     content_type::ContentType,
     error::{Error, Result},
-    id::{FileId, ProjectId},
+    id::{FileId, KeyId, ProjectId},
     intent::{
         ByteSize, Entity, Filename, OriginalFilename, OwnerId, Position, Sha256Checksum, UPLOAD_URL_LIFE, UploadIntent,
         VariantPolicy,
@@ -69,6 +73,11 @@ pub struct File {
     pub thumbhash: Option<ThumbHash>,
     /// When the upload began.
     pub created: Timestamp,
+    /// The API key that began the upload, if one did.
+    pub uploader: Option<KeyId>,
+    /// When the last upload URL expires. `None` on records written before this was kept, which are also the records
+    /// that the project's count of pending uploads does not include.
+    pub url_expires: Option<Timestamp>,
     /// Where it is in its life.
     pub state: State,
     /// When the cleanup may take over the work that the record owes. `None`: it owes none.
@@ -119,6 +128,9 @@ pub enum State {
     Removed {
         /// What may be back.
         leaves: Purge,
+        /// Returns true if the upload URL still worked when the quota was given back. The file's size is then part of
+        /// the project's [`late_bytes`](crate::catalog::Project::late_bytes) until this record goes.
+        late: bool,
     },
 }
 
@@ -218,6 +230,8 @@ impl File {
             dimensions: None,
             thumbhash: None,
             created: now,
+            uploader: None,
+            url_expires: Some(now + UPLOAD_URL_LIFE),
             state: State::Pending,
             due: Some(now + UPLOAD_URL_LIFE + EXPIRY_GRACE),
             version: 1,
@@ -229,7 +243,12 @@ impl File {
     /// Gives a pending upload another URL's life.
     pub fn renew(&self, now: Timestamp) -> Result<Self> {
         match self.state {
-            State::Pending => Ok(self.next(State::Pending, Some(now + UPLOAD_URL_LIFE + EXPIRY_GRACE))),
+            State::Pending => {
+                let renewed = self.next(State::Pending, Some(now + UPLOAD_URL_LIFE + EXPIRY_GRACE));
+                // A record that is not counted stays so.
+                let url_expires = self.url_expires.map(|_| now + UPLOAD_URL_LIFE);
+                Ok(Self { url_expires, ..renewed })
+            }
             State::Confirming { .. } | State::Confirmed { .. } | State::Moving { .. } => Err(Error::NotPending),
             State::Expiring | State::Deleting { .. } | State::Removed { .. } => Err(Error::FileNotFound),
         }
@@ -265,7 +284,10 @@ impl File {
     /// The claimed bytes were overwritten before they could be published: the upload is open again.
     pub fn reopen(&self, now: Timestamp) -> Result<Self> {
         match self.state {
-            State::Confirming { .. } => Ok(self.next(State::Pending, Some(now + EXPIRY_GRACE))),
+            State::Confirming { .. } => {
+                let due = self.last_arrival().max(now + EXPIRY_GRACE);
+                Ok(self.next(State::Pending, Some(due)))
+            }
             _ => Err(Error::Conflict),
         }
     }
@@ -297,14 +319,45 @@ impl File {
         Ok(Self { epoch: self.epoch + 1, ..self.next(State::Deleting { leaves }, Some(now + LEASE)) })
     }
 
-    /// The bytes are gone. `None`: nobody who is still busy can bring any back, and the record may go as well.
+    /// The bytes are gone. `None`: nothing can bring any back, and the record may go as well.
     pub fn removed(&self, now: Timestamp) -> Option<Self> {
+        let leaves = match self.state {
+            State::Deleting { leaves } => leaves,
+            State::Expiring => Purge::default(),
+            State::Pending
+            | State::Confirming { .. }
+            | State::Confirmed { .. }
+            | State::Moving { .. }
+            | State::Removed { .. } => return None,
+        };
+        let late = now < self.last_arrival();
+        if leaves.original.is_some() || leaves.variants().next().is_some() {
+            return Some(self.next(State::Removed { leaves, late }, Some(now + WORKER_LIFE)));
+        }
+        late.then(|| self.next(State::Removed { leaves, late }, Some(self.last_arrival())))
+    }
+
+    /// What workers and moves may have brought back is gone again. `None`: no upload can arrive any more either, and
+    /// the record may go.
+    pub fn removed_again(&self, now: Timestamp) -> Option<Self> {
         match self.state {
-            State::Deleting { leaves } if leaves.original.is_some() || leaves.variants().next().is_some() => {
-                Some(self.next(State::Removed { leaves }, Some(now + WORKER_LIFE)))
+            State::Removed { late: true, .. } if now < self.last_arrival() => {
+                let state = State::Removed { leaves: Purge::default(), late: true };
+                Some(self.next(state, Some(self.last_arrival())))
             }
             _ => None,
         }
+    }
+
+    /// When the last PUT to one of the file's upload URLs has ended: one that begins in time may still be under way for
+    /// [`EXPIRY_GRACE`].
+    pub fn last_arrival(&self) -> Timestamp {
+        self.url_expires.unwrap_or(self.created + UPLOAD_URL_LIFE) + EXPIRY_GRACE
+    }
+
+    /// The same upload, for whose URL it is certain that it was never given out.
+    pub fn without_url(&self) -> Self {
+        Self { url_expires: self.url_expires.map(|_| Timestamp::from_millis(0)), ..self.clone() }
     }
 
     /// How many bytes of its project's quota it takes.
@@ -452,6 +505,11 @@ impl File {
         matches!(&self.state, State::Confirmed { owes: Some(owed), .. } if owed.untold)
     }
 
+    /// Returns true while the upload is neither published nor ended.
+    pub fn is_upload_under_way(&self) -> bool {
+        matches!(self.state, State::Pending | State::Confirming { .. })
+    }
+
     /// Whether clients may read the file.
     pub fn is_confirmed(&self) -> bool {
         matches!(self.state, State::Confirmed { .. } | State::Moving { .. })
@@ -502,10 +560,11 @@ impl File {
         match key {
             ObjectKey::Staging { .. } => {
                 *key == self.staging_key()
-                    && matches!(
-                        self.state,
-                        State::Pending | State::Confirming { .. } | State::Expiring | State::Deleting { .. }
-                    )
+                    && match self.state {
+                        State::Pending | State::Confirming { .. } | State::Expiring | State::Deleting { .. } => true,
+                        State::Removed { late, .. } => late,
+                        State::Confirmed { .. } | State::Moving { .. } => false,
+                    }
             }
             ObjectKey::Original { visibility, .. } => {
                 *key == self.original_key_at(*visibility)

@@ -47,6 +47,12 @@ impl Secret {
         Self(format!("{}{}", Self::PREFIX, BASE64_STANDARD.encode(bytes)))
     }
 
+    /// The secret that follows from the seed of a request that is carried out once: always the same one.
+    pub fn derived(seed: &[u8; 16]) -> Self {
+        let bytes = Sha256::new().chain_update("xfiles webhook secret\n").chain_update(seed).finalize();
+        Self(format!("{}{}", Self::PREFIX, BASE64_STANDARD.encode(bytes)))
+    }
+
     pub(crate) fn from_stored(text: &str) -> Option<Self> {
         let bytes = BASE64_STANDARD.decode(text.strip_prefix(Self::PREFIX)?).ok()?;
         (!bytes.is_empty()).then(|| Self(text.to_owned()))
@@ -223,10 +229,10 @@ impl Endpoint {
         self.enabled && (self.types.is_empty() || self.types.contains(&kind))
     }
 
-    /// Gives it a new secret; messages carry signatures of both until the grace has passed.
-    pub fn rotate(&self, grace: Duration, now: Timestamp) -> Self {
+    /// Gives it another secret; messages carry signatures of both until the grace has passed.
+    pub fn rotate(&self, secret: Secret, grace: Duration, now: Timestamp) -> Self {
         let retiring = (!grace.is_zero()).then(|| (self.secret.clone(), now + grace));
-        Self { secret: Secret::mint(), retiring, ..self.clone() }
+        Self { secret, retiring, ..self.clone() }
     }
 
     /// The `webhook-signature` of a message that is sent now: one signature, or two while a secret retires.

@@ -293,8 +293,10 @@ impl Stack {
         let front = distribution.router(worker.router()).fallback_service(apis);
         tasks.spawn(serve(api_listener, front, stopping.clone()));
         tasks.spawn(serve(s3_listener, Router::new().fallback_service(engines.store().service()), stopping.clone()));
-        if let Some(notifications) = options.auto_confirm.then(|| engines.store().notifications()).flatten() {
-            tasks.spawn(confirm_arrivals(files.clone(), notifications, stopping.clone()));
+        // Removing what arrives too late is part of the cleanup.
+        let hears = options.auto_confirm || options.cleanup_every.is_some();
+        if let Some(notifications) = hears.then(|| engines.store().notifications()).flatten() {
+            tasks.spawn(take_arrivals(files.clone(), notifications, options.auto_confirm, stopping.clone()));
         }
         if let Some(every) = options.cleanup_every {
             tasks.spawn(clean_up(files.clone(), engines.clone(), every, stopping.clone()));
@@ -506,17 +508,23 @@ async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Recei
     }
 }
 
-/// Confirms what has arrived. What is under way when the stack stops is finished by the client or the cleanup.
-async fn confirm_arrivals(
+/// Confirms what has arrived, or only removes what arrived after its upload had ended. What is under way when the stack
+/// stops is finished by the client or the cleanup.
+async fn take_arrivals(
     files: Files,
     notifications: UnboundedReceiver<serde_json::Value>,
+    confirm: bool,
     mut stopping: watch::Receiver<bool>,
 ) {
     let files = &files;
     let next = |mut queue: UnboundedReceiver<_>| async { queue.recv().await.map(|notification| (notification, queue)) };
     let all = stream::unfold(notifications, next).for_each_concurrent(CONFIRMED_AT_ONCE, |notification| async move {
-        if let Err(error) = xfiles_cleanup_cron::confirm_arrivals(files, &notification).await {
-            tracing::warn!(error = cause(&error), "an upload that has arrived is left to its client");
+        if confirm {
+            if let Err(error) = xfiles_cleanup_cron::confirm_arrivals(files, &notification).await {
+                tracing::warn!(error = cause(&error), "an upload that has arrived is left to its client");
+            }
+        } else if let Err(error) = xfiles_cleanup_cron::remove_late_arrivals(files, &notification).await {
+            tracing::warn!(error = cause(&error), "bytes that arrived too late are left to the cleanup");
         }
     });
     tokio::select! {

@@ -1,6 +1,6 @@
 //! Records as DynamoDB items. The only place that knows attribute names, key shapes and indexes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest as _, Sha256};
@@ -72,10 +72,20 @@ pub(super) const QUOTA_BYTES: &str = "quotaBytes";
 pub(super) const FREE_BYTES: &str = "freeBytes";
 pub(super) const RESERVED_BYTES: &str = "reservedBytes";
 pub(super) const FILE_COUNT: &str = "fileCount";
+/// These came later: an item that was written before lacks them, and an expression reads them as zero.
+pub(super) const PENDING_UPLOADS: &str = "pendingUploads";
+pub(super) const LATE_BYTES: &str = "lateBytes";
+/// How the names of the counters of pending uploads begin that each API key has.
+const PENDING_OF_KEY: &str = "pendingOf_";
 /// Set on a project that takes no new uploads, because it is being removed.
 pub(super) const CLOSED: &str = "closed";
 pub(super) const VERSION: &str = "version";
 pub(super) const REVOKED_AT: &str = "revokedAt";
+
+/// The counter of the uploads that one API key has pending.
+pub(super) fn pending_of_key(key: KeyId) -> String {
+    format!("{PENDING_OF_KEY}{key}")
+}
 
 pub(super) fn file_key(id: FileId) -> Item {
     key(format!("F#{id}"), "F")
@@ -154,6 +164,14 @@ pub(super) fn due_entry(id: &str, due: Timestamp) -> [(&'static str, String); 2]
     [(DUE.pk, due_shard(shard)), (DUE.sk, format!("{}#{id}", millis(due)))]
 }
 
+/// The upload that a due-index entry is about, if it is one of the project's that are under way. An entry that was
+/// written before entries named the project is not found; an upload that old is due within half an hour.
+pub(super) fn pending_upload(item: &Item, project: ProjectId) -> Result<Option<FileId>> {
+    let position = Reader(item).text(DUE.sk)?;
+    let of_project = position.split('#').nth(2).is_some_and(|found| found == project.as_str());
+    of_project.then(|| file_id(item)).transpose()
+}
+
 /// Whom a due-index entry is about.
 pub(super) fn debtor(item: &Item) -> Result<Debtor> {
     let pk = Reader(item).text(PK)?;
@@ -203,6 +221,12 @@ pub(super) fn file_to_item(file: &File) -> Item {
     set("variantsEnabled", AttributeValue::Bool(file.variants.enabled));
     set("variantsVisibility", s(file.variants.visibility.as_str()));
     set("created", n(file.created.as_millis()));
+    if let Some(uploader) = file.uploader {
+        set("uploader", s(uploader.as_str()));
+    }
+    if let Some(expires) = file.url_expires {
+        set("urlExpires", n(expires.as_millis()));
+    }
     set(VERSION, n(file.version));
     set("epoch", n(file.epoch));
     if let Some(owner) = &file.owner {
@@ -236,17 +260,23 @@ pub(super) fn file_to_item(file: &File) -> Item {
     if let State::Confirmed { owes: Some(purge), .. }
     | State::Moving { leaves: purge, .. }
     | State::Deleting { leaves: purge }
-    | State::Removed { leaves: purge } = &file.state
+    | State::Removed { leaves: purge, .. } = &file.state
     {
         set("purge", s(purge_to_text(*purge)));
+    }
+    if let State::Removed { late: true, .. } = &file.state {
+        set("late", AttributeValue::Bool(true));
     }
     set("revision", n(file.revision));
 
     let place = format!("{}#{}", millis(file.created), file.id);
     if let Some(due) = file.due {
-        for (name, value) in due_entry(file.id.as_str(), due) {
-            set(name, s(value));
+        let [(pk, shard), (sk, mut position)] = due_entry(file.id.as_str(), due);
+        if file.is_upload_under_way() {
+            position.push_str(&format!("#{}", file.project));
         }
+        set(pk, s(shard));
+        set(sk, s(position));
         set("due", n(due.as_millis()));
     }
     if file.is_confirmed() {
@@ -276,7 +306,7 @@ pub(super) fn file_from_item(item: &Item) -> Result<File> {
         "moving" => State::Moving { etag: etag()?, to: read.parsed("movingTo")?, leaves: purge()?.unwrap_or_default() },
         "expiring" => State::Expiring,
         "deleting" => State::Deleting { leaves: purge()?.unwrap_or_default() },
-        "removed" => State::Removed { leaves: purge()?.unwrap_or_default() },
+        "removed" => State::Removed { leaves: purge()?.unwrap_or_default(), late: item.contains_key("late") },
         _ => return Err(corrupt("status")),
     };
     let dimensions = match (read.maybe_number("width")?, read.maybe_number("height")?) {
@@ -305,6 +335,8 @@ pub(super) fn file_from_item(item: &Item) -> Result<File> {
         dimensions,
         thumbhash: read.maybe_text(THUMBHASH)?.map(|t| t.parse().map_err(|_| corrupt(THUMBHASH))).transpose()?,
         created: Timestamp::from_millis(read.number("created")?),
+        uploader: read.maybe_text("uploader")?.map(|t| t.parse().map_err(|_| corrupt("uploader"))).transpose()?,
+        url_expires: read.maybe_number("urlExpires")?.map(Timestamp::from_millis),
         state,
         due: read.maybe_number("due")?.map(Timestamp::from_millis),
         version: read.number(VERSION)?,
@@ -402,6 +434,11 @@ pub(super) fn project_to_item(project: &Project) -> Item {
     item.insert(FREE_BYTES.to_owned(), n(project.free_bytes));
     item.insert(RESERVED_BYTES.to_owned(), n(project.reserved_bytes));
     item.insert(FILE_COUNT.to_owned(), n(project.file_count));
+    item.insert(PENDING_UPLOADS.to_owned(), n(project.pending_uploads));
+    item.insert(LATE_BYTES.to_owned(), n(project.late_bytes));
+    for (key, uploads) in &project.pending_by_key {
+        item.insert(pending_of_key(*key), n(uploads));
+    }
     item.insert("created".to_owned(), n(project.created.as_millis()));
     item.insert(LIST.pk.to_owned(), s(PROJECTS));
     item.insert(LIST.sk.to_owned(), s(format!("{}#{}", millis(project.created), project.id)));
@@ -418,11 +455,30 @@ pub(super) fn project_from_item(item: &Item) -> Result<Project> {
         free_bytes: read.number(FREE_BYTES)?,
         reserved_bytes: read.number(RESERVED_BYTES)?,
         file_count: read.number(FILE_COUNT)?,
+        pending_uploads: later_counter(&read, PENDING_UPLOADS)?,
+        late_bytes: later_counter(&read, LATE_BYTES)?,
+        pending_by_key: pending_by_key(item),
         created: Timestamp::from_millis(read.number("created")?),
         clearing: read
             .maybe_number("clearBefore")?
             .map(|before| Clearing { before: Timestamp::from_millis(before), and_project: item.contains_key(CLOSED) }),
     })
+}
+
+/// A counter that an older item lacks. One that an older version's writes let drift below zero reads as zero, until the
+/// reconciliation repairs it.
+fn later_counter(read: &Reader<'_>, name: &'static str) -> Result<u64> {
+    let counted: i64 = read.maybe_number(name)?.unwrap_or(0);
+    Ok(u64::try_from(counted).unwrap_or(0))
+}
+
+fn pending_by_key(item: &Item) -> BTreeMap<KeyId, u64> {
+    let counters = item.iter().filter_map(|(name, value)| {
+        let key = name.strip_prefix(PENDING_OF_KEY)?.parse().ok()?;
+        let counted: i64 = value.as_n().ok()?.parse().ok()?;
+        Some((key, u64::try_from(counted).unwrap_or(0)))
+    });
+    counters.collect()
 }
 
 /// The project that an index entry is about.

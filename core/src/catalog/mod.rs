@@ -8,10 +8,18 @@ mod item;
 mod list;
 mod once;
 mod outbox;
+mod pending;
 mod reconcile;
 mod webhooks;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -25,7 +33,7 @@ use aws_sdk_dynamodb::{
 };
 
 use self::item::{
-    CLOSED, FILE_COUNT, FREE_BYTES, Item, PK, QUOTA_BYTES, RESERVED_BYTES, REVOKED_AT, SK, VERSION, n, s,
+    CLOSED, FILE_COUNT, FREE_BYTES, Item, LATE_BYTES, PK, QUOTA_BYTES, RESERVED_BYTES, REVOKED_AT, SK, VERSION, n, s,
 };
 pub use self::{
     item::{DUE, ENTITY, INDEXES, Index, LIST, OWNER, PROJECTED, THUMBHASH},
@@ -33,8 +41,9 @@ pub use self::{
         Cursor, FileFilter, FilePage, FileRun, InvalidCursor, NamePrefix, PAGE_CEILING, PageNumber, PageSize,
         TypeFilter,
     },
-    once::{Once, Outcome, TTL},
+    once::{Attempt, Once, Outcome, TTL},
     outbox::{OutboxPage, OutboxPosition, OutboxRow},
+    pending::{InvalidPendingCursor, LATE_BYTES_FLOOR, PendingCursor, PendingRun, UploadCounts, UploadLimits},
     webhooks::{DeliveryKey, DeliveryPage, DueDeliveries},
 };
 use crate::{
@@ -42,7 +51,7 @@ use crate::{
     clock::Timestamp,
     error::{Cause, Error, Result},
     event::Event,
-    file::File,
+    file::{File, State},
     id::{FileId, KeyId, ProjectId},
     thumbhash::ThumbHash,
 };
@@ -62,6 +71,12 @@ pub struct Project {
     pub reserved_bytes: u64,
     /// How many confirmed files it has.
     pub file_count: u64,
+    /// How many uploads have begun and have neither been published nor ended.
+    pub pending_uploads: u64,
+    /// How many of them each API key began.
+    pub pending_by_key: BTreeMap<KeyId, u64>,
+    /// How many bytes could still be uploaded for files that hold no quota any more, because their upload URLs work.
+    pub late_bytes: u64,
     /// When it was made.
     pub created: Timestamp,
     /// The clearing that is under way.
@@ -87,6 +102,9 @@ impl Project {
             free_bytes: quota_bytes,
             reserved_bytes: 0,
             file_count: 0,
+            pending_uploads: 0,
+            pending_by_key: BTreeMap::new(),
+            late_bytes: 0,
             created: now,
             clearing: None,
         }
@@ -182,6 +200,8 @@ pub struct DuePosition(Item);
 pub struct Catalog {
     dynamodb: Client,
     table: String,
+    limits: UploadLimits,
+    key_changes: Arc<AtomicU64>,
 }
 
 /// How often a transaction is tried while others touch the same project at the same time.
@@ -190,7 +210,13 @@ const TRANSACTION_ATTEMPTS: u32 = 8;
 impl Catalog {
     /// The catalog in that table.
     pub fn new(dynamodb: Client, table: impl Into<String>) -> Self {
-        Self { dynamodb, table: table.into() }
+        Self { dynamodb, table: table.into(), limits: UploadLimits::default(), key_changes: Arc::default() }
+    }
+
+    /// The same catalog with other limits on pending uploads.
+    #[must_use]
+    pub fn with_limits(self, limits: UploadLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Makes the table with its indexes, unless it is there. On AWS the template makes it.
@@ -250,6 +276,18 @@ impl Catalog {
         Ok(projects)
     }
 
+    /// How often this catalog, or a clone of it, has changed what a key may do. What was read of a key before the number
+    /// changed may be wrong.
+    pub fn key_changes(&self) -> u64 {
+        self.key_changes.load(Ordering::SeqCst)
+    }
+
+    /// After a write that takes something from a key, and after one that failed: it may have been carried out.
+    fn note_key_change<T>(&self, written: T) -> T {
+        self.key_changes.fetch_add(1, Ordering::SeqCst);
+        written
+    }
+
     /// Adds an API key.
     pub async fn create_key(&self, key: &KeyRecord) -> Result<()> {
         self.put_new("creating a key", item::key_to_item(key)).await
@@ -274,7 +312,7 @@ impl Catalog {
     pub async fn revoke_key(&self, project: ProjectId, id: KeyId, now: Timestamp) -> Result<KeyRecord> {
         let mut key = self.key_named(project, id).await?;
         if key.revoked_at.is_none() {
-            self.set_on_key(&key.hash, REVOKED_AT, now).await?;
+            self.note_key_change(self.set_on_key(&key.hash, REVOKED_AT, now).await)?;
             key.revoked_at = Some(now);
         }
         Ok(key)
@@ -297,7 +335,7 @@ impl Catalog {
         let put = self.put(item::key_to_item(new)).condition_expression(format!("attribute_not_exists({PK})"));
         let put = TransactWriteItem::builder().put(put.build().expect("table and item are set")).build();
         let end = end.map(|end| TransactWriteItem::builder().update(end).build());
-        match self.transact("replacing a key", std::iter::once(put).chain(end).collect()).await? {
+        match self.note_key_change(self.transact("replacing a key", std::iter::once(put).chain(end).collect()).await)? {
             None => Ok(()),
             Some(_) => Err(Error::KeyNotFound),
         }
@@ -329,7 +367,7 @@ impl Catalog {
 
     /// Removes a key's record.
     pub async fn remove_key(&self, hash: &KeyHash) -> Result<()> {
-        self.delete("removing a key", item::api_key_key(hash)).await
+        self.note_key_change(self.delete("removing a key", item::api_key_key(hash)).await)
     }
 
     /// Renames a project.
@@ -486,32 +524,32 @@ impl Catalog {
     /// How many files one [`Catalog::reserve`] takes: DynamoDB's 100 actions in a transaction, less the project's.
     pub const RESERVE_AT_ONCE: usize = 99;
 
-    /// Adds pending files of one project and takes their bytes from its quota: all or none.
+    /// Adds pending files of one project, which one uploader began, and takes their bytes from its quota: all or none.
+    /// The limits are exact: the counters that they are compared with change in the same transaction.
     ///
     /// # Errors
-    /// [`QuotaExceeded`](Error::QuotaExceeded) when the project has no room for all of them together.
+    /// [`QuotaExceeded`](Error::QuotaExceeded) when the project has no room for all of them together;
+    /// [`TooManyPending`](Error::TooManyPending) and [`TooManyLateBytes`](Error::TooManyLateBytes) when its uploads
+    /// reach a limit; [`Conflict`](Error::Conflict) when one of the files exists.
     pub async fn reserve(&self, files: &[File]) -> Result<()> {
         let Some(first) = files.first() else {
             return Ok(());
         };
         let size = files.iter().map(|file| file.size.bytes()).sum();
-        let quota = self.project_update(
-            first,
-            format!("SET {FREE_BYTES} = {FREE_BYTES} - :size, {RESERVED_BYTES} = {RESERVED_BYTES} + :size"),
-            format!("attribute_exists({PK}) AND attribute_not_exists({CLOSED}) AND {FREE_BYTES} >= :size"),
-            [(":size", n(size))],
-        );
+        let quota = self.reservation(first, files.len() as u64, size);
         let records = files.iter().map(|file| {
             let new = self.put(item::file_to_item(file)).condition_expression(format!("attribute_not_exists({PK})"));
             TransactWriteItem::builder().put(new.build().expect("table and item are set")).build()
         });
         match self.transact("reserving quota", std::iter::once(quota).chain(records).collect()).await? {
             None => Ok(()),
-            Some(reasons) => match reasons.first().and_then(|r| r.item()).map(item::project_from_item).transpose()? {
-                Some(project) if project.free_bytes < size => {
-                    Err(Error::QuotaExceeded { size, free: project.free_bytes })
-                }
-                _ => Err(Error::ProjectNotFound),
+            // The project took them, so one of the records was there.
+            Some(reasons) if reasons.first().is_some_and(|r| r.code() != Some("ConditionalCheckFailed")) => {
+                Err(Error::Conflict)
+            }
+            Some(reasons) => match reasons.first().and_then(|r| r.item()) {
+                Some(found) => Err(self.refusal(found, first, files.len() as u64, size)?),
+                None => Err(Error::ProjectNotFound),
             },
         }
     }
@@ -561,9 +599,10 @@ impl Catalog {
     /// Writes a file that has just been confirmed, and tells of it: its bytes are no longer reserved but held, and it
     /// counts.
     pub async fn publish(&self, file: &File, event: &Event) -> Result<()> {
+        let uncount = pending::uncount(file);
         let counters = self.project_update(
             file,
-            format!("SET {RESERVED_BYTES} = {RESERVED_BYTES} - :size, {FILE_COUNT} = {FILE_COUNT} + :one"),
+            format!("SET {RESERVED_BYTES} = {RESERVED_BYTES} - :size, {FILE_COUNT} = {FILE_COUNT} + :one{uncount}"),
             format!("attribute_exists({PK})"),
             [(":size", n(file.size.bytes())), (":one", n(1))],
         );
@@ -581,34 +620,58 @@ impl Catalog {
         self.replace_with("hiding a file", file, Some(counters), None).await
     }
 
-    /// Removes the record of a file that was never published, gives its reserved bytes back, and tells of it.
-    pub async fn release_reserved(&self, file: &File, event: &Event) -> Result<()> {
-        self.remove(
-            file,
-            event,
-            format!("SET {FREE_BYTES} = {FREE_BYTES} + :size, {RESERVED_BYTES} = {RESERVED_BYTES} - :size"),
-        )
-        .await
+    /// Gives the reserved bytes of a file back that was never published, and tells of it. The record becomes `kept`,
+    /// or goes.
+    pub async fn release_reserved(&self, file: &File, kept: Option<&File>, event: &Event) -> Result<()> {
+        let uncount = pending::uncount(file);
+        let give_back =
+            format!("SET {FREE_BYTES} = {FREE_BYTES} + :size, {RESERVED_BYTES} = {RESERVED_BYTES} - :size{uncount}");
+        let one = (!uncount.is_empty()).then(|| (":one", n(1)));
+        self.release(file, kept, event, give_back, one).await
     }
 
-    /// Removes the record of a file that was hidden, gives its bytes back, and tells of it.
-    pub async fn release_held(&self, file: &File, event: &Event) -> Result<()> {
-        self.remove(file, event, format!("SET {FREE_BYTES} = {FREE_BYTES} + :size")).await
+    /// Gives the bytes of a file back that was hidden, and tells of it. The record becomes `kept`, or goes.
+    pub async fn release_held(&self, file: &File, kept: Option<&File>, event: &Event) -> Result<()> {
+        self.release(file, kept, event, format!("SET {FREE_BYTES} = {FREE_BYTES} + :size"), None).await
     }
 
-    /// Writes a file whose bytes are gone, gives them back, and tells of it; its record has a last duty.
-    pub async fn release_keeping(&self, file: &File, event: &Event) -> Result<()> {
-        let counters = self.project_update(
-            file,
-            format!("SET {FREE_BYTES} = {FREE_BYTES} + :size"),
-            format!("attribute_exists({PK})"),
-            [(":size", n(file.size.bytes()))],
-        );
-        self.replace_with("releasing a file", file, Some(counters), Some(event)).await
+    async fn release(
+        &self,
+        file: &File,
+        kept: Option<&File>,
+        event: &Event,
+        mut give_back: String,
+        value: Option<(&str, AttributeValue)>,
+    ) -> Result<()> {
+        let late = kept.is_some_and(|kept| matches!(kept.state, State::Removed { late: true, .. }));
+        let mut values = vec![(":size", n(file.size.bytes()))];
+        values.extend(value);
+        if late {
+            give_back.push_str(&format!(", {LATE_BYTES} = if_not_exists({LATE_BYTES}, :zero) + :size"));
+            values.push((":zero", n(0)));
+        }
+        let counters = self.project_update(file, give_back, format!("attribute_exists({PK})"), values);
+        match kept {
+            Some(kept) => self.replace_with("releasing a file", kept, Some(counters), Some(event)).await,
+            None => self.remove("removing a file", file, counters, Some(event)).await,
+        }
     }
 
-    /// Removes the record of a file that holds nothing.
+    /// Removes the record of a file that holds no quota, and whose upload URLs have expired.
     pub async fn forget(&self, file: &File) -> Result<()> {
+        if matches!(file.state, State::Removed { late: true, .. }) {
+            let counters = self.project_update(
+                file,
+                format!("SET {LATE_BYTES} = if_not_exists({LATE_BYTES}, :size) - :size"),
+                format!("attribute_exists({PK})"),
+                [(":size", n(file.size.bytes()))],
+            );
+            match self.remove("forgetting a file", file, counters, None).await {
+                // The project may be gone with its counters.
+                Err(Error::ProjectNotFound) => {}
+                removed => return removed,
+            }
+        }
         let removed = self
             .dynamodb
             .delete_item()
@@ -680,12 +743,12 @@ impl Catalog {
         Put::builder().table_name(&self.table).set_item(Some(item))
     }
 
-    fn project_update<const N: usize>(
+    fn project_update<'a>(
         &self,
         file: &File,
         update: String,
         condition: String,
-        values: [(&str, AttributeValue); N],
+        values: impl IntoIterator<Item = (&'a str, AttributeValue)>,
     ) -> TransactWriteItem {
         let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let update = Update::builder()
@@ -726,9 +789,13 @@ impl Catalog {
         }
     }
 
-    async fn remove(&self, file: &File, event: &Event, give_back: String) -> Result<()> {
-        let size = [(":size", n(file.size.bytes()))];
-        let quota = self.project_update(file, give_back, format!("attribute_exists({PK})"), size);
+    async fn remove(
+        &self,
+        doing: &'static str,
+        file: &File,
+        counters: TransactWriteItem,
+        event: Option<&Event>,
+    ) -> Result<()> {
         let record = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(item::file_key(file.id)))
@@ -737,10 +804,13 @@ impl Catalog {
             .build()
             .expect("table and key are set");
         let record = TransactWriteItem::builder().delete(record).build();
-        let told = self.tell(std::slice::from_ref(event));
-        let writes = [record, quota].into_iter().chain(told).collect();
-        match self.transact("removing a file", writes).await? {
+        let told = self.tell(event.map_or(&[], std::slice::from_ref));
+        let writes = [record, counters].into_iter().chain(told).collect();
+        match self.transact(doing, writes).await? {
             None => Ok(()),
+            Some(reasons) if reasons.get(1).is_some_and(|r| r.code() == Some("ConditionalCheckFailed")) => {
+                Err(Error::ProjectNotFound)
+            }
             Some(_) => Err(Error::Conflict),
         }
     }

@@ -42,20 +42,33 @@ impl Catalog {
         self.delete("forgetting a finding", item::orphan_key(key)).await
     }
 
-    /// Since when a project's free bytes are off by just as much.
-    pub async fn drifted_since(&self, project: ProjectId, missing_bytes: i64) -> Result<Option<Timestamp>> {
+    /// Since when a project's free bytes are off by just as much, and its counters of uploads in the same way.
+    pub async fn drifted_since(
+        &self,
+        project: ProjectId,
+        missing_bytes: i64,
+        counters: &str,
+    ) -> Result<Option<Timestamp>> {
         let Some(found) = self.get("reading a finding", item::drift_key(project), Consistency::Strong).await? else {
             return Ok(None);
         };
         let read = Reader(&found);
-        let same = read.number::<i64>("missingBytes")? == missing_bytes;
+        let same = read.number::<i64>("missingBytes")? == missing_bytes
+            && read.maybe_text("counters")?.unwrap_or_default() == counters;
         Ok(same.then_some(Timestamp::from_millis(read.number("seen")?)))
     }
 
-    /// Remembers by how much a project's free bytes are off.
-    pub async fn mark_drift(&self, project: ProjectId, missing_bytes: i64, now: Timestamp) -> Result<()> {
+    /// Remembers by how much a project's free bytes and its counters of uploads are off.
+    pub async fn mark_drift(
+        &self,
+        project: ProjectId,
+        missing_bytes: i64,
+        counters: &str,
+        now: Timestamp,
+    ) -> Result<()> {
         let mut record = seen(item::drift_key(project), now);
         record.insert("missingBytes".to_owned(), n(missing_bytes));
+        record.insert("counters".to_owned(), s(counters));
         self.put_finding("keeping a finding", record).await
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Files;
 use crate::{
     catalog::{Clearing, Consistency, FileFilter},
+    clock::Timestamp,
     error::{Error, Result},
     id::ProjectId,
 };
@@ -13,11 +14,10 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(60);
 
 impl Files {
-    /// Begins to remove all files that the project has now. The cleanup does it.
-    pub async fn empty_project(&self, project: ProjectId) -> Result<()> {
-        let now = self.clock.now();
-        let clearing = Clearing { before: now + Duration::from_millis(1), and_project: false };
-        self.catalog.begin_clearing(project, clearing, now).await
+    /// Begins to remove all files that the project had at that time. The cleanup does it.
+    pub async fn empty_project(&self, project: ProjectId, at: Timestamp) -> Result<()> {
+        let clearing = Clearing { before: at + Duration::from_millis(1), and_project: false };
+        self.catalog.begin_clearing(project, clearing, self.clock.now()).await
     }
 
     /// Begins to remove the project with its keys and all its files. Its keys stop working and it takes no new uploads;

@@ -15,7 +15,7 @@ mod reconcile;
 mod settle;
 
 pub use self::{
-    begin::Begun,
+    begin::{Begun, Uploader},
     delete::BulkDeleted,
     erase::Erased,
     read::{FileUrls, VariantUrl},

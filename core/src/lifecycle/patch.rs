@@ -76,6 +76,10 @@ impl Files {
         if file.project != project {
             return Err(Error::FileNotFound);
         }
+        self.renew(&file).await
+    }
+
+    pub(super) async fn renew(&self, file: &File) -> Result<Begun> {
         let renewed = file.renew(self.clock.now())?;
         let upload = self.blobs.presign_put(&renewed).await?;
         self.catalog.replace(&renewed).await?;

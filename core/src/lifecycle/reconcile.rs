@@ -7,7 +7,7 @@ use std::{collections::HashSet, str::FromStr, time::Duration};
 
 use super::Files;
 use crate::{
-    catalog::{Catalog, Consistency, Cursor, Debtor, FileFilter, PageSize},
+    catalog::{Catalog, Consistency, Cursor, Debtor, FileFilter, PageSize, UploadCounts},
     clock::Timestamp,
     error::{Error, Result},
     file::File,
@@ -73,6 +73,8 @@ pub struct Drift {
     pub project: ProjectId,
     /// How many bytes too few are free; negative: too many.
     pub missing_bytes: i64,
+    /// By how much its counters of uploads differ from its records, by name. Empty: they do not.
+    pub counters: String,
     /// Whether it was put right.
     pub repaired: bool,
 }
@@ -277,7 +279,9 @@ impl Files {
             Err(Error::ProjectNotFound) => return Ok(()),
             read => read?,
         };
-        let held: u64 = self.all_records(id).await?.iter().map(File::holds).sum();
+        let records = self.all_records(id).await?;
+        let held: u64 = records.iter().map(File::holds).sum();
+        let counts = UploadCounts::of(&records);
         let after = match self.catalog.project(id, Consistency::Strong).await {
             Err(Error::ProjectNotFound) => return Ok(()),
             read => read?,
@@ -288,27 +292,33 @@ impl Files {
             // Somebody is at work: the next walk will tell.
             return Ok(());
         }
-        if missing_bytes == 0 {
+        let counters = counts.difference(&before);
+        if missing_bytes == 0 && counters.is_empty() {
             if how == Reconciling::Repair {
                 self.catalog.unmark_drift(id).await?;
+                self.catalog.drop_idle_key_counters(&before).await?;
             }
             return Ok(());
         }
         let mut repaired = false;
         if how == Reconciling::Repair {
             let now = self.clock.now();
-            match self.catalog.drifted_since(id, missing_bytes).await? {
+            match self.catalog.drifted_since(id, missing_bytes, &counters).await? {
                 Some(since) if now.since(since) >= CERTAINTY => {
-                    repaired = self.catalog.repair_free_bytes(&before, missing_bytes).await?;
+                    repaired = missing_bytes == 0 || self.catalog.repair_free_bytes(&before, missing_bytes).await?;
+                    repaired &= counters.is_empty() || self.catalog.repair_upload_counts(&before, &counts).await?;
                     self.catalog.unmark_drift(id).await?;
                 }
                 Some(_) => {}
-                None => self.catalog.mark_drift(id, missing_bytes, now).await?,
+                None => self.catalog.mark_drift(id, missing_bytes, &counters, now).await?,
             }
         }
-        tracing::error!(project.id = %id, drift.bytes = missing_bytes, drift.repaired = repaired, "a project's free bytes are off");
+        tracing::error!(
+            project.id = %id, drift.bytes = missing_bytes, drift.counters = counters, drift.repaired = repaired,
+            "a project's counters differ from its records"
+        );
         if found.drifts.len() < MAX_FINDINGS {
-            found.drifts.push(Drift { project: id, missing_bytes, repaired });
+            found.drifts.push(Drift { project: id, missing_bytes, counters, repaired });
         }
         Ok(())
     }

@@ -54,14 +54,15 @@ impl Files {
             State::Confirming { .. } => self.publish(file).await.map(drop),
             State::Expiring => self.remove_staged(file).await,
             State::Deleting { leaves } => self.remove_published(file, *leaves).await,
-            State::Removed { leaves } => self.remove_again(file, *leaves).await,
+            State::Removed { leaves, .. } => self.remove_again(file, *leaves).await,
         }
     }
 
     async fn remove_staged(&self, file: &File) -> Result<()> {
         // A claim that was given up may have had its copy arrive.
         self.blobs.delete([file.staging_key(), file.original_key()]).await?;
-        self.catalog.release_reserved(file, &Event::expired(file, self.clock.now())).await
+        let now = self.clock.now();
+        self.catalog.release_reserved(file, file.removed(now).as_ref(), &Event::expired(file, now)).await
     }
 
     /// Tells of a change that was made without being told.
@@ -131,22 +132,26 @@ impl Files {
         self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths.collect()).await?;
         let now = self.clock.now();
         let event = Event::deleted(file, now);
-        match file.removed(now) {
-            Some(removed) => self.catalog.release_keeping(&removed, &event).await,
-            None => self.catalog.release_held(file, &event).await,
-        }
+        self.catalog.release_held(file, file.removed(now).as_ref(), &event).await
     }
 
     /// A worker that was busy during the removal may have stored a variant since, and a move that was under way the
-    /// original; and an edge may have cached it.
+    /// original; and an edge may have cached it. A client may have used the upload URL again, or the copy of a claim
+    /// that was given up may have arrived.
     async fn remove_again(&self, file: &File, leaves: Purge) -> Result<()> {
         let variants = leaves.variants().flat_map(|v| VariantSpec::all().map(move |spec| file.variant_key(v, spec)));
-        self.blobs.delete(variants.chain(leaves.original.map(|v| file.original_key_at(v)))).await?;
+        let originals = Visibility::ALL.into_iter().map(|v| file.original_key_at(v));
+        self.blobs.delete(variants.chain(originals).chain([file.staging_key()])).await?;
         let variants = leaves.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id));
         let original = leaves.original.map(|v| ObjectKey::original_paths(v, file.project, file.id));
-        let paths = variants.chain(original).collect();
-        self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths).await?;
-        self.catalog.forget(file).await
+        let paths: Vec<String> = variants.chain(original).collect();
+        if !paths.is_empty() {
+            self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths).await?;
+        }
+        match file.removed_again(self.clock.now()) {
+            Some(waiting) => self.catalog.replace(&waiting).await,
+            None => self.catalog.forget(file).await,
+        }
     }
 
     /// Settles what is overdue, until nothing is, `limit` records were tried, or `budget` has passed. Safe to run
