@@ -19,6 +19,7 @@ mod progress;
 mod projects;
 mod retry;
 mod serve;
+mod unfinished;
 mod units;
 mod update;
 mod upload;

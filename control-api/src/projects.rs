@@ -89,7 +89,7 @@ pub(crate) async fn empty(
 ) -> Result<(StatusCode, Json<Done>), Problem> {
     caller.with(Scope::Admin)?;
     let at = caller.attempt.map_or_else(|| api.files.clock.now(), |attempt| attempt.begun);
-    api.files.empty_project(id, at).await?;
+    api.files.empty_project_as_of(id, at).await?;
     Ok((StatusCode::ACCEPTED, Json(Done { success: true })))
 }
 

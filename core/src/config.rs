@@ -3,6 +3,7 @@
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use crate::{
+    catalog::UploadLimits,
     cdn::{BaseUrl, KeyPairId, SigningKey},
     variant::Colour,
 };
@@ -16,7 +17,7 @@ pub const CDN_VARIABLES: [&str; 2] = ["XFILES_CDN_URL", "XFILES_DISTRIBUTION_ID"
 /// The name that [`CronConfig::from_env`] reads beside those.
 pub const EVENT_VARIABLES: [&str; 1] = ["XFILES_EVENT_BUS"];
 /// The names that [`ApiConfig::from_env`] reads beside all but that one.
-pub const API_VARIABLES: [&str; 7] = [
+pub const API_VARIABLES: [&str; 9] = [
     "XFILES_SIGNING_KEY_ID",
     "XFILES_SIGNING_KEY",
     "XFILES_SIGNING_KEY_SECRET",
@@ -24,6 +25,8 @@ pub const API_VARIABLES: [&str; 7] = [
     "XFILES_PRESIGN_ROLE",
     "XFILES_API_ORIGINS",
     "XFILES_REQUESTS_PER_SECOND",
+    "XFILES_PENDING_UPLOADS",
+    "XFILES_PENDING_UPLOADS_PER_KEY",
 ];
 
 /// Where records and bytes are: what every function needs.
@@ -79,6 +82,8 @@ pub struct ApiConfig {
     pub api_origins: Vec<String>,
     /// How many requests a second one key may make of one process. `None`: any number.
     pub requests_per_second: Option<NonZeroU32>,
+    /// How many uploads may be pending.
+    pub upload_limits: UploadLimits,
 }
 
 /// Where the private key is.
@@ -159,7 +164,8 @@ impl CleanupConfig {
 impl ApiConfig {
     /// Reads what [`CleanupConfig`] is made of; `XFILES_SIGNING_KEY_ID` with `XFILES_SIGNING_KEY_SECRET` and
     /// `XFILES_SIGNING_PUBLIC_KEY` (PEM), or with `XFILES_SIGNING_KEY` (PEM); and `XFILES_PRESIGN_ROLE`,
-    /// `XFILES_API_ORIGINS` (separated by commas) and `XFILES_REQUESTS_PER_SECOND` if they are there.
+    /// `XFILES_API_ORIGINS` (separated by commas), `XFILES_REQUESTS_PER_SECOND`, `XFILES_PENDING_UPLOADS` (of a project)
+    /// and `XFILES_PENDING_UPLOADS_PER_KEY` if they are there.
     pub fn from_env() -> Result<Self, InvalidEnvironment> {
         let mut env = Environment::of_process();
         let config = Self::read(&mut env);
@@ -174,8 +180,12 @@ impl ApiConfig {
         let api_origins =
             origins.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
         let requests_per_second = env.maybe("XFILES_REQUESTS_PER_SECOND");
+        let upload_limits = UploadLimits {
+            per_project: env.maybe("XFILES_PENDING_UPLOADS").unwrap_or(UploadLimits::DEFAULT_PER_PROJECT),
+            per_key: env.maybe("XFILES_PENDING_UPLOADS_PER_KEY").unwrap_or(UploadLimits::DEFAULT_PER_KEY),
+        };
         let (cleanup, signing_key) = cleanup.zip(signing_key)?;
-        Some(Self { cleanup, signing_key, presign_role, api_origins, requests_per_second })
+        Some(Self { cleanup, signing_key, presign_role, api_origins, requests_per_second, upload_limits })
     }
 }
 
@@ -255,6 +265,7 @@ mod tests {
             "XFILES_SIGNING_PUBLIC_KEY" => "-----BEGIN PUBLIC KEY-----",
             "XFILES_API_ORIGINS" => "https://a.example.com, https://b.example.com",
             "XFILES_REQUESTS_PER_SECOND" => "50",
+            "XFILES_PENDING_UPLOADS" => "700",
             "XFILES_BUCKET" | "XFILES_TABLE" | "XFILES_DISTRIBUTION_ID" => "name",
             _ => return None,
         };
@@ -290,6 +301,8 @@ mod tests {
         assert!(matches!(config.signing_key, SigningKeySource::Secret(_)));
         assert_eq!(config.api_origins, ["https://a.example.com", "https://b.example.com"]);
         assert_eq!((config.requests_per_second.map(NonZeroU32::get), config.presign_role), (Some(50), None));
+        let UploadLimits { per_project, per_key } = config.upload_limits;
+        assert_eq!((per_project.get(), per_key), (700, UploadLimits::DEFAULT_PER_KEY));
     }
 
     #[test]

@@ -147,6 +147,9 @@ pub struct Purge {
     pub again: bool,
     /// Whether the change itself is still to be told.
     pub untold: bool,
+    /// Whether a change of visibility caused it, which is told of when it is done: only then is nothing left where the
+    /// file was.
+    pub moved: bool,
 }
 
 impl Purge {
@@ -165,12 +168,13 @@ impl Purge {
             private_variants: self.private_variants || other.private_variants,
             again: false,
             untold: self.untold || other.untold,
+            moved: self.moved || other.moved,
         }
     }
 
     /// Whether there is anything to remove.
     pub fn is_empty(self) -> bool {
-        self.original.is_none() && !self.public_variants && !self.private_variants && !self.untold
+        self.original.is_none() && !self.public_variants && !self.private_variants && !self.untold && !self.moved
     }
 
     /// At which visibilities variants must go.
@@ -418,7 +422,8 @@ impl File {
     pub fn swap(&self, now: Timestamp) -> Result<Self> {
         match &self.state {
             State::Moving { etag, to, leaves } => {
-                let state = State::Confirmed { etag: etag.clone(), owes: Some(*leaves) };
+                let owes = Some(Purge { moved: true, ..*leaves });
+                let state = State::Confirmed { etag: etag.clone(), owes };
                 // Whoever moves it has it for himself for no less time than before.
                 let due = self.due.map_or(now + LEASE, |due| due.max(now + LEASE));
                 Ok(Self { visibility: *to, ..self.next(state, Some(due)) })
@@ -468,7 +473,7 @@ impl File {
                 Ok(if purge.again || purge.variants().next().is_none() {
                     self.next(State::Confirmed { etag, owes: None }, None)
                 } else {
-                    let again = Purge { original: None, again: true, ..*purge };
+                    let again = Purge { original: None, again: true, moved: false, ..*purge };
                     self.next(State::Confirmed { etag, owes: Some(again) }, Some(now + WORKER_LIFE))
                 })
             }

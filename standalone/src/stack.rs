@@ -25,7 +25,7 @@ use xfiles_cleanup_cron::Courier;
 use xfiles_control_api::{Api, ApiOptions};
 use xfiles_core::{
     api_key::{ApiKey, Scope},
-    catalog::{Catalog, KeyRecord, Project},
+    catalog::{Catalog, KeyRecord, Project, UploadLimits},
     cdn::{BaseUrl, Cdn, Signer, URL_LIFE},
     clock::{Clock, Timestamp},
     error::{Cause, Error},
@@ -129,6 +129,8 @@ pub struct StackOptions {
     pub placeholders: Placeholders,
     /// The API's limits.
     pub api: ApiOptions,
+    /// How many uploads may be pending.
+    pub upload_limits: UploadLimits,
     /// What JPEG variants show where their original is transparent. Stored ones keep theirs.
     pub jpeg_background: Colour,
     /// Whether private URLs are signed with a new key from this start on. What the old key signed works until it
@@ -156,6 +158,7 @@ impl StackOptions {
             auto_confirm: false,
             placeholders: Placeholders::OnConfirm,
             api: ApiOptions::default(),
+            upload_limits: UploadLimits::default(),
             jpeg_background: Colour::WHITE,
             rotate_signing_key: false,
         }
@@ -221,6 +224,7 @@ pub struct Stack {
     files: Files,
     distribution: Distribution,
     courier: Courier,
+    api: Api,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     // Removed or unlocked when everything above is gone.
@@ -269,7 +273,8 @@ impl Stack {
             cache_bytes: CACHE_BYTES,
         });
         let cdn = Cdn::new(url.clone(), Signer::new(secrets.signing_key, URL_LIFE), Arc::new(distribution.clone()));
-        let files = engines.files(cdn, |client| client);
+        let mut files = engines.files(cdn, |client| client);
+        files.catalog = files.catalog.with_limits(options.upload_limits);
         let renders = std::thread::available_parallelism().map_or(1, usize::from);
         let worker = Worker::new(files.clone(), renders).flattening_on(options.jpeg_background);
         let (project, first_key) = prepare(&files, options.quota_bytes).await?;
@@ -289,7 +294,7 @@ impl Stack {
         }
         let api = Api::new(files.clone(), options.api);
         let local = xfiles_control_api::metrics_router(api.clone()).merge(xfiles_control_api::docs_router());
-        let apis = local.fallback_service(xfiles_control_api::router(api));
+        let apis = local.fallback_service(xfiles_control_api::router(api.clone()));
         let front = distribution.router(worker.router()).fallback_service(apis);
         tasks.spawn(serve(api_listener, front, stopping.clone()));
         tasks.spawn(serve(s3_listener, Router::new().fallback_service(engines.store().service()), stopping.clone()));
@@ -312,6 +317,7 @@ impl Stack {
             files,
             distribution,
             courier,
+            api,
             stop,
             tasks,
             _home: home,
@@ -377,7 +383,11 @@ impl Stack {
     /// Takes no new requests, lets those in flight finish, and ends.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let all = async {
+            while self.tasks.join_next().await.is_some() {}
+            // Those whose clients have left go on without a connection.
+            self.api.ended().await;
+        };
         if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::warn!(drain.s = DRAIN.as_secs(), "requests in flight did not finish in time and are dropped");
         }

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use xfiles_control_api::Code;
 use xfiles_core::{
     api_key::Scope,
+    catalog::{LATE_BYTES_FLOOR, UploadCounts, UploadLimits},
     file::Patch,
     id::{FileId, ProjectId},
     intent::OwnerId,
@@ -188,6 +189,20 @@ async fn provoke(code: Code) -> (World, Answer) {
                 .await
         }
         Code::QuotaExceeded => client.intent("a.txt", "text/plain", 1_001, json!({})).await,
+        Code::TooManyPendingUploads => {
+            let limits = UploadLimits { per_project: NonZeroU32::MIN, per_key: NonZeroU32::MIN };
+            let mut files = world.files().clone();
+            files.catalog = files.catalog.with_limits(limits);
+            let limited = world.client_through(files).await;
+            limited.intent("a.txt", "text/plain", 1, json!({})).await.ok();
+            limited.intent("b.txt", "text/plain", 1, json!({})).await
+        }
+        Code::TooManyEndedUploads => {
+            let project = world.project().await;
+            let late = UploadCounts { late_bytes: LATE_BYTES_FLOOR + 1, ..UploadCounts::default() };
+            assert!(world.files().catalog.repair_upload_counts(&project, &late).await.unwrap());
+            client.intent("a.txt", "text/plain", 1, json!({})).await
+        }
         Code::BodyTooLarge => raw(client, "application/json", format!("{{\"a\":\"{}\"}}", "x".repeat(600_000))).await,
         Code::UnsupportedMediaType => raw(client, "text/plain", "{}".to_owned()).await,
         Code::ContentTypeMismatch => {

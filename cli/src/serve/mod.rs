@@ -14,7 +14,7 @@ use std::{
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use xfiles_core::{api_key::ApiKey, cdn::BaseUrl, variant::Colour, webhook::Reach};
+use xfiles_core::{api_key::ApiKey, catalog::UploadLimits, cdn::BaseUrl, variant::Colour, webhook::Reach};
 use xfiles_standalone::{
     ApiOptions, BUCKET, Data, Placeholders, REGION, Stack, StackOptions, s3::LOG_DIRECTIVE, secrets::write_private,
 };
@@ -70,6 +70,12 @@ pub(crate) struct ServeArgs {
     /// How many requests a second one API key may make, twice as many at once after a rest [default: no limit]
     #[arg(long, value_name = "N")]
     rate_limit: Option<NonZeroU32>,
+    /// How many uploads of one project may be pending: begun, and neither confirmed nor ended
+    #[arg(long, value_name = "N", default_value_t = UploadLimits::DEFAULT_PER_PROJECT)]
+    pending_uploads: NonZeroU32,
+    /// How many uploads that one API key began may be pending
+    #[arg(long, value_name = "N", default_value_t = UploadLimits::DEFAULT_PER_KEY)]
+    pending_uploads_per_key: NonZeroU32,
     /// Let web pages of this origin call the API; may be given several times. Whoever opens such a page can read the
     /// API key in it
     #[arg(long, value_name = "URL")]
@@ -152,6 +158,7 @@ fn options(args: &ServeArgs) -> StackOptions {
         auto_confirm: args.auto_confirm,
         placeholders: args.placeholders,
         jpeg_background: args.jpeg_background,
+        upload_limits: UploadLimits { per_project: args.pending_uploads, per_key: args.pending_uploads_per_key },
         api: ApiOptions {
             requests_per_second: args.rate_limit,
             allowed_origins: args.allow_origin.iter().map(Origin::to_string).collect(),

@@ -50,7 +50,8 @@ pub(super) fn all() -> Vec<Operation> {
 }
 
 fn uploading() -> Vec<Operation> {
-    let begun = [Code::QuotaExceeded, Code::NotFound];
+    let begun =
+        [Code::QuotaExceeded, Code::TooManyPendingUploads, Code::TooManyEndedUploads, Code::NotFound, Code::Conflict];
     vec![
         Operation::new::<IntentView>("post", "/api/v1/files/upload-intent", "beginUpload")
             .says(
@@ -131,7 +132,9 @@ fn reading() -> Vec<Operation> {
                  null; a page may be short, even empty, with more to come. Whoever walks so sees every file that was \
                  there throughout exactly once. A walk keeps the order above where `entityId` is given with \
                  `entityType`; with `entityType` alone, or beside filters other than an owner or a time, it goes \
-                 entity by entity; every other walk goes newest first.",
+                 entity by entity; every other walk goes newest first. With `uploadStatus=pending` the list has the \
+                 uploads that have begun and are neither confirmed nor ended, each with `expiresAt`, the one that ends \
+                 first coming first; it is always walked, and takes `limit` and `cursor` alone.",
             )
             .needs(Scope::Read)
             .takes(entity_filters())
@@ -139,6 +142,11 @@ fn reading() -> Vec<Operation> {
                 query("ownerUserId", "Of this user of the application.", word()),
                 query("visibility", "With originals readable so.", visibility()),
                 query("variantVisibility", "With variants readable so.", visibility()),
+                query(
+                    "uploadStatus",
+                    "Confirmed files, or pending uploads instead of them.",
+                    json!({"type": "string", "enum": ["confirmed", "pending"], "default": "confirmed"}),
+                ),
                 query("createdAfter", "Begun at this time or later.", time()),
                 query("createdBefore", "Begun before this time.", time()),
                 query(

@@ -351,7 +351,8 @@ fn purge_to_text(purge: Purge) -> String {
     let variants = purge.variants().map(|v| format!("variants:{v}"));
     let again = purge.again.then(|| "again".to_owned());
     let untold = purge.untold.then(|| "untold".to_owned());
-    original.into_iter().chain(variants).chain(again).chain(untold).collect::<Vec<_>>().join(" ")
+    let moved = purge.moved.then(|| "moved".to_owned());
+    original.into_iter().chain(variants).chain(again).chain(untold).chain(moved).collect::<Vec<_>>().join(" ")
 }
 
 fn purge_from_text(text: &str) -> Purge {
@@ -362,6 +363,7 @@ fn purge_from_text(text: &str) -> Purge {
         private_variants: has("variants:private"),
         again: has("again"),
         untold: has("untold"),
+        moved: has("moved"),
     }
 }
 

@@ -577,7 +577,12 @@ impl Catalog {
 
     /// Writes a file over the version before it, and tells of it.
     pub async fn replace_and_tell(&self, file: &File, event: &Event) -> Result<()> {
-        self.replace_with("writing a file", file, None, Some(event)).await
+        self.replace_and_tell_all(file, std::slice::from_ref(event)).await
+    }
+
+    /// Writes a file over the version before it, and tells of it by several events.
+    pub async fn replace_and_tell_all(&self, file: &File, events: &[Event]) -> Result<()> {
+        self.replace_with("writing a file", file, None, events).await
     }
 
     /// How many files one [`Catalog::replace_all`] takes: DynamoDB's 100 actions in a transaction. Events need one of
@@ -606,7 +611,7 @@ impl Catalog {
             format!("attribute_exists({PK})"),
             [(":size", n(file.size.bytes())), (":one", n(1))],
         );
-        self.replace_with("publishing a file", file, Some(counters), Some(event)).await
+        self.replace_with("publishing a file", file, Some(counters), std::slice::from_ref(event)).await
     }
 
     /// Writes a file that has just been hidden: it no longer counts, and still holds its bytes.
@@ -617,7 +622,7 @@ impl Catalog {
             format!("attribute_exists({PK})"),
             [(":one", n(1))],
         );
-        self.replace_with("hiding a file", file, Some(counters), None).await
+        self.replace_with("hiding a file", file, Some(counters), &[]).await
     }
 
     /// Gives the reserved bytes of a file back that was never published, and tells of it. The record becomes `kept`,
@@ -652,7 +657,10 @@ impl Catalog {
         }
         let counters = self.project_update(file, give_back, format!("attribute_exists({PK})"), values);
         match kept {
-            Some(kept) => self.replace_with("releasing a file", kept, Some(counters), Some(event)).await,
+            Some(kept) => {
+                let events = std::slice::from_ref(event);
+                self.replace_with("releasing a file", kept, Some(counters), events).await
+            }
             None => self.remove("removing a file", file, counters, Some(event)).await,
         }
     }
@@ -779,9 +787,9 @@ impl Catalog {
         doing: &'static str,
         file: &File,
         counters: Option<TransactWriteItem>,
-        event: Option<&Event>,
+        events: &[Event],
     ) -> Result<()> {
-        let told = self.tell(event.map_or(&[], std::slice::from_ref));
+        let told = self.tell(events);
         let writes = std::iter::once(self.record_write(file)).chain(counters).chain(told).collect();
         match self.transact(doing, writes).await? {
             None => Ok(()),

@@ -14,8 +14,13 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(60);
 
 impl Files {
-    /// Begins to remove all files that the project had at that time. The cleanup does it.
-    pub async fn empty_project(&self, project: ProjectId, at: Timestamp) -> Result<()> {
+    /// Begins to remove all files that the project has now. The cleanup does it.
+    pub async fn empty_project(&self, project: ProjectId) -> Result<()> {
+        self.empty_project_as_of(project, self.clock.now()).await
+    }
+
+    /// Begins to remove all files that the project had at that time.
+    pub async fn empty_project_as_of(&self, project: ProjectId, at: Timestamp) -> Result<()> {
         let clearing = Clearing { before: at + Duration::from_millis(1), and_project: false };
         self.catalog.begin_clearing(project, clearing, self.clock.now()).await
     }

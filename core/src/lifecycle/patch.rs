@@ -43,7 +43,7 @@ impl Files {
             }
             let changed = file.patch(patch, self.clock.now())?;
             let written = match changed.state {
-                // A move is told when it is done.
+                // A move is told of when nothing is left where the file was.
                 State::Moving { .. } => self.catalog.replace(&changed).await,
                 _ => self.catalog.replace_and_tell(&changed, &Event::updated(&changed, self.clock.now())).await,
             };

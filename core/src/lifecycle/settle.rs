@@ -90,7 +90,7 @@ impl Files {
             }
         }
         let swapped = file.swap(self.clock.now())?;
-        self.catalog.replace_and_tell(&swapped, &Event::updated(&swapped, self.clock.now())).await?;
+        self.catalog.replace(&swapped).await?;
         match swapped.state {
             State::Confirmed { owes: Some(purge), .. } => self.purge(&swapped, purge).await,
             _ => Ok(swapped),
@@ -109,10 +109,15 @@ impl Files {
         self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths.collect()).await?;
         let now = self.clock.now();
         let purged = file.purged(now)?;
-        if purge.again || purge.variants().next().is_none() {
+        // A file that is told to be private must not be readable where it was.
+        let updated = purge.moved.then(|| Event::updated(&purged, now));
+        let made_wrong = !purge.again && purge.variants().next().is_some();
+        let variants = made_wrong.then(|| Event::purged(&purged, purge, now));
+        let events: Vec<Event> = updated.into_iter().chain(variants).collect();
+        if events.is_empty() {
             self.catalog.replace(&purged).await?;
         } else {
-            self.catalog.replace_and_tell(&purged, &Event::purged(&purged, purge, now)).await?;
+            self.catalog.replace_and_tell_all(&purged, &events).await?;
         }
         Ok(purged)
     }

@@ -545,8 +545,8 @@ impl S3 for Operations {
             facts: Facts { headers, checksum: checksum.clone() },
         };
         let e_tag = Some(etag(&object.md5));
-        let created = self.listener.get().map(|listener| (listener, self.created(&at, &object)));
-        let put = self.change(move |batch| {
+        let created = self.listener.get().map(|listener| (listener.clone(), self.created(&at, &object)));
+        let put = move |batch: &mut Batch<'_>| {
             if !batch.rows().has_bucket(&at.bucket)? {
                 return Ok(Err(no_such_bucket()));
             }
@@ -555,12 +555,18 @@ impl S3 for Operations {
                 return Ok(Err(refusal));
             }
             batch.put(&at, &object, blob).map(Ok)
+        };
+        // In a task of its own: the object is there even if its client leaves now, and the listener must hear of it.
+        let store = self.clone();
+        let stored = tokio::spawn(async move {
+            store.change(put).await?;
+            if let Some((listener, created)) = created {
+                // Nobody listens any more when the stack ends.
+                drop(listener.send(created));
+            }
+            Ok::<(), S3Error>(())
         });
-        put.await?;
-        if let Some((listener, created)) = created {
-            // Nobody listens any more when the stack ends.
-            drop(listener.send(created));
-        }
+        stored.await.map_err(Fault::from)??;
 
         let checksum = checksum.map(Checksum::into_fields).unwrap_or_default();
         Ok(S3Response::new(dto::PutObjectOutput {
