@@ -125,10 +125,13 @@ impl Unfinished {
         });
         let begun = self.interrupt();
         let ended = begun.chunks(ENDED_AT_ONCE).map(|ids| end(ids, client)).sum::<usize>();
+        let uploads = |count| if count == 1 { "1 upload".to_owned() } else { format!("{count} uploads") };
         let text = match (begun.len(), ended) {
             (0, _) => "interrupted".to_owned(),
-            (begun, ended) if begun == ended => format!("interrupted; {begun} unfinished uploads were ended"),
-            (begun, ended) => format!("interrupted; {} unfinished uploads end by themselves", begun - ended),
+            (begun, ended) if begun == ended => format!("interrupted; cancelled on the server: {}", uploads(begun)),
+            (begun, ended) => {
+                format!("interrupted; not cancelled, and ending within half an hour: {}", uploads(begun - ended))
+            }
         };
         // The process ends whether or not anybody reads it.
         drop(writeln!(std::io::stderr(), "{text}"));

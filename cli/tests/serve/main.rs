@@ -2,6 +2,7 @@
 //! does not start. What needs no process of its own is tested in the workspace's suite.
 
 mod disk;
+mod interrupted;
 mod killed;
 
 use std::{

@@ -62,10 +62,13 @@ impl Files {
     pub async fn begin_all(&self, by: impl Into<Uploader>, intents: Vec<UploadIntent>) -> Result<Vec<Begun>> {
         let by = by.into();
         let mut begun = Vec::with_capacity(intents.len());
-        let mut new = Vec::with_capacity(intents.len());
+        let (mut reserved, mut new) = (Vec::new(), Vec::with_capacity(intents.len()));
         for (nth, intent) in (0..).zip(intents) {
             match self.begun_before(&by, nth).await? {
-                Some(before) => begun.push(before),
+                Some(before) => {
+                    reserved.push(before.file.clone());
+                    begun.push(before);
+                }
                 None => {
                     let prepared = self.prepare(&by, nth, intent).await?;
                     new.push(prepared.file.clone());
@@ -73,11 +76,12 @@ impl Files {
                 }
             }
         }
-        for (i, part) in new.chunks(Catalog::RESERVE_AT_ONCE).enumerate() {
+        for part in new.chunks(Catalog::RESERVE_AT_ONCE) {
             if let Err(error) = self.catalog.reserve(part).await {
-                self.take_back(&new[..i * Catalog::RESERVE_AT_ONCE]).await;
+                self.take_back(&reserved).await;
                 return Err(error);
             }
+            reserved.extend_from_slice(part);
         }
         Ok(begun)
     }
