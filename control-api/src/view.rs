@@ -280,7 +280,8 @@ pub(crate) struct DeletionAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     unverified_paths: Option<Vec<String>>,
-    /// When the cleanup removes the variants once more, because a worker may still be busy with one.
+    /// When the cleanup looks once more: a worker may still be busy with a variant, or the file's upload URL may still
+    /// work.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     again_at: Option<Timestamp>,
@@ -479,8 +480,6 @@ pub(crate) struct UsageView {
     free_bytes: u64,
     /// How many files are confirmed.
     files: u64,
-    /// How many uploads are neither confirmed nor ended.
-    pending_uploads: u64,
 }
 
 impl From<&Project> for UsageView {
@@ -491,7 +490,6 @@ impl From<&Project> for UsageView {
             reserved_bytes: project.reserved_bytes,
             free_bytes: project.free_bytes,
             files: project.file_count,
-            pending_uploads: project.pending_uploads,
         }
     }
 }

@@ -191,7 +191,7 @@ async fn what_an_administrator_makes_under_a_key_whose_process_died_is_made_once
     ] {
         let before = world.client.get(list).await.ok()[made].as_array().unwrap().len();
         // The write of the outcome is the one after the work.
-        let dead = Gated::at(&world, "UpdateItem", 2).await;
+        let dead = Gated::at(&world, "UpdateItem", 1).await;
         dead.send_and_leave(&Method::POST, path, Some(made), Some(&body)).await;
         world.pass(Duration::from_secs(61));
         let again = post_once(&world.client, path, made, &body).await;

@@ -27,7 +27,8 @@ pub struct Erased {
     pub paths: Vec<String>,
     /// Every CDN path that was asked to be forgotten, on a CDN that cannot be asked whether it has.
     pub unverified_paths: Vec<String>,
-    /// When the cleanup removes variants once more: until then a worker may be busy with what it read before.
+    /// When the cleanup looks once more: until then a worker may be busy with what it read before, or an upload URL may
+    /// still work.
     pub again_at: Option<Timestamp>,
 }
 
