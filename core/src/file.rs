@@ -582,7 +582,9 @@ impl File {
                         State::Confirmed { owes: Some(owed), .. } => {
                             *visibility == self.visibility || owed.original == Some(*visibility)
                         }
-                        State::Moving { .. } | State::Deleting { .. } | State::Removed { .. } => true,
+                        State::Moving { .. } | State::Deleting { .. } => true,
+                        // Only an upload may still arrive when nothing is left that could come back.
+                        State::Removed { leaves, .. } => !leaves.is_empty(),
                     }
             }
             ObjectKey::Variant { visibility, spec, .. } => {
@@ -592,7 +594,8 @@ impl File {
                             self.offers(key) || purges(owes.unwrap_or_default(), *visibility)
                         }
                         State::Moving { leaves, .. } => self.offers(key) || purges(*leaves, *visibility),
-                        State::Deleting { .. } | State::Removed { .. } => true,
+                        State::Deleting { .. } => true,
+                        State::Removed { leaves, .. } => !leaves.is_empty(),
                         State::Pending | State::Confirming { .. } | State::Expiring => false,
                     }
             }

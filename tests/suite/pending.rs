@@ -172,8 +172,7 @@ async fn the_limits_on_pending_uploads_are_exact_under_races_and_say_what_to_do(
     assert!(problem["detail"].as_str().unwrap().contains("the project has 10 pending uploads"), "{problem}");
 
     // A batch that is too large for the limit is refused whole.
-    let batch =
-        json!({"allOrNothing": true, "files": vec![json!({"filename": "a", "contentType": "text/plain", "size": 1}); 7]});
+    let batch = json!({"allOrNothing": true, "files": vec![json!({"filename": "a", "contentType": "text/plain", "size": 1}); 7]});
     one.post("/api/v1/files/upload-intents", &batch).await.refused(409, "too_many_pending_uploads");
 
     // Each end of an upload makes room for one: a deletion, a confirmation, an expiry.

@@ -214,14 +214,6 @@ impl Bench {
         assert_eq!(swept.settled, 1, "the upload expires");
         let expire = busy.less(&idle);
 
-        let pending = self.files.begin(self.project, picture()).await?.file;
-        self.stage(&pending).await;
-        let (_, cancel) = self.bill(self.files.delete(self.project, pending.id, None)).await?;
-        self.clock.advance(NO_UPLOAD_ARRIVES);
-        let (swept, busy) = self.bill(sweep()).await?;
-        assert_eq!(swept.settled, 1, "its staged bytes are removed again");
-        let late = busy.less(&idle);
-
         let file = self.publish(picture()).await?;
         self.clock.advance(NO_UPLOAD_ARRIVES);
         self.files.delete(self.project, file.id, None).await?;
@@ -232,8 +224,6 @@ impl Bench {
         Ok(vec![
             Row::new("second removal of a deleted picture's variants, in a sweep", again),
             Row::new("expiry of an upload, in a sweep", expire),
-            Row::new("deletion of a pending upload", cancel),
-            Row::new("removal of what arrived late, in a sweep", late),
             Row::new("sweep that finds nothing", idle),
         ])
     }

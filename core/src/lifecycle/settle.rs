@@ -141,11 +141,10 @@ impl Files {
     }
 
     /// A worker that was busy during the removal may have stored a variant since, and a move that was under way the
-    /// original; and an edge may have cached it. A client may have used the upload URL again, or the copy of a claim
-    /// that was given up may have arrived.
+    /// original; and an edge may have cached it. A client may have used the upload URL again.
     async fn remove_again(&self, file: &File, leaves: Purge) -> Result<()> {
         let variants = leaves.variants().flat_map(|v| VariantSpec::all().map(move |spec| file.variant_key(v, spec)));
-        let originals = Visibility::ALL.into_iter().map(|v| file.original_key_at(v));
+        let originals = leaves.original.map(|v| file.original_key_at(v));
         self.blobs.delete(variants.chain(originals).chain([file.staging_key()])).await?;
         let variants = leaves.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id));
         let original = leaves.original.map(|v| ObjectKey::original_paths(v, file.project, file.id));
