@@ -44,6 +44,8 @@ pub struct WorkerConfig {
     pub stores: StoreConfig,
     /// What JPEG shows where a picture is transparent.
     pub jpeg_background: Colour,
+    /// The memory of the function, in megabytes, if it is one.
+    pub function_megabytes: Option<u64>,
 }
 
 /// What the cleanup needs: the stores, and the distribution that must forget.
@@ -115,7 +117,8 @@ impl std::error::Error for InvalidEnvironment {}
 
 impl WorkerConfig {
     /// Reads what [`StoreConfig`] is made of: `XFILES_BUCKET` and `XFILES_TABLE`, and `XFILES_METRICS_NAMESPACE` if it
-    /// is there; and `XFILES_JPEG_BACKGROUND`, which is white if it is not there.
+    /// is there; `XFILES_JPEG_BACKGROUND`, which is white if it is not there; and `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, which
+    /// Lambda sets.
     pub fn from_env() -> Result<Self, InvalidEnvironment> {
         let mut env = Environment::of_process();
         let config = Self::read(&mut env);
@@ -125,7 +128,8 @@ impl WorkerConfig {
     fn read(env: &mut Environment<'_>) -> Option<Self> {
         let stores = StoreConfig::read(env);
         let jpeg_background = env.maybe("XFILES_JPEG_BACKGROUND").unwrap_or(Colour::WHITE);
-        stores.map(|stores| Self { stores, jpeg_background })
+        let function_megabytes = env.maybe("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
+        stores.map(|stores| Self { stores, jpeg_background, function_megabytes })
     }
 }
 

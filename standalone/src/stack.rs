@@ -131,6 +131,8 @@ pub struct StackOptions {
     pub api: ApiOptions,
     /// What JPEG variants show where their original is transparent. Stored ones keep theirs.
     pub jpeg_background: Colour,
+    /// How much memory all renders together may take, in bytes.
+    pub render_memory: u64,
     /// Whether private URLs are signed with a new key from this start on. What the old key signed works until it
     /// expires.
     pub rotate_signing_key: bool,
@@ -141,6 +143,10 @@ impl StackOptions {
     pub const DEFAULT_PORT: u16 = 8787;
     /// The quota of the first project when nothing else is asked for: 10 GiB.
     pub const DEFAULT_QUOTA: u64 = 10 * 1024 * 1024 * 1024;
+    /// What all renders together may take when nothing else is asked for.
+    pub const DEFAULT_RENDER_MEMORY: u64 = Worker::RENDER_MEMORY;
+    /// The least that they may be given.
+    pub const LEAST_RENDER_MEMORY: u64 = Worker::LEAST_RENDER_MEMORY;
 
     /// What `xf serve` does without flags.
     pub fn new(data: Data) -> Self {
@@ -157,6 +163,7 @@ impl StackOptions {
             placeholders: Placeholders::OnConfirm,
             api: ApiOptions::default(),
             jpeg_background: Colour::WHITE,
+            render_memory: Self::DEFAULT_RENDER_MEMORY,
             rotate_signing_key: false,
         }
     }
@@ -271,7 +278,9 @@ impl Stack {
         let cdn = Cdn::new(url.clone(), Signer::new(secrets.signing_key, URL_LIFE), Arc::new(distribution.clone()));
         let files = engines.files(cdn, |client| client);
         let renders = std::thread::available_parallelism().map_or(1, usize::from);
-        let worker = Worker::new(files.clone(), renders).flattening_on(options.jpeg_background);
+        let worker = Worker::new(files.clone(), renders)
+            .flattening_on(options.jpeg_background)
+            .rendering_in(options.render_memory);
         let (project, first_key) = prepare(&files, options.quota_bytes).await?;
         engines
             .dynamo()

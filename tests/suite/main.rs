@@ -33,6 +33,7 @@ mod races;
 mod reconciling;
 mod refusals;
 mod reliability;
+mod renders;
 mod s3_conformance;
 mod signatures;
 mod simulation;

@@ -27,7 +27,7 @@ use self::{
 use crate::{
     failure::{Exit, Failure, os_text},
     output::Console,
-    units::Bytes,
+    units::{Bytes, InvalidSize},
     wait,
 };
 
@@ -86,6 +86,10 @@ pub(crate) struct ServeArgs {
     /// What JPEG variants show where their original is transparent, as #rgb or #rrggbb; stored ones keep theirs
     #[arg(long, env = "XFILES_JPEG_BACKGROUND", value_name = "COLOUR", default_value_t = Colour::WHITE)]
     jpeg_background: Colour,
+    /// How much memory all pictures that are rendered at one time may take together; one that needs more by itself has no
+    /// variants. The rest of the program takes up to 256 MB more
+    #[arg(long, env = "XFILES_RENDER_MEMORY", value_name = "SIZE", default_value = "512MB", value_parser = render_memory)]
+    render_memory: Bytes,
     /// Let webhooks be anywhere, over http too: on this machine, in this network
     #[arg(long)]
     webhooks_anywhere: bool,
@@ -152,6 +156,7 @@ fn options(args: &ServeArgs) -> StackOptions {
         auto_confirm: args.auto_confirm,
         placeholders: args.placeholders,
         jpeg_background: args.jpeg_background,
+        render_memory: args.render_memory.0,
         api: ApiOptions {
             requests_per_second: args.rate_limit,
             allowed_origins: args.allow_origin.iter().map(Origin::to_string).collect(),
@@ -159,6 +164,13 @@ fn options(args: &ServeArgs) -> StackOptions {
         },
         ..StackOptions::new(data)
     }
+}
+
+/// A size that is enough for photographs.
+fn render_memory(text: &str) -> Result<Bytes, String> {
+    let size: Bytes = text.parse().map_err(|invalid: InvalidSize| invalid.to_string())?;
+    let least = Bytes(StackOptions::LEAST_RENDER_MEMORY);
+    if size.0 < least.0 { Err(format!("less than {least} is not enough for photographs")) } else { Ok(size) }
 }
 
 /// The two names, which help and completions then list.
