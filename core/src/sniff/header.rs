@@ -141,7 +141,7 @@ fn lines(scan: &[u8]) -> Option<u16> {
     be16(scan, at + NUMBER_OF_LINES.len())
 }
 
-/// Walks the chunks before the pixels, of which `eXIf` may be one.
+/// Walks the chunks, of which `eXIf` may be one: mostly before the pixels, but some writers put it behind them.
 fn png(bytes: &[u8]) -> Option<Header> {
     if bytes.get(12..16)? != b"IHDR" {
         return None;
@@ -156,7 +156,7 @@ fn png_orientation(bytes: &[u8]) -> Option<Orientation> {
         let length = usize::try_from(be32(rest, 0)?).ok()?;
         match rest.get(4..8)? {
             b"eXIf" => return rest.get(8..8_usize.checked_add(length)?).map(exif_orientation),
-            b"IDAT" | b"IEND" => return None,
+            b"IEND" => return None,
             // The length counts neither itself nor the name and the checksum.
             _ => rest = rest.get(length.checked_add(12)?..)?,
         }
@@ -570,7 +570,7 @@ mod tests {
         let turned = [start.as_slice(), &chunk(b"gAMA", b"1234"), &chunk(b"eXIf", &exif(6))].concat();
         assert_eq!(shown("image/png", &turned), Some((300, 400)));
         let late = [start.as_slice(), &chunk(b"IDAT", b"pixels"), &chunk(b"eXIf", &exif(6))].concat();
-        assert_eq!(shown("image/png", &late), Some((400, 300)));
+        assert_eq!(shown("image/png", &late), Some((300, 400)));
     }
 
     #[test]

@@ -104,6 +104,8 @@ pub(super) fn of_code_points(primaries: u16, transfer: u16, is_grey: bool) -> Re
     if let Some((white, primaries)) = known {
         profile.update_rgb_colorimetry(white.to_xyyb(), primaries);
     }
+    // They would count before the curves.
+    profile.cicp = None;
     if let Some(curve) = curve.map(curve_from_gamma) {
         (profile.red_trc, profile.green_trc, profile.blue_trc) =
             (Some(curve.clone()), Some(curve.clone()), Some(curve));

@@ -71,7 +71,7 @@ fn taken(original: &Path, pixels: u32, format: ImageFormat) -> (u64, u64) {
 
 #[test]
 fn no_rendering_takes_more_memory_than_it_asks_for() {
-    let (large, middle) = ((3200, 2400), (1600, 1200));
+    let (large, middle) = ((2048, 1536), (1024, 768));
     let opaque = DynamicImage::from(scene(large.0, large.1));
     let faded = DynamicImage::from(faded_scene(large.0, large.1));
     let less = DynamicImage::from(scene(middle.0, middle.1));
@@ -80,7 +80,7 @@ fn no_rendering_takes_more_memory_than_it_asks_for() {
     let inks = |colours| {
         let mut bytes = Vec::new();
         let samples: Vec<u8> = less.to_rgba8().into_raw();
-        Encoder::new(&mut bytes, 90).encode(&samples, 1600, 1200, colours).unwrap();
+        Encoder::new(&mut bytes, 90).encode(&samples, 1024, 768, colours).unwrap();
         bytes
     };
     let progressive = |sampling| {

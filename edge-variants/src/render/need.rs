@@ -48,6 +48,11 @@ pub(super) fn streaming(stored_width: u64, wanted: Dimensions, channels: u64) ->
 /// bits with alpha a copy whose colours alpha weighs.
 pub(super) fn whole(stored: Dimensions, wanted: Dimensions, channels: u64, is_deep: bool) -> u64 {
     let between = u64::from(wanted.width) * u64::from(stored.height) * channels * if is_deep { 8 } else { 2 };
-    let weighed = if is_deep && channels.is_multiple_of(2) { stored.pixels() * 8 } else { 0 };
+    // Grey with alpha becomes colour with alpha for it.
+    let weighed = match channels {
+        2 if is_deep => stored.pixels() * 16,
+        4 if is_deep => stored.pixels() * 8,
+        _ => 0,
+    };
     between + weighed + small(wanted)
 }

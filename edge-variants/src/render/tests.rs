@@ -723,7 +723,8 @@ fn a_picture_that_is_too_large_is_refused_by_its_header() {
         (png_header(65_536, 1, 8, 2), long(65_536, 1)),
         (png_header(1, u32::MAX, 8, 2), long(1, u32::MAX)),
         (png_header(10_000, 10_000, 1, 0), many(10_000, 10_000)),
-        (png_header(8192, 6144, 16, 6), many(8192, 6144)),
+        // Its rows are made smaller as they come, so what it lacks is rows.
+        (png_header(8192, 6144, 16, 6), Refusal::Corrupt),
         (jpeg(65_500, 65_500), many(65_500, 65_500)),
         (jpeg(16_384, 16_384), many(16_384, 16_384)),
         (progressive(16_000, 4000), many(16_000, 4000)),

@@ -738,10 +738,6 @@ mod tests {
         assert_eq!(caught(|| panic!("no such row")), Err::<(), _>("no such row".to_owned()));
         assert_eq!(caught(|| panic!("row {}", 7)), Err::<(), _>("row 7".to_owned()));
         let refusal = Refusal::Undecodable { kind: "TIFF" };
-        let (project, file) = (ProjectId::mint(), FileId::mint());
-        let key = ObjectKey::Staging { project, file, name: "a.tif".parse().unwrap() };
-        let answer = reply(&key, Outcome::Refused(refusal));
-        assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        assert_eq!(answer.headers()[REFUSAL], "undecodable");
+        assert_eq!((refusal.code(), refusal.to_string().contains("TIFF")), ("undecodable", true));
     }
 }

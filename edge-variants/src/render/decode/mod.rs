@@ -225,7 +225,7 @@ fn need(raster: Raster, original: &mut Original<'_>, stored: Dimensions, wanted:
         Raster::WebP => webp::need(original.head(super::HEAD_BYTES), stored, wanted),
         Raster::Avif => avif::need(original.all(), stored) + need::whole(stored, wanted, 4, true),
         Raster::Jpeg => pixels * 4,
-        Raster::Tiff => tiff::need(original.all(), stored) + need::whole(stored, wanted, 4, true),
+        Raster::Tiff => tiff::need(original.all(), stored, wanted),
         Raster::Bmp => pixels * 8 + need::whole(stored, wanted, 4, false),
         Raster::Ico => pixels * 12 + need::whole(stored, wanted, 4, false),
     }

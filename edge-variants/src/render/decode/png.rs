@@ -316,6 +316,8 @@ fn measured(info: &Info<'_>, is_grey: bool) -> Option<Vec<u8>> {
         return ColorProfile::new_gray_with_gamma(exponent?).encode().ok();
     }
     let mut profile = ColorProfile::new_srgb();
+    // It would count before the curves.
+    profile.cicp = None;
     let place = |(x, y): (png::ScaledFloat, png::ScaledFloat)| Chromaticity { x: x.into_value(), y: y.into_value() };
     let is_real = |at: &Chromaticity| (0.0..=1.0).contains(&at.x) && (0.001..=1.0).contains(&at.y);
     let primaries = info.chrm_chunk.map(|it| [it.white, it.red, it.green, it.blue].map(place));

@@ -1,5 +1,10 @@
 //! A strip or a tile of a TIFF: from its bytes to its samples.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "samples are clamped to what they are cast to, or cut to their upper half"
+)]
+
 use std::io::Read as _;
 
 use flate2::read::{DeflateDecoder, ZlibDecoder};
@@ -88,7 +93,7 @@ impl Chunk<'_> {
         if data.is_empty() {
             return Err(Refusal::Corrupt);
         }
-        if self.compression == 7 {
+        if self.compression == super::JPEG {
             return self.jpeg(data);
         }
         let reversed: Vec<u8>;
@@ -267,8 +272,8 @@ impl Chunk<'_> {
                 let most = words.iter().copied().max().unwrap_or_default();
                 let sixteen = |value: u32| match most {
                     ..=0xFF => value * 257,
-                    ..=0xFFFF => value,
-                    _ => value >> 16,
+                    0x100..=0xFFFF => value,
+                    0x1_0000.. => value >> 16,
                 };
                 Decoded::Sixteen(
                     words.into_iter().map(|value| u16::try_from(sixteen(value)).unwrap_or(u16::MAX)).collect(),

@@ -43,7 +43,8 @@ pub(super) fn decode(data: &[u8], width: usize, height: usize, coding: Coding) -
         }
         let (changes, is_whole) = if is_against_row { bits.against(&before, width) } else { bits.runs(width) };
         paint(row, &changes, width);
-        if !is_whole && !(matches!(coding, Coding::Group3 { .. }) && bits.seek_end_of_row()) {
+        let goes_on = is_whole || matches!(coding, Coding::Group3 { .. }) && bits.seek_end_of_row();
+        if !goes_on {
             break;
         }
         before = changes;

@@ -16,7 +16,7 @@ use self::{
     file::File,
 };
 use super::{Decoded, Source};
-use crate::render::{Refusal, colour::Inks, limits};
+use crate::render::{Refusal, colour::Inks, limits, need};
 
 /// Tags of TIFF 6.0.
 mod tag {
@@ -43,6 +43,9 @@ mod tag {
     pub(super) const SUBSAMPLING: u16 = 530;
     pub(super) const PROFILE: u16 = 34_675;
 }
+
+/// The compression that is a JPEG for each chunk.
+const JPEG: u16 = 7;
 
 /// How samples stand for colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,15 +244,27 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// What decoding takes, by the directory.
-pub(super) fn need(original: &[u8], stored: Dimensions) -> u64 {
+/// What decoding takes, by the directory, and making smaller.
+pub(super) fn need(original: &[u8], stored: Dimensions, wanted: Dimensions) -> u64 {
     let layout = File::open(original).and_then(|file| Layout::read(&file, stored).ok());
+    // What is refused takes nothing.
     layout.map_or(0, |layout| {
-        let sample = if layout.is_deep() { 2 } else { 1 };
-        let frame = stored.pixels() * (layout.used().max(3) + 1) as u64 * sample;
-        let chunk = (layout.chunk.0 * layout.chunk.1 * layout.samples) as u64;
-        // A chunk as it is inflated, and its samples made of that.
-        frame * 2 + chunk * (layout.bits.div_ceil(8) as u64 + 8)
+        let (used, sample) = (layout.used() as u64, if layout.is_deep() { 2 } else { 1 });
+        let frames = match layout.colours {
+            // As inks of 8 bits, as colours, and with alpha again.
+            Colours::Inks => 3,
+            // And as red, green and blue.
+            Colours::Palette => 4,
+            Colours::Grey { .. } | Colours::Rgb | Colours::YCbCr | Colours::Lab { .. } => 1,
+        };
+        // A chunk as it is inflated, and its samples where they are not the same.
+        let per_sample = match (layout.format, layout.bits) {
+            (Format::Unsigned, 8) if layout.compression != JPEG => 1,
+            (Format::Unsigned, ..=8) => 2,
+            (_, bits) => bits.div_ceil(8) as u64 + 6,
+        };
+        let chunk = (layout.chunk.0 * layout.chunk.1 * layout.samples) as u64 * per_sample;
+        stored.pixels() * used * sample * frames + chunk + need::whole(stored, wanted, used, layout.is_deep())
     })
 }
 
@@ -282,6 +297,12 @@ trait Sample: image::Primitive + Into<u32> {
     const MOST: u32;
 
     fn of(value: u32) -> Self;
+
+    /// A part of the most, from 0 to 1.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 16 bits is of 16 bits")]
+    fn share(share: f64) -> Self {
+        Self::of((share.clamp(0.0, 1.0) * f64::from(Self::MOST)).round() as u32)
+    }
 
     fn take(samples: Samples<'_>, at: usize) -> Self;
 }
@@ -436,7 +457,7 @@ where
                 };
                 let rgb = srgb_from_lab(share(0) * 100.0, axis(1), axis(2));
                 for (sample, value) in pixel.iter_mut().zip(rgb) {
-                    *sample = S::of((value * f64::from(S::MOST)).round() as u32);
+                    *sample = S::share(value);
                 }
             }
             decoded(pixels(used, frame), None)
