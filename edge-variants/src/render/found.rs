@@ -383,6 +383,10 @@ fn damage_between_restart_markers_reaches_no_further() {
     let middle = restarts[20];
     for (name, picture) in [
         ("bytes that make no sense", damaged(&|file| file[middle + 10..middle + 50].fill(0x55))),
+        (
+            "bytes that look like a marker",
+            damaged(&|file| file[middle + 10..middle + 14].copy_from_slice(&[0xFF, 0x3C, 0x55, 0x55])),
+        ),
         ("an interval that is gone", damaged(&|file| drop(file.drain(middle..restarts[21])))),
         (
             "an interval twice",

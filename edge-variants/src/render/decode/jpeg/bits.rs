@@ -59,7 +59,11 @@ impl<'a, 'o> Bits<'a, 'o> {
     /// Drops what is left before the next marker and, if that is a restart marker, goes on behind it and tells its number,
     /// which goes from 0 to 7.
     pub(super) fn restart(&mut self) -> Option<u8> {
-        let at = next_marker(self.original, self.at);
+        let mut at = next_marker(self.original, self.at);
+        // What no marker has as its code is damage.
+        while self.original.byte(at + 1).is_some_and(|code| code < 0xC0) {
+            at = next_marker(self.original, at + 2);
+        }
         let number = self.original.byte(at + 1).filter(|code| (0xD0..=0xD7).contains(code)).map(|code| code & 7);
         self.at = if number.is_some() { at + 2 } else { at };
         self.reader = Reader { next: self.filled, ..Reader::default() };
