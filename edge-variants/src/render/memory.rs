@@ -97,6 +97,7 @@ fn no_rendering_takes_more_memory_than_it_asks_for() {
         ("PNG 16 bits with alpha", png(&faded_less.to_rgba16().into())),
         ("PNG 16 bits by rows", png(&opaque.to_rgb16().into())),
         ("PNG 16 bits with alpha by rows", png(&faded.to_rgba16().into())),
+        ("PNG 16 bits by rows, of which most are left out", png(&DynamicImage::new_rgba16(16_384, 400))),
         ("PNG grey with alpha, 16 bits", png(&faded_less.to_luma_alpha16().into())),
         ("GIF", gif([Frame::new(opaque.to_rgba8())])),
         ("WebP", webp(&opaque, false)),

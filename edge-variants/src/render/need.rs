@@ -37,11 +37,16 @@ pub(super) fn encoding(format: ImageFormat, size: Dimensions, is_opaque: bool) -
 }
 
 /// What resampling rows takes: the latest of them expanded, and lanes of those that are through the vertical pass.
-pub(super) fn streaming(stored_width: u64, wanted: Dimensions, channels: u64) -> u64 {
-    /// Bytes for each sample of a row: 32 rows of 16 bits at most, 64 lanes, and 8 on the way.
-    const PER_SAMPLE: u64 = 2 * (32 + 64 + 8);
+pub(super) fn streaming(stored: Dimensions, wanted: Dimensions, channels: u64) -> u64 {
+    /// Lanes, and rows on the way to them.
+    const LANES: u64 = 64 + 8;
+    /// Rows that are held where few are left out.
+    const FEW: u64 = 36;
 
-    (stored_width + 64) * channels * PER_SAMPLE + wanted.pixels() * channels
+    // Six steps are looked at, and eight rows at most are added to one.
+    let step = u64::from(stored.height).div_ceil(u64::from(wanted.height));
+    let rows = FEW.max(6 * step / 8 + 4);
+    (u64::from(stored.width) + 64) * channels * 2 * (rows + LANES) + wanted.pixels() * channels
 }
 
 /// What resampling a whole picture takes beside it: rows that are as wide as is wanted and as many as are stored, and in 16

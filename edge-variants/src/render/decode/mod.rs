@@ -211,7 +211,7 @@ fn need(raster: Raster, original: &mut Original<'_>, stored: Dimensions, wanted:
         Raster::Png => match png::Shape::of(original.head(super::HEAD_BYTES)) {
             Some(shape) if shape.is_streamed(stored) => {
                 let row = u64::from(stored.width) * shape.bytes_per_pixel() * 8;
-                row + need::streaming(u64::from(stored.width), wanted, shape.channels)
+                row + need::streaming(stored, wanted, shape.channels)
             }
             Some(shape) => {
                 let held = shape.held_per_pixel(stored);

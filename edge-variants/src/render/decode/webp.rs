@@ -33,7 +33,7 @@ pub(super) fn need(head: &[u8], stored: Dimensions, wanted: Dimensions) -> u64 {
     let pixels = stored.pixels();
     if head.get(12..16) == Some(b"VP8 ") {
         // Planes of the whole, and rows of the decoder.
-        pixels * 2 + u64::from(stored.width) * 128 + need::streaming(u64::from(stored.width), wanted, 1)
+        pixels * 2 + u64::from(stored.width) * 128 + need::streaming(stored, wanted, 1)
     } else {
         // Its own words and what they were transformed from, and our copy.
         pixels * 13 + need::whole(stored, wanted, 4, false)

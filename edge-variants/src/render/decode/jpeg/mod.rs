@@ -110,7 +110,7 @@ pub(super) fn scales(stored: Dimensions, wanted: Dimensions, has_half_colours: b
 /// What [`decode_planes`] takes, and making its planes smaller.
 pub(super) fn planes_need(original: &mut Original<'_>, stored: Dimensions, wanted: Dimensions, scales: Scales) -> u64 {
     let channels = 3;
-    let streaming = need::streaming(u64::from(stored.width), wanted, 1) + need::small(wanted);
+    let streaming = need::streaming(stored, wanted, 1) + need::small(wanted);
     reduced::need(original, stored, scales).unwrap_or(stored.pixels() * channels) + streaming
 }
 
