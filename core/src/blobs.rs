@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use aws_sdk_s3::{
     Client,
-    config::{ProvideCredentials, SharedCredentialsProvider},
+    config::{ProvideCredentials, SharedCredentialsProvider, retry::RetryConfig},
     error::{ProvideErrorMetadata, SdkError},
-    operation::get_object::GetObjectOutput,
+    operation::{
+        delete_objects::{DeleteObjectsOutput, builders::DeleteObjectsFluentBuilder},
+        get_object::GetObjectOutput,
+    },
     presigning::PresigningConfig,
     primitives::ByteStream,
     types::{Delete, MetadataDirective, ObjectIdentifier},
@@ -33,6 +36,11 @@ const LONG_HEAD_BYTES: u64 = 1024 * 1024;
 
 /// Time for a URL's last use to reach the store before its credentials end.
 const CREDENTIALS_MARGIN: Duration = Duration::from_secs(30);
+
+/// How often a deletion is tried whose attempts are counted here and not by the SDK, and how long it waits after the first.
+/// Three attempts of 8 s and the pauses are less than a request's 29 s.
+const DELETION_ATTEMPTS: u32 = 3;
+const DELETION_PAUSE: Duration = Duration::from_millis(100);
 
 /// The bucket.
 #[derive(Clone, Debug)]
@@ -112,6 +120,15 @@ pub enum StoredVariant {
     },
     /// It was there before.
     Before,
+}
+
+/// What is known of a deletion that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// It was sent once: nothing of it is under way any more.
+    Sent,
+    /// An earlier attempt got no answer, and may delete what is put there later.
+    MayBeRepeated,
 }
 
 /// An object that is being read. Dropped before its end, it closes the connection.
@@ -364,27 +381,39 @@ impl Blobs {
 
     /// Deletes objects, at most 1,000. Those that do not exist are no error.
     pub async fn delete(&self, keys: impl IntoIterator<Item = ObjectKey>) -> Result<()> {
+        let answer = self.deletion(keys).send().await.map_err(|e| failed("deleting objects", e))?;
+        all_deleted(&answer)
+    }
+
+    /// Deletes objects like [`Blobs::delete`], and says whether an attempt may still be under way: for places where
+    /// something may be put again.
+    pub async fn delete_once(&self, keys: impl IntoIterator<Item = ObjectKey>) -> Result<Deletion> {
+        let once = aws_sdk_s3::config::Builder::new().retry_config(RetryConfig::disabled());
+        let request = self.deletion(keys);
+        let mut deletion = Deletion::Sent;
+        for attempt in 1.. {
+            let error = match request.clone().customize().config_override(once.clone()).send().await {
+                Ok(answer) => return all_deleted(&answer).map(|()| deletion),
+                Err(error) => error,
+            };
+            // A store that is busy says so before it does anything.
+            if !matches!(status(&error), Some(429 | 503)) {
+                deletion = Deletion::MayBeRepeated;
+            }
+            let error = failed("deleting objects", error);
+            if attempt == DELETION_ATTEMPTS || !matches!(error, Error::Unavailable { .. }) {
+                return Err(error);
+            }
+            tokio::time::sleep(DELETION_PAUSE * attempt).await;
+        }
+        unreachable!("the loop ends by its last attempt")
+    }
+
+    fn deletion(&self, keys: impl IntoIterator<Item = ObjectKey>) -> DeleteObjectsFluentBuilder {
         let name = |key: ObjectKey| ObjectIdentifier::builder().key(key.to_string()).build().expect("the key is set");
         let keys: Vec<_> = keys.into_iter().map(name).collect();
         let delete = Delete::builder().set_objects(Some(keys)).quiet(true).build().expect("objects are set");
-        let answer = self
-            .s3
-            .delete_objects()
-            .bucket(&self.bucket)
-            .delete(delete)
-            .send()
-            .await
-            .map_err(|e| failed("deleting objects", e))?;
-        match answer.errors().first() {
-            None => Ok(()),
-            Some(error) => {
-                let code = error.code().unwrap_or("unknown").to_owned();
-                Err(Error::Unavailable {
-                    retry_after: Duration::from_secs(1),
-                    source: Cause::because("deleting objects", code),
-                })
-            }
-        }
+        self.s3.delete_objects().bucket(&self.bucket).delete(delete)
     }
 
     /// An object's ETag and size. `None`: it does not exist.
@@ -396,6 +425,17 @@ impl Blobs {
             }
             Err(e) if matches!(status(&e), Some(404 | 403)) => Ok(None),
             Err(e) => Err(failed("looking for an object", e)),
+        }
+    }
+}
+
+fn all_deleted(answer: &DeleteObjectsOutput) -> Result<()> {
+    match answer.errors().first() {
+        None => Ok(()),
+        Some(error) => {
+            let code = error.code().unwrap_or("unknown").to_owned();
+            let source = Cause::because("deleting objects", code);
+            Err(Error::Unavailable { retry_after: Duration::from_secs(1), source })
         }
     }
 }

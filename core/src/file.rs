@@ -34,6 +34,10 @@ pub const LEASE: Duration = Duration::from_secs(60);
 /// How long a cleanup has the work that it took over for itself: longer than it can live, 120 s on AWS.
 pub const SWEEP_LEASE: Duration = Duration::from_secs(180);
 
+/// How long after a file was published, or its publication given up, a copy of its upload may still arrive: any number of
+/// confirmations may have begun one, and the longest-lived of them runs in the cleanup.
+pub const LATE_COPIES: Duration = SWEEP_LEASE;
+
 /// After this long no worker is still busy with what it read before a change: its time limit of 60 s, and a margin.
 pub const WORKER_LIFE: Duration = Duration::from_secs(120);
 
@@ -73,12 +77,61 @@ pub struct File {
     pub state: State,
     /// When the cleanup may take over the work that the record owes. `None`: it owes none.
     pub due: Option<Timestamp>,
+    /// Until when copies that were begun earlier may still create the original.
+    pub late_copies: LateCopies,
     /// Counts the writes; every write is conditional on it.
     pub version: u64,
     /// Counts the changes after which older variants are wrong.
     pub epoch: u64,
     /// Counts the changes that a client can see.
     pub revision: u64,
+}
+
+/// Until when a copy that a request began earlier may still create the original, for each visibility.
+///
+/// A request outlives the caller's interest in it: its sender may have timed out, or another sender may have been
+/// quicker, and the store carries it out all the same. A copy that arrives while the file is at its target changes
+/// nothing. After the file has moved on or gone, it leaves bytes that no record accounts for, so the place is checked
+/// once more when this time has passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LateCopies {
+    public: Option<Timestamp>,
+    private: Option<Timestamp>,
+}
+
+impl LateCopies {
+    /// These times, for the original at each visibility.
+    pub fn new(public: Option<Timestamp>, private: Option<Timestamp>) -> Self {
+        Self { public, private }
+    }
+
+    /// Until when a copy may create the original at this visibility.
+    pub fn at(self, visibility: Visibility) -> Option<Timestamp> {
+        match visibility {
+            Visibility::Public => self.public,
+            Visibility::Private => self.private,
+        }
+    }
+
+    /// Until when a copy may create the original at any visibility.
+    pub fn last(self) -> Option<Timestamp> {
+        self.public.max(self.private)
+    }
+
+    /// With copies to this visibility under way now.
+    fn begun(self, visibility: Visibility, now: Timestamp) -> Self {
+        let until = Some(now + LATE_COPIES).max(self.at(visibility));
+        match visibility {
+            Visibility::Public => Self { public: until, ..self },
+            Visibility::Private => Self { private: until, ..self },
+        }
+    }
+
+    /// Those that may still arrive after a time.
+    fn after(self, time: Timestamp) -> Self {
+        let later = |until: Option<Timestamp>| until.filter(|until| *until > time);
+        Self { public: later(self.public), private: later(self.private) }
+    }
 }
 
 /// Where a file is in its life, with what that state owes.
@@ -114,10 +167,10 @@ pub enum State {
         /// What a CDN may have cached beside the original at the file's visibility.
         leaves: Purge,
     },
-    /// Taken apart, and its quota given back. Owes: another removal of what a worker or a move that was busy during the
-    /// first one may have brought back, now that it has ended.
+    /// Taken apart, and its quota given back. Owes: another removal of the variants that a worker may have stored since,
+    /// and of originals that late copies have created.
     Removed {
-        /// What may be back.
+        /// The variants that may be back, and an original that was found to be.
         leaves: Purge,
     },
 }
@@ -133,8 +186,6 @@ pub struct Purge {
     pub private_variants: bool,
     /// Whether it was done once and is done again, now that every worker that was busy during the change has ended.
     pub again: bool,
-    /// Whether the change itself is still to be told.
-    pub untold: bool,
 }
 
 impl Purge {
@@ -152,13 +203,12 @@ impl Purge {
             public_variants: self.public_variants || other.public_variants,
             private_variants: self.private_variants || other.private_variants,
             again: false,
-            untold: self.untold || other.untold,
         }
     }
 
     /// Whether there is anything to remove.
     pub fn is_empty(self) -> bool {
-        self.original.is_none() && !self.public_variants && !self.private_variants && !self.untold
+        self.original.is_none() && !self.public_variants && !self.private_variants
     }
 
     /// At which visibilities variants must go.
@@ -220,6 +270,7 @@ impl File {
             created: now,
             state: State::Pending,
             due: Some(now + UPLOAD_URL_LIFE + EXPIRY_GRACE),
+            late_copies: LateCopies::default(),
             version: 1,
             epoch: 1,
             revision: 1,
@@ -255,9 +306,12 @@ impl File {
     }
 
     /// Publication is complete.
-    pub fn finish(&self) -> Result<Self> {
+    pub fn finish(&self, now: Timestamp) -> Result<Self> {
         match &self.state {
-            State::Confirming { etag } => Ok(self.next(State::Confirmed { etag: etag.clone(), owes: None }, None)),
+            State::Confirming { etag } => {
+                let confirmed = self.next(State::Confirmed { etag: etag.clone(), owes: None }, None);
+                Ok(Self { late_copies: self.late_copies.begun(self.visibility, now), ..confirmed })
+            }
             _ => Err(Error::Conflict),
         }
     }
@@ -265,7 +319,10 @@ impl File {
     /// The claimed bytes were overwritten before they could be published: the upload is open again.
     pub fn reopen(&self, now: Timestamp) -> Result<Self> {
         match self.state {
-            State::Confirming { .. } => Ok(self.next(State::Pending, Some(now + EXPIRY_GRACE))),
+            State::Confirming { .. } => {
+                let pending = self.next(State::Pending, Some(now + EXPIRY_GRACE));
+                Ok(Self { late_copies: self.late_copies.begun(self.visibility, now), ..pending })
+            }
             _ => Err(Error::Conflict),
         }
     }
@@ -278,12 +335,23 @@ impl File {
         }
     }
 
+    /// An upload that will not be published keeps its record until the copies of claims that were given up have
+    /// arrived. `None`: none was under way at the time, when its objects were removed.
+    pub fn awaiting_late_copies(&self, removed_at: Timestamp) -> Option<Self> {
+        let until = self.late_copies.after(removed_at).last()?;
+        (self.state == State::Expiring).then(|| self.next(State::Expiring, Some(until)))
+    }
+
     /// Hides a confirmed file, so that it can be taken apart.
     pub fn hide(&self, now: Timestamp) -> Result<Self> {
+        let mut late_copies = self.late_copies.after(now);
         let owed = match &self.state {
             State::Confirmed { owes, .. } => owes.unwrap_or_default(),
             // A copy may be where it goes.
-            State::Moving { to, leaves, .. } => Purge { original: Some(*to), ..*leaves },
+            State::Moving { to, leaves, .. } => {
+                late_copies = late_copies.begun(*to, now);
+                Purge { original: Some(*to), ..*leaves }
+            }
             State::Pending
             | State::Confirming { .. }
             | State::Expiring
@@ -294,16 +362,30 @@ impl File {
         };
         let variants = self.has_variants().then(|| Purge::of_variants(self.variants.visibility));
         let leaves = owed.and(variants.unwrap_or_default());
-        Ok(Self { epoch: self.epoch + 1, ..self.next(State::Deleting { leaves }, Some(now + LEASE)) })
+        Ok(Self { epoch: self.epoch + 1, late_copies, ..self.next(State::Deleting { leaves }, Some(now + LEASE)) })
     }
 
-    /// The bytes are gone. `None`: nobody who is still busy can bring any back, and the record may go as well.
-    pub fn removed(&self, now: Timestamp) -> Option<Self> {
+    /// The bytes were removed by requests that were sent from a time on. `None`: neither a worker nor a late copy can
+    /// create any of them again, and the record may go as well.
+    pub fn removed(&self, removed_at: Timestamp, now: Timestamp) -> Option<Self> {
+        let State::Deleting { leaves } = self.state else {
+            return None;
+        };
+        let late_copies = self.late_copies.after(removed_at);
+        let workers_end = leaves.variants().next().map(|_| now + WORKER_LIFE);
+        let due = workers_end.max(late_copies.last())?;
+        let leaves = Purge { original: None, ..leaves };
+        Some(Self { late_copies, ..self.next(State::Removed { leaves }, Some(due)) })
+    }
+
+    /// A late copy has created the original of a deleted file, which owes its removal.
+    pub fn created_again(&self, visibility: Visibility) -> Result<Self> {
         match self.state {
-            State::Deleting { leaves } if leaves.original.is_some() || leaves.variants().next().is_some() => {
-                Some(self.next(State::Removed { leaves }, Some(now + WORKER_LIFE)))
+            State::Removed { leaves } => {
+                let leaves = Purge { original: Some(visibility), ..leaves };
+                Ok(self.next(State::Removed { leaves }, self.due))
             }
-            _ => None,
+            _ => Err(Error::Conflict),
         }
     }
 
@@ -354,8 +436,8 @@ impl File {
                 let leaves = Purge { original: Some(self.visibility), ..leaves };
                 changed.next(State::Moving { etag, to, leaves }, due)
             }
-            None if leaves.is_empty() => changed.next(State::Confirmed { etag, owes: None }, None),
-            // A purge that waits to be done again keeps its time.
+            // What waits for workers or late copies keeps its time.
+            None if leaves.is_empty() => changed.next(State::Confirmed { etag, owes: None }, self.due),
             None if leaves == owed => changed.next(State::Confirmed { etag, owes: Some(leaves) }, self.due),
             None => changed.next(State::Confirmed { etag, owes: Some(leaves) }, due),
         })
@@ -368,7 +450,8 @@ impl File {
                 let state = State::Confirmed { etag: etag.clone(), owes: Some(*leaves) };
                 // Whoever moves it has it for himself for no less time than before.
                 let due = self.due.map_or(now + LEASE, |due| due.max(now + LEASE));
-                Ok(Self { visibility: *to, ..self.next(state, Some(due)) })
+                let late_copies = self.late_copies.after(now).begun(*to, now);
+                Ok(Self { visibility: *to, late_copies, ..self.next(state, Some(due)) })
             }
             _ => Err(Error::Conflict),
         }
@@ -407,49 +490,25 @@ impl File {
         }
     }
 
-    /// What was left behind has been removed: once, and after every worker has ended, again.
-    pub fn purged(&self, now: Timestamp) -> Result<Self> {
-        match &self.state {
-            State::Confirmed { etag, owes: Some(purge) } => {
-                let etag = etag.clone();
-                Ok(if purge.again || purge.variants().next().is_none() {
-                    self.next(State::Confirmed { etag, owes: None }, None)
-                } else {
-                    let again = Purge { original: None, again: true, ..*purge };
-                    self.next(State::Confirmed { etag, owes: Some(again) }, Some(now + WORKER_LIFE))
-                })
-            }
-            _ => Err(Error::Conflict),
-        }
+    /// What was left behind has been removed, by requests that were sent from a time on: variants once, and again after
+    /// every worker has ended. Where late copies may create the original, the place is checked once more.
+    pub fn purged(&self, removed_at: Timestamp, now: Timestamp) -> Result<Self> {
+        let State::Confirmed { etag, owes } = &self.state else {
+            return Err(Error::Conflict);
+        };
+        let late_copies = self.late_copies.after(removed_at);
+        let check = late_copies.at(self.visibility.other());
+        let again = owes.filter(|purge| !purge.again && purge.variants().next().is_some());
+        let owes = again.map(|purge| Purge { original: None, again: true, ..purge });
+        let due = owes.map(|_| now + WORKER_LIFE).max(check);
+        Ok(Self { late_copies, ..self.next(State::Confirmed { etag: etag.clone(), owes }, due) })
     }
 
-    /// A change that is told by whoever settles it, because the transaction that makes it has no room for that.
-    pub fn untold(self, now: Timestamp) -> Result<Self> {
-        match self.state {
-            State::Confirmed { etag, owes } => {
-                let owes = Some(Purge { untold: true, ..owes.unwrap_or_default() });
-                Ok(Self { state: State::Confirmed { etag, owes }, due: Some(now + LEASE), ..self })
-            }
-            _ => Err(Error::Conflict),
-        }
-    }
-
-    /// The change has been told.
-    pub fn told(&self, now: Timestamp) -> Result<Self> {
-        match &self.state {
-            State::Confirmed { etag, owes: Some(owed) } => {
-                let owed = Purge { untold: false, ..*owed };
-                let due = if owed.again { WORKER_LIFE } else { LEASE };
-                let (owes, due) = if owed.is_empty() { (None, None) } else { (Some(owed), Some(now + due)) };
-                Ok(self.next(State::Confirmed { etag: etag.clone(), owes }, due))
-            }
-            _ => Err(Error::Conflict),
-        }
-    }
-
-    /// Whether a change of it is still to be told.
-    pub fn is_untold(&self) -> bool {
-        matches!(&self.state, State::Confirmed { owes: Some(owed), .. } if owed.untold)
+    /// Where a late copy may have created the original, although the file is at its other visibility.
+    pub fn place_to_check(&self) -> Option<Visibility> {
+        let other = self.visibility.other();
+        let waits = matches!(&self.state, State::Confirmed { owes, .. } if owes.is_none_or(|purge| purge.again));
+        (waits && !self.is_on_the_move() && self.late_copies.at(other).is_some()).then_some(other)
     }
 
     /// Whether clients may read the file.
@@ -520,6 +579,7 @@ impl File {
                         }
                         State::Moving { .. } | State::Deleting { .. } | State::Removed { .. } => true,
                     }
+                    || *key == self.original_key_at(*visibility) && self.place_to_check() == Some(*visibility)
             }
             ObjectKey::Variant { visibility, spec, .. } => {
                 *key == self.variant_key(*visibility, *spec)

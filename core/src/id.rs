@@ -25,6 +25,11 @@ pub(crate) fn random_text<const N: usize>(alphabet: &[u8]) -> [u8; N] {
     out
 }
 
+/// What tells one write of a record from another.
+pub(crate) fn write_mark() -> String {
+    String::from_utf8_lossy(&random_text::<12>(ALPHABET)).into_owned()
+}
+
 #[cfg(not(feature = "simulation"))]
 fn random_bytes<const N: usize>() -> [u8; N] {
     system_bytes()

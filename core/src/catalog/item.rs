@@ -10,7 +10,7 @@ use crate::{
     api_key::{KeyHash, Scope},
     clock::Timestamp,
     error::{Cause, Error, Result},
-    file::{File, Purge, State},
+    file::{File, LateCopies, Purge, State},
     id::{FileId, KeyId, ProjectId},
     intent::{ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, VariantPolicy},
     object_key::{ObjectKey, Visibility},
@@ -75,6 +75,8 @@ pub(super) const FILE_COUNT: &str = "fileCount";
 /// Set on a project that takes no new uploads, because it is being removed.
 pub(super) const CLOSED: &str = "closed";
 pub(super) const VERSION: &str = "version";
+/// Which write of a file made its item.
+pub(super) const WRITE: &str = "write";
 pub(super) const REVOKED_AT: &str = "revokedAt";
 
 pub(super) fn file_key(id: FileId) -> Item {
@@ -249,6 +251,11 @@ pub(super) fn file_to_item(file: &File) -> Item {
         }
         set("due", n(due.as_millis()));
     }
+    for (visibility, attribute) in LATE_COPIES {
+        if let Some(until) = file.late_copies.at(visibility) {
+            set(attribute, n(until.as_millis()));
+        }
+    }
     if file.is_confirmed() {
         set(LIST.pk, s(files_of(file.project)));
         set(LIST.sk, s(&place));
@@ -272,13 +279,14 @@ pub(super) fn file_from_item(item: &Item) -> Result<File> {
     let state = match read.text("status")? {
         "pending" => State::Pending,
         "confirming" => State::Confirming { etag: etag()? },
-        "confirmed" => State::Confirmed { etag: etag()?, owes: purge()? },
+        "confirmed" => State::Confirmed { etag: etag()?, owes: purge()?.filter(|purge| !purge.is_empty()) },
         "moving" => State::Moving { etag: etag()?, to: read.parsed("movingTo")?, leaves: purge()?.unwrap_or_default() },
         "expiring" => State::Expiring,
         "deleting" => State::Deleting { leaves: purge()?.unwrap_or_default() },
         "removed" => State::Removed { leaves: purge()?.unwrap_or_default() },
         _ => return Err(corrupt("status")),
     };
+    let late_copies = |name| Ok::<_, Error>(read.maybe_number(name)?.map(Timestamp::from_millis));
     let dimensions = match (read.maybe_number("width")?, read.maybe_number("height")?) {
         (Some(width), Some(height)) => Some(Dimensions { width, height }),
         _ => None,
@@ -307,19 +315,23 @@ pub(super) fn file_from_item(item: &Item) -> Result<File> {
         created: Timestamp::from_millis(read.number("created")?),
         state,
         due: read.maybe_number("due")?.map(Timestamp::from_millis),
+        late_copies: LateCopies::new(late_copies(LATE_COPIES[0].1)?, late_copies(LATE_COPIES[1].1)?),
         version: read.number(VERSION)?,
         epoch: read.number("epoch")?,
         revision: read.number("revision")?,
     })
 }
 
+/// Until when late copies may create the original, at each visibility.
+const LATE_COPIES: [(Visibility, &str); 2] =
+    [(Visibility::Public, "latePublic"), (Visibility::Private, "latePrivate")];
+
 /// A purge as words, such as `original:public variants:public again`.
 fn purge_to_text(purge: Purge) -> String {
     let original = purge.original.map(|v| format!("original:{v}"));
     let variants = purge.variants().map(|v| format!("variants:{v}"));
     let again = purge.again.then(|| "again".to_owned());
-    let untold = purge.untold.then(|| "untold".to_owned());
-    original.into_iter().chain(variants).chain(again).chain(untold).collect::<Vec<_>>().join(" ")
+    original.into_iter().chain(variants).chain(again).collect::<Vec<_>>().join(" ")
 }
 
 fn purge_from_text(text: &str) -> Purge {
@@ -329,7 +341,6 @@ fn purge_from_text(text: &str) -> Purge {
         public_variants: has("variants:public"),
         private_variants: has("variants:private"),
         again: has("again"),
-        untold: has("untold"),
     }
 }
 
@@ -530,7 +541,7 @@ mod tests {
         };
         let pending = File::begin(project.id, intent, now);
         let claimed = pending.claim("etag".to_owned(), None, now).unwrap();
-        let confirmed = claimed.finish().unwrap();
+        let confirmed = claimed.finish(now).unwrap();
         let hidden = confirmed.hide(now).unwrap();
         for file in [&pending, &claimed, &confirmed, &hidden, &pending.expire(now).unwrap()] {
             assert!(!file_to_item(file).contains_key(TTL), "{file:?}");

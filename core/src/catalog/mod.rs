@@ -43,7 +43,7 @@ use crate::{
     error::{Cause, Error, Result},
     event::Event,
     file::File,
-    id::{FileId, KeyId, ProjectId},
+    id::{FileId, KeyId, ProjectId, write_mark},
     thumbhash::ThumbHash,
 };
 
@@ -184,7 +184,7 @@ pub struct Catalog {
     table: String,
 }
 
-/// How often a transaction is tried while others touch the same project at the same time.
+/// How often a write is tried while transactions touch the same items at the same time.
 const TRANSACTION_ATTEMPTS: u32 = 8;
 
 impl Catalog {
@@ -313,17 +313,16 @@ impl Catalog {
     }
 
     async fn set_on_key(&self, hash: &KeyHash, attribute: &str, at: Timestamp) -> Result<()> {
-        self.dynamodb
+        let update = self
+            .dynamodb
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item::api_key_key(hash)))
             .update_expression("SET #attribute = :at")
             .condition_expression(format!("attribute_exists({PK})"))
             .expression_attribute_names("#attribute", attribute)
-            .expression_attribute_values(":at", n(at.as_millis()))
-            .send()
-            .await
-            .map_err(|e| failed("changing a key", e))?;
+            .expression_attribute_values(":at", n(at.as_millis()));
+        past_conflicts(|| update.clone().send()).await.map_err(|e| failed("changing a key", e))?;
         Ok(())
     }
 
@@ -404,15 +403,13 @@ impl Catalog {
     /// Removes the record of a project that holds nothing. `false`: it still holds something. Removing it again changes
     /// nothing.
     pub async fn remove_project(&self, id: ProjectId) -> Result<bool> {
-        let removed = self
+        let delete = self
             .dynamodb
             .delete_item()
             .table_name(&self.table)
             .set_key(Some(item::project_key(id)))
-            .condition_expression(format!("attribute_not_exists({PK}) OR {FREE_BYTES} = {QUOTA_BYTES}"))
-            .send()
-            .await;
-        match removed {
+            .condition_expression(format!("attribute_not_exists({PK}) OR {FREE_BYTES} = {QUOTA_BYTES}"));
+        match past_conflicts(|| delete.clone().send()).await {
             Ok(_) => Ok(true),
             Err(e) if e.code() == Some("ConditionalCheckFailedException") => Ok(false),
             Err(e) => Err(failed("removing a project", e)),
@@ -430,7 +427,7 @@ impl Catalog {
     ) -> Result<bool> {
         let owned = |(name, value): &(&str, AttributeValue)| ((*name).to_owned(), value.clone());
         let names: HashMap<_, _> = names.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        let written = self
+        let update = self
             .dynamodb
             .update_item()
             .table_name(&self.table)
@@ -438,10 +435,8 @@ impl Catalog {
             .update_expression(update)
             .condition_expression(condition)
             .set_expression_attribute_values((!values.is_empty()).then(|| values.iter().map(owned).collect()))
-            .set_expression_attribute_names((!names.is_empty()).then_some(names))
-            .send()
-            .await;
-        match written {
+            .set_expression_attribute_names((!names.is_empty()).then_some(names));
+        match past_conflicts(|| update.clone().send()).await {
             Ok(_) => Ok(true),
             Err(e) if e.code() == Some("ConditionalCheckFailedException") => Ok(false),
             Err(e) => Err(failed("changing a project", e)),
@@ -450,7 +445,7 @@ impl Catalog {
 
     async fn delete(&self, doing: &'static str, key: Item) -> Result<()> {
         let request = self.dynamodb.delete_item().table_name(&self.table).set_key(Some(key));
-        request.send().await.map_err(|e| failed(doing, e))?;
+        past_conflicts(|| request.clone().send()).await.map_err(|e| failed(doing, e))?;
         Ok(())
     }
 
@@ -465,7 +460,7 @@ impl Catalog {
     /// It waits for nobody and has nobody wait: the version stays, and a write of somebody who had read the file before
     /// may leave it without. Then whoever makes the next variant notes it again.
     pub async fn note_thumbhash(&self, id: FileId, thumbhash: &ThumbHash) -> Result<File> {
-        let noted = self
+        let update = self
             .dynamodb
             .update_item()
             .table_name(&self.table)
@@ -473,10 +468,8 @@ impl Catalog {
             .update_expression(format!("SET {THUMBHASH} = if_not_exists({THUMBHASH}, :thumbhash)"))
             .condition_expression(format!("attribute_exists({PK})"))
             .expression_attribute_values(":thumbhash", s(thumbhash.to_string()))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
-        match noted {
+            .return_values(ReturnValue::AllNew);
+        match past_conflicts(|| update.clone().send()).await {
             Ok(noted) => item::file_from_item(&noted.attributes.ok_or(Error::FileNotFound)?),
             Err(e) if e.code() == Some("ConditionalCheckFailedException") => Err(Error::FileNotFound),
             Err(e) => Err(failed("noting a placeholder", e)),
@@ -518,20 +511,19 @@ impl Catalog {
 
     /// Writes a file over the version before it.
     pub async fn replace(&self, file: &File) -> Result<()> {
-        let written = self
+        let write = Write::of(file);
+        let put = self
             .dynamodb
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(item::file_to_item(file)))
+            .set_item(Some(write.item.clone()))
             .condition_expression(format!("{VERSION} = :before"))
             .expression_attribute_values(":before", n(file.version - 1))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match written {
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match past_conflicts(|| put.clone().send()).await {
             Ok(_) => Ok(()),
             Err(e) => match e.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(found)) => settled_before(found.item(), file),
+                Some(PutItemError::ConditionalCheckFailedException(found)) => write.is_done(found.item()),
                 _ => Err(failed("writing a file", e)),
             },
         }
@@ -542,16 +534,16 @@ impl Catalog {
         self.replace_with("writing a file", file, None, Some(event)).await
     }
 
-    /// How many files one [`Catalog::replace_all`] takes: DynamoDB's 100 actions in a transaction. Events need one of
-    /// them.
-    pub const REPLACE_AT_ONCE: usize = 100;
+    /// How many files one [`Catalog::replace_all`] takes: DynamoDB's 100 actions in a transaction, less the two that an
+    /// event for each of them takes.
+    pub const REPLACE_AT_ONCE: usize = 98;
 
     /// Writes files over the versions before them, and tells of it: all or none.
     pub async fn replace_all(&self, files: &[File], events: &[Event]) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
-        let writes = files.iter().map(|file| self.record_write(file)).chain(self.tell(events)).collect();
+        let writes = files.iter().map(|file| self.record_write(file, &Write::of(file))).chain(self.tell(events)).collect();
         match self.transact("writing files", writes).await? {
             None => Ok(()),
             Some(_) => Err(Error::Conflict),
@@ -609,16 +601,14 @@ impl Catalog {
 
     /// Removes the record of a file that holds nothing.
     pub async fn forget(&self, file: &File) -> Result<()> {
-        let removed = self
+        let delete = self
             .dynamodb
             .delete_item()
             .table_name(&self.table)
             .set_key(Some(item::file_key(file.id)))
             .condition_expression(format!("{VERSION} = :version"))
-            .expression_attribute_values(":version", n(file.version))
-            .send()
-            .await;
-        match removed {
+            .expression_attribute_values(":version", n(file.version));
+        match past_conflicts(|| delete.clone().send()).await {
             Ok(_) => Ok(()),
             Err(e) if e.code() == Some("ConditionalCheckFailedException") => Err(Error::Conflict),
             Err(e) => Err(failed("forgetting a file", e)),
@@ -660,16 +650,14 @@ impl Catalog {
     }
 
     async fn put_new(&self, doing: &'static str, item: Item) -> Result<()> {
-        let written = self
+        let put = self
             .dynamodb
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item.clone()))
             .condition_expression(format!("attribute_not_exists({PK})"))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match written {
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match past_conflicts(|| put.clone().send()).await {
             Ok(_) => Ok(()),
             Err(e) if found_instead(&e) == Some(&item) => Ok(()),
             Err(e) => Err(failed(doing, e)),
@@ -700,9 +688,9 @@ impl Catalog {
         TransactWriteItem::builder().update(update).build()
     }
 
-    fn record_write(&self, file: &File) -> TransactWriteItem {
+    fn record_write(&self, file: &File, write: &Write) -> TransactWriteItem {
         let record = self
-            .put(item::file_to_item(file))
+            .put(write.item.clone())
             .condition_expression(format!("{VERSION} = :before"))
             .expression_attribute_values(":before", n(file.version - 1))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -719,10 +707,11 @@ impl Catalog {
         event: Option<&Event>,
     ) -> Result<()> {
         let told = self.tell(event.map_or(&[], std::slice::from_ref));
-        let writes = std::iter::once(self.record_write(file)).chain(counters).chain(told).collect();
+        let write = Write::of(file);
+        let writes = std::iter::once(self.record_write(file, &write)).chain(counters).chain(told).collect();
         match self.transact(doing, writes).await? {
             None => Ok(()),
-            Some(reasons) => settled_before(reasons.first().and_then(CancellationReason::item), file),
+            Some(reasons) => write.is_done(reasons.first().and_then(CancellationReason::item)),
         }
     }
 
@@ -760,18 +749,18 @@ impl Catalog {
                 return Err(failed(doing, e));
             };
             let said = |code| canceled.cancellation_reasons().iter().any(|r| r.code() == Some(code));
-            if said("ConditionalCheckFailed") {
-                return Ok(Some(canceled.cancellation_reasons().to_vec()));
-            }
+            // Where one action met a condition and another a conflict, only another try tells all the conditions.
             let passing =
                 said("TransactionConflict") || said("ThrottlingError") || said("ProvisionedThroughputExceeded");
-            if !passing {
+            if passing && attempt < TRANSACTION_ATTEMPTS {
+                tokio::time::sleep(jittered(attempt)).await;
+            } else if passing {
+                return Err(unavailable(doing, &e));
+            } else if said("ConditionalCheckFailed") {
+                return Ok(Some(canceled.cancellation_reasons().to_vec()));
+            } else {
                 return Err(failed(doing, e));
             }
-            if attempt == TRANSACTION_ATTEMPTS {
-                return Err(unavailable(doing, &e));
-            }
-            tokio::time::sleep(jittered(attempt)).await;
         }
         unreachable!("the loop ends by its last attempt")
     }
@@ -809,13 +798,46 @@ fn found_instead(error: &SdkError<PutItemError>) -> Option<&Item> {
     }
 }
 
-/// A condition failed. A retry of a write whose reply was lost meets its own work: that is success.
-fn settled_before(found: Option<&Item>, file: &File) -> Result<()> {
-    match found.map(item::file_from_item).transpose()? {
-        // But for the placeholder, which may have been noted since.
-        Some(found) if found == (File { thumbhash: found.thumbhash.clone(), ..file.clone() }) => Ok(()),
-        Some(_) => Err(Error::Conflict),
-        None => Err(Error::FileNotFound),
+/// One write of a file, told from every other by a random mark: two processes may write the same change in the same
+/// millisecond, and only one of them may believe that it did.
+struct Write {
+    item: Item,
+    mark: String,
+}
+
+impl Write {
+    fn of(file: &File) -> Self {
+        let mark = write_mark();
+        let mut item = item::file_to_item(file);
+        item.insert(item::WRITE.to_owned(), s(&mark));
+        Self { item, mark }
+    }
+
+    /// A condition failed. A retry of a write whose reply was lost finds its own mark: that is success.
+    fn is_done(&self, found: Option<&Item>) -> Result<()> {
+        match found {
+            Some(found) if found.get(item::WRITE).and_then(|mark| mark.as_s().ok()) == Some(&self.mark) => Ok(()),
+            Some(_) => Err(Error::Conflict),
+            None => Err(Error::FileNotFound),
+        }
+    }
+}
+
+/// Sends a write of a single item, again while a transaction is in its way, as [`Catalog::transact`] does.
+async fn past_conflicts<T, E, F>(send: impl Fn() -> F) -> Result<T, SdkError<E>>
+where
+    E: ProvideErrorMetadata,
+    F: Future<Output = Result<T, SdkError<E>>>,
+{
+    let mut attempt = 1;
+    loop {
+        match send().await {
+            Err(e) if e.code() == Some("TransactionConflictException") && attempt < TRANSACTION_ATTEMPTS => {
+                tokio::time::sleep(jittered(attempt)).await;
+                attempt += 1;
+            }
+            answer => return answer,
+        }
     }
 }
 
@@ -827,13 +849,14 @@ fn jittered(attempt: u32) -> Duration {
     ceiling.mul_f64(f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX))
 }
 
-fn failed<E, R>(doing: &'static str, error: SdkError<E, R>) -> Error
+fn failed<E>(doing: &'static str, error: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug + 'static,
 {
     let passing = match &error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
+        // Whatever the code is, if there is one: the fault is on the other side.
+        _ if error.raw_response().is_some_and(|answer| answer.status().is_server_error()) => true,
         _ => matches!(
             error.code(),
             Some(

@@ -118,9 +118,17 @@ impl Files {
         match self.blobs.publish(file, etag).await? {
             Copied::Yes => {
                 self.blobs.delete([file.staging_key()]).await?;
-                let confirmed = file.finish()?;
-                self.catalog.publish(&confirmed, &Event::confirmed(&confirmed, self.clock.now())).await?;
-                Ok(Some(confirmed))
+                let now = self.clock.now();
+                let confirmed = file.finish(now)?;
+                match self.catalog.publish(&confirmed, &Event::confirmed(&confirmed, now)).await {
+                    Ok(()) => Ok(Some(confirmed)),
+                    Err(error) => {
+                        if let Error::Conflict | Error::FileNotFound = error {
+                            self.account_for_copy(file, file.visibility).await?;
+                        }
+                        Err(error)
+                    }
+                }
             }
             Copied::SourceChanged => {
                 self.catalog.replace(&file.reopen(self.clock.now())?).await?;

@@ -49,7 +49,7 @@ impl Files {
             self.catalog.replace(&expiring).await?;
             return Ok(expiring);
         }
-        let hidden = if file.is_untold() { self.tell(file).await?.hide(now)? } else { file.hide(now)? };
+        let hidden = file.hide(now)?;
         self.catalog.hide(&hidden).await?;
         Ok(hidden)
     }

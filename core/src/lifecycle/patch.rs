@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-
-use super::{Begun, Files, delete::AT_ONCE};
+use super::{Begun, Files};
 use crate::{
-    catalog::{Catalog, Consistency},
+    catalog::Consistency,
     error::{Error, Result},
     event::Event,
     file::{File, LEASE, Patch, State},
@@ -31,7 +29,7 @@ impl Files {
                 return Err(Error::PreconditionFailed);
             }
             // Somebody's change that was left behind comes first, and so does one that is under way.
-            if file.is_untold() || file.is_on_the_move() {
+            if file.is_on_the_move() {
                 match self.take_over_and_settle(&file, LEASE).await {
                     Ok(()) => continue,
                     Err(Error::Conflict) => {
@@ -91,13 +89,10 @@ impl Files {
         entity: &EntityWord,
         ids: &[FileId],
     ) -> Result<Vec<File>> {
-        let mut files = self.catalog.confirmed_files(project, ids).await?;
+        let files = self.catalog.confirmed_files(project, ids).await?;
         let attached = |file: &File| file.entity.as_ref().is_some_and(|e| e.kind == *kind && e.id == *entity);
         if files.len() != ids.len() || !files.iter().all(attached) {
             return Err(Error::FileNotFound);
-        }
-        for file in files.iter_mut().filter(|file| file.is_untold()) {
-            *file = self.tell(file).await?;
         }
         let now = self.clock.now();
         let mut ordered = Vec::with_capacity(files.len());
@@ -105,20 +100,8 @@ impl Files {
             let position = Some(crate::intent::Position(position));
             ordered.push(file.patch(&Patch { position, ..Patch::default() }, now)?);
         }
-        if ordered.len() < Catalog::REPLACE_AT_ONCE {
-            let events: Vec<Event> = ordered.iter().map(|file| Event::updated(file, now)).collect();
-            self.catalog.replace_all(&ordered, &events).await?;
-            return Ok(ordered);
-        }
-        let untold = ordered.into_iter().map(|file| file.untold(now)).collect::<Result<Vec<File>>>()?;
-        self.catalog.replace_all(&untold, &[]).await?;
-        let told = stream::iter(untold).map(|file| async move {
-            match self.tell(&file).await {
-                // The cleanup was quicker.
-                Err(Error::Conflict) => self.get(project, file.id).await,
-                told => told,
-            }
-        });
-        told.buffered(AT_ONCE).try_collect().await
+        let events: Vec<Event> = ordered.iter().map(|file| Event::updated(file, now)).collect();
+        self.catalog.replace_all(&ordered, &events).await?;
+        Ok(ordered)
     }
 }

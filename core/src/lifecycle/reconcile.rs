@@ -220,13 +220,10 @@ impl Files {
     }
 
     async fn remove_orphan(&self, key: &ObjectKey, file: Option<&File>, now: Timestamp) -> Result<()> {
-        // The file may come back to where this lies at any moment: then its record must know of the removal.
         if let (ObjectKey::Original { visibility, .. }, Some(file)) = (key, file)
             && *key == file.original_key_at(*visibility)
         {
-            let leaving = file.leaves_behind(*visibility, now)?;
-            self.catalog.replace(&leaving).await?;
-            return self.settle(&leaving).await;
+            return self.remove_left_behind(file, *visibility).await;
         }
         self.blobs.delete([key.clone()]).await?;
         if !matches!(key, ObjectKey::Staging { .. }) {

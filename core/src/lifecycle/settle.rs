@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Files, clear::Cleared};
 use crate::{
-    blobs::Copied,
+    blobs::{Copied, Deletion},
     catalog::{Catalog, Consistency, Debtor, Project},
     clock::Timestamp,
     error::{Cause, Error, Result},
@@ -39,12 +39,19 @@ impl Files {
     /// Does what the record owes. Each step can be done twice, so this may be called again after any failure.
     pub async fn settle(&self, file: &File) -> Result<()> {
         match &file.state {
-            State::Confirmed { owes: None, .. } => Ok(()),
-            State::Confirmed { owes: Some(purge), .. } if purge.untold => {
-                let told = self.tell(file).await?;
-                Box::pin(self.settle(&told)).await
+            State::Confirmed { owes, .. } => {
+                let now = self.clock.now();
+                if let Some(visibility) = file.place_to_check()
+                    && self.blobs.head(&file.original_key_at(visibility)).await?.is_some()
+                {
+                    return self.remove_left_behind(file, visibility).await;
+                }
+                match owes {
+                    Some(purge) => self.purge(file, *purge).await.map(drop),
+                    None if file.due.is_some() => self.catalog.replace(&file.purged(now, now)?).await,
+                    None => Ok(()),
+                }
             }
-            State::Confirmed { owes: Some(purge), .. } => self.purge(file, *purge).await.map(drop),
             State::Moving { etag, to, .. } => self.move_original(file, etag, *to).await.map(drop),
             State::Pending => {
                 let expiring = file.expire(self.clock.now())?;
@@ -59,17 +66,63 @@ impl Files {
     }
 
     async fn remove_staged(&self, file: &File) -> Result<()> {
+        let started = self.clock.now();
         // A claim that was given up may have had its copy arrive.
         self.blobs.delete([file.staging_key(), file.original_key()]).await?;
-        self.catalog.release_reserved(file, &Event::expired(file, self.clock.now())).await
+        if file.late_copies.last().is_some() {
+            let path = ObjectKey::original_paths(file.visibility, file.project, file.id);
+            self.cdn.invalidate(&reference(file), vec![path]).await?;
+        }
+        match file.awaiting_late_copies(started) {
+            Some(waiting) => self.catalog.replace(&waiting).await,
+            None => self.catalog.release_reserved(file, &Event::expired(file, self.clock.now())).await,
+        }
     }
 
-    /// Tells of a change that was made without being told.
-    pub(super) async fn tell(&self, file: &File) -> Result<File> {
-        let now = self.clock.now();
-        let told = file.told(now)?;
-        self.catalog.replace_and_tell(&told, &Event::updated(&told, now)).await?;
-        Ok(told)
+    /// Has the record owe an original that was found at the visibility where the file is not, and removes it. The file
+    /// may move there at any moment: then its record must know of the removal.
+    pub(super) async fn remove_left_behind(&self, file: &File, visibility: Visibility) -> Result<()> {
+        let leaving = file.leaves_behind(visibility, self.clock.now())?;
+        self.catalog.replace(&leaving).await?;
+        Box::pin(self.settle(&leaving)).await
+    }
+
+    /// The record changed while the original was copied to this visibility. Unless the record as it is now accounts for
+    /// the copy, it goes: at once, because nothing else would look for it before the late copies are due.
+    pub(super) async fn account_for_copy(&self, file: &File, visibility: Visibility) -> Result<()> {
+        let now = match self.catalog.file(file.id, Consistency::Strong).await {
+            Err(Error::FileNotFound) => return self.remove_copy(file, visibility).await,
+            now => now?,
+        };
+        let accounted = match &now.state {
+            State::Confirmed { .. } if now.visibility != visibility && !now.is_on_the_move() => {
+                self.remove_left_behind(&now, visibility).await
+            }
+            State::Removed { .. } => {
+                let owing = now.created_again(visibility)?;
+                match self.catalog.replace(&owing).await {
+                    Ok(()) => self.remove_copy(&owing, visibility).await,
+                    Err(error) => Err(error),
+                }
+            }
+            State::Pending
+            | State::Confirming { .. }
+            | State::Confirmed { .. }
+            | State::Moving { .. }
+            | State::Expiring
+            | State::Deleting { .. } => Ok(()),
+        };
+        match accounted {
+            // The record changed once more; its late copies are still to be checked.
+            Err(Error::Conflict | Error::FileNotFound) => Ok(()),
+            accounted => accounted,
+        }
+    }
+
+    async fn remove_copy(&self, file: &File, visibility: Visibility) -> Result<()> {
+        self.blobs.delete([file.original_key_at(visibility)]).await?;
+        let path = ObjectKey::original_paths(visibility, file.project, file.id);
+        Ok(self.cdn.invalidate(&format!("{}-copy-{visibility}", reference(file)), vec![path]).await?)
     }
 
     /// Moves the published bytes to the other visibility, and removes what the move leaves behind.
@@ -89,7 +142,13 @@ impl Files {
             }
         }
         let swapped = file.swap(self.clock.now())?;
-        self.catalog.replace_and_tell(&swapped, &Event::updated(&swapped, self.clock.now())).await?;
+        let event = Event::updated(&swapped, self.clock.now());
+        if let Err(error) = self.catalog.replace_and_tell(&swapped, &event).await {
+            if let Error::Conflict | Error::FileNotFound = error {
+                self.account_for_copy(file, to).await?;
+            }
+            return Err(error);
+        }
         match swapped.state {
             State::Confirmed { owes: Some(purge), .. } => self.purge(&swapped, purge).await,
             _ => Ok(swapped),
@@ -101,13 +160,19 @@ impl Files {
         // What lies where the file now is, is no leftover: the file came back before this was done.
         let original = purge.original.filter(|visibility| *visibility != file.visibility);
         let variants = purge.variants().flat_map(|v| VariantSpec::all().map(move |spec| file.variant_key(v, spec)));
-        self.blobs.delete(variants.chain(original.map(|v| file.original_key_at(v)))).await?;
+        let started = self.clock.now();
+        let deletion = self.blobs.delete_once(variants.chain(original.map(|v| file.original_key_at(v)))).await?;
         let originals = original.map(|v| ObjectKey::original_paths(v, file.project, file.id));
         let variants = purge.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id));
         let paths = originals.into_iter().chain(variants);
-        self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths.collect()).await?;
+        self.cdn.invalidate(&reference(file), paths.collect()).await?;
+        if original.is_some() && deletion == Deletion::MayBeRepeated {
+            // The file must not come back while a deletion may still arrive. The record owes this until it is overdue,
+            // when no request of this process is under way any more; then it is done again.
+            return Ok(file.clone());
+        }
         let now = self.clock.now();
-        let purged = file.purged(now)?;
+        let purged = file.purged(started, now)?;
         if purge.again || purge.variants().next().is_none() {
             self.catalog.replace(&purged).await?;
         } else {
@@ -121,32 +186,48 @@ impl Files {
         let variants = Visibility::ALL.into_iter().flat_map(|v| VariantSpec::all().map(move |spec| (v, spec)));
         let objects = variants.map(|(visibility, spec)| file.variant_key(visibility, spec));
         let originals = Visibility::ALL.into_iter().map(|v| file.original_key_at(v));
+        let started = self.clock.now();
         // A replayed upload URL may have put something into staging since.
         self.blobs.delete(objects.chain(originals).chain([file.staging_key()])).await?;
         // Each path costs: only those under which something can be cached.
         let originals = Visibility::ALL.into_iter().filter(|v| *v == file.visibility || leaves.original == Some(*v));
         let originals = originals.map(|v| ObjectKey::original_paths(v, file.project, file.id));
         let paths = originals.chain(leaves.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id)));
-        // The same reference for every try of one change: CloudFront counts them as one invalidation.
-        self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths.collect()).await?;
+        self.cdn.invalidate(&reference(file), paths.collect()).await?;
         let now = self.clock.now();
         let event = Event::deleted(file, now);
-        match file.removed(now) {
+        match file.removed(started, now) {
             Some(removed) => self.catalog.release_keeping(&removed, &event).await,
             None => self.catalog.release_held(file, &event).await,
         }
     }
 
-    /// A worker that was busy during the removal may have stored a variant since, and a move that was under way the
+    /// A worker that was busy during the removal may have stored a variant since, and a late copy may have created the
     /// original; and an edge may have cached it.
     async fn remove_again(&self, file: &File, leaves: Purge) -> Result<()> {
-        let variants = leaves.variants().flat_map(|v| VariantSpec::all().map(move |spec| file.variant_key(v, spec)));
-        self.blobs.delete(variants.chain(leaves.original.map(|v| file.original_key_at(v)))).await?;
-        let variants = leaves.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id));
-        let original = leaves.original.map(|v| ObjectKey::original_paths(v, file.project, file.id));
-        let paths = variants.chain(original).collect();
-        self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths).await?;
-        self.catalog.forget(file).await
+        let mut file = file.clone();
+        for visibility in Visibility::ALL {
+            // Each path costs: only that of an original which is there, or was found earlier. The record says so before
+            // the original goes, or a death in between would leave the cached copy.
+            if leaves.original != Some(visibility) {
+                if file.late_copies.at(visibility).is_none()
+                    || self.blobs.head(&file.original_key_at(visibility)).await?.is_none()
+                {
+                    continue;
+                }
+                file = file.created_again(visibility)?;
+                self.catalog.replace(&file).await?;
+            }
+            self.remove_copy(&file, visibility).await?;
+        }
+        let variants: Vec<_> = leaves.variants().collect();
+        if !variants.is_empty() {
+            let specs = variants.iter().flat_map(|v| VariantSpec::all().map(|spec| (*v, spec)));
+            self.blobs.delete(specs.map(|(v, spec)| file.variant_key(v, spec))).await?;
+            let paths = variants.iter().map(|v| ObjectKey::variant_paths(*v, file.project, file.id));
+            self.cdn.invalidate(&reference(&file), paths.collect()).await?;
+        }
+        self.catalog.forget(&file).await
     }
 
     /// Settles what is overdue, until nothing is, `limit` records were tried, or `budget` has passed. Safe to run
@@ -258,4 +339,10 @@ impl Files {
         self.catalog.replace(&taken).await?;
         self.settle(&taken).await
     }
+}
+
+/// The reference of the invalidation that a record's version owes: the same for every try, so that CloudFront counts
+/// them as one.
+fn reference(file: &File) -> String {
+    format!("{}-{}", file.id, file.version)
 }

@@ -49,7 +49,7 @@ use xfiles_standalone::{
 use self::{
     inbox::Inbox,
     model::{Before, Kind, Known, etag_of},
-    network::{Fate, Network, OPERATION, Process},
+    network::{Fate, Network, OPERATION, Pending, Process},
     random::Choices,
 };
 use crate::wire;
@@ -63,6 +63,11 @@ const WORKER_LIMIT: Duration = Duration::from_secs(60);
 const SWEEP_LIFE: Duration = Duration::from_secs(120);
 /// How long a slow client may take for its upload.
 const UPLOAD_LIFE: Duration = Duration::from_secs(3600);
+
+/// How likely it is, in percent, that one of the requests that were given up takes effect next, and that a copy writes at
+/// another moment than it reads.
+const LATE_ONES_GO: u32 = 15;
+const COPIES_IN_HALVES: u32 = 40;
 
 const QUOTA: u64 = 400;
 
@@ -125,6 +130,7 @@ struct Weather {
     lost: u32,
     reply_lost: u32,
     refused: u32,
+    late: u32,
     old: u32,
     death: u32,
     time: u32,
@@ -155,6 +161,8 @@ struct World {
     endpoint: EndpointId,
     known: Vec<Known>,
     running: BTreeMap<usize, Running>,
+    /// When each operation's process ends at the latest.
+    ends: BTreeMap<usize, Timestamp>,
     ended: Arc<Mutex<Vec<(usize, Outcome)>>>,
     done: Run,
     trace: Vec<String>,
@@ -262,6 +270,7 @@ impl World {
             lost: up_to(8),
             reply_lost: up_to(8),
             refused: up_to(8),
+            late: up_to(8),
             old: up_to(30),
             death: up_to(8),
             time: up_to(12),
@@ -289,6 +298,7 @@ impl World {
             endpoint: endpoint.id,
             known: Vec::new(),
             running: BTreeMap::new(),
+            ends: BTreeMap::new(),
             ended: Arc::default(),
             done: Run::default(),
             trace: Vec::new(),
@@ -332,11 +342,13 @@ impl World {
                 self.kill_somebody();
             } else if may_begin && (waiting == 0 || self.choices.percent(25)) {
                 self.begin_something();
+            } else if self.network.late() > 0 && self.choices.percent(LATE_ONES_GO) {
+                let pending = self.network.take_late(self.choices.below(self.network.late()));
+                self.end_late(pending, true);
             } else if waiting > 0 {
                 let pending = self.network.take(self.choices.below(waiting));
-                let fate = self.fate(&pending.what);
-                self.note(|| format!("  {:?}: {} {fate:?}", pending.process, pending.what));
-                self.network.carry_out(pending, fate);
+                let fate = self.fate(&pending);
+                self.carry_out(pending, fate);
                 self.done.requests += 1;
             }
         }
@@ -347,17 +359,60 @@ impl World {
         Ok(self.done)
     }
 
-    fn fate(&mut self, what: &str) -> Fate {
-        if what.starts_with("Query ") && self.choices.percent(self.weather.old) {
+    fn fate(&mut self, pending: &Pending) -> Fate {
+        if pending.what.starts_with("Query ") && self.choices.percent(self.weather.old) {
             return Fate::AnsweredOld;
         }
-        let Weather { lost, reply_lost, refused, .. } = self.weather;
-        for (fate, chance) in [(Fate::Lost, lost), (Fate::ReplyLost, reply_lost), (Fate::Refused, refused)] {
-            if self.choices.percent(chance) {
+        let Weather { lost, reply_lost, refused, late, .. } = self.weather;
+        for (fate, chance) in
+            [(Fate::Lost, lost), (Fate::ReplyLost, reply_lost), (Fate::Refused, refused), (Fate::Late, late)]
+        {
+            if self.choices.percent(chance) && (fate != Fate::Late || pending.writes()) {
                 return fate;
             }
         }
+        if pending.is_unread_copy() && self.choices.percent(COPIES_IN_HALVES) {
+            return Fate::ReadsItsSource;
+        }
         Fate::Arrives
+    }
+
+    /// Lets a request meet its fate, and notes what it may bring back.
+    fn carry_out(&mut self, pending: Pending, fate: Fate) {
+        self.note(|| format!("  {:?}: {} {fate:?}", pending.process, pending.what));
+        let now = self.clock.now();
+        if matches!(fate, Fate::Arrives | Fate::ReplyLost)
+            && let Some(key) = pending.brings().and_then(|key| key.parse::<ObjectKey>().ok())
+            && !matches!(key, ObjectKey::Staging { .. })
+            && let Some(known) = self.known.iter_mut().find(|known| known.id == key.file())
+        {
+            known.brought_at = Some(now);
+        }
+        let until = self.end_of(pending.process);
+        self.network.carry_out(pending, fate, until);
+    }
+
+    /// Until when what a process has sent may take effect: as long as it may live.
+    fn end_of(&self, process: Process) -> Timestamp {
+        let now = self.clock.now();
+        match process {
+            Process::Operation(number) => self.ends.get(&number).copied().unwrap_or(now),
+            Process::Worker(_) => self.worker_busy_since.unwrap_or(now) + WORKER_LIMIT,
+            Process::Edge => now,
+        }
+    }
+
+    /// What was given up takes effect, a copy perhaps by half, or never does.
+    fn end_late(&mut self, pending: Pending, may_wait: bool) {
+        let fate = if !may_wait && self.choices.percent(50) {
+            Fate::Lost
+        } else if may_wait && pending.is_unread_copy() && self.choices.percent(COPIES_IN_HALVES) {
+            Fate::ReadsItsSource
+        } else {
+            Fate::Arrives
+        };
+        self.note(|| "  late:".to_owned());
+        self.carry_out(pending, fate);
     }
 
     /// Lets everybody run until each waits for a store, and hears those who have ended.
@@ -385,6 +440,9 @@ impl World {
 
     /// Time passes; whoever has had all of his ends.
     fn pass(&mut self, time: Duration) {
+        for pending in self.network.take_ended(self.clock.now() + time) {
+            self.end_late(pending, false);
+        }
         self.clock.advance(time);
         let now = self.clock.now();
         self.note(|| format!("{} s pass", time.as_secs()));
@@ -423,9 +481,13 @@ impl World {
 
     fn let_go(&mut self, of: Process) {
         for pending in self.network.take_of(|process| process == of) {
-            let fate = if self.choices.percent(50) { Fate::ReplyLost } else { Fate::Lost };
-            self.note(|| format!("  {of:?}: {} {fate:?}", pending.what));
-            self.network.carry_out(pending, fate);
+            let late = self.weather.late > 0 && pending.writes() && self.choices.percent(30);
+            let fate = match self.choices.percent(50) {
+                _ if late => Fate::Late,
+                true => Fate::ReplyLost,
+                false => Fate::Lost,
+            };
+            self.carry_out(pending, fate);
         }
     }
 
@@ -620,6 +682,7 @@ impl World {
             let outcome = work.await;
             ended.lock().expect("no holder panics").push((number, outcome));
         }));
+        self.ends.insert(number, now + life);
         self.running.insert(number, Running { operation, before, ends_at: now + life, task });
     }
 
@@ -662,18 +725,25 @@ impl World {
                     known.changes_begun -= 1;
                     known.original_closed =
                         patch.visibility == Some(Visibility::Private) && known.changes_begun == 0 && !others;
+                    known.brought_at = None;
                 }
                 Err(Error::FileNotFound) => self.miss(file, &before)?,
                 Err(_) => {}
             },
-            (Operation::Delete(file), Some(_), Outcome::Done(Ok(()))) => self.known[file].removed = true,
-            (Operation::Erase(file), Some(_), Outcome::Erased(Ok(_))) => self.known[file].removed = true,
+            (Operation::Delete(file), Some(_), Outcome::Done(Ok(()))) => self.known[file].is_removed(),
+            (Operation::Erase(file), Some(_), Outcome::Erased(Ok(_))) => self.known[file].is_removed(),
+            (Operation::Sweep, _, Outcome::Swept(Ok(sweep))) if sweep.failed.is_empty() && !sweep.more => {
+                let began = self.ends[&number].since(BEGINNING).saturating_sub(SWEEP_LIFE);
+                for known in &mut self.known {
+                    known.swept(BEGINNING + began);
+                }
+            }
             (Operation::View { file, key }, Some(before), Outcome::Viewed(StatusCode::OK, bytes)) => {
                 let known = &self.known[file];
                 if !known.confirm_begun {
                     return Err(format!("{key:?} could be read before anybody confirmed it"));
                 }
-                if before.removed {
+                if before.removed && !known.may_be_back() {
                     return Err(format!("{key:?} could be read after its removal was acknowledged"));
                 }
                 if let ObjectKey::Original { visibility, .. } = &key {
@@ -681,7 +751,7 @@ impl World {
                     if !known.sent.contains_key(&etag) || known.confirmed.as_ref().is_some_and(|e| *e != etag) {
                         return Err(format!("{key:?} has other bytes than were confirmed"));
                     }
-                    if *visibility == Visibility::Public && before.original_closed {
+                    if *visibility == Visibility::Public && before.original_closed && !known.may_be_back() {
                         return Err(format!("{key:?} could be read after it was made private"));
                     }
                 }
@@ -702,7 +772,7 @@ impl World {
 
     /// The weather clears: those who still run end or die, and the cleanup runs until nothing is owed.
     async fn heal(&mut self) -> Result<(), String> {
-        self.weather = Weather { lost: 0, reply_lost: 0, refused: 0, old: 0, death: 0, time: 0 };
+        self.weather = Weather { lost: 0, reply_lost: 0, refused: 0, late: 0, old: 0, death: 0, time: 0 };
         for number in self.running.keys().copied().collect::<Vec<_>>() {
             self.kill(number);
         }
@@ -763,8 +833,7 @@ impl World {
                 return Ok(());
             }
             let pending = self.network.take(0);
-            self.note(|| format!("  {:?}: {}", pending.process, pending.what));
-            self.network.carry_out(pending, Fate::Arrives);
+            self.carry_out(pending, Fate::Arrives);
         }
     }
 

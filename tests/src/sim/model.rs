@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use md5::{Digest as _, Md5};
 use xfiles_core::{
     blobs::PresignedPut,
-    file::{File, State},
+    clock::Timestamp,
+    file::{File, LATE_COPIES, State},
     id::FileId,
 };
 
@@ -72,6 +73,8 @@ pub(super) struct Known {
     pub(super) original_closed: bool,
     /// How many changes of it are under way or ended without an answer.
     pub(super) changes_begun: u32,
+    /// When an object of it last arrived in the bucket since it was removed or closed, and no cleanup has looked since.
+    pub(super) brought_at: Option<Timestamp>,
 }
 
 impl Known {
@@ -88,6 +91,26 @@ impl Known {
             removed: false,
             original_closed: false,
             changes_begun: 0,
+            brought_at: None,
+        }
+    }
+
+    /// A removal was acknowledged.
+    pub(super) fn is_removed(&mut self) {
+        self.removed = true;
+        self.brought_at = None;
+    }
+
+    /// Whether something of it may be readable for a moment although it should not be: a request that was under way when
+    /// it was removed or closed has brought it back, and the cleanup has not had its time.
+    pub(super) fn may_be_back(&self) -> bool {
+        self.brought_at.is_some()
+    }
+
+    /// A cleanup that began then has done everything that was due.
+    pub(super) fn swept(&mut self, began: Timestamp) {
+        if self.brought_at.is_some_and(|at| began.since(at) > LATE_COPIES) {
+            self.brought_at = None;
         }
     }
 
