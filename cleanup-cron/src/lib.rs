@@ -37,11 +37,13 @@ pub struct Bounds {
     pub records: u64,
     /// How long it takes on new records.
     pub time: Duration,
+    /// What it may do with what does not match.
+    pub reconciling: Reconciling,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { records: 10_000, time: Duration::from_secs(45) }
+        Self { records: 10_000, time: Duration::from_secs(45), reconciling: Reconciling::Repair }
     }
 }
 
@@ -56,6 +58,12 @@ pub struct Report {
     pub more: bool,
     /// How many objects without a record it removed.
     pub orphans: u64,
+    /// Whether it removes none, because so much does not match that bucket and table must be of different ages.
+    pub stopped: bool,
+    /// For how many seconds the record had been due that had waited longest.
+    pub oldest: u64,
+    /// How many items the process could not read and has passed over since it began.
+    pub unreadable: u64,
 }
 
 /// Publishes what a notification of S3 says has arrived, so that an upload is confirmed whose client died after its PUT.
@@ -98,12 +106,22 @@ pub async fn confirm_messages(files: &Files, batch: &Value) -> Vec<String> {
 pub async fn run(files: &Files, bounds: Bounds) -> Result<Report, Error> {
     let started = files.clock.now();
     let sweep = files.sweep(bounds.records, bounds.time).await?;
-    let mut report = Report { settled: sweep.settled, failed: sweep.failed, more: sweep.more, orphans: 0 };
+    let mut report = Report {
+        settled: sweep.settled,
+        failed: sweep.failed,
+        more: sweep.more,
+        orphans: 0,
+        stopped: false,
+        oldest: sweep.oldest.as_secs(),
+        unreadable: 0,
+    };
     // What is due comes first; the walk through everything takes what time is left.
     let left = bounds.time.saturating_sub(files.clock.now().since(started));
     if !report.more && !left.is_zero() {
-        report.orphans = files.reconcile(Reconciling::Repair, left.min(WALK)).await?.removed;
+        let found = files.reconcile(bounds.reconciling, left.min(WALK)).await?;
+        (report.orphans, report.stopped) = (found.removed, found.stopped);
     }
+    report.unreadable = files.catalog.unreadable_items();
     if report.settled > 0 || report.orphans > 0 || !report.failed.is_empty() {
         tracing::info!(
             cleanup.settled = report.settled,

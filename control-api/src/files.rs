@@ -175,7 +175,7 @@ pub(crate) async fn delete_listed(State(api): State<Api>, caller: Caller, body: 
     let project = caller.with(Scope::Delete)?;
     let ids = body.file_ids(MAX_DELETE)?;
     let known: Vec<_> = ids.iter().flatten().copied().collect();
-    let mut deleted = api.files.delete_all(project, &known).await.into_iter();
+    let mut deleted = api.files.delete_all(project, &known, DELETE_TIME).await.into_iter();
     let in_order = ids.iter().map(|id| id.and_then(|_| deleted.next()).unwrap_or_else(|| NO_SUCH_FILE.map(drop)));
     Ok(Json(batch(in_order.map(|done| done.map(|()| json!(Done { success: true }))))))
 }

@@ -100,10 +100,13 @@ pub struct KeyPage {
 }
 
 /// What became of a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Copied {
     /// The object is in place, now or since an earlier try.
-    Yes,
+    Yes {
+        /// Its ETag. Under SSE-KMS that is another one than its source's.
+        etag: String,
+    },
     /// The source is gone or another object, and nothing was copied.
     SourceChanged,
     /// Another object is in place, and stays.
@@ -314,10 +317,13 @@ impl Blobs {
             .send()
             .await;
         match copied {
-            Ok(_) => Ok(Copied::Yes),
+            Ok(copied) => {
+                let copied = copied.copy_object_result.and_then(|copied| copied.e_tag);
+                Ok(Copied::Yes { etag: copied.unwrap_or_else(|| etag.to_owned()) })
+            }
             // Either the source is another object or gone, or the target is there: done before, if it is ours.
             Err(e) if matches!(status(&e), Some(404 | 403 | 409 | 412)) => match self.head(target).await? {
-                Some((found, size)) if found == etag && size == file.size.bytes() => Ok(Copied::Yes),
+                Some((found, size)) if found == etag && size == file.size.bytes() => Ok(Copied::Yes { etag: found }),
                 Some(_) => Ok(Copied::Occupied),
                 None if status(&e) == Some(409) => Err(failed("copying an object", e)),
                 None => Ok(Copied::SourceChanged),

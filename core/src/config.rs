@@ -4,6 +4,7 @@ use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use crate::{
     cdn::{BaseUrl, KeyPairId, SigningKey},
+    lifecycle::Reconciling,
     variant::Colour,
 };
 
@@ -13,8 +14,8 @@ pub const STORE_VARIABLES: [&str; 3] = ["XFILES_BUCKET", "XFILES_TABLE", "XFILES
 pub const WORKER_VARIABLES: [&str; 1] = ["XFILES_JPEG_BACKGROUND"];
 /// The names that [`CronConfig::from_env`] reads beside those of the stores.
 pub const CDN_VARIABLES: [&str; 2] = ["XFILES_CDN_URL", "XFILES_DISTRIBUTION_ID"];
-/// The name that [`CronConfig::from_env`] reads beside those.
-pub const EVENT_VARIABLES: [&str; 1] = ["XFILES_EVENT_BUS"];
+/// The names that [`CronConfig::from_env`] reads beside those.
+pub const EVENT_VARIABLES: [&str; 2] = ["XFILES_EVENT_BUS", "XFILES_RECONCILIATION"];
 /// The names that [`ApiConfig::from_env`] reads beside all but that one.
 pub const API_VARIABLES: [&str; 7] = [
     "XFILES_SIGNING_KEY_ID",
@@ -64,6 +65,8 @@ pub struct CronConfig {
     pub cleanup: CleanupConfig,
     /// The name or ARN of the EventBridge bus on which events are put as well. `None`: on none.
     pub event_bus: Option<String>,
+    /// What the reconciliation may do with what it finds.
+    pub reconciling: Reconciling,
 }
 
 /// What the HTTP API needs: all of that, and what makes URLs.
@@ -139,12 +142,13 @@ impl StoreConfig {
 
 impl CronConfig {
     /// Reads what [`CleanupConfig`] is made of: what [`StoreConfig`] reads, `XFILES_CDN_URL` and
-    /// `XFILES_DISTRIBUTION_ID`; and `XFILES_EVENT_BUS` if it is there.
+    /// `XFILES_DISTRIBUTION_ID`; and `XFILES_EVENT_BUS` and `XFILES_RECONCILIATION` if they are there.
     pub fn from_env() -> Result<Self, InvalidEnvironment> {
         let mut env = Environment::of_process();
         let cleanup = CleanupConfig::read(&mut env);
         let event_bus = env.maybe("XFILES_EVENT_BUS");
-        env.finish(cleanup.map(|cleanup| Self { cleanup, event_bus }))
+        let reconciling = env.maybe("XFILES_RECONCILIATION").unwrap_or(Reconciling::Repair);
+        env.finish(cleanup.map(|cleanup| Self { cleanup, event_bus, reconciling }))
     }
 }
 

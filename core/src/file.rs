@@ -305,11 +305,11 @@ impl File {
         }
     }
 
-    /// Publication is complete.
-    pub fn finish(&self, now: Timestamp) -> Result<Self> {
+    /// Publication is complete: the published object has this ETag.
+    pub fn finish(&self, etag: String, now: Timestamp) -> Result<Self> {
         match &self.state {
-            State::Confirming { etag } => {
-                let confirmed = self.next(State::Confirmed { etag: etag.clone(), owes: None }, None);
+            State::Confirming { .. } => {
+                let confirmed = self.next(State::Confirmed { etag, owes: None }, None);
                 Ok(Self { late_copies: self.late_copies.begun(self.visibility, now), ..confirmed })
             }
             _ => Err(Error::Conflict),
@@ -443,11 +443,11 @@ impl File {
         })
     }
 
-    /// The bytes are at the new visibility; what is at the old one must go.
-    pub fn swap(&self, now: Timestamp) -> Result<Self> {
+    /// The bytes are at the new visibility, under this ETag; what is at the old one must go.
+    pub fn swap(&self, etag: String, now: Timestamp) -> Result<Self> {
         match &self.state {
-            State::Moving { etag, to, leaves } => {
-                let state = State::Confirmed { etag: etag.clone(), owes: Some(*leaves) };
+            State::Moving { to, leaves, .. } => {
+                let state = State::Confirmed { etag, owes: Some(*leaves) };
                 // Whoever moves it has it for himself for no less time than before.
                 let due = self.due.map_or(now + LEASE, |due| due.max(now + LEASE));
                 let late_copies = self.late_copies.after(now).begun(*to, now);
@@ -483,7 +483,10 @@ impl File {
     pub fn leaves_behind(&self, visibility: Visibility, now: Timestamp) -> Result<Self> {
         match &self.state {
             State::Confirmed { etag, owes } if !self.is_on_the_move() && visibility != self.visibility => {
-                let owes = Some(Purge { original: Some(visibility), ..owes.unwrap_or_default() });
+                let owed = owes.unwrap_or_default();
+                // A second removal of variants that is not due yet is not brought forward: workers are still busy.
+                let again = owed.again && self.is_overdue(now);
+                let owes = Some(Purge { original: Some(visibility), again, ..owed });
                 Ok(self.next(State::Confirmed { etag: etag.clone(), owes }, Some(now + SWEEP_LEASE)))
             }
             _ => Err(Error::Conflict),

@@ -25,8 +25,8 @@ pub(crate) fn random_text<const N: usize>(alphabet: &[u8]) -> [u8; N] {
     out
 }
 
-/// What tells one write of a record from another.
-pub(crate) fn write_mark() -> String {
+/// Twelve characters that tell one run of something from every other.
+pub(crate) fn random_mark() -> String {
     String::from_utf8_lossy(&random_text::<12>(ALPHABET)).into_owned()
 }
 

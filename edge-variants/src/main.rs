@@ -2,7 +2,7 @@
 
 use lambda_http::{Adapter, LambdaEvent, Service as _, lambda_runtime, request::LambdaRequest, service_fn};
 use xfiles_core::{aws::Connection, config::WorkerConfig, error::Cause, event::published_picture};
-use xfiles_edge_variants::{Invocation, Worker};
+use xfiles_edge_variants::{Invocation, Invocations, Worker};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -13,21 +13,25 @@ async fn main() -> Result<(), lambda_http::Error> {
     // A function has one request at a time.
     let worker = &Worker::new(aws.stores(stores), 1).flattening_on(jpeg_background).counting(metrics);
     let viewers = &Adapter::from(worker.clone().router());
+    let invocations = &Invocations::of(worker.clone());
     lambda_runtime::run(service_fn(|event: LambdaEvent<Invocation<LambdaRequest>>| async move {
-        match event.payload {
-            Invocation::Asked(request) => {
-                let request = LambdaEvent::new(request, event.context);
-                Ok(Some(viewers.clone().call(request).await?))
+        let answer = async {
+            match event.payload {
+                Invocation::Asked(request) => {
+                    let request = LambdaEvent::new(request, event.context);
+                    Ok::<_, lambda_http::Error>(Some(viewers.clone().call(request).await?))
+                }
+                Invocation::Told(body) => match published_picture(&body) {
+                    // Lambda tries again what ends with an error.
+                    Some(file) => worker.note_placeholder(file).await.map(|()| None).map_err(|error| {
+                        tracing::warn!(cause = %Cause::new("making a placeholder", &error), "it is tried again");
+                        lambda_http::Error::from(error)
+                    }),
+                    None => Ok(None),
+                },
             }
-            Invocation::Told(body) => match published_picture(&body) {
-                // Lambda tries again what ends with an error.
-                Some(file) => worker.note_placeholder(file).await.map(|()| None).map_err(|error| {
-                    tracing::warn!(cause = %Cause::new("making a placeholder", &error), "it is tried again");
-                    lambda_http::Error::from(error)
-                }),
-                None => Ok(None),
-            },
-        }
+        };
+        invocations.run(answer).await
     }))
     .await
 }

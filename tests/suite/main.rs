@@ -21,6 +21,7 @@ mod faults;
 mod fuzzing;
 mod infra;
 mod isolation;
+mod late;
 mod lists;
 mod live;
 mod machine;

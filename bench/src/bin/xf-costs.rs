@@ -17,7 +17,7 @@ use xfiles_core::{
     catalog::{Catalog, Cursor, FileFilter, Outcome, PageNumber, PageSize, Project},
     clock::Clock,
     error::Error,
-    file::{EXPIRY_GRACE, File, Patch, State, WORKER_LIFE},
+    file::{EXPIRY_GRACE, File, LATE_COPIES, Patch, State, WORKER_LIFE},
     id::ProjectId,
     intent::{
         ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, UPLOAD_URL_LIFE, UploadIntent, VariantPolicy,
@@ -198,7 +198,7 @@ impl Bench {
     async fn cleanup_rows(&self) -> Rows {
         let sweep = || self.files.sweep(1_000, Duration::from_secs(60));
         // What the other operations left to be done later.
-        self.clock.advance(WORKER_LIFE);
+        self.clock.advance(LATE_COPIES);
         sweep().await?;
         let (_, idle) = self.bill(sweep()).await?;
 
@@ -210,6 +210,7 @@ impl Bench {
         let expire = busy.less(&idle);
 
         let file = self.publish(picture()).await?;
+        self.clock.advance(LATE_COPIES);
         self.files.delete(self.project, file.id, None).await?;
         self.clock.advance(WORKER_LIFE);
         let (swept, busy) = self.bill(sweep()).await?;

@@ -156,6 +156,12 @@ pub(super) fn due_entry(id: &str, due: Timestamp) -> [(&'static str, String); 2]
     [(DUE.pk, due_shard(shard)), (DUE.sk, format!("{}#{id}", millis(due)))]
 }
 
+/// What an item is called in a log: its keys, which hold ids and hashes alone.
+pub(super) fn name(item: &Item) -> String {
+    let part = |name| item.get(name).and_then(|key| key.as_s().ok()).map_or("?", String::as_str);
+    format!("{} {}", part(PK), part(SK))
+}
+
 /// Whom a due-index entry is about.
 pub(super) fn debtor(item: &Item) -> Result<Debtor> {
     let pk = Reader(item).text(PK)?;
@@ -323,8 +329,7 @@ pub(super) fn file_from_item(item: &Item) -> Result<File> {
 }
 
 /// Until when late copies may create the original, at each visibility.
-const LATE_COPIES: [(Visibility, &str); 2] =
-    [(Visibility::Public, "latePublic"), (Visibility::Private, "latePrivate")];
+const LATE_COPIES: [(Visibility, &str); 2] = [(Visibility::Public, "latePublic"), (Visibility::Private, "latePrivate")];
 
 /// A purge as words, such as `original:public variants:public again`.
 fn purge_to_text(purge: Purge) -> String {
@@ -541,7 +546,7 @@ mod tests {
         };
         let pending = File::begin(project.id, intent, now);
         let claimed = pending.claim("etag".to_owned(), None, now).unwrap();
-        let confirmed = claimed.finish(now).unwrap();
+        let confirmed = claimed.finish("etag".to_owned(), now).unwrap();
         let hidden = confirmed.hide(now).unwrap();
         for file in [&pending, &claimed, &confirmed, &hidden, &pending.expire(now).unwrap()] {
             assert!(!file_to_item(file).contains_key(TTL), "{file:?}");

@@ -459,13 +459,13 @@ impl Catalog {
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
-    /// The files that there are, in whatever state; at most 100.
+    /// The files that there are and can be read, in whatever state; at most 100.
     pub async fn records(&self, ids: &[FileId]) -> Result<HashMap<FileId, File>> {
         let mut found = HashMap::new();
         let distinct: HashSet<FileId> = ids.iter().copied().collect();
         let mut keys: Vec<_> = distinct.into_iter().map(item::file_key).collect();
         // DynamoDB may answer a part and hand the rest back; each round makes progress or the store is busy.
-        for _ in 0..10 {
+        for round in 1..=10 {
             if keys.is_empty() {
                 return Ok(found);
             }
@@ -481,12 +481,13 @@ impl Catalog {
                 .send()
                 .await
                 .map_err(|e| failed("reading files", e))?;
-            for item in answer.responses.as_mut().and_then(|r| r.remove(&self.table)).unwrap_or_default() {
-                let file = item::file_from_item(&item)?;
-                found.insert(file.id, file);
-            }
+            let items = answer.responses.as_mut().and_then(|r| r.remove(&self.table)).unwrap_or_default();
+            found.extend(self.readable(&items, item::file_from_item).into_iter().map(|file| (file.id, file)));
             let rest = answer.unprocessed_keys.and_then(|mut rest| rest.remove(&self.table));
             keys = rest.map(|rest| rest.keys).unwrap_or_default();
+            if !keys.is_empty() {
+                tokio::time::sleep(super::jittered(round)).await;
+            }
         }
         if keys.is_empty() {
             return Ok(found);

@@ -11,7 +11,11 @@ mod outbox;
 mod reconcile;
 mod webhooks;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -35,6 +39,7 @@ pub use self::{
     },
     once::{Once, Outcome, TTL},
     outbox::{OutboxPage, OutboxPosition, OutboxRow},
+    reconcile::WalkCounts,
     webhooks::{DeliveryKey, DeliveryPage, DueDeliveries},
 };
 use crate::{
@@ -43,7 +48,7 @@ use crate::{
     error::{Cause, Error, Result},
     event::Event,
     file::File,
-    id::{FileId, KeyId, ProjectId, write_mark},
+    id::{FileId, KeyId, ProjectId, random_mark},
     thumbhash::ThumbHash,
 };
 
@@ -182,7 +187,12 @@ pub struct DuePosition(Item);
 pub struct Catalog {
     dynamodb: Client,
     table: String,
+    /// The keys of items that could not be read, as far as this process has met them.
+    unreadable: Arc<Mutex<BTreeSet<String>>>,
 }
+
+/// How many unreadable items are remembered, so that each is logged once.
+const MAX_UNREADABLE: usize = 1_000;
 
 /// How often a write is tried while transactions touch the same items at the same time.
 const TRANSACTION_ATTEMPTS: u32 = 8;
@@ -190,7 +200,7 @@ const TRANSACTION_ATTEMPTS: u32 = 8;
 impl Catalog {
     /// The catalog in that table.
     pub fn new(dynamodb: Client, table: impl Into<String>) -> Self {
-        Self { dynamodb, table: table.into() }
+        Self { dynamodb, table: table.into(), unreadable: Arc::default() }
     }
 
     /// Makes the table with its indexes, unless it is there. On AWS the template makes it.
@@ -230,6 +240,32 @@ impl Catalog {
             .map(drop)
     }
 
+    /// How many items this process could not read and has passed over.
+    pub fn unreadable_items(&self) -> u64 {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
+    }
+
+    /// What can be read of some items. An item that cannot be read is logged once and counted, and holds up no other.
+    fn readable<'a, T>(&self, items: impl IntoIterator<Item = &'a Item>, read: impl Fn(&Item) -> Result<T>) -> Vec<T> {
+        let readable = |item| match read(item) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                self.note_unreadable(&item::name(item), &error);
+                None
+            }
+        };
+        items.into_iter().filter_map(readable).collect()
+    }
+
+    /// Logs an item that cannot be read, once, and counts it.
+    pub(crate) fn note_unreadable(&self, name: &str, error: &Error) {
+        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if unreadable.len() < MAX_UNREADABLE && unreadable.insert(name.to_owned()) {
+            let cause = Cause::new("reading an item", error);
+            tracing::error!(item = name, %cause, "an item cannot be read and is passed over");
+        }
+    }
+
     /// Adds a project.
     pub async fn create_project(&self, project: &Project) -> Result<()> {
         self.put_new("creating a project", item::project_to_item(project)).await
@@ -245,7 +281,17 @@ impl Catalog {
     pub async fn projects(&self) -> Result<Vec<Project>> {
         let mut projects = Vec::new();
         for entry in self.index_partition("listing projects", LIST, item::PROJECTS).await? {
-            projects.push(self.project(item::project_id(&entry)?, Consistency::Strong).await?);
+            let read = match item::project_id(&entry) {
+                Ok(id) => self.project(id, Consistency::Strong).await,
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(project) => projects.push(project),
+                // The index may lag behind its removal.
+                Err(Error::ProjectNotFound) => {}
+                Err(error @ Error::Internal(_)) => self.note_unreadable(&item::name(&entry), &error),
+                Err(error) => return Err(error),
+            }
         }
         Ok(projects)
     }
@@ -543,7 +589,8 @@ impl Catalog {
         if files.is_empty() {
             return Ok(());
         }
-        let writes = files.iter().map(|file| self.record_write(file, &Write::of(file))).chain(self.tell(events)).collect();
+        let writes =
+            files.iter().map(|file| self.record_write(file, &Write::of(file))).chain(self.tell(events)).collect();
         match self.transact("writing files", writes).await? {
             None => Ok(()),
             Some(_) => Err(Error::Conflict),
@@ -631,7 +678,7 @@ impl Catalog {
             .send()
             .await
             .map_err(|e| failed("reading what is due", e))?;
-        let debtors = page.items().iter().map(item::debtor).collect::<Result<_>>()?;
+        let debtors = self.readable(page.items(), item::debtor);
         let next = page.last_evaluated_key.filter(|key| !key.is_empty()).map(DuePosition);
         Ok(DuePage { debtors, next })
     }
@@ -807,7 +854,7 @@ struct Write {
 
 impl Write {
     fn of(file: &File) -> Self {
-        let mark = write_mark();
+        let mark = random_mark();
         let mut item = item::file_to_item(file);
         item.insert(item::WRITE.to_owned(), s(&mark));
         Self { item, mark }

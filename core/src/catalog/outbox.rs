@@ -63,7 +63,7 @@ impl Catalog {
             .send()
             .await
             .map_err(|e| failed("reading the outbox", e))?;
-        let rows = page.items().iter().map(row_from_item).collect::<Result<_>>()?;
+        let rows = self.readable(page.items(), row_from_item);
         let next = page.last_evaluated_key.filter(|key| !key.is_empty()).map(OutboxPosition);
         Ok(OutboxPage { rows, next })
     }

@@ -43,6 +43,8 @@ impl Files {
         };
         let filter = FileFilter { created_before: Some(clearing.before), ..FileFilter::default() };
         if self.delete_matching(id, &filter, time).await?.more {
+            // It goes on behind all that is due by now.
+            self.catalog.begin_clearing(id, clearing, self.clock.now()).await?;
             return Ok(Cleared::OutOfTime);
         }
         if !clearing.and_project {

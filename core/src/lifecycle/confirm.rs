@@ -116,10 +116,10 @@ impl Files {
             return Err(Error::Conflict);
         };
         match self.blobs.publish(file, etag).await? {
-            Copied::Yes => {
+            Copied::Yes { etag } => {
                 self.blobs.delete([file.staging_key()]).await?;
                 let now = self.clock.now();
-                let confirmed = file.finish(now)?;
+                let confirmed = file.finish(etag, now)?;
                 match self.catalog.publish(&confirmed, &Event::confirmed(&confirmed, now)).await {
                     Ok(()) => Ok(Some(confirmed)),
                     Err(error) => {

@@ -7,7 +7,7 @@ use futures::{StreamExt as _, stream};
 use super::Files;
 use crate::{
     catalog::{Consistency, FileFilter},
-    error::{Error, Result},
+    error::{Cause, Error, Result},
     file::{File, State},
     id::{FileId, ProjectId},
 };
@@ -54,9 +54,18 @@ impl Files {
         Ok(hidden)
     }
 
-    /// Removes each of these files, and says of each in the same order how it went.
-    pub async fn delete_all(&self, project: ProjectId, ids: &[FileId]) -> Vec<Result<()>> {
-        stream::iter(ids.to_vec()).map(|id| self.delete(project, id, None)).buffered(AT_ONCE).collect().await
+    /// Removes each of these files, and says of each in the same order how it went. A deletion that has not begun within
+    /// the time is [`Unavailable`](Error::Unavailable), and can be asked for again.
+    pub async fn delete_all(&self, project: ProjectId, ids: &[FileId], time: Duration) -> Vec<Result<()>> {
+        let started = self.clock.now();
+        let delete = |id| async move {
+            if self.clock.now().since(started) >= time {
+                let source = Cause::because("deleting files", "the request's time ended before this one's turn");
+                return Err(Error::Unavailable { retry_after: Duration::from_secs(1), source });
+            }
+            self.delete(project, id, None).await
+        };
+        stream::iter(ids.to_vec()).map(delete).buffered(AT_ONCE).collect().await
     }
 
     /// Removes every confirmed file that the filter accepts, within a time. Counts those that this call hid. What is

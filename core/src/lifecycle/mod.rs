@@ -19,7 +19,7 @@ pub use self::{
     delete::BulkDeleted,
     erase::Erased,
     read::{FileUrls, VariantUrl},
-    reconcile::{CERTAINTY, Drift, Orphan, Reconciliation, Reconciling},
+    reconcile::{CERTAINTY, Drift, NoSuchReconciling, Orphan, Reconciliation, Reconciling},
     settle::{Overdue, Sweep},
 };
 use crate::{blobs::Blobs, catalog::Catalog, cdn::Cdn, clock::Clock};

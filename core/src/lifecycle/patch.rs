@@ -81,7 +81,7 @@ impl Files {
     }
 
     /// Puts an entity's files in this order: the first gets position 0. All of them or none; at most
-    /// [`Catalog::REPLACE_AT_ONCE`].
+    /// [`Catalog::REPLACE_AT_ONCE`](crate::catalog::Catalog::REPLACE_AT_ONCE).
     pub async fn order(
         &self,
         project: ProjectId,

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Files, clear::Cleared};
+use futures::{StreamExt as _, stream};
+
+use super::{Files, clear::Cleared, delete::AT_ONCE};
 use crate::{
     blobs::{Copied, Deletion},
-    catalog::{Catalog, Consistency, Debtor, Project},
+    catalog::{Catalog, Consistency, Debtor, DuePosition, Project},
     clock::Timestamp,
     error::{Cause, Error, Result},
     event::Event,
-    file::{File, Purge, SWEEP_LEASE, State},
+    file::{File, LEASE, Purge, SWEEP_LEASE, State},
     id::FileId,
     object_key::{ObjectKey, Visibility},
     variant::VariantSpec,
@@ -24,7 +26,46 @@ pub struct Sweep {
     pub failed: Vec<String>,
     /// Whether the sweep stopped at its limit or its time with more to do.
     pub more: bool,
+    /// For how long the record had been due that had waited longest of those it came to.
+    pub oldest: Duration,
 }
+
+/// How far one record was settled.
+#[derive(Clone, Copy, Debug, Default)]
+struct Settled {
+    /// Whether it owes nothing any more.
+    whole: bool,
+    /// For how long it had been due.
+    overdue_for: Duration,
+}
+
+impl Settled {
+    fn when(whole: bool) -> Self {
+        Self { whole, ..Self::default() }
+    }
+}
+
+impl Sweep {
+    fn note(&mut self, id: String, settled: Result<Settled>) {
+        match settled {
+            Ok(Settled { whole, overdue_for }) => {
+                self.settled += u64::from(whole);
+                self.oldest = self.oldest.max(overdue_for);
+            }
+            Err(error) => {
+                tracing::warn!(id, %error, "a record could not be settled");
+                self.failed.push(id);
+            }
+        }
+    }
+}
+
+/// How long all clearings of one sweep may take together, beside a third of its budget, and each of them in its turn.
+const CLEARING_SHARE: Duration = Duration::from_secs(15);
+const CLEARING_TURN: Duration = Duration::from_secs(5);
+
+/// How long a record that could not be settled waits before it is tried again, behind all that were due before.
+const BACK_OFF: Duration = Duration::from_secs(60);
 
 /// Somebody whose work is overdue, as the table has it now.
 #[derive(Clone, Debug)]
@@ -67,9 +108,11 @@ impl Files {
 
     async fn remove_staged(&self, file: &File) -> Result<()> {
         let started = self.clock.now();
-        // A claim that was given up may have had its copy arrive.
-        self.blobs.delete([file.staging_key(), file.original_key()]).await?;
-        if file.late_copies.last().is_some() {
+        // A claim that was given up may have had its copy arrive. Without one, an original is proof that the record is
+        // older than the bucket, as after a restore of the table: then it is not this record's to remove.
+        let published = file.late_copies.last().map(|_| file.original_key());
+        self.blobs.delete([file.staging_key()].into_iter().chain(published.clone())).await?;
+        if published.is_some() {
             let path = ObjectKey::original_paths(file.visibility, file.project, file.id);
             self.cdn.invalidate(&reference(file), vec![path]).await?;
         }
@@ -127,8 +170,8 @@ impl Files {
 
     /// Moves the published bytes to the other visibility, and removes what the move leaves behind.
     pub(super) async fn move_original(&self, file: &File, etag: &str, to: Visibility) -> Result<File> {
-        match self.blobs.move_to(file, to, etag).await? {
-            Copied::Yes => {}
+        let etag = match self.copy_for_move(file, etag, to).await? {
+            Copied::Yes { etag } => etag,
             Copied::SourceChanged => {
                 // Somebody may have moved or removed it meanwhile; then the record says so.
                 if self.catalog.file(file.id, Consistency::Strong).await?.version != file.version {
@@ -140,8 +183,8 @@ impl Files {
                 let reason = "another object is in the file's place";
                 return Err(Error::Internal(Cause::because("moving a file", reason)));
             }
-        }
-        let swapped = file.swap(self.clock.now())?;
+        };
+        let swapped = file.swap(etag, self.clock.now())?;
         let event = Event::updated(&swapped, self.clock.now());
         if let Err(error) = self.catalog.replace_and_tell(&swapped, &event).await {
             if let Error::Conflict | Error::FileNotFound = error {
@@ -152,6 +195,23 @@ impl Files {
         match swapped.state {
             State::Confirmed { owes: Some(purge), .. } => self.purge(&swapped, purge).await,
             _ => Ok(swapped),
+        }
+    }
+
+    /// Copies the original to the other visibility. An object that is there already is a late copy, or an earlier one
+    /// under an ETag of its own: the file has never been there since, and moves under one claim at a time, so it goes.
+    async fn copy_for_move(&self, file: &File, etag: &str, to: Visibility) -> Result<Copied> {
+        let copied = self.blobs.move_to(file, to, etag).await?;
+        if copied != Copied::Occupied {
+            return Ok(copied);
+        }
+        match self.blobs.delete_once([file.original_key_at(to)]).await? {
+            Deletion::Sent => self.blobs.move_to(file, to, etag).await,
+            Deletion::MayBeRepeated => {
+                let source =
+                    Cause::because("moving a file", "a deletion of what is in its place may still be under way");
+                Err(Error::Unavailable { retry_after: LEASE, source })
+            }
         }
     }
 
@@ -231,49 +291,77 @@ impl Files {
     }
 
     /// Settles what is overdue, until nothing is, `limit` records were tried, or `budget` has passed. Safe to run
-    /// several at once. A record that cannot be settled does not keep others waiting.
+    /// several at once.
+    ///
+    /// A page of each partition in turn, several records at a time. A record that cannot be settled goes to the end of
+    /// its partition, and clearings have a share of the time, so that no record and no project keeps others waiting.
     pub async fn sweep(&self, limit: u64, budget: Duration) -> Result<Sweep> {
         let mut sweep = Sweep::default();
         let started = self.clock.now();
+        let is_over = || self.clock.now().since(started) >= budget;
         let mut tried = 0;
-        for shard in 0..Catalog::DUE_SHARDS {
-            let mut after = None;
-            loop {
-                let page = self.catalog.due(shard, started, after).await?;
-                for debtor in page.debtors {
-                    if tried == limit || self.clock.now().since(started) >= budget {
-                        sweep.more = true;
-                        return Ok(sweep);
+        let mut clearing = CLEARING_SHARE.min(budget / 3);
+        let mut shards: Vec<(u8, Option<DuePosition>)> = (0..Catalog::DUE_SHARDS).map(|shard| (shard, None)).collect();
+        while !shards.is_empty() {
+            let mut pages = stream::iter(shards)
+                .map(|(shard, after)| async move { (shard, self.catalog.due(shard, started, after).await) })
+                .buffered(AT_ONCE);
+            let (mut debtors, mut left, mut unread) = (Vec::new(), Vec::new(), None);
+            while let Some((shard, page)) = pages.next().await {
+                match page {
+                    Ok(page) => {
+                        debtors.extend(page.debtors);
+                        left.extend(page.next.map(|next| (shard, Some(next))));
                     }
-                    tried += 1;
-                    let settled = match debtor {
-                        Debtor::File(id) => self.settle_overdue(id, started).await,
-                        Debtor::Project(id) => {
-                            let left = budget.saturating_sub(self.clock.now().since(started));
-                            self.clear(id, left).await.map(|cleared| {
-                                sweep.more |= cleared == Cleared::OutOfTime;
-                                cleared == Cleared::Whole
-                            })
-                        }
-                    };
-                    match settled {
-                        Ok(true) => sweep.settled += 1,
-                        Ok(false) => {}
-                        Err(error) => {
-                            let id = match debtor {
-                                Debtor::File(id) => id.to_string(),
-                                Debtor::Project(id) => id.to_string(),
-                            };
-                            tracing::warn!(id, %error, "a record could not be settled");
-                            sweep.failed.push(id);
-                        }
-                    }
-                }
-                after = page.next;
-                if after.is_none() {
-                    break;
+                    Err(error) => unread = Some(error),
                 }
             }
+            drop(pages);
+            let mut files = Vec::new();
+            let mut projects = Vec::new();
+            for debtor in debtors {
+                match debtor {
+                    Debtor::File(id) => files.push(id),
+                    Debtor::Project(id) => projects.push(id),
+                }
+            }
+            let room = usize::try_from(limit - tried).unwrap_or(usize::MAX);
+            sweep.more |= files.len() > room;
+            files.truncate(room);
+            tried += files.len() as u64;
+            let mut settled =
+                stream::iter(files)
+                    .map(|id| async move {
+                        (id, if is_over() { None } else { Some(self.settle_overdue(id, started).await) })
+                    })
+                    .buffered(AT_ONCE);
+            while let Some((id, settled)) = settled.next().await {
+                match settled {
+                    Some(settled) => sweep.note(id.to_string(), settled),
+                    None => sweep.more = true,
+                }
+            }
+            drop(settled);
+            for id in projects {
+                if is_over() || clearing.is_zero() || tried >= limit {
+                    sweep.more = true;
+                    break;
+                }
+                tried += 1;
+                let began = self.clock.now();
+                let cleared = self.clear(id, CLEARING_TURN.min(clearing)).await;
+                clearing = clearing.saturating_sub(self.clock.now().since(began));
+                sweep.more |= matches!(cleared, Ok(Cleared::OutOfTime));
+                sweep.note(id.to_string(), cleared.map(|cleared| Settled::when(cleared == Cleared::Whole)));
+            }
+            if let Some(error) = unread {
+                return Err(error);
+            }
+            if !left.is_empty() && (is_over() || tried >= limit) {
+                sweep.more = true;
+                return Ok(sweep);
+            }
+            shards = left;
         }
         Ok(sweep)
     }
@@ -293,12 +381,13 @@ impl Files {
                     match debtor {
                         Debtor::File(id) => match self.catalog.file(id, Consistency::Strong).await {
                             Ok(file) if file.is_overdue(now) => overdue.push(Overdue::File(Box::new(file))),
-                            Ok(_) | Err(Error::FileNotFound) => {}
+                            // One that cannot be read fails in the sweep, which counts it.
+                            Ok(_) | Err(Error::FileNotFound | Error::Internal(_)) => {}
                             Err(error) => return Err(error),
                         },
                         Debtor::Project(id) => match self.catalog.project(id, Consistency::Strong).await {
                             Ok(project) if project.clearing.is_some() => overdue.push(Overdue::Project(project)),
-                            Ok(_) | Err(Error::ProjectNotFound) => {}
+                            Ok(_) | Err(Error::ProjectNotFound | Error::Internal(_)) => {}
                             Err(error) => return Err(error),
                         },
                     }
@@ -312,21 +401,40 @@ impl Files {
         Ok(overdue)
     }
 
-    /// Whether there was anything to settle.
-    async fn settle_overdue(&self, id: FileId, now: Timestamp) -> Result<bool> {
+    async fn settle_overdue(&self, id: FileId, now: Timestamp) -> Result<Settled> {
         // The index may lag: the record itself says whether it is overdue.
         let file = match self.catalog.file(id, Consistency::Strong).await {
-            Err(Error::FileNotFound) => return Ok(false),
+            Err(Error::FileNotFound) => return Ok(Settled::default()),
             read => read?,
         };
-        if !file.is_overdue(now) {
-            return Ok(false);
-        }
+        let Some(due) = file.due.filter(|due| *due <= now) else {
+            return Ok(Settled::default());
+        };
+        let overdue_for = now.since(due);
         match self.take_over_and_settle(&file, SWEEP_LEASE).await {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(Settled { whole: true, overdue_for }),
             // Somebody else was quicker; what is left of the work is theirs.
-            Err(Error::Conflict | Error::FileNotFound) => Ok(false),
+            Err(Error::Conflict | Error::FileNotFound) => Ok(Settled { whole: false, overdue_for }),
+            Err(error) => {
+                self.put_off(&file).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts work that failed behind what others wait for. If that fails as well, the record keeps its place.
+    async fn put_off(&self, file: &File) {
+        let now = self.clock.now();
+        // What was taken over waits for the end of its lease anyway.
+        if file.is_on_the_move() {
+            return;
+        }
+        let put_off = match file.take_over(now, BACK_OFF) {
+            Ok(put_off) => self.catalog.replace(&put_off).await,
             Err(error) => Err(error),
+        };
+        if let Err(error) = put_off {
+            tracing::debug!(file.id = %file.id, %error, "a record that could not be settled keeps its place");
         }
     }
 

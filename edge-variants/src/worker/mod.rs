@@ -8,7 +8,10 @@
 //! again. AVIF takes seconds where the others take a fraction of one, so nobody waits for it for long: see
 //! [`Worker::patient_for`].
 
+mod invocations;
 mod placeholder;
+
+pub use self::invocations::Invocations;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -24,7 +27,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, Semaphore, oneshot, watch};
 use xfiles_core::{
     blobs::{Reading, StoredVariant},
     catalog::Consistency,
@@ -55,6 +58,10 @@ const RENDER: Duration = Duration::from_secs(15);
 /// How many variants wait for each that is being made: a page of thumbnails takes a few seconds then.
 const WAITING_PER_RENDER: usize = 64;
 
+/// How old a record may be when a variant is stored that was made for it. Less than
+/// [`WORKER_LIFE`](xfiles_core::file::WORKER_LIFE), after which variants are purged for the last time.
+const FRESH: Duration = Duration::from_secs(60);
+
 /// How long an original that was refused is not looked at again. As long as the CDN remembers the refusal.
 const REFUSAL_LIFE: Duration = Duration::from_secs(60);
 
@@ -75,9 +82,16 @@ pub struct Worker {
     render: Duration,
     background: Colour,
     flights: Flights,
+    /// Held for reading while a variant is stored, from the last check before to the last check after.
+    storing: Arc<RwLock<()>>,
     refusals: Arc<Mutex<HashMap<FileId, (Refusal, Timestamp)>>>,
     metrics: Metrics,
 }
+
+/// While it lives, no variant is stored.
+#[expect(dead_code, reason = "it is held and never looked at")]
+#[derive(Debug)]
+pub struct Pause(OwnedRwLockWriteGuard<()>);
 
 /// The variants that are being made. Whoever asks for one of them waits for it rather than making it again.
 type Flights = Arc<Mutex<HashMap<ObjectKey, watch::Receiver<Option<Outcome>>>>>;
@@ -164,6 +178,7 @@ impl Worker {
             render: RENDER,
             background: Colour::WHITE,
             flights: Flights::default(),
+            storing: Arc::default(),
             refusals: Arc::default(),
             metrics: Metrics::default(),
         }
@@ -195,6 +210,12 @@ impl Worker {
     #[must_use]
     pub fn counting(self, metrics: Metrics) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// Waits until no variant is being stored, and lets none be until the guard is dropped: where the process may be
+    /// frozen, it must not be in the middle of that.
+    pub async fn pause(&self) -> Pause {
+        Pause(Arc::clone(&self.storing).write_owned().await)
     }
 
     /// One route, every path: GET and HEAD of a variant.
@@ -254,6 +275,7 @@ impl Worker {
         let ObjectKey::Variant { file: id, spec, .. } = *key else {
             return Ok(Outcome::NotFound);
         };
+        let read_at = self.files.clock.now();
         let file = match self.files.catalog.file(id, Consistency::Eventual).await {
             Ok(file) if file.offers(key) => file,
             Ok(_) | Err(Error::FileNotFound) => return Ok(Outcome::NotFound),
@@ -288,17 +310,31 @@ impl Worker {
             }
             Err(panic) => return Err(Error::Internal(Cause::new("rendering", &panic))),
         };
-        let etag = match self.files.blobs.put_variant(key, format, bytes.clone()).await? {
-            StoredVariant::New { etag } => etag.and_then(|etag| etag.parse().ok()),
-            StoredVariant::Before => {
-                self.metrics.count(Metric::VariantsStoredBefore, 1);
-                None
+        let _storing = self.storing.read().await;
+        let is_current = |now: &File| now.epoch == file.epoch && now.offers(key);
+        // The process may have been frozen for minutes since it read the record. What changed then has been purged for the
+        // last time.
+        if self.files.clock.now().since(read_at) >= FRESH {
+            match self.files.catalog.file(id, Consistency::Strong).await {
+                Ok(now) if is_current(&now) => {}
+                Ok(_) | Err(Error::FileNotFound) => return Ok(Outcome::NotFound),
+                Err(error) => return Err(error),
             }
-        };
+        }
+        let put = self.files.blobs.put_variant(key, format, bytes.clone()).await;
         // The record may have changed while the picture was made; then, or when nobody can tell, what was just stored
-        // must not stay.
+        // must not stay. A put that failed may have stored it.
         match self.look_again(id, placeholder).await {
-            Ok(now) if now.epoch == file.epoch && now.offers(key) => Ok(Outcome::Made { bytes, format, etag }),
+            Ok(now) if is_current(&now) => {
+                let etag = match put? {
+                    StoredVariant::New { etag } => etag.and_then(|etag| etag.parse().ok()),
+                    StoredVariant::Before => {
+                        self.metrics.count(Metric::VariantsStoredBefore, 1);
+                        None
+                    }
+                };
+                Ok(Outcome::Made { bytes, format, etag })
+            }
             read => {
                 self.files.blobs.delete([key.clone()]).await?;
                 match read {

@@ -13,12 +13,20 @@ mod random;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use aws_sdk_s3::primitives::ByteStream;
-use axum::{Router, body::Body};
+use axum::{
+    Router,
+    body::Body,
+    middleware::{self, Next},
+    response::IntoResponse as _,
+};
 use http::{Request, StatusCode};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -38,7 +46,7 @@ use xfiles_core::{
     variant::{ImageFormat, VariantSpec, Width},
     webhook::{Delivery, DeliveryStatus, Endpoint, Reach, TargetUrl},
 };
-use xfiles_edge_variants::Worker;
+use xfiles_edge_variants::{Invocations, Worker};
 use xfiles_standalone::{
     BUCKET, Engines, REGION, TABLE,
     distribution::{self, Bucket, Distribution, TrustedKey},
@@ -73,6 +81,9 @@ const QUOTA: u64 = 400;
 
 /// The variant that everybody looks at.
 const VARIANT: VariantSpec = VariantSpec { width: Width::ALL[0], format: ImageFormat::Png };
+
+/// One for which nobody waits: it is made while others are answered.
+const SLOW_VARIANT: VariantSpec = VariantSpec { width: Width::ALL[0], format: ImageFormat::Avif };
 
 /// What a run that held all promises did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,6 +167,8 @@ struct World {
     edge: Router,
     workers: usize,
     worker_busy_since: Option<Timestamp>,
+    /// How many invocations the worker has. Without one it is frozen, whatever it is still doing.
+    invocations: Arc<AtomicUsize>,
     project: ProjectId,
     inbox: Inbox,
     endpoint: EndpointId,
@@ -173,6 +186,7 @@ struct World {
 struct Running {
     operation: Operation,
     before: Option<Before>,
+    began: Timestamp,
     ends_at: Timestamp,
     task: JoinHandle<()>,
 }
@@ -293,6 +307,7 @@ impl World {
             edge: Router::new(),
             workers: 0,
             worker_busy_since: None,
+            invocations: Arc::default(),
             project: project.id,
             inbox,
             endpoint: endpoint.id,
@@ -321,7 +336,9 @@ impl World {
         self.workers += 1;
         let line = self.network.connection_of(Process::Worker(self.workers));
         let files = self.engines.files(self.truth.cdn.clone(), |client| wire::through(line.clone(), client));
-        self.edge = self.distribution.router(Worker::new(files, 1).router());
+        let worker = Worker::new(files, 1);
+        self.invocations = Arc::default();
+        self.edge = self.distribution.router(as_function(worker, self.invocations.clone()));
         self.worker_busy_since = None;
     }
 
@@ -420,7 +437,9 @@ impl World {
         // The time of this runtime stands still while anything can run, and jumps over every backoff.
         tokio::time::sleep(Duration::from_secs(600)).await;
         let is_worker = |process| matches!(process, Process::Worker(_));
-        self.worker_busy_since = match self.network.anything_of(is_worker) {
+        let is_awake = self.invocations.load(Ordering::SeqCst) > 0;
+        self.network.freeze((!is_awake).then_some(self.workers));
+        self.worker_busy_since = match is_awake && self.network.anything_of(is_worker) {
             true => self.worker_busy_since.or(Some(self.clock.now())),
             false => None,
         };
@@ -480,7 +499,13 @@ impl World {
     }
 
     fn let_go(&mut self, of: Process) {
+        let is_frozen = matches!(of, Process::Worker(_)) && self.invocations.load(Ordering::SeqCst) == 0;
         for pending in self.network.take_of(|process| process == of) {
+            if is_frozen {
+                // It was never sent.
+                self.network.carry_out(pending, Fate::Lost, self.clock.now());
+                continue;
+            }
             let late = self.weather.late > 0 && pending.writes() && self.choices.percent(30);
             let fate = match self.choices.percent(50) {
                 _ if late => Fate::Late,
@@ -551,7 +576,8 @@ impl World {
         if self.known[file].kind == Kind::Text || self.choices.percent(35) {
             return seen.original_key_at(visibility);
         }
-        seen.variant_key(visibility, VARIANT)
+        let slowly = self.choices.percent(8);
+        seen.variant_key(visibility, if slowly { SLOW_VARIANT } else { VARIANT })
     }
 
     fn begin(&mut self, operation: Operation) {
@@ -627,6 +653,9 @@ impl World {
                 if patch.visibility == Some(Visibility::Public) {
                     known.original_closed = false;
                 }
+                if patch.variants_visibility == Some(Visibility::Public) {
+                    known.variants_closed = false;
+                }
                 let (id, patch) = (known.id, patch.clone());
                 Box::pin(async move { Outcome::File(files.patch(project, id, &patch, None).await) })
             }
@@ -683,12 +712,12 @@ impl World {
             ended.lock().expect("no holder panics").push((number, outcome));
         }));
         self.ends.insert(number, now + life);
-        self.running.insert(number, Running { operation, before, ends_at: now + life, task });
+        self.running.insert(number, Running { operation, before, began: now, ends_at: now + life, task });
     }
 
     /// Compares an answer with what was known when the question was asked.
     fn hear(&mut self, number: usize, running: Running, outcome: Outcome) -> Result<(), String> {
-        let Running { operation, before, .. } = running;
+        let Running { operation, before, began, .. } = running;
         self.note(|| format!("{number}: {}", outcome.describe()));
         if let Some(Error::Internal(cause)) = outcome.error() {
             return Err(format!("{number} {operation:?} ended in an internal error: {cause}"));
@@ -723,19 +752,19 @@ impl World {
                         self.running.values().any(|r| matches!(&r.operation, Operation::Patch(f, _) if *f == file));
                     let known = &mut self.known[file];
                     known.changes_begun -= 1;
-                    known.original_closed =
-                        patch.visibility == Some(Visibility::Private) && known.changes_begun == 0 && !others;
-                    known.brought_at = None;
+                    let alone = known.changes_begun == 0 && !others;
+                    known.original_closed = patch.visibility == Some(Visibility::Private) && alone;
+                    known.variants_closed = patch.variants_visibility == Some(Visibility::Private) && alone;
+                    known.closed_by(began);
                 }
                 Err(Error::FileNotFound) => self.miss(file, &before)?,
                 Err(_) => {}
             },
-            (Operation::Delete(file), Some(_), Outcome::Done(Ok(()))) => self.known[file].is_removed(),
-            (Operation::Erase(file), Some(_), Outcome::Erased(Ok(_))) => self.known[file].is_removed(),
+            (Operation::Delete(file), Some(_), Outcome::Done(Ok(()))) => self.known[file].is_removed(began),
+            (Operation::Erase(file), Some(_), Outcome::Erased(Ok(_))) => self.known[file].is_removed(began),
             (Operation::Sweep, _, Outcome::Swept(Ok(sweep))) if sweep.failed.is_empty() && !sweep.more => {
-                let began = self.ends[&number].since(BEGINNING).saturating_sub(SWEEP_LIFE);
                 for known in &mut self.known {
-                    known.swept(BEGINNING + began);
+                    known.swept(began);
                 }
             }
             (Operation::View { file, key }, Some(before), Outcome::Viewed(StatusCode::OK, bytes)) => {
@@ -745,6 +774,12 @@ impl World {
                 }
                 if before.removed && !known.may_be_back() {
                     return Err(format!("{key:?} could be read after its removal was acknowledged"));
+                }
+                if let ObjectKey::Variant { visibility: Visibility::Public, .. } = &key
+                    && before.variants_closed
+                    && !known.may_be_back()
+                {
+                    return Err(format!("{key:?} could be read after variants were made private"));
                 }
                 if let ObjectKey::Original { visibility, .. } = &key {
                     let etag = etag_of(&bytes);
@@ -777,6 +812,8 @@ impl World {
             self.kill(number);
         }
         self.serve_all().await?;
+        // What is frozen in it is never done.
+        self.kill_worker();
         for round in 0.. {
             self.pass(if round == 0 { LEASE + Duration::from_secs(1800 + 1) } else { WORKER_LIFE + LEASE });
             self.begin(Operation::Sweep);
@@ -1026,6 +1063,24 @@ impl Outcome {
             _ => self.error().map_or_else(|| "done".to_owned(), ToString::to_string),
         }
     }
+}
+
+/// The worker as Lambda runs it: an invocation goes on when nobody waits for it any more, and between two of them the
+/// process is frozen.
+fn as_function(worker: Worker, running: Arc<AtomicUsize>) -> Router {
+    let invocations = Arc::new(Invocations::of(worker.clone()));
+    worker.router().layer(middleware::from_fn(move |request: Request<Body>, next: Next| {
+        let (invocations, running) = (invocations.clone(), running.clone());
+        async move {
+            let invocation = tokio::spawn(async move {
+                running.fetch_add(1, Ordering::SeqCst);
+                let response = invocations.run(next.run(request)).await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                response
+            });
+            invocation.await.unwrap_or_else(|_| StatusCode::BAD_GATEWAY.into_response())
+        }
+    }))
 }
 
 async fn view(edge: Router, url: &str) -> Outcome {

@@ -71,9 +71,12 @@ pub(super) struct Known {
     pub(super) removed: bool,
     /// Since when the public may not read the original, by an acknowledged change and none since.
     pub(super) original_closed: bool,
+    /// The same for the variants.
+    pub(super) variants_closed: bool,
     /// How many changes of it are under way or ended without an answer.
     pub(super) changes_begun: u32,
-    /// When an object of it last arrived in the bucket since it was removed or closed, and no cleanup has looked since.
+    /// When an object of it last arrived in the bucket, unless a cleanup has looked since or it was removed or closed
+    /// by an operation that began later.
     pub(super) brought_at: Option<Timestamp>,
 }
 
@@ -90,15 +93,21 @@ impl Known {
             removal_begun: false,
             removed: false,
             original_closed: false,
+            variants_closed: false,
             changes_begun: 0,
             brought_at: None,
         }
     }
 
-    /// A removal was acknowledged.
-    pub(super) fn is_removed(&mut self) {
+    /// A removal that began then was acknowledged.
+    pub(super) fn is_removed(&mut self, began: Timestamp) {
         self.removed = true;
-        self.brought_at = None;
+        self.closed_by(began);
+    }
+
+    /// An operation that began then has removed what must not be read any more.
+    pub(super) fn closed_by(&mut self, began: Timestamp) {
+        self.brought_at = self.brought_at.filter(|at| *at >= began);
     }
 
     /// Whether something of it may be readable for a moment although it should not be: a request that was under way when
@@ -145,6 +154,7 @@ impl Known {
             removal_begun: self.removal_begun,
             removed: self.removed,
             original_closed: self.original_closed,
+            variants_closed: self.variants_closed,
         }
     }
 }
@@ -157,4 +167,5 @@ pub(super) struct Before {
     pub(super) removal_begun: bool,
     pub(super) removed: bool,
     pub(super) original_closed: bool,
+    pub(super) variants_closed: bool,
 }

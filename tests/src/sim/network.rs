@@ -95,8 +95,16 @@ struct State {
     late: Vec<Pending>,
     /// Workers that have died: their requests go nowhere.
     dead_workers: Vec<usize>,
+    /// The worker that is frozen because it has no invocation: what it was about to send waits.
+    frozen_worker: Option<usize>,
     /// What each index partition answered last.
     answers: HashMap<String, Bytes>,
+}
+
+impl State {
+    fn is_frozen(&self, process: Process) -> bool {
+        matches!(process, Process::Worker(n) if self.frozen_worker == Some(n))
+    }
 }
 
 /// All requests on their way.
@@ -180,7 +188,13 @@ impl Network {
 
     /// How many requests are on their way.
     pub(super) fn len(&self) -> usize {
-        self.state().pending.len()
+        let state = self.state();
+        state.pending.iter().filter(|p| !state.is_frozen(p.process)).count()
+    }
+
+    /// From now on this worker is frozen, or none is.
+    pub(super) fn freeze(&self, worker: Option<usize>) {
+        self.state().frozen_worker = worker;
     }
 
     pub(super) fn anything_of(&self, of: impl Fn(Process) -> bool) -> bool {
@@ -191,6 +205,8 @@ impl Network {
     pub(super) fn take(&self, n: usize) -> Pending {
         let mut state = self.state();
         state.pending.sort_by_key(|p| p.process);
+        let mut awake = (0..state.pending.len()).filter(|i| !state.is_frozen(state.pending[*i].process));
+        let n = awake.nth(n).expect("it is one of those that are counted");
         state.pending.remove(n)
     }
 
@@ -227,7 +243,11 @@ impl Network {
                     let given_up = reply.is_none();
                     let half = Pending { process, what, request: write, store, reply, is_copy: true, until };
                     let mut state = self.state();
-                    if given_up { state.late.push(half) } else { state.pending.push(half) }
+                    if given_up {
+                        state.late.push(half)
+                    } else {
+                        state.pending.push(half)
+                    }
                     return;
                 }
                 Err(answer) => answer,
@@ -326,7 +346,8 @@ fn read_source(copy: &Pending) -> Result<HttpRequest, Result<HttpResponse, Conne
 /// What a copy answers where a put answered this.
 fn copied(put: &HttpResponse) -> HttpResponse {
     let etag = put.headers().get("etag").unwrap_or_default();
-    let body = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>");
+    let body =
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>");
     response(200, "application/xml", Bytes::from(body))
 }
 
