@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use xfiles_cleanup_cron::Bounds;
 use xfiles_core::{
-    catalog::{Catalog, Consistency, FileFilter},
+    catalog::{Catalog, Consistency},
     clock::Clock,
     error::Error,
     event::EventType,
@@ -580,8 +580,7 @@ async fn a_deletion_of_many_files_ends_in_time_and_says_which_are_left() {
         assert!(matches!(left, Err(Error::Unavailable { .. })), "{left:?}");
     }
     assert!(world.files().delete_all(project, &ids, Duration::from_secs(20)).await.iter().all(Result::is_ok));
-    let left = world.files().catalog.scan(project, &FileFilter::default(), None).await.unwrap();
-    assert!(left.ids.is_empty());
+    assert!(world.confirmed(project).await.is_empty());
     world.end().await;
 }
 
