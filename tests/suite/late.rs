@@ -467,6 +467,8 @@ async fn an_item_that_cannot_be_read_holds_up_no_other_and_is_counted() {
     world.deliver().await;
     assert!(world.told().await.is_empty(), "the rest went in spite of them");
 
+    // The walk of the sweep above is done; another begins later.
+    world.pass(DAY);
     let projects = spoilt("PROJECTS", "PK");
     let found = projects.reconcile(Reconciling::Repair, Duration::from_secs(60)).await.unwrap();
     assert!(!found.more && projects.catalog.unreadable_items() == 1, "{found:?}");
@@ -486,8 +488,6 @@ async fn the_original_of_an_upload_that_is_pending_in_an_older_table_is_not_dele
     assert_eq!(published(&world).await, [record.original_key().to_string()]);
     let report = world.files().reconcile(Reconciling::Report, Duration::from_secs(60)).await.unwrap();
     assert_eq!(report.orphans.len(), 1, "it is flagged");
-    world.pass(DAY);
-    world.sweep().await;
     world.pass(DAY);
     assert_eq!(world.sweep().await.orphans, 1);
     world.end().await;
@@ -558,7 +558,7 @@ async fn a_project_that_is_emptied_keeps_no_other_waiting() {
     let slow = world.stack.files_through(|client| wire::through(line.clone(), client));
     let swept = slow.sweep(1_000, Duration::from_secs(45)).await.unwrap();
     assert!(swept.settled >= 20 && swept.more && swept.failed.is_empty(), "{swept:?}");
-    assert!(swept.oldest >= Duration::from_secs(60), "{:?}", swept.oldest);
+    assert!(swept.oldest >= Duration::from_secs(1), "{:?}", swept.oldest);
     assert!(world.project().await.file_count > 0, "there is more to clear");
     for _ in 0..5 {
         world.pass(Duration::from_secs(60));
