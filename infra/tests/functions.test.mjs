@@ -25,9 +25,10 @@ const ENGINES = {
   node: (script) => vm.runInContext(`'use strict';\n${script}`, vm.createContext({})),
   njs: (script) => {
     const at = script.lastIndexOf('\n');
-    const printing = `${script.slice(0, at)}\nprint(${script.slice(at + 1)});\n`;
-    const printed = execFileSync(NJS, ['-s', '-'], { input: printing, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'] });
-    // njs breaks long lines; JSON has no line feed of its own.
+    // njs prints no more than 2,048 bytes of a line. JSON has no line feed of its own.
+    const lines = `(${script.slice(at + 1)}).match(/.{1,400}/g).forEach(function (part) { print(part); });`;
+    const input = `${script.slice(0, at)}\n${lines}\n`;
+    const printed = execFileSync(NJS, ['-s', '-'], { input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'] });
     return printed.replaceAll('\n', '');
   },
 };
