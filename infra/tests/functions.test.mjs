@@ -102,6 +102,24 @@ for (const [engine, evaluate] of Object.entries(ENGINES)) {
     });
   });
 
+  test(`${engine}: what was too large for a reply is at the URL that the viewer asked for, with its query`, () => {
+    const path = '/files/variants/private/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3_w400.avif';
+    const auto = path.replace('avif', 'auto');
+    const signed = { Expires: { value: '17' }, Signature: { value: 'a-b~c_' }, 'Key-Pair-Id': { value: 'K' } };
+    const several = { a: { value: '1', multiValue: [{ value: '1' }, { value: '%202' }] }, b: { value: '' } };
+    const negotiated = { 'x-negotiated': { value: 'true' } };
+    const moved = (headers, querystring) => {
+      const event = answering(path, querystring, 302, headers);
+      event.response.headers.location = { value: path };
+      return event;
+    };
+    const events = [moved({}, {}), moved({}, signed), moved(negotiated, signed), moved({}, several)];
+    const unmoved = answering(path, signed, 302);
+    const given = answer([...events, unmoved]).map((response) => response.headers.location?.value);
+    const query = '?Expires=17&Signature=a-b~c_&Key-Pair-Id=K';
+    assert.deepEqual(given, [path, path + query, auto + query, `${path}?a=1&a=%202&b=`, undefined]);
+  });
+
   test(`${engine}: of several names the first counts`, () => {
     const download = { value: 'b.pdf', multiValue: [{ value: 'a.pdf' }, { value: 'b.pdf' }] };
     const [named] = answer([answering(vectors.downloads[0].path, { download })]);

@@ -425,7 +425,9 @@ async fn what_is_no_stack_and_no_parameter_is_refused_with_the_rule() {
         assert_eq!(exit, Exit::Usage);
         assert!(out.contains(rule), "{out}");
     }
-    for arguments in [&["destroy"][..], &["destroy", "--and-data", "--plan"], &["destroy", "--confirm", "xfiles", "--plan"]] {
+    for arguments in
+        [&["destroy"][..], &["destroy", "--and-data", "--plan"], &["destroy", "--confirm", "xfiles", "--plan"]]
+    {
         assert_eq!(xf(arguments).await.0, Exit::Usage, "{arguments:?}");
     }
 }

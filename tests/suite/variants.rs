@@ -106,10 +106,11 @@ async fn a_private_variant_too_large_for_a_functions_reply_arrives_under_its_own
 
     let sent = world.get(&url).await;
     assert_eq!((sent.status(), sent.headers()["cache-control"].to_str().unwrap()), (StatusCode::FOUND, "no-store"));
-    assert!(!sent.headers()["location"].to_str().unwrap().contains('?'), "no signature in a header");
-    // As a client's library resolves it against the URL that it asked for.
-    let next = sent.url().join(sent.headers()["location"].to_str().unwrap()).unwrap();
-    assert_eq!(next.query(), sent.url().query());
+    // Path and query, because clients differ in how they resolve less.
+    let location = sent.headers()["location"].to_str().unwrap();
+    assert!(location.starts_with("/files/variants/private/"), "a path");
+    let next = sent.url().join(location).unwrap();
+    assert_eq!((next.path(), next.query()), (sent.url().path(), sent.url().query()));
     let got = world.get(next.as_str()).await;
     assert_eq!(got.status(), StatusCode::OK);
     assert!(got.bytes().await.unwrap().len() > 4_500_000);

@@ -326,7 +326,9 @@ fn artifacts(account: &Account, console: &mut Console<'_>) -> Result<String, Fai
     };
     Command::aws(["s3api", "head-bucket", "--bucket", &bucket, "--expected-bucket-owner", &account.id])
         .text()
-        .map_err(|failure| failure.or_hint(format!("the bucket {bucket} must belong to this account and be readable")))?;
+        .map_err(|failure| {
+            failure.or_hint(format!("the bucket {bucket} must belong to this account and be readable"))
+        })?;
     Ok(bucket)
 }
 
@@ -379,8 +381,11 @@ fn arn(secret: &serde_json::Value) -> String {
 
 fn package(args: &DeployArgs, bucket: &str, packaged: &str) -> Command {
     let template = args.template.to_string_lossy();
-    Command::aws(["cloudformation", "package", "--template-file", &template, "--s3-bucket", bucket])
-        .and(["--output-template-file", packaged, "--use-json"])
+    Command::aws(["cloudformation", "package", "--template-file", &template, "--s3-bucket", bucket]).and([
+        "--output-template-file",
+        packaged,
+        "--use-json",
+    ])
 }
 
 fn change(args: &DeployArgs, bucket: &str, packaged: &str, parameters: &[String]) -> Command {

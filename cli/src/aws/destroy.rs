@@ -111,7 +111,8 @@ impl Installed {
             installed.stays = stays;
             installed.goes = goes;
         }
-        let deleted = Command::aws(["cloudformation", "list-stacks", "--stack-status-filter", "DELETE_COMPLETE"]).json()?;
+        let deleted =
+            Command::aws(["cloudformation", "list-stacks", "--stack-status-filter", "DELETE_COMPLETE"]).json()?;
         for summary in list(&deleted["StackSummaries"]) {
             let (name, id) = (summary["StackName"].as_str(), summary["StackId"].as_str());
             if let (true, Some(id)) = (name == Some(&stack.0), id) {
@@ -192,7 +193,9 @@ fn confirm(args: &DestroyArgs, console: &mut Console<'_>) -> Result<(), Failure>
     };
     match typed {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::new(Exit::Usage, format!("that is not the stack's name, {stack}; nothing was removed"))),
+        Some(false) => {
+            Err(Failure::new(Exit::Usage, format!("that is not the stack's name, {stack}; nothing was removed")))
+        }
         None => Err(Failure::new(Exit::Usage, "nothing was removed: there is no terminal to type the stack's name at")
             .or_hint(format!("give it with --confirm {stack}"))),
     }

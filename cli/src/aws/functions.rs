@@ -59,7 +59,8 @@ fn functions(template: &Value) -> Result<Vec<Function<'_>>, Failure> {
     let found = resources().filter(|(_, r)| r["Type"] == "AWS::CloudFront::Function");
     found
         .map(|(resource, r)| {
-            let unread = || Failure::new(Exit::Failed, format!("the function {resource} of the template cannot be read"));
+            let unread =
+                || Failure::new(Exit::Failed, format!("the function {resource} of the template cannot be read"));
             let of = associated.iter().find(|a| a["FunctionARN"]["Fn::GetAtt"][0] == resource.as_str());
             let event = of.and_then(|a| a["EventType"].as_str()).ok_or_else(unread)?;
             let runtime = r["Properties"]["FunctionConfig"]["Runtime"].as_str().ok_or_else(unread)?;

@@ -128,7 +128,9 @@ impl Deployed {
 
     /// The value with which a parameter was deployed.
     fn parameter(&self, name: &str) -> Option<&str> {
-        pairs(&self.0["Parameters"], "ParameterKey", "ParameterValue").find(|(key, _)| *key == name).map(|(_, value)| value)
+        pairs(&self.0["Parameters"], "ParameterKey", "ParameterValue")
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
     }
 }
 

@@ -58,9 +58,7 @@ pub(super) fn remove(kind: Kind, id: &str, account: &Account, console: &mut Cons
         Kind::KeyGroup => versioned("key-group", "get-key-group", "--id", id),
         Kind::PublicKey => versioned("public-key", "get-public-key", "--id", id),
         Kind::CachePolicy => versioned("cache-policy", "get-cache-policy", "--id", id),
-        Kind::ResponseHeadersPolicy => {
-            versioned("response-headers-policy", "get-response-headers-policy", "--id", id)
-        }
+        Kind::ResponseHeadersPolicy => versioned("response-headers-policy", "get-response-headers-policy", "--id", id),
         Kind::OriginAccessControl => versioned("origin-access-control", "get-origin-access-control", "--id", id),
         Kind::SigningKey => {
             // Without a time in which it could come back: the next installation takes the name.

@@ -68,7 +68,10 @@ impl Deployed {
     pub(super) fn trouble(&self, stack: &StackName) -> Option<Failure> {
         let status = self.status();
         let commands = match status {
-            "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "UPDATE_ROLLBACK_COMPLETE" | "IMPORT_COMPLETE"
+            "CREATE_COMPLETE"
+            | "UPDATE_COMPLETE"
+            | "UPDATE_ROLLBACK_COMPLETE"
+            | "IMPORT_COMPLETE"
             | "IMPORT_ROLLBACK_COMPLETE" => return None,
             "UPDATE_ROLLBACK_FAILED" => {
                 vec![Command::aws(["cloudformation", "continue-update-rollback", "--stack-name", &stack.0])]
@@ -146,7 +149,10 @@ pub(super) fn failed_resources(stack: &StackName, since: Option<&str>) -> Vec<St
         let (status, reason) = (text("ResourceStatus"), text("ResourceStatusReason"));
         if text("ResourceType") == "AWS::CloudFormation::Stack" {
             // Events come newest first; a stack's own says where an operation began, and never why it failed.
-            if matches!(status, "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "DELETE_IN_PROGRESS" | "IMPORT_IN_PROGRESS") {
+            if matches!(
+                status,
+                "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "DELETE_IN_PROGRESS" | "IMPORT_IN_PROGRESS"
+            ) {
                 break;
             }
         } else if status.ends_with("_FAILED") && !reason.ends_with("cancelled") {

@@ -10,7 +10,8 @@ fn template() -> Value {
         json!({"Type": "AWS::CloudFront::Function", "Properties": {
             "FunctionConfig": {"Runtime": "cloudfront-js-2.0"}, "FunctionCode": code}})
     };
-    let associated = |event: &str, name: &str| json!({"EventType": event, "FunctionARN": {"Fn::GetAtt": [name, "FunctionARN"]}});
+    let associated =
+        |event: &str, name: &str| json!({"EventType": event, "FunctionARN": {"Fn::GetAtt": [name, "FunctionARN"]}});
     json!({"Resources": {
         "ViewerRequest": function("code of the request"),
         "ViewerResponse": function("code of the response"),
@@ -58,7 +59,9 @@ fn a_first_deployment_asks_before_it_builds_and_ends_with_the_key() {
     let ran = aws.xf(&["deploy"]).ok();
     assert!(ran.out.contains("The first API key") && ran.out.contains("xf_"), "{}", ran.out);
     let order: Vec<_> = aws.calls();
-    let at = |begins: &str| order.iter().position(|call| call.starts_with(begins)).unwrap_or_else(|| panic!("{begins}: {order:#?}"));
+    let at = |begins: &str| {
+        order.iter().position(|call| call.starts_with(begins)).unwrap_or_else(|| panic!("{begins}: {order:#?}"))
+    };
     let steps = [
         "sts get-caller-identity",
         "cloudformation describe-stacks",
@@ -76,7 +79,9 @@ fn a_first_deployment_asks_before_it_builds_and_ends_with_the_key() {
     let deployed = aws.call_of("cloudformation deploy");
     assert!(deployed.contains("WorkerConcurrency=20"), "{deployed}");
     assert!(aws.sent().contains("cloudfront create-function: code of the request"));
-    assert!(aws.sent().contains("PRIVATE KEY") && !deployed.contains("PRIVATE KEY") && !ran.err.contains("PRIVATE KEY"));
+    assert!(
+        aws.sent().contains("PRIVATE KEY") && !deployed.contains("PRIVATE KEY") && !ran.err.contains("PRIVATE KEY")
+    );
 }
 
 #[test]
@@ -264,7 +269,8 @@ fn another_public_key_in_the_place_of_one_is_refused_and_a_rotation_is_not() {
     let aws = Aws::new();
     aws.has_stack("CREATE_COMPLETE", &json!({"PublicKeyA": KEY, "PublicKeyB": ""}));
     let other = KEY.replace("MFkw", "MFkx");
-    aws.deploy(&["--parameter", &format!("PublicKeyA={other}")]).failed(&["changes no key in place", "the other parameter"]);
+    aws.deploy(&["--parameter", &format!("PublicKeyA={other}")])
+        .failed(&["changes no key in place", "the other parameter"]);
     assert!(aws.calls_of("cloudformation deploy").is_empty());
     aws.deploy(&["--parameter", &format!("PublicKeyB={other}"), "--parameter", "PublicKeyA="]).ok();
     assert_eq!(aws.calls_of("cloudformation deploy").len(), 1);

@@ -16,8 +16,16 @@ const RESOURCES: [(&str, &str, &str); 14] = [
     ("SigningKeyA", "AWS::CloudFront::PublicKey", "key-a"),
     ("SigningKeyB", "AWS::CloudFront::PublicKey", "key-b"),
     ("SigningKeys", "AWS::CloudFront::KeyGroup", "group-1"),
-    ("ViewerRequest", "AWS::CloudFront::Function", "arn:aws:cloudfront::123456789012:function/xfiles-viewer-request-51af3dc0"),
-    ("ViewerResponse", "AWS::CloudFront::Function", "arn:aws:cloudfront::123456789012:function/xfiles-viewer-response-51af3dc0"),
+    (
+        "ViewerRequest",
+        "AWS::CloudFront::Function",
+        "arn:aws:cloudfront::123456789012:function/xfiles-viewer-request-51af3dc0",
+    ),
+    (
+        "ViewerResponse",
+        "AWS::CloudFront::Function",
+        "arn:aws:cloudfront::123456789012:function/xfiles-viewer-response-51af3dc0",
+    ),
     ("Distribution", "AWS::CloudFront::Distribution", "DIST"),
     ("ControlApi", "AWS::Lambda::Function", "xfiles-ControlApi-1"),
 ];
@@ -160,7 +168,10 @@ fn what_deleted_stacks_have_left_is_removed_and_what_is_gone_already_is_passed_o
     aws.fails("s3api head-bucket", &gone("404"));
     aws.xf(&["destroy", "--everything", "--and-data", "--confirm", "xfiles"]).ok();
     assert_changes(&aws, &[&REMOVED[6..12], &DATA[1..]].concat());
-    assert_eq!(aws.calls_of("cloudformation list-stack-resources"), ["cloudformation list-stack-resources --stack-name id-1"]);
+    assert_eq!(
+        aws.calls_of("cloudformation list-stack-resources"),
+        ["cloudformation list-stack-resources --stack-name id-1"]
+    );
 }
 
 #[test]
@@ -175,13 +186,17 @@ fn nothing_left_is_said_and_a_second_run_succeeds() {
 #[test]
 fn a_stack_that_cannot_be_deleted_is_explained_and_nothing_else_is_removed() {
     let aws = installed();
-    aws.fails("cloudformation wait stack-delete-complete", "Waiter StackDeleteComplete failed: Waiter encountered a terminal failure state");
+    aws.fails(
+        "cloudformation wait stack-delete-complete",
+        "Waiter StackDeleteComplete failed: Waiter encountered a terminal failure state",
+    );
     aws.says("cloudformation describe-stack-events.1", &Aws::events_of(&[]));
     aws.events(&[
         ["Queue", "AWS::SQS::Queue", "DELETE_FAILED", "User is not authorized to perform: sqs:DeleteQueue"],
         ["xfiles", "AWS::CloudFormation::Stack", "DELETE_IN_PROGRESS", "User Initiated"],
     ]);
-    aws.xf(&["destroy", "--everything", "--confirm", "xfiles"]).failed(&["Queue (AWS::SQS::Queue): User is not authorized", "What is needed"]);
+    aws.xf(&["destroy", "--everything", "--confirm", "xfiles"])
+        .failed(&["Queue (AWS::SQS::Queue): User is not authorized", "What is needed"]);
     assert_changes(&aws, &REMOVED[..1]);
 }
 

@@ -15,9 +15,9 @@ use std::{
 use serde_json::{Value, json};
 
 const ACCOUNT: &str = "123456789012";
-const STACK_ID: &str = "arn:aws:cloudformation:eu-central-1:123456789012:stack/xfiles/51af3dc0-da77-11e4-872e-1234567db123";
-const NO_STACK: &str =
-    "An error occurred (ValidationError) when calling the DescribeStacks operation: Stack with id xfiles does not exist";
+const STACK_ID: &str =
+    "arn:aws:cloudformation:eu-central-1:123456789012:stack/xfiles/51af3dc0-da77-11e4-872e-1234567db123";
+const NO_STACK: &str = "An error occurred (ValidationError) when calling the DescribeStacks operation: Stack with id xfiles does not exist";
 
 /// An account on AWS. At first nothing is deployed there, and every request succeeds.
 struct Aws(tempfile::TempDir);

@@ -11,7 +11,12 @@ const FAILED_CREATION: [[&str; 4]; 7] = [
     ["Table", "AWS::DynamoDB::Table", "DELETE_FAILED", "Resource cannot be deleted, protection is on"],
     ["xfiles", STACK, "ROLLBACK_IN_PROGRESS", "The following resource(s) failed to create"],
     ["Worker", "AWS::Lambda::Function", "CREATE_FAILED", "Resource creation cancelled"],
-    ["Distribution", "AWS::CloudFront::Distribution", "CREATE_FAILED", "Your account must be verified before you can add new CloudFront resources."],
+    [
+        "Distribution",
+        "AWS::CloudFront::Distribution",
+        "CREATE_FAILED",
+        "Your account must be verified before you can add new CloudFront resources.",
+    ],
     ["xfiles", STACK, "CREATE_IN_PROGRESS", "User Initiated"],
     ["Old", "AWS::S3::Bucket", "CREATE_FAILED", "of another operation"],
 ];
@@ -31,7 +36,10 @@ fn a_stack_that_was_only_reviewed_is_deployed_as_a_new_one() {
     aws.stack("cloudformation describe-stacks.1", "REVIEW_IN_PROGRESS", &json!({}));
     aws.deploy(&[]).ok();
     let deployed = aws.call_of("cloudformation deploy");
-    assert!(deployed.contains("SigningKeySecretArn=arn:aws:secretsmanager") && deployed.contains("PublicKeyA="), "{deployed}");
+    assert!(
+        deployed.contains("SigningKeySecretArn=arn:aws:secretsmanager") && deployed.contains("PublicKeyA="),
+        "{deployed}"
+    );
 }
 
 #[test]
@@ -78,7 +86,9 @@ fn a_stack_with_records_is_never_cleared_of_its_table() {
 
 #[test]
 fn a_stack_that_is_being_changed_is_waited_for() {
-    for status in ["CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "DELETE_IN_PROGRESS"] {
+    for status in
+        ["CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "DELETE_IN_PROGRESS"]
+    {
         let aws = Aws::new();
         aws.has_stack(status, &json!({}));
         let ran = aws.deploy(&[]).failed(&[status, "wait"]);
@@ -103,7 +113,10 @@ fn a_failed_change_ends_with_the_resource_and_the_reason() {
     // What had failed before this change is not its reason.
     aws.says("cloudformation describe-stack-events.1", &Aws::events_of(&FAILED_CREATION[6..]));
     aws.events(&FAILED_CREATION);
-    aws.fails("cloudformation deploy", "Failed to create/update the stack. Run the following command\nto fetch the list of events");
+    aws.fails(
+        "cloudformation deploy",
+        "Failed to create/update the stack. Run the following command\nto fetch the list of events",
+    );
     let ran = aws.deploy(&[]).failed(&[
         "`aws cloudformation deploy` failed: Failed to create/update the stack",
         "Distribution (AWS::CloudFront::Distribution): Your account must be verified before you can add",
@@ -117,7 +130,10 @@ fn a_change_that_never_began_has_no_older_reason() {
     let aws = Aws::new();
     aws.has_stack("UPDATE_ROLLBACK_COMPLETE", &json!({}));
     aws.events(&FAILED_CREATION);
-    aws.fails("cloudformation deploy", "An error occurred (ValidationError): Unable to get mapping for OriginShield::eu-south-2::Region");
+    aws.fails(
+        "cloudformation deploy",
+        "An error occurred (ValidationError): Unable to get mapping for OriginShield::eu-south-2::Region",
+    );
     let ran = aws.deploy(&[]).failed(&["Unable to get mapping", "does not know this region"]);
     assert!(!ran.err.contains("Your account must be verified"), "{}", ran.err);
 }

@@ -571,11 +571,11 @@ async fn serve(State(worker): State<Worker>, request: Request) -> Response {
 
 fn reply(key: &ObjectKey, outcome: Outcome) -> Response {
     match outcome {
-        // Stored by now, so the same URL leads to the bucket, which has no such limit. The worker is not told the
-        // viewer's query, and a private URL is nothing without it; a reference that is only a fragment keeps it
-        // (RFC 3986, section 5.2.2).
+        // Stored by now, so the same URL leads to the bucket, which has no such limit. The worker does not see the
+        // viewer's query; the distribution replaces the location with the viewer's own URL. A fragment alone would keep
+        // the query (RFC 3986, section 5.2.2), but curl 7.88 resolves one to the parent folder and drops the query.
         Outcome::Made { bytes, .. } | Outcome::Stopgap { bytes, .. } if bytes.len() > MAX_REPLY_BYTES => {
-            let headers = [(header::LOCATION, "#stored"), (header::CACHE_CONTROL, "no-store")];
+            let headers = [(header::LOCATION, format!("/{key}")), (header::CACHE_CONTROL, "no-store".to_owned())];
             (StatusCode::FOUND, headers).into_response()
         }
         Outcome::Made { bytes, format, etag } => {

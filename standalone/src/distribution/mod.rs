@@ -140,6 +140,13 @@ async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     if varies {
         response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     }
+    if response.status() == StatusCode::FOUND {
+        // The worker knows neither the path before a format was chosen nor the query, which has the signature.
+        let own = request.uri.path_and_query().map(|own| HeaderValue::from_bytes(own.as_str().as_bytes()));
+        if let Some(Ok(own)) = own {
+            response.headers_mut().insert(LOCATION, own);
+        }
+    }
     response
 }
 
