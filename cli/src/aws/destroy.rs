@@ -118,7 +118,7 @@ impl Installed {
             if let (true, Some(id)) = (name == Some(&stack.0), id) {
                 let listed = Command::aws(["cloudformation", "list-stack-resources", "--stack-name", id]).json()?;
                 let left = list(&listed["StackResourceSummaries"]).iter();
-                let left = left.filter(|resource| resource["ResourceStatus"] == "DELETE_SKIPPED");
+                let left = left.filter(|resource| resource["ResourceStatus"] != "DELETE_COMPLETE");
                 installed.stays.extend(left.map(Resource::read));
             }
         }

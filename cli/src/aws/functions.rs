@@ -16,6 +16,9 @@ const VECTORS: &str = include_str!("../../../tests/vectors/cdn.json");
 /// CloudFront's measure of a function's time, in percent, beyond which it may be throttled.
 const BUSY: u64 = 70;
 
+/// The stage in which a function is changed, and by whose version it is deleted; no distribution sees it.
+pub(super) const STAGE: &str = "DEVELOPMENT";
+
 /// A function of the template.
 struct Function<'a> {
     resource: &'a str,
@@ -70,7 +73,7 @@ fn functions(template: &Value) -> Result<Vec<Function<'_>>, Failure> {
         .collect()
 }
 
-/// Makes the function in its development stage, which no distribution sees, and gives its version.
+/// Makes the function, unpublished, and gives its version.
 fn make(name: &str, function: &Function<'_>, folder: &Path) -> Result<String, Failure> {
     let code = folder.join(format!("{}.js", function.event));
     std::fs::write(&code, function.code).map_err(|error| unwritten(&error))?;
@@ -86,7 +89,7 @@ fn make(name: &str, function: &Function<'_>, folder: &Path) -> Result<String, Fa
     let made = match made {
         // A deployment was killed before it removed it.
         Err(failure) if failure.detail().contains("FunctionAlreadyExists") => {
-            let left = Command::aws(["cloudfront", "describe-function", "--name", name]).json()?;
+            let left = Command::aws(["cloudfront", "describe-function", "--name", name, "--stage", STAGE]).json()?;
             Command::aws(["cloudfront", "update-function"]).and(with).and(["--if-match", &etag(&left)?]).json()
         }
         made => made,
@@ -112,7 +115,7 @@ fn run(
         std::fs::write(&file, case.event.to_string()).map_err(|error| unwritten(&error))?;
         let event = format!("fileb://{}", file.display());
         let answer = Command::aws(["cloudfront", "test-function", "--name", name, "--if-match", etag])
-            .and(["--stage", "DEVELOPMENT", "--event-object", &event])
+            .and(["--stage", STAGE, "--event-object", &event])
             .json()?;
         let result = &answer["TestResult"];
         let failed = |why: String| {

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Account, command::Command};
+use super::{Account, command::Command, functions::STAGE};
 use crate::{
     failure::{Exit, Failure, os_text},
     output::Console,
@@ -54,12 +54,17 @@ pub(super) fn remove(kind: Kind, id: &str, account: &Account, console: &mut Cons
     match kind {
         Kind::Distribution => remove_distribution(id, console),
         // CloudFormation knows a function by its ARN.
-        Kind::Function => versioned("function", "describe-function", "--name", id.rsplit('/').next().unwrap_or(id)),
-        Kind::KeyGroup => versioned("key-group", "get-key-group", "--id", id),
-        Kind::PublicKey => versioned("public-key", "get-public-key", "--id", id),
-        Kind::CachePolicy => versioned("cache-policy", "get-cache-policy", "--id", id),
-        Kind::ResponseHeadersPolicy => versioned("response-headers-policy", "get-response-headers-policy", "--id", id),
-        Kind::OriginAccessControl => versioned("origin-access-control", "get-origin-access-control", "--id", id),
+        Kind::Function => {
+            let name = ["--name", id.rsplit('/').next().unwrap_or(id)];
+            versioned("function", &["describe-function", "--stage", STAGE], name)
+        }
+        Kind::KeyGroup => versioned("key-group", &["get-key-group"], ["--id", id]),
+        Kind::PublicKey => versioned("public-key", &["get-public-key"], ["--id", id]),
+        Kind::CachePolicy => versioned("cache-policy", &["get-cache-policy"], ["--id", id]),
+        Kind::ResponseHeadersPolicy => {
+            versioned("response-headers-policy", &["get-response-headers-policy"], ["--id", id])
+        }
+        Kind::OriginAccessControl => versioned("origin-access-control", &["get-origin-access-control"], ["--id", id]),
         Kind::SigningKey => {
             // Without a time in which it could come back: the next installation takes the name.
             let delete = Command::aws(["secretsmanager", "delete-secret", "--secret-id", id]);
@@ -109,10 +114,11 @@ fn remove_distribution(id: &str, console: &mut Console<'_>) -> Result<(), Failur
 }
 
 /// Deletes what CloudFront deletes only in a version that was read.
-fn versioned(noun: &str, read: &str, by: &str, id: &str) -> Result<(), Failure> {
-    let Some(found) = existing(Command::aws(["cloudfront", read, by, id]).json())? else { return Ok(()) };
-    let delete = format!("delete-{noun}");
-    existing(Command::aws(["cloudfront", &delete, by, id, "--if-match", etag(&found)]).text()).map(drop)
+fn versioned(noun: &str, read: &[&str], by: [&str; 2]) -> Result<(), Failure> {
+    let read = Command::aws(["cloudfront"]).and(read.iter().copied()).and(by);
+    let Some(found) = existing(read.json())? else { return Ok(()) };
+    let delete = Command::aws(["cloudfront", &format!("delete-{noun}")]).and(by);
+    existing(delete.and(["--if-match", etag(&found)]).text()).map(drop)
 }
 
 fn etag(found: &Value) -> &str {

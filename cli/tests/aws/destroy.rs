@@ -132,6 +132,8 @@ fn everything_goes_in_order_and_files_and_records_stay() {
     let (_, left) = ran.out.split_once("stays, until --and-data").unwrap();
     assert!(left.contains("the-bucket") && left.contains("the-table"), "{left}");
     aws.call_of(&format!("cloudformation wait stack-delete-complete --stack-name {STACK_ID}"));
+    // A published function is deleted by the version of the stage in which it is changed.
+    assert!(aws.calls_of("cloudfront describe-function").iter().all(|call| call.contains("--stage DEVELOPMENT")));
 }
 
 #[test]
