@@ -1,6 +1,9 @@
 //! `xf deploy`, `xf status` and `xf destroy` with a stand-in for the AWS CLI, which plays what AWS answers when something
 //! is wrong. With everything right, they run on an emulator (`localstack/`).
 
+// Tells Clippy that the helpers beside the tests are tests too, where `unwrap` is allowed.
+#![cfg(test)]
+
 mod deploy;
 mod destroy;
 mod states;
