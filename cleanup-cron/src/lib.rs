@@ -15,12 +15,14 @@ use serde_json::Value;
 use xfiles_core::{
     error::{Cause, Error},
     lifecycle::{Files, Reconciling},
+    object_key::ObjectKey,
+    share::{Class, Share},
     store_event,
 };
 
 pub use self::{
     bus::{EventBus, SOURCE},
-    deliver::{Sent, deliver},
+    deliver::{Sent, deliver, deliver_every},
     post::Courier,
 };
 
@@ -37,11 +39,13 @@ pub struct Bounds {
     pub records: u64,
     /// How long it takes on new records.
     pub time: Duration,
+    /// What it may do with what does not match.
+    pub reconciling: Reconciling,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { records: 10_000, time: Duration::from_secs(45) }
+        Self { records: 10_000, time: Duration::from_secs(45), reconciling: Reconciling::Repair }
     }
 }
 
@@ -56,6 +60,12 @@ pub struct Report {
     pub more: bool,
     /// How many objects without a record it removed.
     pub orphans: u64,
+    /// Whether it removes none, because so much does not match that bucket and table must be of different ages.
+    pub stopped: bool,
+    /// For how many seconds the record had been due that had waited longest.
+    pub oldest: u64,
+    /// How many items the process could not read and has passed over since it began.
+    pub unreadable: u64,
 }
 
 /// Publishes what a notification of S3 says has arrived, so that an upload is confirmed whose client died after its PUT.
@@ -66,12 +76,33 @@ pub struct Report {
 pub async fn confirm_arrivals(files: &Files, notification: &Value) -> Result<u64, Error> {
     let (mut confirmed, mut failed) = (0, None);
     for key in store_event::created(notification) {
-        match files.confirm_arrived(&key).await {
+        // It is the work of a client that may have gone.
+        let share = match &key {
+            ObjectKey::Staging { project, .. } => Share::of(Class::Api).for_project(*project),
+            _ => Share::of(Class::Background),
+        };
+        match share.scope(files.confirm_arrived(&key)).await {
             Ok(published) => confirmed += u64::from(published),
             Err(error) => failed = Some(error),
         }
     }
     failed.map_or(Ok(confirmed), Err)
+}
+
+/// Removes those of the objects that a notification of S3 says have arrived whose upload has ended: for a deployment
+/// that does not confirm what arrives. [`confirm_arrivals`] does it as well. Answers how many.
+///
+/// # Errors
+/// When a store failed for one of them: the others were tried, and the same notification can be handled again.
+pub async fn remove_late_arrivals(files: &Files, notification: &Value) -> Result<u64, Error> {
+    let (mut removed, mut failed) = (0, None);
+    for key in store_event::created(notification) {
+        match files.remove_late(&key).await {
+            Ok(late) => removed += u64::from(late),
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(removed), Err)
 }
 
 /// Does [`confirm_arrivals`] for each message of a batch from SQS, whose body is a notification of S3. Answers the ids of
@@ -96,14 +127,29 @@ pub async fn confirm_messages(files: &Files, batch: &Value) -> Vec<String> {
 /// # Errors
 /// When the overdue records cannot be read; a record that cannot be settled is in the report instead.
 pub async fn run(files: &Files, bounds: Bounds) -> Result<Report, Error> {
-    let started = files.clock.now();
+    // It ends with less on the disk, whatever it has to write for that.
+    Share::of(Class::Background).freeing_room().scope(clean(files, bounds)).await
+}
+
+async fn clean(files: &Files, bounds: Bounds) -> Result<Report, Error> {
+    let started = files.clock.monotonic();
     let sweep = files.sweep(bounds.records, bounds.time).await?;
-    let mut report = Report { settled: sweep.settled, failed: sweep.failed, more: sweep.more, orphans: 0 };
+    let mut report = Report {
+        settled: sweep.settled,
+        failed: sweep.failed,
+        more: sweep.more,
+        orphans: 0,
+        stopped: false,
+        oldest: sweep.oldest.as_secs(),
+        unreadable: 0,
+    };
     // What is due comes first; the walk through everything takes what time is left.
-    let left = bounds.time.saturating_sub(files.clock.now().since(started));
+    let left = bounds.time.saturating_sub(files.clock.monotonic().since(started));
     if !report.more && !left.is_zero() {
-        report.orphans = files.reconcile(Reconciling::Repair, left.min(WALK)).await?.removed;
+        let found = files.reconcile(bounds.reconciling, left.min(WALK)).await?;
+        (report.orphans, report.stopped) = (found.removed, found.stopped);
     }
+    report.unreadable = files.catalog.unreadable_items();
     if report.settled > 0 || report.orphans > 0 || !report.failed.is_empty() {
         tracing::info!(
             cleanup.settled = report.settled,

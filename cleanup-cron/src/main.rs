@@ -8,7 +8,7 @@ use xfiles_core::{aws::Connection, config::CronConfig, metrics::Metric, webhook:
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
-    let CronConfig { cleanup, event_bus } = CronConfig::from_env()?;
+    let CronConfig { cleanup, event_bus, reconciling } = CronConfig::from_env()?;
     let aws = Connection::open().await;
     let (metrics, files) = (&aws.metrics(cleanup.stores.metrics_namespace.clone()), &aws.files(cleanup));
     let bus = event_bus.map(|name| EventBus::new(name, aws.sdk())).transpose()?;
@@ -20,11 +20,14 @@ async fn main() -> Result<(), lambda_runtime::Error> {
             return Ok(json!({ "batchItemFailures": again }));
         }
         // In boxes: the compiler does not compute the layout of futures that are nested this deep.
-        let run = Box::pin(run(files, Bounds::default()));
+        let run = Box::pin(run(files, Bounds { reconciling, ..Bounds::default() }));
         let deliver = Box::pin(deliver(files, courier, Bounds::default()));
         let (report, sent) = tokio::join!(run, deliver);
         let report = report?;
         metrics.count(Metric::OverduePlans, report.failed.len() as u64);
+        metrics.count(Metric::OldestOverdueSeconds, report.oldest);
+        metrics.count(Metric::UnreadableItems, report.unreadable);
+        metrics.count(Metric::ReconciliationStopped, u64::from(report.stopped));
         sent?;
         Ok::<_, lambda_runtime::Error>(serde_json::to_value(report)?)
     }))

@@ -25,7 +25,7 @@ use xfiles_core::{
 use crate::bus::EventBus;
 
 /// How long an endpoint has, from the resolution of its name to the status of its answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Whoever carries messages.
 #[derive(Clone)]

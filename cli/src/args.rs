@@ -11,6 +11,7 @@ use xfiles_core::{
 
 use crate::{
     aws::{DeployArgs, DestroyArgs, StatusArgs},
+    backup::{BackupArgs, RestoreArgs},
     cleanup::CleanupArgs,
     completions::CompletionsArgs,
     doctor::DoctorArgs,
@@ -18,6 +19,8 @@ use crate::{
     files::{GetArgs, ListArgs, RemoveArgs, UrlArgs},
     keys::KeysArgs,
     projects::{ProjectsArgs, UsageArgs},
+    repair::RepairArgs,
+    scrub::ScrubArgs,
     serve::ServeArgs,
     update::UpdateArgs,
     upload::UploadArgs,
@@ -48,7 +51,11 @@ pub(crate) enum Command {
     Projects(ProjectsArgs),
     Keys(KeysArgs),
     Cleanup(CleanupArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
+    Scrub(ScrubArgs),
     Doctor(DoctorArgs),
+    Repair(RepairArgs),
     Deploy(DeployArgs),
     Status(StatusArgs),
     Destroy(DestroyArgs),

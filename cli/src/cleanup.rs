@@ -88,6 +88,9 @@ fn compare(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Re
         for id in &report.missing {
             console.result(format_args!("file {} has no bytes", printable_line(id)))?;
         }
+        for id in &report.damaged {
+            console.result(format_args!("the bytes of file {} are damaged", printable_line(id)))?;
+        }
         for drift in &report.drifts {
             let project = printable_line(&drift.project_id);
             console.result(format_args!("project {project} has {} bytes too few free", drift.missing_bytes))?;
@@ -98,7 +101,8 @@ fn compare(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Re
             report.objects, report.records
         ));
     }
-    let agrees = report.orphans.is_empty() && report.missing.is_empty() && report.drifts.is_empty();
+    let bytes_agree = report.orphans.is_empty() && report.missing.is_empty() && report.damaged.is_empty();
+    let agrees = bytes_agree && report.drifts.is_empty();
     Ok(if agrees { Exit::Ok } else { Exit::Failed })
 }
 

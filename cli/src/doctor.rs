@@ -170,7 +170,10 @@ impl Examination<'_> {
             let bare = private.url.split('?').next().unwrap_or_default();
             let closed = self.get(bare).and_then(|answer| match answer.status().as_u16() {
                 403 => Ok(()),
-                status => Err(Fault::new(format!("without a signature it is answered {status} and not 403"), UNSIGNED)),
+                status => {
+                    let fix = failed_function(answer.headers()).map_or(UNSIGNED, |(_, fix)| fix);
+                    Err(Fault::new(format!("without a signature it is answered {status} and not 403"), fix))
+                }
             });
             report.tell("without the signature it stays closed", closed)?;
         }
@@ -358,7 +361,9 @@ fn not_made(refusal: &Refusal) -> &'static str {
              granted to this distribution, and the worker's origin needs its access control"
         }
         (404, _) => "the worker finds no such file: check its XFILES_TABLE and XFILES_BUCKET; its log has the path",
-        (503, _) => "the worker is throttled: raise WorkerConcurrency, or the account has no free concurrency",
+        // Lambda's own answer is 429. The worker answers 503 when a store is busy or its time is up.
+        (429, _) => "the worker is throttled: raise WorkerConcurrency, or the account has no free concurrency",
+        (503, _) => "the worker is throttled or a store is busy: see WorkerConcurrency and the worker's log",
         _ => "the worker failed or took too long: its log has the cause",
     }
 }
@@ -412,9 +417,29 @@ fn is_200(mut answer: Response<Body>, fix: impl Fn(&Refusal) -> &'static str) ->
         return Ok(answer);
     }
     let said = answer.body_mut().with_config().limit(64 * 1024).read_to_string().unwrap_or_default();
-    let refusal = Refusal { status, reason: reason(&said) };
-    let because = if refusal.reason.is_empty() { String::new() } else { format!(" ({})", refusal.reason) };
-    Err(Fault::new(format!("it is answered {status}{because} and not 200"), fix(&refusal)))
+    let (reason, fix) = match failed_function(answer.headers()) {
+        Some((name, fix)) => (name.to_owned(), fix),
+        None => {
+            let refusal = Refusal { status, reason: reason(&said) };
+            let fix = fix(&refusal);
+            (refusal.reason, fix)
+        }
+    };
+    let because = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    Err(Fault::new(format!("it is answered {status}{because} and not 200"), fix))
+}
+
+/// CloudFront's name for the failure of a function that it runs for each request, and what to do about it. No origin is
+/// asked then, so nothing else can be learned from the answer.
+fn failed_function(headers: &HeaderMap) -> Option<(&'static str, &'static str)> {
+    const FAILS: &str = "a CloudFront function of the distribution fails on every request: `xf deploy` runs both in CloudFront and says \
+                         why, as does `aws cloudfront test-function`; deploy a version whose infra/check passes";
+    const THROTTLED: &str = "CloudFront holds back a function that has failed or taken too long: once the deployed one works, wait \
+                             ten minutes; its ComputeUtilization in `aws cloudfront test-function` must be below 70";
+    let cache = headers.get("x-cache").and_then(|value| value.to_str().ok())?;
+    [("FunctionExecutionError", FAILS), ("FunctionValidationError", FAILS), ("FunctionThrottledError", THROTTLED)]
+        .into_iter()
+        .find(|(name, _)| cache.starts_with(name))
 }
 
 /// Nothing else of an error is repeated: S3 writes into it what was signed.

@@ -183,7 +183,9 @@ impl From<Error> for Failure {
             Error::FileNotFound | Error::ProjectNotFound | Error::KeyNotFound => {
                 Self::new(Exit::NotFound, error.to_string())
             }
-            Error::Unavailable { source, .. } | Error::Internal(source) => Self::new(Exit::Failed, source.to_string()),
+            Error::Unavailable { source, .. } | Error::StorageFull(source) | Error::Internal(source) => {
+                Self::new(Exit::Failed, source.to_string())
+            }
             _ => Self::new(Exit::Failed, error.to_string()),
         }
     }
@@ -204,7 +206,7 @@ pub(crate) fn os_text(error: &io::Error) -> String {
     without_os_number(&error.to_string())
 }
 
-fn without_os_number(text: &str) -> String {
+pub(crate) fn without_os_number(text: &str) -> String {
     let Some((before, rest)) = text.split_once(" (os error ") else { return text.to_owned() };
     let after = rest.split_once(')').map_or("", |(_, after)| after);
     format!("{before}{after}")

@@ -16,7 +16,7 @@ use crate::{
     failure::{Exit, Failure},
     output::{Console, Table, printable_line, table},
     retry::with_retries,
-    units::{Bytes, age},
+    units::{Bytes, age, time_left},
 };
 
 /// List published files, twenty a page or all
@@ -27,6 +27,7 @@ Examples:
   xf ls --entity listing:42 --role gallery
   xf ls --owner user-7 --visibility private --page 2
   xf ls --all --json | jq -r '.files[].id'
+  xf ls --pending
 
 With --entity the order is by position, then oldest first; otherwise newest first.")]
 pub(crate) struct ListArgs {
@@ -51,6 +52,10 @@ pub(crate) struct ListArgs {
     /// All of them; a file that is there throughout is shown once, whatever comes and goes meanwhile
     #[arg(long, conflicts_with = "page")]
     all: bool,
+    /// The uploads that have begun and are neither confirmed nor ended, instead of files; the one that ends first is the
+    /// first
+    #[arg(long, conflicts_with_all = ["entity", "role", "owner", "visibility", "variant_visibility", "page"])]
+    pending: bool,
     /// Print the page as JSON
     #[arg(long)]
     json: bool,
@@ -137,6 +142,10 @@ const WALK_PAGE: &str = "100";
 
 pub(crate) fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let client = Client::new(&args.server)?;
+    if args.pending {
+        let pages = Walk::new(&client, vec![("uploadStatus", "pending".to_owned())]);
+        return if args.json { all_as_json(pages, console) } else { pending_as_table(pages, console) };
+    }
     if args.all {
         let pages = Walk::new(&client, filters(args));
         return if args.json { all_as_json(pages, console) } else { all_as_table(pages, console) };
@@ -192,6 +201,25 @@ fn all_as_table(pages: Walk<'_>, console: &mut Console<'_>) -> Result<Exit, Fail
         count += files.len() as u64;
     }
     console.note(if count == 0 { "no files".to_owned() } else { files_text(count) });
+    Ok(Exit::Ok)
+}
+
+fn pending_as_table(pages: Walk<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let now = Clock::system().now();
+    let (mut table, mut count, mut bytes) = (Table::new(PENDING_HEADING), 0_u64, 0_u64);
+    for page in pages {
+        let Walked { files, .. } = page?.value;
+        if !files.is_empty() {
+            console.result(table.lines(&files.iter().map(|file| pending_row(file, now)).collect::<Vec<_>>()))?;
+        }
+        count += files.len() as u64;
+        bytes += files.iter().map(|file| file.size).sum::<u64>();
+    }
+    let uploads = if count == 1 { "1 pending upload".to_owned() } else { format!("{count} pending uploads") };
+    console.note(match count {
+        0 => "no pending uploads".to_owned(),
+        _ => format!("{uploads}, {} reserved; `xf rm ID` ends one", Bytes(bytes)),
+    });
     Ok(Exit::Ok)
 }
 
@@ -297,7 +325,8 @@ fn erase(ids: &[FileId], client: &Client, console: &mut Console<'_>) -> Result<E
 }
 
 fn filters(args: &ListArgs) -> Vec<(&'static str, String)> {
-    let ListArgs { entity, role, owner, visibility, variant_visibility, page, all: _, json: _, server: _ } = args;
+    let ListArgs { entity, role, owner, visibility, variant_visibility, page, all: _, pending: _, json: _, server: _ } =
+        args;
     let (kind, id) = match entity {
         Some(EntityFilter { kind, id }) => (Some(kind), id.as_ref()),
         None => (None, None),
@@ -327,6 +356,19 @@ fn row(file: &FileView, now: Timestamp) -> [String; 6] {
         Bytes(file.size).to_string(),
         printable_line(&file.content_type),
         printable_line(&file.visibility),
+        printable_line(&file.original_filename),
+    ]
+}
+
+const PENDING_HEADING: [&str; 6] = ["ID", "CREATED", "ENDS", "SIZE", "TYPE", "NAME"];
+
+fn pending_row(file: &FileView, now: Timestamp) -> [String; 6] {
+    [
+        file.id.to_string(),
+        file.created_at.map_or_else(String::new, |created| age(created, now)),
+        file.expires_at.map_or_else(String::new, |end| time_left(end, now)),
+        Bytes(file.size).to_string(),
+        printable_line(&file.content_type),
         printable_line(&file.original_filename),
     ]
 }

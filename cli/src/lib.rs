@@ -6,6 +6,7 @@
 
 mod args;
 mod aws;
+mod backup;
 mod cleanup;
 mod client;
 mod completions;
@@ -17,8 +18,11 @@ mod media_type;
 mod output;
 mod progress;
 mod projects;
+mod repair;
 mod retry;
+mod scrub;
 mod serve;
+mod unfinished;
 mod units;
 mod update;
 mod upload;
@@ -78,7 +82,11 @@ fn carry_out(command: Command, program: &str, console: &mut Console<'_>) -> Resu
         Command::Projects(args) => projects::run(&args, console),
         Command::Keys(args) => keys::run(&args, console),
         Command::Cleanup(args) => cleanup::run(&args, console),
+        Command::Backup(args) => backup::run(&args, console),
+        Command::Restore(args) => backup::restore(&args, console),
+        Command::Scrub(args) => scrub::run(&args, console),
         Command::Doctor(args) => doctor::run(&args, console),
+        Command::Repair(args) => repair::run(&args, console),
         Command::Deploy(args) => aws::deploy(&args, console),
         Command::Status(args) => aws::status(&args, console),
         Command::Destroy(args) => aws::destroy(&args, console),

@@ -112,6 +112,18 @@ impl<'a> Console<'a> {
         Some(heard.is_ok() && answer.trim_start().to_ascii_lowercase().starts_with('y'))
     }
 
+    /// Asks for a text that must be typed as it is shown. `None` when no terminal is there to type at.
+    pub(crate) fn confirm_by_typing(&mut self, question: &str, expected: &str) -> Option<bool> {
+        let terminal = self.owner == Owner::Process && io::stdin().is_terminal() && io::stderr().is_terminal();
+        if !terminal {
+            return None;
+        }
+        let mut answer = String::new();
+        let asked = write!(self.err, "{question} ").and_then(|()| self.err.flush());
+        let heard = asked.and_then(|()| io::stdin().read_line(&mut answer));
+        Some(heard.is_ok() && answer.trim() == expected)
+    }
+
     /// Whether standard error is a terminal that wants colour.
     pub(crate) fn colours_errors(&self) -> bool {
         // `console` honours NO_COLOR, CLICOLOR and TERM=dumb; forcing colour into a file is not for us.

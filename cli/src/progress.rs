@@ -54,6 +54,12 @@ impl Bar {
         self.bar.reset();
     }
 
+    /// Moves the bar to a number of bytes, of a total that may have become known only now.
+    pub(crate) fn reach(&self, bytes: u64, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_position(bytes);
+    }
+
     /// A reader that moves the bar.
     pub(crate) fn follow<R: io::Read>(&self, bytes: R) -> impl io::Read {
         self.bar.wrap_read(bytes)

@@ -65,6 +65,16 @@ pub(crate) fn age(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// How long until that time: `in 12 minutes`.
+pub(crate) fn time_left(then: Timestamp, now: Timestamp) -> String {
+    match then.since(now).as_secs() {
+        0 => "now".to_owned(),
+        seconds if seconds < 60 => "in less than a minute".to_owned(),
+        seconds if seconds < 120 => "in 1 minute".to_owned(),
+        seconds => format!("in {} minutes", seconds / 60),
+    }
+}
+
 /// A span of time on the command line: `90d`, `12h`, `30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);

@@ -1,5 +1,5 @@
 //! `xf upload`: local files through the three steps, a bounded number at once. It reads local files and writes none, so
-//! that an interrupt leaves nothing behind here; on the server an unfinished upload expires by itself.
+//! that an interrupt leaves nothing behind here; on the server an interrupt or a failure ends what is unfinished.
 
 use std::{
     collections::BTreeMap,
@@ -33,6 +33,7 @@ use crate::{
     output::Console,
     progress::{Bar, Bars},
     retry::with_retries,
+    unfinished::Unfinished,
     units::Bytes,
 };
 
@@ -45,7 +46,8 @@ Examples:
   xf upload --entity listing:42:gallery:1 --owner user-7 *.jpg
   xf upload --json report.pdf | jq -r '.[0].url'
 
-The result is in the order of the arguments. A file that fails does not stop the others; the exit code tells.")]
+The result is in the order of the arguments. A file that fails does not stop the others; the exit code tells. \
+Ctrl-C ends what has begun on the server, and gives its quota back; a second one does not wait for that.")]
 pub(crate) struct UploadArgs {
     /// What to upload: files of 1 byte to 100 MB
     #[arg(required = true, value_name = "FILE")]
@@ -87,8 +89,9 @@ pub(crate) fn run(args: &UploadArgs, console: &mut Console<'_>) -> Result<Exit, 
     let bars = Bars::new(console.shows_progress());
     let mut exits = Vec::new();
     let mut elements = Vec::new();
-    let work = |path: &Path| upload(&client, args, path, &bars);
-    in_order(&args.files, args.jobs, work, |path, outcome: Outcome| {
+    let unfinished = Unfinished::default();
+    let work = |path: &Path| upload(&client, args, path, &bars, &unfinished);
+    let take = |path: &Path, outcome: Outcome| {
         let name = path.display().to_string();
         elements.push(element(&name, &outcome));
         exits.push(outcome.as_ref().err().map_or(Exit::Ok, Failure::exit));
@@ -100,7 +103,8 @@ pub(crate) fn run(args: &UploadArgs, console: &mut Console<'_>) -> Result<Exit, 
             Ok(_) if args.json => Ok(()),
             Ok(answer) => console.result(files::summary(&answer.value)),
         })
-    })?;
+    };
+    unfinished.unless_interrupted(&client, || in_order(&args.files, args.jobs, work, take))?;
     if args.json {
         console.json(&Value::Array(elements))?;
     }
@@ -146,23 +150,26 @@ fn in_order<T: Send>(
 }
 
 /// The three steps for one file.
-fn upload(client: &Client, args: &UploadArgs, path: &Path, bars: &Bars) -> Outcome {
+fn upload(client: &Client, args: &UploadArgs, path: &Path, bars: &Bars, unfinished: &Unfinished) -> Outcome {
     let file = LocalFile::inspect(path, args.content_type.as_ref())?;
     let bar = bars.start(&file.name, file.size);
     bar.phase("reading");
     let checksum = file.checksum(&bar)?;
     let (intent, once) = (intent(args, &file, checksum), IdempotencyKey::mint());
-    let ticket = with_retries(|| client.begin_upload(&intent, &once))?;
-    finish(client, &ticket, &file, &bar)
-        .map_err(|failure| failure.or_hint("what was begun on the server expires by itself; upload the file again"))
+    let ticket = unfinished.begin(|| with_retries(|| client.begin_upload(&intent, &once)))?;
+    finish(client, &ticket, &file, &bar, unfinished).map_err(|failure| {
+        unfinished.give_up(ticket.file_id, client);
+        failure.or_hint("an upload that was begun on the server ends by itself; upload the file again")
+    })
 }
 
-fn finish(client: &Client, ticket: &Ticket, file: &LocalFile<'_>, bar: &Bar) -> Outcome {
+fn finish(client: &Client, ticket: &Ticket, file: &LocalFile<'_>, bar: &Bar, unfinished: &Unfinished) -> Outcome {
     with_retries(|| {
         bar.phase("sending");
         file.send(client, ticket, bar)
     })?;
     bar.phase("publishing");
+    unfinished.publish(ticket.file_id)?;
     let once = IdempotencyKey::mint();
     with_retries(|| client.confirm(ticket.file_id, &once))?;
     with_retries(|| client.get(ticket.file_id, None))

@@ -11,10 +11,12 @@ use axum::extract::FromRequestParts;
 use http::{header, request::Parts};
 use xfiles_core::{
     api_key::{ApiKey, KeyHash, Scope},
-    catalog::{Catalog, KeyRecord},
-    clock::{Clock, Timestamp},
+    catalog::{Attempt, Catalog, KeyRecord},
+    clock::{Clock, Moment, Timestamp},
     error::Error,
     id::{KeyId, ProjectId},
+    lifecycle::Uploader,
+    share::Share,
 };
 
 use crate::{
@@ -22,7 +24,8 @@ use crate::{
     error::{Code, Problem},
 };
 
-/// How long a key that was looked up may be used without another look; a revoked key stops working within it.
+/// How long a key that was looked up may be used without another look: a key that another process revoked stops working
+/// within it. One that this process revoked stops at once.
 const KEY_LIFE: Duration = Duration::from_secs(30);
 
 /// How many keys are remembered. When there are more, all are forgotten and looked up again.
@@ -31,12 +34,26 @@ const KEYS_REMEMBERED: usize = 10_000;
 /// How old the note of a key's last use may become before it is renewed.
 const LAST_USED_GRAIN: Duration = Duration::from_secs(60 * 60);
 
+/// How long a request waits for the note of its key's last use to be written. The note is for people; a request does
+/// not fail for it, and is not held up by a store that does not take it.
+const NOTE_TIME: Duration = Duration::from_millis(250);
+
 /// Keys that were looked up lately.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyCache {
     catalog: Catalog,
     clock: Clock,
-    seen: Arc<Mutex<HashMap<KeyHash, (KeyRecord, Timestamp)>>>,
+    seen: Arc<Mutex<HashMap<KeyHash, Seen>>>,
+}
+
+/// A key as it was read.
+#[derive(Clone, Debug)]
+struct Seen {
+    record: KeyRecord,
+    /// When it was read. A clock that is set back must not make it last longer.
+    at: Moment,
+    /// [`Catalog::key_changes`] before it was read: when the number is another one, this process has changed a key.
+    changes: u64,
 }
 
 impl KeyCache {
@@ -47,26 +64,37 @@ impl KeyCache {
     async fn live(&self, key: &ApiKey) -> Result<Option<KeyRecord>, Error> {
         let hash = key.hash();
         let now = self.clock.now();
-        if let Some(record) = self.remembered(&hash, now) {
+        let (at, changes) = (self.clock.monotonic(), self.catalog.key_changes());
+        if let Some(record) = self.remembered(&hash, at, changes) {
             return Ok(Some(record).filter(|record| record.is_live(now)));
         }
         let found = self.catalog.key(&hash).await?;
         if let Some(record) = &found {
-            if record.is_live(now) && record.last_used.is_none_or(|last| now.since(last) >= LAST_USED_GRAIN) {
-                self.catalog.touch_key(&hash, now).await?;
+            let noted = record.last_used.is_some_and(|last| now.since(last) < LAST_USED_GRAIN);
+            if record.is_live(now) && !noted {
+                self.note_use(record, now).await;
             }
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if seen.len() >= KEYS_REMEMBERED {
                 seen.clear();
             }
-            seen.insert(hash, (record.clone(), now));
+            seen.insert(hash, Seen { record: record.clone(), at, changes });
         }
         Ok(found.filter(|record| record.is_live(now)))
     }
 
-    fn remembered(&self, hash: &KeyHash, now: Timestamp) -> Option<KeyRecord> {
+    async fn note_use(&self, record: &KeyRecord, now: Timestamp) {
+        let noted = tokio::time::timeout(NOTE_TIME, self.catalog.touch_key(&record.hash, now)).await;
+        if !matches!(noted, Ok(Ok(()))) {
+            tracing::warn!(key.id = %record.id, "the last use of a key could not be noted");
+        }
+    }
+
+    fn remembered(&self, hash: &KeyHash, now: Moment, changes: u64) -> Option<KeyRecord> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(hash).filter(|(_, at)| now.since(*at) < KEY_LIFE).map(|(record, _)| record.clone())
+        let found = seen.get(hash)?;
+        let good = found.changes == changes && now.since(found.at) < KEY_LIFE;
+        good.then(|| found.record.clone())
     }
 }
 
@@ -83,13 +111,33 @@ pub(crate) struct Identity {
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) project: ProjectId,
+    pub(crate) key: KeyId,
     pub(crate) scopes: Vec<Scope>,
+    /// The attempt at a request that is carried out once, in its handler.
+    pub(crate) attempt: Option<Attempt>,
+    raw: ApiKey,
 }
 
 impl Caller {
     /// The caller's project, if its key has the scope.
     pub(crate) fn with(&self, scope: Scope) -> Result<ProjectId, Problem> {
         if self.scopes.contains(&scope) { Ok(self.project) } else { Err(Problem::missing_scope(scope)) }
+    }
+
+    /// The caller as one who begins uploads, if its key may.
+    pub(crate) fn uploader(&self) -> Result<Uploader, Problem> {
+        let project = self.with(Scope::Write)?;
+        Ok(Uploader { project, key: Some(self.key), attempt: self.attempt.clone() })
+    }
+
+    /// A new API key; in another attempt at the same request the same one again.
+    pub(crate) fn mint_key(&self) -> ApiKey {
+        self.attempt.as_ref().map_or_else(ApiKey::mint, |attempt| ApiKey::derived(&attempt.seed, &self.raw))
+    }
+
+    /// Returns true if an earlier attempt at this request may have made what this one is to make.
+    pub(crate) fn is_repeated(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.is_repeated)
     }
 }
 
@@ -100,15 +148,17 @@ impl FromRequestParts<Api> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let key = bearer(parts).ok_or_else(|| Problem::new(Code::Unauthorized))?;
         let record = api.keys.live(&key).await?.ok_or_else(|| Problem::new(Code::Unauthorized))?;
+        Share::set_project(record.project);
         // A request that is read by more than one layer counts once.
         let first = match parts.extensions.get::<IdentitySlot>() {
             Some(slot) => slot.set(Identity { project: record.project, key: record.id }).is_ok(),
             None => true,
         };
         if first {
-            api.rate.take(record.id, api.files.clock.now())?;
+            api.rate.take(record.id, api.files.clock.monotonic())?;
         }
-        Ok(Self { project: record.project, scopes: record.scopes })
+        let attempt = parts.extensions.get::<Attempt>().cloned();
+        Ok(Self { project: record.project, key: record.id, scopes: record.scopes, attempt, raw: key })
     }
 }
 
@@ -122,7 +172,7 @@ pub(crate) struct RateLimit {
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     tokens: f64,
-    filled: Timestamp,
+    filled: Moment,
 }
 
 impl RateLimit {
@@ -130,7 +180,7 @@ impl RateLimit {
         Self { per_second, buckets: Arc::default() }
     }
 
-    fn take(&self, key: KeyId, now: Timestamp) -> Result<(), Problem> {
+    fn take(&self, key: KeyId, now: Moment) -> Result<(), Problem> {
         let Some(rate) = self.per_second.map(|rate| f64::from(rate.get())) else {
             return Ok(());
         };

@@ -53,6 +53,10 @@ pub enum Code {
     Conflict,
     /// The project has no room.
     QuotaExceeded,
+    /// The project or the key has as many pending uploads as it may.
+    TooManyPendingUploads,
+    /// Too many uploads ended while their URLs still work.
+    TooManyEndedUploads,
     /// The request body is too long.
     BodyTooLarge,
     /// The request body is not declared as JSON.
@@ -61,13 +65,15 @@ pub enum Code {
     ContentTypeMismatch,
     /// A store is busy.
     Unavailable,
+    /// The disk is full.
+    StorageFull,
     /// A fault of ours.
     Internal,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidRequest,
         Self::MalformedJson,
         Self::NotUploaded,
@@ -88,10 +94,13 @@ impl Code {
         Self::RateLimited,
         Self::Conflict,
         Self::QuotaExceeded,
+        Self::TooManyPendingUploads,
+        Self::TooManyEndedUploads,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::ContentTypeMismatch,
         Self::Unavailable,
+        Self::StorageFull,
         Self::Internal,
     ];
 
@@ -146,7 +155,18 @@ impl Code {
             }
             Self::RateLimited => "The key makes more requests a second than this deployment allows.",
             Self::Conflict => "Others changed the same record, again and again, while the request tried to.",
-            Self::QuotaExceeded => "The project's files and uploads leave less room than the new file needs.",
+            Self::QuotaExceeded => {
+                "The project's files and pending uploads leave less room than the new file needs. `detail` says how much \
+                 is held by pending uploads."
+            }
+            Self::TooManyPendingUploads => {
+                "The project, or the API key, has as many pending uploads as it may have. `detail` says how many there \
+                 are and what the limit is."
+            }
+            Self::TooManyEndedUploads => {
+                "Uploads of the project were deleted or refused while their upload URLs still worked, and these URLs \
+                 admit more bytes than the project's quota, or than 1 GB, whichever is more."
+            }
             Self::BodyTooLarge => "The request body is longer than any legal one.",
             Self::UnsupportedMediaType => "The request has a body without `Content-Type: application/json`.",
             Self::ContentTypeMismatch => {
@@ -154,6 +174,10 @@ impl Code {
                  free again."
             }
             Self::Unavailable => "The metadata store, the object store or the CDN is throttled or does not answer.",
+            Self::StorageFull => {
+                "XFiles runs on one machine and its disk is full, or nearly. Reads, signed URLs and deletions go on; what \
+                 would write more is refused."
+            }
             Self::Internal => {
                 "A fault of the server. The cause is in its log, under the request id, and never in an answer."
             }
@@ -270,7 +294,21 @@ impl Code {
                 "quota_exceeded",
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "The project has no room",
-                "Delete files or raise the project's quota.",
+                "Delete files, delete pending uploads that will not be completed, or raise the project's quota.",
+            ),
+            Self::TooManyPendingUploads => (
+                "too_many_pending_uploads",
+                StatusCode::CONFLICT,
+                "Too many uploads are pending",
+                "Confirm pending uploads, or delete those that will not be completed; `GET \
+                 /api/v1/files?uploadStatus=pending` lists them. An abandoned upload ends by itself 30 minutes after its \
+                 URL was made.",
+            ),
+            Self::TooManyEndedUploads => (
+                "too_many_ended_uploads",
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many ended uploads have URLs that still work",
+                "Try again later: each URL stops counting 30 minutes after it was made.",
             ),
             Self::BodyTooLarge => (
                 "body_too_large",
@@ -296,6 +334,12 @@ impl Code {
                 "A store is busy",
                 "Try again after the seconds that `Retry-After` names.",
             ),
+            Self::StorageFull => (
+                "storage_full",
+                StatusCode::INSUFFICIENT_STORAGE,
+                "The disk is full",
+                "Delete files, or have whoever runs this deployment make room on the disk, and try again.",
+            ),
             Self::Internal => (
                 "internal",
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -305,6 +349,9 @@ impl Code {
         }
     }
 }
+
+/// How long to wait for URLs of ended uploads to expire before another try: the cleanup looks every minute.
+const LATE_RETRY: Duration = Duration::from_secs(60);
 
 /// A field that breaks its rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -387,6 +434,10 @@ impl From<Error> for Problem {
             Error::NotUploaded => Self::new(Code::NotUploaded).because(detail),
             Error::ContentTypeMismatch { .. } => Self::new(Code::ContentTypeMismatch).because(detail),
             Error::QuotaExceeded { .. } => Self::new(Code::QuotaExceeded).because(detail),
+            Error::TooManyPending { .. } => Self::new(Code::TooManyPendingUploads).because(detail),
+            Error::TooManyLateBytes { .. } => {
+                Self { retry_after: Some(LATE_RETRY), ..Self::new(Code::TooManyEndedUploads).because(detail) }
+            }
             Error::NotPending => Self::new(Code::NotPending).because(detail),
             Error::NoEntity => Self::new(Code::NoEntity).because(detail),
             Error::PreconditionFailed => Self::new(Code::PreconditionFailed).because(detail),
@@ -398,6 +449,9 @@ impl From<Error> for Problem {
                 cause: Some(source.to_string()),
                 ..Self::new(Code::Unavailable).because(detail)
             },
+            Error::StorageFull(cause) => {
+                Self { cause: Some(cause.to_string()), ..Self::new(Code::StorageFull).because(detail) }
+            }
             Error::Internal(cause) => Self { cause: Some(cause.to_string()), ..Self::new(Code::Internal) },
         }
     }

@@ -36,18 +36,18 @@ const NO_SUCH_FILE: CoreResult<File> = Err(xfiles_core::error::Error::FileNotFou
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
 
 pub(crate) async fn upload_intent(State(api): State<Api>, caller: Caller, body: Body) -> Answer<IntentView> {
-    let project = caller.with(Scope::Write)?;
-    let begun = api.files.begin(project, body.upload_intent()?).await?;
+    let by = caller.uploader()?;
+    let begun = api.files.begin(by, body.upload_intent()?).await?;
     Ok(Json(begun.into()))
 }
 
 pub(crate) async fn upload_intents(State(api): State<Api>, caller: Caller, body: Body) -> Answer<BatchAnswer> {
-    let project = caller.with(Scope::Write)?;
+    let by = caller.uploader()?;
     let (intents, all_or_nothing) = body.upload_intents()?;
     let begun: Vec<CoreResult<Begun>> = if all_or_nothing {
-        api.files.begin_all(project, intents).await?.into_iter().map(Ok).collect()
+        api.files.begin_all(by, intents).await?.into_iter().map(Ok).collect()
     } else {
-        api.files.begin_each(project, intents).await
+        api.files.begin_each(by, intents).await
     };
     Ok(Json(batch(begun.into_iter().map(|begun| begun.map(|begun| json!(IntentView::from(begun)))))))
 }
@@ -69,6 +69,13 @@ pub(crate) async fn confirms(State(api): State<Api>, caller: Caller, body: Body)
 
 pub(crate) async fn list(State(api): State<Api>, caller: Caller, parameters: Parameters) -> Answer<PageAnswer> {
     let project = caller.with(Scope::Read)?;
+    if let Some(query) = parameters.pending()? {
+        let run = api.files.catalog.pending(project, query.cursor.as_ref(), query.size).await?;
+        let next_cursor = run.next.map(|cursor| cursor.to_string());
+        let pending = |file| ListedFile { file: FileView::from(file), urls: None };
+        let files = run.files.iter().map(pending).collect();
+        return Ok(Json(PageAnswer::Walked(WalkAnswer { files, next_cursor })));
+    }
     let query = parameters.list(project)?;
     let format = parameters.format()?;
     let listed = async |files: Vec<File>| -> CoreResult<Vec<ListedFile>> {
@@ -85,6 +92,7 @@ pub(crate) async fn list(State(api): State<Api>, caller: Caller, parameters: Par
             let page = api.files.list(project, &query.filter, *page, query.size).await?;
             PageAnswer::Numbered(ListAnswer {
                 total: page.total,
+                total_is_exact: page.total_is_exact,
                 page: page.page.get(),
                 total_pages: page.total_pages,
                 files: listed(page.files).await?,
@@ -106,7 +114,10 @@ pub(crate) async fn get(
 ) -> Result<impl IntoResponse, Problem> {
     let project = caller.with(Scope::Read)?;
     let (format, wait) = (parameters.format()?, parameters.wait()?);
-    let file = api.files.get_within(project, id, wait.min(LONGEST_WAIT)).await?;
+    let file = tokio::select! {
+        file = api.files.get_within(project, id, wait.min(LONGEST_WAIT)) => file?,
+        () = api.stopped() => api.files.get(project, id).await?,
+    };
     let urls = api.files.urls(&file, format, None, false).await?.into();
     Ok((etag(&file), Json(FileWithUrls { file: FileView::from(&file), urls })))
 }
@@ -175,7 +186,7 @@ pub(crate) async fn delete_listed(State(api): State<Api>, caller: Caller, body: 
     let project = caller.with(Scope::Delete)?;
     let ids = body.file_ids(MAX_DELETE)?;
     let known: Vec<_> = ids.iter().flatten().copied().collect();
-    let mut deleted = api.files.delete_all(project, &known).await.into_iter();
+    let mut deleted = api.files.delete_all(project, &known, DELETE_TIME).await.into_iter();
     let in_order = ids.iter().map(|id| id.and_then(|_| deleted.next()).unwrap_or_else(|| NO_SUCH_FILE.map(drop)));
     Ok(Json(batch(in_order.map(|done| done.map(|()| json!(Done { success: true }))))))
 }

@@ -1,9 +1,6 @@
-//! What a monitor asks: whether the process lives, whether its stores answer, which version it is, how it does.
+//! What a monitor asks: whether the process lives, whether its stores answer, which version it is.
 
-use std::fmt::Write as _;
-
-use axum::{Json, extract::State, response::IntoResponse};
-use http::{StatusCode, header};
+use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -41,7 +38,9 @@ pub(crate) async fn ready(State(api): State<Api>) -> Result<Json<Health>, Proble
 /// Which of them it is may be told to anybody; what it said is for the log.
 fn not_ready(error: Error) -> Problem {
     let failed = match &error {
-        Error::Unavailable { source, .. } | Error::Internal(source) => Some(source.doing()),
+        Error::Unavailable { source, .. } | Error::StorageFull(source) | Error::Internal(source) => {
+            Some(source.doing())
+        }
         _ => None,
     };
     let problem = Problem::from(error);
@@ -54,23 +53,4 @@ fn not_ready(error: Error) -> Problem {
 /// Which version this is.
 pub(crate) async fn version() -> Json<Version> {
     Json(Version { name: "xfiles", version: env!("CARGO_PKG_VERSION") })
-}
-
-/// Counters of requests in the Prometheus text format.
-pub(crate) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    let mut text = String::from(
-        "# HELP xfiles_http_requests_total Requests of the API, by route and status.\n# TYPE xfiles_http_requests_total counter\n",
-    );
-    let served = api.served.snapshot();
-    for (labels, count, _) in &served {
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "xfiles_http_requests_total{{{labels}}} {count}");
-    }
-    text.push_str(
-        "# HELP xfiles_http_request_seconds_total Time spent on them.\n# TYPE xfiles_http_request_seconds_total counter\n",
-    );
-    for (labels, _, seconds) in &served {
-        let _ = writeln!(text, "xfiles_http_request_seconds_total{{{labels}}} {seconds:.6}");
-    }
-    (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

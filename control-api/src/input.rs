@@ -16,7 +16,7 @@ use http::{StatusCode, header, request::Parts};
 use serde_json::{Map, Value};
 use xfiles_core::{
     api_key::Scope,
-    catalog::{Catalog, Cursor, FileFilter, NamePrefix, PageNumber, PageSize},
+    catalog::{Catalog, Cursor, FileFilter, NamePrefix, PageNumber, PageSize, PendingCursor},
     cdn::Expiry,
     clock::Timestamp,
     error::Error,
@@ -29,7 +29,10 @@ use xfiles_core::{
     webhook::{DeliveryStatus, Reach, TargetUrl},
 };
 
-use crate::error::{Code, FieldError, Problem};
+use crate::{
+    error::{Code, FieldError, Problem},
+    request::check_length,
+};
 
 /// A request body that is a JSON object.
 pub(crate) struct Body(Map<String, Value>);
@@ -44,6 +47,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         if !json {
             return Err(Problem::new(Code::UnsupportedMediaType));
         }
+        check_length(request.headers())?;
         let bytes = Bytes::from_request(request, state).await.map_err(|e| unread(&e))?;
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(object)) => Ok(Self(object)),
@@ -637,15 +641,53 @@ pub(crate) enum ListPosition {
     Walk(Option<Cursor>),
 }
 
+/// What `GET /files?uploadStatus=pending` asks for.
+pub(crate) struct PendingQuery {
+    pub(crate) cursor: Option<PendingCursor>,
+    pub(crate) size: PageSize,
+}
+
 impl Parameters {
+    /// The list of pending uploads, if that is what is asked for. It has no filters and no numbered pages.
+    pub(crate) fn pending(&self) -> Result<Option<PendingQuery>, Problem> {
+        let mut errors = Vec::new();
+        let pending = self.read("uploadStatus", &mut errors, |t| match t {
+            "pending" => Ok(true),
+            "confirmed" => Ok(false),
+            _ => Err("must be `confirmed` or `pending`"),
+        });
+        if pending != Some(true) {
+            return if errors.is_empty() { Ok(None) } else { Err(Problem::invalid(errors)) };
+        }
+        let size = self.page_size(&mut errors);
+        let cursor = self.read("cursor", &mut errors, |t| match t {
+            "" => Ok(None),
+            t => t.parse().map(Some).map_err(|_| "must be a `nextCursor` of this list"),
+        });
+        for (name, _) in &self.0 {
+            if !["uploadStatus", "limit", "cursor"].contains(&name.as_str()) {
+                errors.push(FieldError::invalid(
+                    format!("?{name}"),
+                    "cannot be given together with `uploadStatus=pending`",
+                ));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors));
+        }
+        Ok(Some(PendingQuery { cursor: cursor.flatten(), size: size.unwrap_or_default() }))
+    }
+
+    fn page_size(&self, errors: &mut Vec<FieldError>) -> Option<PageSize> {
+        self.read("limit", errors, |t| t.parse().ok().and_then(PageSize::new).ok_or("must be a whole number, 1 to 100"))
+    }
+
     pub(crate) fn list(&self, project: ProjectId) -> Result<ListQuery, Problem> {
         let mut errors = Vec::new();
         let filter = self.filter(&mut errors);
         let page =
             self.read("page", &mut errors, |t| t.parse::<NonZeroU32>().map_err(|_| "must be a whole number from 1"));
-        let size = self.read("limit", &mut errors, |t| {
-            t.parse().ok().and_then(PageSize::new).ok_or("must be a whole number, 1 to 100")
-        });
+        let size = self.page_size(&mut errors);
         let include =
             self.read("include", &mut errors, |t| if t == "urls" { Ok(()) } else { Err("can only be `urls`") });
         let cursor = self.read("cursor", &mut errors, |t| {

@@ -1,6 +1,7 @@
 //! The HTTP API: who may call what, requests in, answers out. It decides nothing about files; `xfiles-core` does.
 //!
-//! A request crosses the modules in this order: `request` gives it an id, a log line and one shape for every refusal;
+//! A request crosses the modules in this order: `request` gives it an id, a log line and one shape for every refusal, and
+//! has `work` carry it to its end if it writes;
 //! `once` answers a repeated POST with its first success; `auth` turns the bearer token into a project and its scopes;
 //! `input` turns text into types and finds all faults at once; `files`, `entities`, `projects`, `webhooks` and `admin`
 //! call the core; `view` writes the answer. `openapi` describes all of it, and `docs` shows the description.
@@ -19,6 +20,7 @@ mod projects;
 mod request;
 mod view;
 mod webhooks;
+mod work;
 
 use std::num::NonZeroU32;
 
@@ -28,12 +30,14 @@ use axum::{
     middleware,
     routing::{delete, get, patch, post, put},
 };
-use xfiles_core::{lifecycle::Files, webhook::Reach};
+use tokio::sync::watch;
+use xfiles_core::{lifecycle::Files, prometheus::Registry, webhook::Reach};
 
 use self::{
     auth::{KeyCache, RateLimit},
     error::Problem,
     request::Served,
+    work::Work,
 };
 pub use self::{docs::docs_router, error::Code};
 
@@ -61,6 +65,8 @@ pub struct Api {
     origins: std::sync::Arc<[String]>,
     webhooks: Reach,
     served: Served,
+    work: Work,
+    stopping: Option<watch::Receiver<bool>>,
 }
 
 impl Api {
@@ -69,7 +75,33 @@ impl Api {
         let keys = KeyCache::new(files.catalog.clone(), files.clock.clone());
         let rate = RateLimit::new(options.requests_per_second);
         let (origins, webhooks) = (options.allowed_origins.into(), options.webhooks);
-        Self { files, keys, rate, origins, webhooks, served: Served::default() }
+        let served = Served::new(&Registry::default());
+        Self { files, keys, rate, origins, webhooks, served, work: Work::new(), stopping: None }
+    }
+
+    /// Counts its requests there.
+    #[must_use]
+    pub fn counting_in(self, registry: &Registry) -> Self {
+        Self { served: Served::new(registry), ..self }
+    }
+
+    /// Answers requests that wait for something as soon as `stopping` is true, as if their time were up.
+    #[must_use]
+    pub fn waiting_until(self, stopping: watch::Receiver<bool>) -> Self {
+        Self { stopping: Some(stopping), ..self }
+    }
+
+    /// Returns when the server stops; without a server that does, never.
+    async fn stopped(&self) {
+        let Some(mut stopping) = self.stopping.clone() else { return std::future::pending().await };
+        // An error means that the server is gone, which is a stop as well.
+        drop(stopping.wait_for(|stop| *stop).await);
+    }
+
+    /// Waits until every request that writes has ended. One goes on when its client leaves, so a server that has closed
+    /// its connections still has to wait for it.
+    pub async fn ended(&self) {
+        self.work.ended().await;
     }
 }
 
@@ -113,10 +145,4 @@ pub fn router(api: Api) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(api.clone(), request::handle))
         .with_state(api)
-}
-
-/// `GET /metrics`: what this process has served, for a Prometheus server beside it. On Lambda, where no process sees
-/// all requests, the log lines carry the same.
-pub fn metrics_router(api: Api) -> Router {
-    Router::new().route("/metrics", get(health::metrics)).with_state(api)
 }

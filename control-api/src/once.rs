@@ -3,6 +3,9 @@
 //! An answer that shows what is shown once, a new API key or the secret of a webhook, is sealed with the key of whoever
 //! asked: the same caller can hear it again, and nobody can read it in the table.
 //!
+//! When the process dies in the middle, the same request under the same key is carried out again after a minute. The ids
+//! of what it makes follow from a seed that is kept with the key, so that it finds what the first attempt made.
+//!
 //! A refusal that changed nothing is not kept: the same request under the same key is then tried anew. One that ended an
 //! upload is, or a caller who lost it would only hear that there is no such file.
 
@@ -16,13 +19,16 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use xfiles_core::{
     api_key::ApiKey,
-    catalog::{Once, Outcome},
+    catalog::{Attempt, Once, Outcome},
+    error::Error,
+    id::ProjectId,
 };
 
 use crate::{
     Api, MAX_BODY_BYTES,
     auth::{Caller, bearer},
     error::{Code, FieldError, Problem},
+    request::check_length,
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -47,6 +53,7 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
     let (mut parts, body) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, api).await?;
     let seal = bearer(&parts).filter(|_| answers_a_secret(parts.uri.path()));
+    check_length(&parts.headers)?;
     let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| Problem::new(Code::BodyTooLarge))?;
 
     let mut digest = Sha256::new();
@@ -57,22 +64,34 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
     let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
 
     let catalog = &api.files.catalog;
-    match catalog.take_once(caller.project, &key, &digest, api.files.clock.now()).await? {
-        Once::Fresh => {}
+    let taken = catalog.take_once(caller.project, &key, &digest, api.files.clock.now()).await;
+    if matches!(taken, Err(Error::StorageFull(_))) && only_reads(parts.uri.path()) {
+        // It can be done twice, so a disk without room for the record is no reason to refuse it.
+        return Ok(next.run(Request::from_parts(parts, Body::from(body))).await);
+    }
+    let attempt = match taken? {
+        Once::Fresh(attempt) => attempt,
         Once::Done(outcome) => return replay(outcome, seal.as_ref()),
         Once::InFlight => return Err(Problem::new(Code::RequestInFlight)),
         Once::Mismatch => return Err(Problem::new(Code::IdempotencyKeyReused)),
-    }
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    };
+    parts.extensions.insert(attempt.clone());
+    let work = next.run(Request::from_parts(parts, Body::from(body)));
+    let response = hold_while(api, caller.project, &key, &attempt, work).await;
     if !response.status().is_success() {
         let problem = response.extensions().get::<Problem>();
         let ended = problem.filter(|problem| problem.code == ENDS_AN_UPLOAD).map(|problem| problem.detail.clone());
         match ended {
             Some(detail) => {
                 let outcome = Outcome { status: response.status().as_u16(), etag: None, body: detail };
-                catalog.keep_outcome(caller.project, &key, &outcome).await?;
+                keep(api, caller.project, &key, &attempt, &outcome).await;
             }
-            None => catalog.forget_once(caller.project, &key).await?,
+            None => {
+                // A key that could not be given back is free again in a minute. The caller hears why the request failed.
+                if let Err(error) = catalog.forget_once(caller.project, &key, &attempt).await {
+                    tracing::warn!(%error, "an idempotency key could not be given back");
+                }
+            }
         }
         return Ok(response);
     }
@@ -83,12 +102,42 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
         let text = seal.map_or_else(|| text.clone().into_owned(), |key| key.seal(&text));
         let etag = parts.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
         let outcome = Outcome { status: parts.status.as_u16(), etag, body: text };
-        // The work is done; that its outcome could not be kept must not make it look undone.
-        if let Err(error) = catalog.keep_outcome(caller.project, &key, &outcome).await {
-            tracing::warn!(%error, "an outcome could not be kept under its idempotency key");
-        }
+        keep(api, caller.project, &key, &attempt, &outcome).await;
     }
     Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+/// Does the work, and holds the key as long as it takes.
+async fn hold_while<T>(
+    api: &Api,
+    project: ProjectId,
+    key: &str,
+    attempt: &Attempt,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(Attempt::RENEW_EVERY) => {
+                if let Err(error) = api.files.catalog.renew_once(project, key, attempt, api.files.clock.now()).await {
+                    tracing::warn!(%error, "the hold on an idempotency key could not be renewed");
+                }
+            }
+        }
+    }
+}
+
+/// Keeps an outcome. The work is done; that its outcome could not be kept must not make it look undone.
+async fn keep(api: &Api, project: ProjectId, key: &str, attempt: &Attempt, outcome: &Outcome) {
+    if let Err(error) = api.files.catalog.keep_outcome(project, key, attempt, outcome).await {
+        tracing::warn!(%error, "an outcome could not be kept under its idempotency key");
+    }
+}
+
+/// Returns true if a POST to this path changes nothing: it makes signed URLs.
+fn only_reads(path: &str) -> bool {
+    path.starts_with("/api/v1/files/") && path.ends_with("/url")
 }
 
 /// Of an API key only the hash is stored, so the one answer that shows it is not kept as it is either.

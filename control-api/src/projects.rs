@@ -8,6 +8,8 @@ use http::StatusCode;
 use xfiles_core::{
     api_key::{ApiKey, Scope},
     catalog::{Consistency, KeyRecord, Project},
+    error::Error,
+    id::ProjectId,
 };
 
 use crate::{
@@ -39,8 +41,18 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, Json<ProjectAnswer>), Problem> {
     caller.with(Scope::Admin)?;
     let asked = body.project()?;
-    let project = Project::new(asked.name, asked.quota_bytes, api.files.clock.now());
-    api.files.catalog.create_project(&project).await?;
+    let mut project = Project::new(asked.name, asked.quota_bytes, api.files.clock.now());
+    if let Some(attempt) = &caller.attempt {
+        project.id = ProjectId::derived(&attempt.seed, 0);
+    }
+    let before = match caller.is_repeated() {
+        true => found(api.files.catalog.project(project.id, Consistency::Strong).await)?,
+        false => None,
+    };
+    match before {
+        Some(before) => project = before,
+        None => api.files.catalog.create_project(&project).await?,
+    }
     Ok((StatusCode::CREATED, Json(ProjectAnswer { project: ProjectView::from(&project) })))
 }
 
@@ -76,7 +88,8 @@ pub(crate) async fn empty(
     ProjectPath(id): ProjectPath,
 ) -> Result<(StatusCode, Json<Done>), Problem> {
     caller.with(Scope::Admin)?;
-    api.files.empty_project(id).await?;
+    let at = caller.attempt.map_or_else(|| api.files.clock.now(), |attempt| attempt.begun);
+    api.files.empty_project_as_of(id, at).await?;
     Ok((StatusCode::ACCEPTED, Json(Done { success: true })))
 }
 
@@ -111,10 +124,13 @@ pub(crate) async fn create_key(
     caller.with(Scope::Admin)?;
     let asked = body.key()?;
     api.files.catalog.project(id, Consistency::Strong).await?;
-    let (raw, now) = (ApiKey::mint(), api.files.clock.now());
+    let (raw, now) = (caller.mint_key(), api.files.clock.now());
     let expires_at = asked.expires_in.map(|life| now + life);
-    let key = KeyRecord { expires_at, ..KeyRecord::new(&raw, id, asked.name, &asked.scopes, now) };
-    api.files.catalog.create_key(&key).await?;
+    let mut key = KeyRecord { expires_at, ..KeyRecord::new(&raw, id, asked.name, &asked.scopes, now) };
+    match made_before(&api, &caller, &raw).await? {
+        Some(before) => key = before,
+        None => api.files.catalog.create_key(&key).await?,
+    }
     Ok((StatusCode::CREATED, Json(KeyAnswer { key: KeyView::from(&key), api_key: Some(raw.reveal().to_owned()) })))
 }
 
@@ -137,12 +153,29 @@ pub(crate) async fn rotate_key(
 ) -> Result<(StatusCode, Json<KeyAnswer>), Problem> {
     caller.with(Scope::Admin)?;
     let grace = body.grace()?.unwrap_or(Duration::from_secs(24 * 60 * 60));
-    let (raw, now) = (ApiKey::mint(), api.files.clock.now());
+    let (raw, now) = (caller.mint_key(), api.files.clock.now());
     let catalog = &api.files.catalog;
+    if let Some(before) = made_before(&api, &caller, &raw).await? {
+        let answer = KeyAnswer { key: KeyView::from(&before), api_key: Some(raw.reveal().to_owned()) };
+        return Ok((StatusCode::CREATED, Json(answer)));
+    }
     let old = catalog.keys(project).await?.into_iter().find(|k| k.id == key && k.is_live(now));
-    let old = old.ok_or(xfiles_core::error::Error::KeyNotFound)?;
+    let old = old.ok_or(Error::KeyNotFound)?;
     let new =
         KeyRecord { expires_at: old.expires_at, ..KeyRecord::new(&raw, project, old.name.clone(), &old.scopes, now) };
     catalog.succeed_key(&old, &new, now + grace).await?;
     Ok((StatusCode::CREATED, Json(KeyAnswer { key: KeyView::from(&new), api_key: Some(raw.reveal().to_owned()) })))
+}
+
+/// The key that an earlier attempt at this request made.
+async fn made_before(api: &Api, caller: &Caller, raw: &ApiKey) -> Result<Option<KeyRecord>, Error> {
+    if caller.is_repeated() { api.files.catalog.key(&raw.hash()).await } else { Ok(None) }
+}
+
+fn found(project: Result<Project, Error>) -> Result<Option<Project>, Error> {
+    match project {
+        Ok(project) => Ok(Some(project)),
+        Err(Error::ProjectNotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

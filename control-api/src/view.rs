@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use xfiles_core::{
     catalog::{Clearing, KeyRecord, Project},
     clock::Timestamp,
-    file::File,
+    file::{File, State},
     id::{EndpointId, FileId, KeyId, ProjectId},
     lifecycle::{Begun, Erased, FileUrls, Overdue, Reconciliation},
     webhook::{Attempt, Delivery, Endpoint},
@@ -98,6 +98,11 @@ pub(crate) struct FileView {
     checksum_sha256: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// When a pending upload ends by itself and its bytes are free again, unless it is confirmed or its URL is renewed.
+    /// Only pending uploads have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = String, format = DateTime)]
+    expires_at: Option<Timestamp>,
     /// The version, to be sent as `If-Match`; the same as in the header of an answer that is about this file alone.
     #[schema(pattern = "^\"[0-9]+\"$")]
     etag: String,
@@ -159,6 +164,8 @@ impl From<&File> for FileView {
             thumbhash: file.thumbhash.as_ref().map(|hash| hash.to_string()),
             checksum_sha256: file.checksum.map(|c| c.to_string()),
             created_at: file.created,
+            // One that is being published has no end.
+            expires_at: file.due.filter(|_| file.state == State::Pending),
             etag: etag(file),
         }
     }
@@ -242,8 +249,11 @@ pub(crate) struct ListedFile {
 pub(crate) struct ListAnswer {
     #[schema(max_items = 100)]
     pub(crate) files: Vec<ListedFile>,
-    /// How many files match.
+    /// How many files match; at least, if `totalIsExact` is false.
     pub(crate) total: u64,
+    /// Whether `total` and `totalPages` count everything. Counting stops where 20,000 files have been compared with the
+    /// filters.
+    pub(crate) total_is_exact: bool,
     #[schema(minimum = 1)]
     pub(crate) page: u32,
     pub(crate) total_pages: u64,
@@ -273,7 +283,8 @@ pub(crate) struct DeletionAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     unverified_paths: Option<Vec<String>>,
-    /// When the cleanup removes the variants once more, because a worker may still be busy with one.
+    /// When the cleanup looks once more: a worker may still be busy with a variant, or the file's upload URL may still
+    /// work.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     again_at: Option<Timestamp>,
@@ -370,6 +381,8 @@ pub(crate) struct ReconciliationView {
     foreign: u64,
     /// Published files whose bytes are not there.
     missing: Vec<String>,
+    /// Published files whose bytes are there, and are not those that were published. Only the embedded store looks.
+    damaged: Vec<String>,
     /// Projects whose free bytes are not what their files leave.
     drifts: Vec<DriftView>,
     /// Whether the time of one request was not enough for all of it.
@@ -409,6 +422,7 @@ impl From<Reconciliation> for ReconciliationView {
             orphans: orphans.collect(),
             foreign: found.foreign,
             missing: found.missing.iter().map(ToString::to_string).collect(),
+            damaged: found.damaged.iter().map(ToString::to_string).collect(),
             drifts: drifts.collect(),
             more: found.more,
         }

@@ -9,7 +9,7 @@ use xfiles_core::{
     catalog::{Consistency, DeliveryKey},
     error::Error,
     id::{EndpointId, ProjectId},
-    webhook::{DeliveryStatus, Endpoint, MAX_ENDPOINTS},
+    webhook::{DeliveryStatus, Endpoint, MAX_ENDPOINTS, Secret},
 };
 
 use crate::{
@@ -52,12 +52,20 @@ pub(crate) async fn create(
     let asked = body.webhook(api.webhooks)?;
     let catalog = &api.files.catalog;
     catalog.project(project, Consistency::Strong).await?;
+    let id = caller.attempt.as_ref().map_or_else(EndpointId::mint, |attempt| EndpointId::derived(&attempt.seed, 0));
+    if caller.is_repeated() {
+        match catalog.endpoint(project, id).await {
+            Ok(before) => return Ok((StatusCode::CREATED, Json(WebhookAnswer::with_secret(&before)))),
+            Err(Error::EndpointNotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     if catalog.endpoints(project).await?.len() >= MAX_ENDPOINTS {
         return Err(Problem::new(Code::TooManyWebhooks)
             .because(format!("the project has {MAX_ENDPOINTS} webhooks, and none has more")));
     }
     let endpoint = Endpoint::new(project, asked.url, asked.events, api.files.clock.now());
-    let endpoint = Endpoint { enabled: asked.enabled, ..endpoint };
+    let endpoint = Endpoint { id, enabled: asked.enabled, ..endpoint };
     catalog.create_endpoint(&endpoint).await?;
     Ok((StatusCode::CREATED, Json(WebhookAnswer::with_secret(&endpoint))))
 }
@@ -96,7 +104,12 @@ pub(crate) async fn rotate(
     caller.with(Scope::Admin)?;
     let grace = body.grace()?.unwrap_or(GRACE);
     let before = api.files.catalog.endpoint(at.project, at.webhook).await?;
-    let after = before.rotate(grace, api.files.clock.now());
+    let secret = caller.attempt.as_ref().map_or_else(Secret::mint, |attempt| Secret::derived(&attempt.seed));
+    if before.secret == secret {
+        // An earlier attempt at this request has rotated it.
+        return Ok(Json(WebhookAnswer::with_secret(&before)));
+    }
+    let after = before.rotate(secret, grace, api.files.clock.now());
     api.files.catalog.replace_endpoint(&before, &after).await?;
     Ok(Json(WebhookAnswer::with_secret(&after)))
 }

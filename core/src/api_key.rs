@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use sha2::{Digest, Sha256};
 
-use crate::id::random_text;
+use crate::id::{derived_text, random_text};
 
 const PREFIX: &str = "xf_";
 const SECRET_LENGTH: usize = 32;
@@ -22,6 +22,14 @@ impl ApiKey {
     /// A new key from the operating system's random source.
     pub fn mint() -> Self {
         let secret = random_text::<SECRET_LENGTH>(ALPHABET);
+        Self(format!("{PREFIX}{}", String::from_utf8_lossy(&secret)))
+    }
+
+    /// The key that follows from the seed of a request that is carried out once, and from the key of its caller:
+    /// always the same one. Who can read the seed in the table cannot compute it without the caller's key.
+    pub fn derived(seed: &[u8; 16], caller: &Self) -> Self {
+        let seed = Sha256::new().chain_update(seed).chain_update(caller.0.as_bytes()).finalize();
+        let secret = derived_text::<SECRET_LENGTH>(ALPHABET, "an api key", &seed, 0);
         Self(format!("{PREFIX}{}", String::from_utf8_lossy(&secret)))
     }
 

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use aws_sdk_s3::{
     Client,
-    config::{ProvideCredentials, SharedCredentialsProvider},
+    config::{ProvideCredentials, SharedCredentialsProvider, retry::RetryConfig},
     error::{ProvideErrorMetadata, SdkError},
-    operation::get_object::GetObjectOutput,
+    operation::{
+        delete_objects::{DeleteObjectsOutput, builders::DeleteObjectsFluentBuilder},
+        get_object::GetObjectOutput,
+    },
     presigning::PresigningConfig,
     primitives::ByteStream,
     types::{Delete, MetadataDirective, ObjectIdentifier},
@@ -33,6 +36,18 @@ const LONG_HEAD_BYTES: u64 = 1024 * 1024;
 
 /// Time for a URL's last use to reach the store before its credentials end.
 const CREDENTIALS_MARGIN: Duration = Duration::from_secs(30);
+
+/// The header in which a store says, with a 500, that an object exists and its bytes are damaged, and how. Only the
+/// embedded store has it; S3 repairs what its disks lose.
+pub const DAMAGE_HEADER: &str = "x-xfiles-damage";
+
+/// Of what is in [`DAMAGE_HEADER`], that there are no bytes at all.
+pub const DAMAGE_MISSING: &str = "missing";
+
+/// How often a deletion is tried whose attempts are counted here and not by the SDK, and how long it waits after the first.
+/// Three attempts of 8 s and the pauses are less than a request's 29 s.
+const DELETION_ATTEMPTS: u32 = 3;
+const DELETION_PAUSE: Duration = Duration::from_millis(100);
 
 /// The bucket.
 #[derive(Clone, Debug)]
@@ -82,6 +97,28 @@ pub struct Upload {
     pub head: Vec<u8>,
 }
 
+/// The headers under which a published object is stored and served. None of them comes from the client's upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishedHeaders<'a> {
+    /// `Content-Type`.
+    pub content_type: &'a str,
+    /// `Cache-Control`.
+    pub cache_control: &'static str,
+    /// `Content-Disposition`, if it is set.
+    pub content_disposition: Option<&'static str>,
+}
+
+impl<'a> PublishedHeaders<'a> {
+    /// The headers of a file's object at this key.
+    pub fn of(file: &'a File, key: &ObjectKey) -> Self {
+        Self {
+            content_type: file.content_type.as_str(),
+            cache_control: key.cache_control(),
+            content_disposition: disposition(&file.content_type),
+        }
+    }
+}
+
 /// Some keys of the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPage {
@@ -91,11 +128,32 @@ pub struct KeyPage {
     pub next: Option<String>,
 }
 
+/// Whether an object's bytes are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// There is no such object.
+    Absent,
+    /// The store has the object, and has lost its bytes.
+    Lost,
+    /// The store has the object, and knows that its bytes are not those that were put.
+    Damaged,
+    /// The store has the object and no reason to doubt it.
+    There {
+        /// Its ETag.
+        etag: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+}
+
 /// What became of a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Copied {
     /// The object is in place, now or since an earlier try.
-    Yes,
+    Yes {
+        /// Its ETag. Under SSE-KMS that is another one than its source's.
+        etag: String,
+    },
     /// The source is gone or another object, and nothing was copied.
     SourceChanged,
     /// Another object is in place, and stays.
@@ -112,6 +170,15 @@ pub enum StoredVariant {
     },
     /// It was there before.
     Before,
+}
+
+/// What is known of a deletion that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// It was sent once: nothing of it is under way any more.
+    Sent,
+    /// An earlier attempt got no answer, and may delete what is put there later.
+    MayBeRepeated,
 }
 
 /// An object that is being read. Dropped before its end, it closes the connection.
@@ -282,6 +349,7 @@ impl Blobs {
     }
 
     async fn copy(&self, file: &File, source: &ObjectKey, target: &ObjectKey, etag: &str) -> Result<Copied> {
+        let headers = PublishedHeaders::of(file, target);
         let copied = self
             .s3
             .copy_object()
@@ -291,16 +359,19 @@ impl Blobs {
             .copy_source_if_match(etag)
             .if_none_match("*")
             .metadata_directive(MetadataDirective::Replace)
-            .content_type(file.content_type.as_str())
-            .cache_control(target.cache_control())
-            .set_content_disposition(disposition(&file.content_type).map(str::to_owned))
+            .content_type(headers.content_type)
+            .cache_control(headers.cache_control)
+            .set_content_disposition(headers.content_disposition.map(str::to_owned))
             .send()
             .await;
         match copied {
-            Ok(_) => Ok(Copied::Yes),
+            Ok(copied) => {
+                let copied = copied.copy_object_result.and_then(|copied| copied.e_tag);
+                Ok(Copied::Yes { etag: copied.unwrap_or_else(|| etag.to_owned()) })
+            }
             // Either the source is another object or gone, or the target is there: done before, if it is ours.
             Err(e) if matches!(status(&e), Some(404 | 403 | 409 | 412)) => match self.head(target).await? {
-                Some((found, size)) if found == etag && size == file.size.bytes() => Ok(Copied::Yes),
+                Some((found, size)) if found == etag && size == file.size.bytes() => Ok(Copied::Yes { etag: found }),
                 Some(_) => Ok(Copied::Occupied),
                 None if status(&e) == Some(409) => Err(failed("copying an object", e)),
                 None => Ok(Copied::SourceChanged),
@@ -364,38 +435,78 @@ impl Blobs {
 
     /// Deletes objects, at most 1,000. Those that do not exist are no error.
     pub async fn delete(&self, keys: impl IntoIterator<Item = ObjectKey>) -> Result<()> {
+        let answer = self.deletion(keys).send().await.map_err(|e| failed("deleting objects", e))?;
+        all_deleted(&answer)
+    }
+
+    /// Deletes objects like [`Blobs::delete`], and says whether an attempt may still be under way: for places where
+    /// something may be put again.
+    pub async fn delete_once(&self, keys: impl IntoIterator<Item = ObjectKey>) -> Result<Deletion> {
+        let once = aws_sdk_s3::config::Builder::new().retry_config(RetryConfig::disabled());
+        let request = self.deletion(keys);
+        let mut deletion = Deletion::Sent;
+        for attempt in 1.. {
+            // In a box, because a request with its own configuration is several times as large on the stack as others.
+            let sent = Box::pin(request.clone().customize().config_override(once.clone()).send());
+            let error = match sent.await {
+                Ok(answer) => return all_deleted(&answer).map(|()| deletion),
+                Err(error) => error,
+            };
+            // A store that is busy says so before it does anything.
+            if !matches!(status(&error), Some(429 | 503)) {
+                deletion = Deletion::MayBeRepeated;
+            }
+            let error = failed("deleting objects", error);
+            if attempt == DELETION_ATTEMPTS || !matches!(error, Error::Unavailable { .. }) {
+                return Err(error);
+            }
+            tokio::time::sleep(DELETION_PAUSE * attempt).await;
+        }
+        unreachable!("the loop ends by its last attempt")
+    }
+
+    fn deletion(&self, keys: impl IntoIterator<Item = ObjectKey>) -> DeleteObjectsFluentBuilder {
         let name = |key: ObjectKey| ObjectIdentifier::builder().key(key.to_string()).build().expect("the key is set");
         let keys: Vec<_> = keys.into_iter().map(name).collect();
         let delete = Delete::builder().set_objects(Some(keys)).quiet(true).build().expect("objects are set");
-        let answer = self
-            .s3
-            .delete_objects()
-            .bucket(&self.bucket)
-            .delete(delete)
-            .send()
-            .await
-            .map_err(|e| failed("deleting objects", e))?;
-        match answer.errors().first() {
-            None => Ok(()),
-            Some(error) => {
-                let code = error.code().unwrap_or("unknown").to_owned();
-                Err(Error::Unavailable {
-                    retry_after: Duration::from_secs(1),
-                    source: Cause::because("deleting objects", code),
-                })
-            }
-        }
+        self.s3.delete_objects().bucket(&self.bucket).delete(delete)
     }
 
     /// An object's ETag and size. `None`: it does not exist.
     pub async fn head(&self, key: &ObjectKey) -> Result<Option<(String, u64)>> {
+        match self.presence(key).await? {
+            Presence::There { etag, size } => Ok(Some((etag, size))),
+            Presence::Absent => Ok(None),
+            Presence::Lost | Presence::Damaged => {
+                Err(broken(Cause::because("looking for an object", "its bytes are damaged on the store's disk")))
+            }
+        }
+    }
+
+    /// As [`Blobs::head`], for a caller that wants to know of damage rather than fail because of it.
+    pub async fn presence(&self, key: &ObjectKey) -> Result<Presence> {
         match self.s3.head_object().bucket(&self.bucket).key(key.to_string()).send().await {
             Ok(head) => {
                 let size = head.content_length.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-                Ok(Some((head.e_tag.unwrap_or_default(), size)))
+                Ok(Presence::There { etag: head.e_tag.unwrap_or_default(), size })
             }
-            Err(e) if matches!(status(&e), Some(404 | 403)) => Ok(None),
-            Err(e) => Err(failed("looking for an object", e)),
+            Err(e) if matches!(status(&e), Some(404 | 403)) => Ok(Presence::Absent),
+            Err(e) => match e.raw_response().and_then(|response| response.headers().get(DAMAGE_HEADER)) {
+                Some(DAMAGE_MISSING) => Ok(Presence::Lost),
+                Some(_) => Ok(Presence::Damaged),
+                None => Err(failed("looking for an object", e)),
+            },
+        }
+    }
+}
+
+fn all_deleted(answer: &DeleteObjectsOutput) -> Result<()> {
+    match answer.errors().first() {
+        None => Ok(()),
+        Some(error) => {
+            let code = error.code().unwrap_or("unknown").to_owned();
+            let source = Cause::because("deleting objects", code);
+            Err(Error::Unavailable { retry_after: Duration::from_secs(1), source })
         }
     }
 }
@@ -434,6 +545,10 @@ fn failed<E>(doing: &'static str, error: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
+    // Only a store on one disk says so.
+    if status(&error) == Some(507) {
+        return Error::StorageFull(Cause::new(doing, &error));
+    }
     let passing = match &error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
         // They are refreshed soon, or the function is started anew.

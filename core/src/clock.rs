@@ -3,10 +3,10 @@
 use std::{
     fmt,
     sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
+        Arc, LazyLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -82,6 +82,31 @@ impl Serialize for Timestamp {
     }
 }
 
+/// A reading of a [`Clock`]'s monotonic side. It has no date: two of them from the same clock tell how much time has
+/// passed between them, and that never becomes less because the system's time was set back.
+///
+/// The age of what a process remembers is counted with it. What is stored, signed or shown has a [`Timestamp`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// How long after `earlier` this is; zero when it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl std::ops::Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(later))
+    }
+}
+
+/// What the monotonic reading of the system's clock counts from.
+static PROCESS_EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 /// Where the time comes from: the system, or a hand that moves it.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
@@ -89,7 +114,16 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System,
-    Manual(Arc<AtomicI64>),
+    Manual(Arc<Hands>),
+}
+
+/// What a manual clock shows.
+#[derive(Debug)]
+struct Hands {
+    /// Milliseconds since the Unix epoch.
+    wall: AtomicI64,
+    /// Milliseconds by which the clock was advanced.
+    passed: AtomicU64,
 }
 
 impl Clock {
@@ -100,22 +134,40 @@ impl Clock {
 
     /// A clock that stands at `start` until [`Clock::advance`] moves it. Clones share the hand.
     pub fn manual(start: Timestamp) -> Self {
-        Self(Source::Manual(Arc::new(AtomicI64::new(start.0))))
+        Self(Source::Manual(Arc::new(Hands { wall: AtomicI64::new(start.0), passed: AtomicU64::new(0) })))
     }
 
-    /// The time now.
+    /// The time now. It may go back, because the system's time can be set: see [`Clock::monotonic`].
     #[expect(clippy::disallowed_methods, reason = "this is where the time enters the system")]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => SystemTime::now().into(),
-            Source::Manual(hand) => Timestamp(hand.load(Ordering::SeqCst)),
+            Source::Manual(hands) => Timestamp(hands.wall.load(Ordering::SeqCst)),
         }
     }
 
-    /// Moves a manual clock forward; the system's clock stays as it is.
+    /// A reading that never goes back, for the age of what this process remembers. As on the system's clock, time that
+    /// the machine is suspended does not count.
+    pub fn monotonic(&self) -> Moment {
+        match &self.0 {
+            Source::System => Moment(PROCESS_EPOCH.elapsed()),
+            Source::Manual(hands) => Moment(Duration::from_millis(hands.passed.load(Ordering::SeqCst))),
+        }
+    }
+
+    /// Lets time pass on a manual clock; the system's clock stays as it is.
     pub fn advance(&self, by: Duration) {
-        if let Source::Manual(hand) = &self.0 {
-            hand.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        if let Source::Manual(hands) = &self.0 {
+            hands.wall.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+            hands.passed.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        }
+    }
+
+    /// Sets the time of a manual clock, forward or back, as an administrator sets that of a system. No time passes by
+    /// it: [`Clock::monotonic`] stays. The system's clock stays as it is.
+    pub fn set(&self, to: Timestamp) {
+        if let Source::Manual(hands) = &self.0 {
+            hands.wall.store(to.0, Ordering::SeqCst);
         }
     }
 }
@@ -137,5 +189,26 @@ mod tests {
         assert_eq!(Timestamp::parse_rfc3339(&t.to_string()), Some(t));
         assert_eq!(Timestamp::parse_rfc3339("2025-10-09T10:53:20.007+02:00"), Some(t));
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_goes_on_counting_ages() {
+        let start = Timestamp::from_millis(1_760_000_000_000);
+        let clock = Clock::manual(start);
+        let seen = clock.monotonic();
+        clock.advance(Duration::from_secs(10));
+        clock.set(start + Duration::from_secs(5));
+        clock.advance(Duration::from_secs(20));
+        assert_eq!(clock.now(), start + Duration::from_secs(25));
+        assert_eq!(clock.monotonic().since(seen), Duration::from_secs(30));
+        assert_eq!(seen.since(clock.monotonic()), Duration::ZERO);
+        assert_eq!(seen + Duration::from_secs(30), clock.monotonic());
+    }
+
+    #[test]
+    fn the_systems_monotonic_reading_does_not_go_back() {
+        let clock = Clock::system();
+        let earlier = clock.monotonic();
+        assert!(clock.monotonic() >= earlier);
     }
 }

@@ -3,7 +3,9 @@
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use crate::{
+    catalog::UploadLimits,
     cdn::{BaseUrl, KeyPairId, SigningKey},
+    lifecycle::Reconciling,
     variant::Colour,
 };
 
@@ -13,10 +15,10 @@ pub const STORE_VARIABLES: [&str; 3] = ["XFILES_BUCKET", "XFILES_TABLE", "XFILES
 pub const WORKER_VARIABLES: [&str; 1] = ["XFILES_JPEG_BACKGROUND"];
 /// The names that [`CronConfig::from_env`] reads beside those of the stores.
 pub const CDN_VARIABLES: [&str; 2] = ["XFILES_CDN_URL", "XFILES_DISTRIBUTION_ID"];
-/// The name that [`CronConfig::from_env`] reads beside those.
-pub const EVENT_VARIABLES: [&str; 1] = ["XFILES_EVENT_BUS"];
+/// The names that [`CronConfig::from_env`] reads beside those.
+pub const EVENT_VARIABLES: [&str; 2] = ["XFILES_EVENT_BUS", "XFILES_RECONCILIATION"];
 /// The names that [`ApiConfig::from_env`] reads beside all but that one.
-pub const API_VARIABLES: [&str; 7] = [
+pub const API_VARIABLES: [&str; 9] = [
     "XFILES_SIGNING_KEY_ID",
     "XFILES_SIGNING_KEY",
     "XFILES_SIGNING_KEY_SECRET",
@@ -24,6 +26,8 @@ pub const API_VARIABLES: [&str; 7] = [
     "XFILES_PRESIGN_ROLE",
     "XFILES_API_ORIGINS",
     "XFILES_REQUESTS_PER_SECOND",
+    "XFILES_PENDING_UPLOADS",
+    "XFILES_PENDING_UPLOADS_PER_KEY",
 ];
 
 /// Where records and bytes are: what every function needs.
@@ -44,6 +48,8 @@ pub struct WorkerConfig {
     pub stores: StoreConfig,
     /// What JPEG shows where a picture is transparent.
     pub jpeg_background: Colour,
+    /// The memory of the function, in megabytes, if it is one.
+    pub function_megabytes: Option<u64>,
 }
 
 /// What the cleanup needs: the stores, and the distribution that must forget.
@@ -64,6 +70,8 @@ pub struct CronConfig {
     pub cleanup: CleanupConfig,
     /// The name or ARN of the EventBridge bus on which events are put as well. `None`: on none.
     pub event_bus: Option<String>,
+    /// What the reconciliation may do with what it finds.
+    pub reconciling: Reconciling,
 }
 
 /// What the HTTP API needs: all of that, and what makes URLs.
@@ -79,6 +87,8 @@ pub struct ApiConfig {
     pub api_origins: Vec<String>,
     /// How many requests a second one key may make of one process. `None`: any number.
     pub requests_per_second: Option<NonZeroU32>,
+    /// How many uploads may be pending.
+    pub upload_limits: UploadLimits,
 }
 
 /// Where the private key is.
@@ -115,7 +125,8 @@ impl std::error::Error for InvalidEnvironment {}
 
 impl WorkerConfig {
     /// Reads what [`StoreConfig`] is made of: `XFILES_BUCKET` and `XFILES_TABLE`, and `XFILES_METRICS_NAMESPACE` if it
-    /// is there; and `XFILES_JPEG_BACKGROUND`, which is white if it is not there.
+    /// is there; `XFILES_JPEG_BACKGROUND`, which is white if it is not there; and `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, which
+    /// Lambda sets.
     pub fn from_env() -> Result<Self, InvalidEnvironment> {
         let mut env = Environment::of_process();
         let config = Self::read(&mut env);
@@ -125,7 +136,8 @@ impl WorkerConfig {
     fn read(env: &mut Environment<'_>) -> Option<Self> {
         let stores = StoreConfig::read(env);
         let jpeg_background = env.maybe("XFILES_JPEG_BACKGROUND").unwrap_or(Colour::WHITE);
-        stores.map(|stores| Self { stores, jpeg_background })
+        let function_megabytes = env.maybe("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
+        stores.map(|stores| Self { stores, jpeg_background, function_megabytes })
     }
 }
 
@@ -139,12 +151,13 @@ impl StoreConfig {
 
 impl CronConfig {
     /// Reads what [`CleanupConfig`] is made of: what [`StoreConfig`] reads, `XFILES_CDN_URL` and
-    /// `XFILES_DISTRIBUTION_ID`; and `XFILES_EVENT_BUS` if it is there.
+    /// `XFILES_DISTRIBUTION_ID`; and `XFILES_EVENT_BUS` and `XFILES_RECONCILIATION` if they are there.
     pub fn from_env() -> Result<Self, InvalidEnvironment> {
         let mut env = Environment::of_process();
         let cleanup = CleanupConfig::read(&mut env);
         let event_bus = env.maybe("XFILES_EVENT_BUS");
-        env.finish(cleanup.map(|cleanup| Self { cleanup, event_bus }))
+        let reconciling = env.maybe("XFILES_RECONCILIATION").unwrap_or(Reconciling::Repair);
+        env.finish(cleanup.map(|cleanup| Self { cleanup, event_bus, reconciling }))
     }
 }
 
@@ -159,7 +172,8 @@ impl CleanupConfig {
 impl ApiConfig {
     /// Reads what [`CleanupConfig`] is made of; `XFILES_SIGNING_KEY_ID` with `XFILES_SIGNING_KEY_SECRET` and
     /// `XFILES_SIGNING_PUBLIC_KEY` (PEM), or with `XFILES_SIGNING_KEY` (PEM); and `XFILES_PRESIGN_ROLE`,
-    /// `XFILES_API_ORIGINS` (separated by commas) and `XFILES_REQUESTS_PER_SECOND` if they are there.
+    /// `XFILES_API_ORIGINS` (separated by commas), `XFILES_REQUESTS_PER_SECOND`, `XFILES_PENDING_UPLOADS` (of a project)
+    /// and `XFILES_PENDING_UPLOADS_PER_KEY` if they are there.
     pub fn from_env() -> Result<Self, InvalidEnvironment> {
         let mut env = Environment::of_process();
         let config = Self::read(&mut env);
@@ -174,8 +188,12 @@ impl ApiConfig {
         let api_origins =
             origins.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
         let requests_per_second = env.maybe("XFILES_REQUESTS_PER_SECOND");
+        let upload_limits = UploadLimits {
+            per_project: env.maybe("XFILES_PENDING_UPLOADS").unwrap_or(UploadLimits::DEFAULT_PER_PROJECT),
+            per_key: env.maybe("XFILES_PENDING_UPLOADS_PER_KEY").unwrap_or(UploadLimits::DEFAULT_PER_KEY),
+        };
         let (cleanup, signing_key) = cleanup.zip(signing_key)?;
-        Some(Self { cleanup, signing_key, presign_role, api_origins, requests_per_second })
+        Some(Self { cleanup, signing_key, presign_role, api_origins, requests_per_second, upload_limits })
     }
 }
 
@@ -255,6 +273,7 @@ mod tests {
             "XFILES_SIGNING_PUBLIC_KEY" => "-----BEGIN PUBLIC KEY-----",
             "XFILES_API_ORIGINS" => "https://a.example.com, https://b.example.com",
             "XFILES_REQUESTS_PER_SECOND" => "50",
+            "XFILES_PENDING_UPLOADS" => "700",
             "XFILES_BUCKET" | "XFILES_TABLE" | "XFILES_DISTRIBUTION_ID" => "name",
             _ => return None,
         };
@@ -290,6 +309,8 @@ mod tests {
         assert!(matches!(config.signing_key, SigningKeySource::Secret(_)));
         assert_eq!(config.api_origins, ["https://a.example.com", "https://b.example.com"]);
         assert_eq!((config.requests_per_second.map(NonZeroU32::get), config.presign_role), (Some(50), None));
+        let UploadLimits { per_project, per_key } = config.upload_limits;
+        assert_eq!((per_project.get(), per_key), (700, UploadLimits::DEFAULT_PER_KEY));
     }
 
     #[test]

@@ -35,12 +35,40 @@ pub enum Error {
         declared: String,
     },
     /// The project has no room.
-    #[error("the project has {free} bytes left, and the file needs {size}")]
+    #[error(
+        "the project has {free} bytes left, and the upload needs {size}; {reserved} bytes are held by {pending} pending \
+         uploads"
+    )]
     QuotaExceeded {
-        /// What the file needs, in bytes.
+        /// What the upload needs, in bytes.
         size: u64,
         /// What the project has, in bytes.
         free: u64,
+        /// What its pending uploads hold, in bytes.
+        reserved: u64,
+        /// How many pending uploads it has.
+        pending: u64,
+    },
+    /// The project, or the API key, has as many pending uploads as it may.
+    #[error("{of} has {pending} pending uploads, and the limit is {limit}")]
+    TooManyPending {
+        /// Whose limit it is.
+        of: PendingOf,
+        /// How many there are.
+        pending: u64,
+        /// How many there may be.
+        limit: u32,
+    },
+    /// Too many uploads of the project ended while their URLs still work.
+    #[error(
+        "upload URLs of {late} bytes still work although their uploads have ended; the limit is {limit} bytes, and each \
+         URL expires 15 minutes after it was made"
+    )]
+    TooManyLateBytes {
+        /// How many bytes these URLs admit.
+        late: u64,
+        /// How many they may admit.
+        limit: u64,
     },
     /// The upload is finished already.
     #[error("the file is confirmed; only a pending upload has an upload URL")]
@@ -74,9 +102,30 @@ pub enum Error {
         /// What the store said, for the log.
         source: Cause,
     },
+    /// The disk of a store has no room. Nothing was changed; reads and deletions still work.
+    #[error("the disk is full; delete files, or have the operator make room")]
+    StorageFull(#[source] Cause),
     /// A store refused what it should not, or holds what it should not.
     #[error("internal error")]
     Internal(#[source] Cause),
+}
+
+/// Whose pending uploads are limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PendingOf {
+    /// A project's.
+    Project,
+    /// An API key's.
+    Key,
+}
+
+impl fmt::Display for PendingOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Project => "the project",
+            Self::Key => "the API key",
+        })
+    }
 }
 
 impl From<InvalidateError> for Error {

@@ -4,8 +4,12 @@
 //! Pending ── claim ──> Confirming ── finish ──> Confirmed ── hide ──> Deleting ──> (Removed ──>) gone
 //!    │  ^─── reopen ──────┘                      │     ^
 //!    │                                         move   swap
-//!    └─── expire ──> Expiring ──> gone           └> Moving
+//!    │                                           └> Moving
+//!    └─── expire ──> Expiring ──> (Removed ──>) gone
 //! ```
+//!
+//! An upload URL works until it expires, whatever became of its upload. So a record that ends before that stays as
+//! `Removed` until no PUT can arrive any more, and its last step empties the staging area.
 
 use std::time::Duration;
 
@@ -13,7 +17,7 @@ use crate::{
     clock::Timestamp,
     content_type::ContentType,
     error::{Error, Result},
-    id::{FileId, ProjectId},
+    id::{FileId, KeyId, ProjectId},
     intent::{
         ByteSize, Entity, Filename, OriginalFilename, OwnerId, Position, Sha256Checksum, UPLOAD_URL_LIFE, UploadIntent,
         VariantPolicy,
@@ -33,6 +37,10 @@ pub const LEASE: Duration = Duration::from_secs(60);
 
 /// How long a cleanup has the work that it took over for itself: longer than it can live, 120 s on AWS.
 pub const SWEEP_LEASE: Duration = Duration::from_secs(180);
+
+/// How long after a file was published, or its publication given up, a copy of its upload may still arrive: any number of
+/// confirmations may have begun one, and the longest-lived of them runs in the cleanup.
+pub const LATE_COPIES: Duration = SWEEP_LEASE;
 
 /// After this long no worker is still busy with what it read before a change: its time limit of 60 s, and a margin.
 pub const WORKER_LIFE: Duration = Duration::from_secs(120);
@@ -69,16 +77,70 @@ pub struct File {
     pub thumbhash: Option<ThumbHash>,
     /// When the upload began.
     pub created: Timestamp,
+    /// The API key that began the upload, if one did.
+    pub uploader: Option<KeyId>,
+    /// When the last upload URL expires. `None` on records written before this was kept, which are also the records
+    /// that the project's count of pending uploads does not include.
+    pub url_expires: Option<Timestamp>,
     /// Where it is in its life.
     pub state: State,
     /// When the cleanup may take over the work that the record owes. `None`: it owes none.
     pub due: Option<Timestamp>,
+    /// Until when copies that were begun earlier may still create the original.
+    pub late_copies: LateCopies,
     /// Counts the writes; every write is conditional on it.
     pub version: u64,
     /// Counts the changes after which older variants are wrong.
     pub epoch: u64,
     /// Counts the changes that a client can see.
     pub revision: u64,
+}
+
+/// Until when a copy that a request began earlier may still create the original, for each visibility.
+///
+/// A request outlives the caller's interest in it: its sender may have timed out, or another sender may have been
+/// quicker, and the store carries it out all the same. A copy that arrives while the file is at its target changes
+/// nothing. After the file has moved on or gone, it leaves bytes that no record accounts for, so the place is checked
+/// once more when this time has passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LateCopies {
+    public: Option<Timestamp>,
+    private: Option<Timestamp>,
+}
+
+impl LateCopies {
+    /// These times, for the original at each visibility.
+    pub fn new(public: Option<Timestamp>, private: Option<Timestamp>) -> Self {
+        Self { public, private }
+    }
+
+    /// Until when a copy may create the original at this visibility.
+    pub fn at(self, visibility: Visibility) -> Option<Timestamp> {
+        match visibility {
+            Visibility::Public => self.public,
+            Visibility::Private => self.private,
+        }
+    }
+
+    /// Until when a copy may create the original at any visibility.
+    pub fn last(self) -> Option<Timestamp> {
+        self.public.max(self.private)
+    }
+
+    /// With copies to this visibility under way now.
+    fn begun(self, visibility: Visibility, now: Timestamp) -> Self {
+        let until = Some(now + LATE_COPIES).max(self.at(visibility));
+        match visibility {
+            Visibility::Public => Self { public: until, ..self },
+            Visibility::Private => Self { private: until, ..self },
+        }
+    }
+
+    /// Those that may still arrive after a time.
+    fn after(self, time: Timestamp) -> Self {
+        let later = |until: Option<Timestamp>| until.filter(|until| *until > time);
+        Self { public: later(self.public), private: later(self.private) }
+    }
 }
 
 /// Where a file is in its life, with what that state owes.
@@ -114,11 +176,14 @@ pub enum State {
         /// What a CDN may have cached beside the original at the file's visibility.
         leaves: Purge,
     },
-    /// Taken apart, and its quota given back. Owes: another removal of what a worker or a move that was busy during the
-    /// first one may have brought back, now that it has ended.
+    /// Taken apart, and its quota given back. Owes: another removal of the variants that a worker may have stored since,
+    /// of originals that late copies have created, and of what was uploaded late.
     Removed {
-        /// What may be back.
+        /// The variants that may be back, and an original that was found to be.
         leaves: Purge,
+        /// Returns true if the upload URL still worked when the quota was given back. The file's size is then part of
+        /// the project's [`late_bytes`](crate::catalog::Project::late_bytes) until this record goes.
+        late: bool,
     },
 }
 
@@ -133,8 +198,9 @@ pub struct Purge {
     pub private_variants: bool,
     /// Whether it was done once and is done again, now that every worker that was busy during the change has ended.
     pub again: bool,
-    /// Whether the change itself is still to be told.
-    pub untold: bool,
+    /// Whether a change of visibility caused it, which is told of when it is done: only then is nothing left where the
+    /// file was.
+    pub moved: bool,
 }
 
 impl Purge {
@@ -152,13 +218,13 @@ impl Purge {
             public_variants: self.public_variants || other.public_variants,
             private_variants: self.private_variants || other.private_variants,
             again: false,
-            untold: self.untold || other.untold,
+            moved: self.moved || other.moved,
         }
     }
 
     /// Whether there is anything to remove.
     pub fn is_empty(self) -> bool {
-        self.original.is_none() && !self.public_variants && !self.private_variants && !self.untold
+        self.original.is_none() && !self.public_variants && !self.private_variants && !self.moved
     }
 
     /// At which visibilities variants must go.
@@ -218,8 +284,11 @@ impl File {
             dimensions: None,
             thumbhash: None,
             created: now,
+            uploader: None,
+            url_expires: Some(now + UPLOAD_URL_LIFE),
             state: State::Pending,
             due: Some(now + UPLOAD_URL_LIFE + EXPIRY_GRACE),
+            late_copies: LateCopies::default(),
             version: 1,
             epoch: 1,
             revision: 1,
@@ -229,7 +298,12 @@ impl File {
     /// Gives a pending upload another URL's life.
     pub fn renew(&self, now: Timestamp) -> Result<Self> {
         match self.state {
-            State::Pending => Ok(self.next(State::Pending, Some(now + UPLOAD_URL_LIFE + EXPIRY_GRACE))),
+            State::Pending => {
+                let renewed = self.next(State::Pending, Some(now + UPLOAD_URL_LIFE + EXPIRY_GRACE));
+                // A record that is not counted stays so.
+                let url_expires = self.url_expires.map(|_| now + UPLOAD_URL_LIFE);
+                Ok(Self { url_expires, ..renewed })
+            }
             State::Confirming { .. } | State::Confirmed { .. } | State::Moving { .. } => Err(Error::NotPending),
             State::Expiring | State::Deleting { .. } | State::Removed { .. } => Err(Error::FileNotFound),
         }
@@ -254,10 +328,13 @@ impl File {
         }
     }
 
-    /// Publication is complete.
-    pub fn finish(&self) -> Result<Self> {
+    /// Publication is complete: the published object has this ETag.
+    pub fn finish(&self, etag: String, now: Timestamp) -> Result<Self> {
         match &self.state {
-            State::Confirming { etag } => Ok(self.next(State::Confirmed { etag: etag.clone(), owes: None }, None)),
+            State::Confirming { .. } => {
+                let confirmed = self.next(State::Confirmed { etag, owes: None }, None);
+                Ok(Self { late_copies: self.late_copies.begun(self.visibility, now), ..confirmed })
+            }
             _ => Err(Error::Conflict),
         }
     }
@@ -265,7 +342,11 @@ impl File {
     /// The claimed bytes were overwritten before they could be published: the upload is open again.
     pub fn reopen(&self, now: Timestamp) -> Result<Self> {
         match self.state {
-            State::Confirming { .. } => Ok(self.next(State::Pending, Some(now + EXPIRY_GRACE))),
+            State::Confirming { .. } => {
+                let due = self.last_arrival().max(now + EXPIRY_GRACE);
+                let pending = self.next(State::Pending, Some(due));
+                Ok(Self { late_copies: self.late_copies.begun(self.visibility, now), ..pending })
+            }
             _ => Err(Error::Conflict),
         }
     }
@@ -280,10 +361,14 @@ impl File {
 
     /// Hides a confirmed file, so that it can be taken apart.
     pub fn hide(&self, now: Timestamp) -> Result<Self> {
+        let mut late_copies = self.late_copies.after(now);
         let owed = match &self.state {
             State::Confirmed { owes, .. } => owes.unwrap_or_default(),
             // A copy may be where it goes.
-            State::Moving { to, leaves, .. } => Purge { original: Some(*to), ..*leaves },
+            State::Moving { to, leaves, .. } => {
+                late_copies = late_copies.begun(*to, now);
+                Purge { original: Some(*to), ..*leaves }
+            }
             State::Pending
             | State::Confirming { .. }
             | State::Expiring
@@ -294,17 +379,68 @@ impl File {
         };
         let variants = self.has_variants().then(|| Purge::of_variants(self.variants.visibility));
         let leaves = owed.and(variants.unwrap_or_default());
-        Ok(Self { epoch: self.epoch + 1, ..self.next(State::Deleting { leaves }, Some(now + LEASE)) })
+        Ok(Self { epoch: self.epoch + 1, late_copies, ..self.next(State::Deleting { leaves }, Some(now + LEASE)) })
     }
 
-    /// The bytes are gone. `None`: nobody who is still busy can bring any back, and the record may go as well.
-    pub fn removed(&self, now: Timestamp) -> Option<Self> {
+    /// The bytes were removed by requests that were sent from a time on. `None`: neither a worker, nor a late copy, nor
+    /// an upload can create any of them again, and the record may go as well.
+    pub fn removed(&self, removed_at: Timestamp, now: Timestamp) -> Option<Self> {
+        let leaves = match self.state {
+            State::Deleting { leaves } => Purge { original: None, moved: false, ..leaves },
+            State::Expiring => Purge::default(),
+            State::Pending
+            | State::Confirming { .. }
+            | State::Confirmed { .. }
+            | State::Moving { .. }
+            | State::Removed { .. } => return None,
+        };
+        let workers_end = leaves.variants().next().map(|_| now + WORKER_LIFE);
+        self.kept(leaves, removed_at < self.last_arrival(), removed_at, workers_end)
+    }
+
+    /// What workers and late copies may have brought back was removed by requests that were sent from a time on. `None`:
+    /// no upload can arrive any more either, and the record may go.
+    pub fn removed_again(&self, removed_at: Timestamp) -> Option<Self> {
         match self.state {
-            State::Deleting { leaves } if leaves.original.is_some() || leaves.variants().next().is_some() => {
-                Some(self.next(State::Removed { leaves }, Some(now + WORKER_LIFE)))
-            }
-            _ => None,
+            State::Removed { late, .. } => self.kept(Purge::default(), late, removed_at, None),
+            State::Pending
+            | State::Confirming { .. }
+            | State::Confirmed { .. }
+            | State::Moving { .. }
+            | State::Expiring
+            | State::Deleting { .. } => None,
         }
+    }
+
+    /// The record after a removal that was sent at a time: first until the workers and the late copies have ended, then
+    /// until the last upload has.
+    fn kept(&self, leaves: Purge, late: bool, removed_at: Timestamp, workers_end: Option<Timestamp>) -> Option<Self> {
+        let late_copies = self.late_copies.after(removed_at);
+        let uploads_end = Some(self.last_arrival()).filter(|end| late && removed_at < *end);
+        let due = workers_end.max(late_copies.last()).or(uploads_end)?;
+        Some(Self { late_copies, ..self.next(State::Removed { leaves, late }, Some(due)) })
+    }
+
+    /// A late copy has created the original of a file that is gone, and the record owes its removal.
+    pub fn created_again(&self, visibility: Visibility) -> Result<Self> {
+        match self.state {
+            State::Removed { leaves, late } => {
+                let leaves = Purge { original: Some(visibility), ..leaves };
+                Ok(self.next(State::Removed { leaves, late }, self.due))
+            }
+            _ => Err(Error::Conflict),
+        }
+    }
+
+    /// When the last PUT to one of the file's upload URLs has ended: one that begins in time may still be under way for
+    /// [`EXPIRY_GRACE`].
+    pub fn last_arrival(&self) -> Timestamp {
+        self.url_expires.unwrap_or(self.created + UPLOAD_URL_LIFE) + EXPIRY_GRACE
+    }
+
+    /// The same upload, for whose URL it is certain that it was never given out.
+    pub fn without_url(&self) -> Self {
+        Self { url_expires: self.url_expires.map(|_| Timestamp::from_millis(0)), ..self.clone() }
     }
 
     /// How many bytes of its project's quota it takes.
@@ -354,21 +490,23 @@ impl File {
                 let leaves = Purge { original: Some(self.visibility), ..leaves };
                 changed.next(State::Moving { etag, to, leaves }, due)
             }
-            None if leaves.is_empty() => changed.next(State::Confirmed { etag, owes: None }, None),
-            // A purge that waits to be done again keeps its time.
+            // What waits for workers or late copies keeps its time.
+            None if leaves.is_empty() => changed.next(State::Confirmed { etag, owes: None }, self.due),
             None if leaves == owed => changed.next(State::Confirmed { etag, owes: Some(leaves) }, self.due),
             None => changed.next(State::Confirmed { etag, owes: Some(leaves) }, due),
         })
     }
 
-    /// The bytes are at the new visibility; what is at the old one must go.
-    pub fn swap(&self, now: Timestamp) -> Result<Self> {
+    /// The bytes are at the new visibility, under this ETag; what is at the old one must go.
+    pub fn swap(&self, etag: String, now: Timestamp) -> Result<Self> {
         match &self.state {
-            State::Moving { etag, to, leaves } => {
-                let state = State::Confirmed { etag: etag.clone(), owes: Some(*leaves) };
+            State::Moving { to, leaves, .. } => {
+                let owes = Some(Purge { moved: true, ..*leaves });
+                let state = State::Confirmed { etag, owes };
                 // Whoever moves it has it for himself for no less time than before.
                 let due = self.due.map_or(now + LEASE, |due| due.max(now + LEASE));
-                Ok(Self { visibility: *to, ..self.next(state, Some(due)) })
+                let late_copies = self.late_copies.after(now).begun(*to, now);
+                Ok(Self { visibility: *to, late_copies, ..self.next(state, Some(due)) })
             }
             _ => Err(Error::Conflict),
         }
@@ -400,56 +538,40 @@ impl File {
     pub fn leaves_behind(&self, visibility: Visibility, now: Timestamp) -> Result<Self> {
         match &self.state {
             State::Confirmed { etag, owes } if !self.is_on_the_move() && visibility != self.visibility => {
-                let owes = Some(Purge { original: Some(visibility), ..owes.unwrap_or_default() });
+                let owed = owes.unwrap_or_default();
+                // A second removal of variants that is not due yet is not brought forward: workers are still busy.
+                let again = owed.again && self.is_overdue(now);
+                let owes = Some(Purge { original: Some(visibility), again, ..owed });
                 Ok(self.next(State::Confirmed { etag: etag.clone(), owes }, Some(now + SWEEP_LEASE)))
             }
             _ => Err(Error::Conflict),
         }
     }
 
-    /// What was left behind has been removed: once, and after every worker has ended, again.
-    pub fn purged(&self, now: Timestamp) -> Result<Self> {
-        match &self.state {
-            State::Confirmed { etag, owes: Some(purge) } => {
-                let etag = etag.clone();
-                Ok(if purge.again || purge.variants().next().is_none() {
-                    self.next(State::Confirmed { etag, owes: None }, None)
-                } else {
-                    let again = Purge { original: None, again: true, ..*purge };
-                    self.next(State::Confirmed { etag, owes: Some(again) }, Some(now + WORKER_LIFE))
-                })
-            }
-            _ => Err(Error::Conflict),
-        }
+    /// What was left behind has been removed, by requests that were sent from a time on: variants once, and again after
+    /// every worker has ended. Where late copies may create the original, the place is checked once more.
+    pub fn purged(&self, removed_at: Timestamp, now: Timestamp) -> Result<Self> {
+        let State::Confirmed { etag, owes } = &self.state else {
+            return Err(Error::Conflict);
+        };
+        let late_copies = self.late_copies.after(removed_at);
+        let check = late_copies.at(self.visibility.other());
+        let again = owes.filter(|purge| !purge.again && purge.variants().next().is_some());
+        let owes = again.map(|purge| Purge { original: None, again: true, moved: false, ..purge });
+        let due = owes.map(|_| now + WORKER_LIFE).max(check);
+        Ok(Self { late_copies, ..self.next(State::Confirmed { etag: etag.clone(), owes }, due) })
     }
 
-    /// A change that is told by whoever settles it, because the transaction that makes it has no room for that.
-    pub fn untold(self, now: Timestamp) -> Result<Self> {
-        match self.state {
-            State::Confirmed { etag, owes } => {
-                let owes = Some(Purge { untold: true, ..owes.unwrap_or_default() });
-                Ok(Self { state: State::Confirmed { etag, owes }, due: Some(now + LEASE), ..self })
-            }
-            _ => Err(Error::Conflict),
-        }
+    /// Where a late copy may have created the original, although the file is at its other visibility.
+    pub fn place_to_check(&self) -> Option<Visibility> {
+        let other = self.visibility.other();
+        let waits = matches!(&self.state, State::Confirmed { owes, .. } if owes.is_none_or(|purge| purge.again));
+        (waits && !self.is_on_the_move() && self.late_copies.at(other).is_some()).then_some(other)
     }
 
-    /// The change has been told.
-    pub fn told(&self, now: Timestamp) -> Result<Self> {
-        match &self.state {
-            State::Confirmed { etag, owes: Some(owed) } => {
-                let owed = Purge { untold: false, ..*owed };
-                let due = if owed.again { WORKER_LIFE } else { LEASE };
-                let (owes, due) = if owed.is_empty() { (None, None) } else { (Some(owed), Some(now + due)) };
-                Ok(self.next(State::Confirmed { etag: etag.clone(), owes }, due))
-            }
-            _ => Err(Error::Conflict),
-        }
-    }
-
-    /// Whether a change of it is still to be told.
-    pub fn is_untold(&self) -> bool {
-        matches!(&self.state, State::Confirmed { owes: Some(owed), .. } if owed.untold)
+    /// Returns true while the upload is neither published nor ended.
+    pub fn is_upload_under_way(&self) -> bool {
+        matches!(self.state, State::Pending | State::Confirming { .. })
     }
 
     /// Whether clients may read the file.
@@ -502,10 +624,11 @@ impl File {
         match key {
             ObjectKey::Staging { .. } => {
                 *key == self.staging_key()
-                    && matches!(
-                        self.state,
-                        State::Pending | State::Confirming { .. } | State::Expiring | State::Deleting { .. }
-                    )
+                    && match self.state {
+                        State::Pending | State::Confirming { .. } | State::Expiring | State::Deleting { .. } => true,
+                        State::Removed { late, .. } => late,
+                        State::Confirmed { .. } | State::Moving { .. } => false,
+                    }
             }
             ObjectKey::Original { visibility, .. } => {
                 *key == self.original_key_at(*visibility)
@@ -518,8 +641,11 @@ impl File {
                         State::Confirmed { owes: Some(owed), .. } => {
                             *visibility == self.visibility || owed.original == Some(*visibility)
                         }
-                        State::Moving { .. } | State::Deleting { .. } | State::Removed { .. } => true,
+                        State::Moving { .. } | State::Deleting { .. } => true,
+                        // Only an upload may still arrive when nothing is left that could come back.
+                        State::Removed { leaves, .. } => !leaves.is_empty() || self.late_copies.last().is_some(),
                     }
+                    || *key == self.original_key_at(*visibility) && self.place_to_check() == Some(*visibility)
             }
             ObjectKey::Variant { visibility, spec, .. } => {
                 *key == self.variant_key(*visibility, *spec)
@@ -528,7 +654,8 @@ impl File {
                             self.offers(key) || purges(owes.unwrap_or_default(), *visibility)
                         }
                         State::Moving { leaves, .. } => self.offers(key) || purges(*leaves, *visibility),
-                        State::Deleting { .. } | State::Removed { .. } => true,
+                        State::Deleting { .. } => true,
+                        State::Removed { leaves, .. } => !leaves.is_empty(),
                         State::Pending | State::Confirming { .. } | State::Expiring => false,
                     }
             }

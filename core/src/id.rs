@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
@@ -23,6 +24,35 @@ pub(crate) fn random_text<const N: usize>(alphabet: &[u8]) -> [u8; N] {
         }
     }
     out
+}
+
+/// Characters of `alphabet` that follow from a seed, for one purpose and place. As even as [`random_text`], and as hard
+/// to guess as the seed.
+pub(crate) fn derived_text<const N: usize>(alphabet: &[u8], purpose: &str, seed: &[u8], nth: u32) -> [u8; N] {
+    let mut out = [0; N];
+    let mut filled = 0;
+    let limit = 256 - 256 % alphabet.len();
+    for block in 0_u32.. {
+        let block = Sha256::new()
+            .chain_update(format!("xfiles {purpose}\n"))
+            .chain_update(block.to_be_bytes())
+            .chain_update(nth.to_be_bytes())
+            .chain_update(seed)
+            .finalize();
+        for byte in block.into_iter().map(usize::from).filter(|b| *b < limit) {
+            if filled == N {
+                return out;
+            }
+            out[filled] = alphabet[byte % alphabet.len()];
+            filled += 1;
+        }
+    }
+    out
+}
+
+/// Twelve characters that tell one run of something from every other.
+pub(crate) fn random_mark() -> String {
+    String::from_utf8_lossy(&random_text::<12>(ALPHABET)).into_owned()
 }
 
 #[cfg(not(feature = "simulation"))]
@@ -89,6 +119,11 @@ macro_rules! id {
             /// A new identifier that nobody has seen before.
             pub fn mint() -> Self {
                 Self(random_text(ALPHABET))
+            }
+
+            /// The identifier that follows from a secret seed and a place: always the same one.
+            pub fn derived(seed: &[u8; 16], nth: u32) -> Self {
+                Self(derived_text(ALPHABET, $what, seed, nth))
             }
 
             /// The identifier as text.

@@ -40,6 +40,10 @@ pub mod config;
 
 pub mod metrics;
 
+pub mod prometheus;
+
 pub mod clock;
+
+pub mod share;
 
 pub mod error;

@@ -12,6 +12,12 @@ use crate::clock::{Clock, Timestamp};
 pub enum Metric {
     /// Records that owe work which a run of the cleanup could not do.
     OverduePlans,
+    /// For how many seconds the record had been due that a run of the cleanup found waiting longest.
+    OldestOverdueSeconds,
+    /// Items of the table that the cleanup could not read and has passed over.
+    UnreadableItems,
+    /// 1 while the reconciliation removes nothing, because too much of bucket and table does not match.
+    ReconciliationStopped,
     /// Variants that the worker was asked for although the bucket holds them: the CDN cannot read the bucket, or two
     /// asked at once.
     VariantsStoredBefore,
@@ -19,12 +25,21 @@ pub enum Metric {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 2] = [Self::OverduePlans, Self::VariantsStoredBefore];
+    pub const ALL: [Self; 5] = [
+        Self::OverduePlans,
+        Self::OldestOverdueSeconds,
+        Self::UnreadableItems,
+        Self::ReconciliationStopped,
+        Self::VariantsStoredBefore,
+    ];
 
     /// The name in CloudWatch.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::OverduePlans => "OverduePlans",
+            Self::OldestOverdueSeconds => "OldestOverdueSeconds",
+            Self::UnreadableItems => "UnreadableItems",
+            Self::ReconciliationStopped => "ReconciliationStopped",
             Self::VariantsStoredBefore => "VariantsStoredBefore",
         }
     }

@@ -28,6 +28,14 @@ impl Visibility {
             Self::Private => "private",
         }
     }
+
+    /// Not this one.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Public => Self::Private,
+            Self::Private => Self::Public,
+        }
+    }
 }
 
 impl fmt::Display for Visibility {

@@ -47,6 +47,12 @@ impl Secret {
         Self(format!("{}{}", Self::PREFIX, BASE64_STANDARD.encode(bytes)))
     }
 
+    /// The secret that follows from the seed of a request that is carried out once: always the same one.
+    pub fn derived(seed: &[u8; 16]) -> Self {
+        let bytes = Sha256::new().chain_update("xfiles webhook secret\n").chain_update(seed).finalize();
+        Self(format!("{}{}", Self::PREFIX, BASE64_STANDARD.encode(bytes)))
+    }
+
     pub(crate) fn from_stored(text: &str) -> Option<Self> {
         let bytes = BASE64_STANDARD.decode(text.strip_prefix(Self::PREFIX)?).ok()?;
         (!bytes.is_empty()).then(|| Self(text.to_owned()))
@@ -223,10 +229,10 @@ impl Endpoint {
         self.enabled && (self.types.is_empty() || self.types.contains(&kind))
     }
 
-    /// Gives it a new secret; messages carry signatures of both until the grace has passed.
-    pub fn rotate(&self, grace: Duration, now: Timestamp) -> Self {
+    /// Gives it another secret; messages carry signatures of both until the grace has passed.
+    pub fn rotate(&self, secret: Secret, grace: Duration, now: Timestamp) -> Self {
         let retiring = (!grace.is_zero()).then(|| (self.secret.clone(), now + grace));
-        Self { secret: Secret::mint(), retiring, ..self.clone() }
+        Self { secret, retiring, ..self.clone() }
     }
 
     /// The `webhook-signature` of a message that is sent now: one signature, or two while a secret retires.
@@ -397,13 +403,13 @@ mod tests {
         let now = Timestamp::from_millis(1_760_000_000_000);
         let url = TargetUrl::parse("https://example.com/hook", Reach::Public).unwrap();
         let old = Endpoint::new(ProjectId::mint(), url, Vec::new(), now);
-        let new = old.rotate(Duration::from_secs(60), now);
+        let new = old.rotate(Secret::mint(), Duration::from_secs(60), now);
         let id = delivery(now).event;
         let before = old.signature(&id, now, "{}");
         let both = new.signature(&id, now, "{}");
         assert!(both.ends_with(&format!(" {before}")) && both.split(' ').count() == 2, "{both}");
         assert_eq!(new.signature(&id, now + Duration::from_secs(60), "{}").split(' ').count(), 1);
-        assert_eq!(old.rotate(Duration::ZERO, now).signature(&id, now, "{}").split(' ').count(), 1);
+        assert_eq!(old.rotate(Secret::mint(), Duration::ZERO, now).signature(&id, now, "{}").split(' ').count(), 1);
         assert!(!format!("{old:?}").contains(&old.secret.reveal()[6..]));
     }
 

@@ -9,4 +9,4 @@ mod invocation;
 mod worker;
 
 pub use invocation::Invocation;
-pub use worker::Worker;
+pub use worker::{Invocations, Pause, Worker};

@@ -1,6 +1,8 @@
-// The CloudFront functions, as they stand in the template, against the vectors that the code is held to as well.
+// The CloudFront functions, as they stand in the template, against the vectors that the code is held to as well: in Node,
+// which says what the language means, and in njs, from which CloudFront's runtime is derived and which lacks what it lacks.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import vm from 'node:vm';
@@ -8,6 +10,8 @@ import vm from 'node:vm';
 const template = readFileSync(new URL('../template.yaml', import.meta.url), 'utf8').split('\n');
 const choices = JSON.parse(readFileSync(new URL('../../tests/vectors/auto.json', import.meta.url), 'utf8'));
 const vectors = JSON.parse(readFileSync(new URL('../../tests/vectors/cdn.json', import.meta.url), 'utf8'));
+const NJS = process.env.NJS;
+assert.ok(NJS, 'NJS must name the njs that infra/njs prints; infra/check sets it');
 
 /** The code of a function in the template: the block that is indented below its `FunctionCode`. */
 function code(name) {
@@ -16,77 +20,115 @@ function code(name) {
   return template.slice(start + 1, end).map((line) => line.slice(8)).join('\n');
 }
 
-/** Runs a function on an event, and gives its answer as plain data. */
-function run(name, event) {
-  const source = code(name);
-  assert.ok(Buffer.byteLength(source) <= 10240, 'CloudFront takes 10 KB of code');
-  const context = vm.createContext({ event });
-  return JSON.parse(vm.runInContext(`${source}\nJSON.stringify(handler(event))`, context));
-}
-
-const ask = (uri, method = 'GET', headers = {}) =>
-  run('ViewerRequest', { request: { uri, method, querystring: {}, headers } });
-
-const answer = (uri, querystring, statusCode = 200, headers = {}) =>
-  run('ViewerResponse', { request: { uri, querystring, headers }, response: { statusCode, headers: {} } });
+/** Runs a script whose last line is an expression of a string. CloudFront runs functions in strict mode; njs always does. */
+const ENGINES = {
+  node: (script) => vm.runInContext(`'use strict';\n${script}`, vm.createContext({})),
+  njs: (script) => {
+    const at = script.lastIndexOf('\n');
+    // njs prints no more than 2,048 bytes of a line. JSON has no line feed of its own.
+    const lines = `(${script.slice(at + 1)}).match(/.{1,400}/g).forEach(function (part) { print(part); });`;
+    const input = `${script.slice(0, at)}\n${lines}\n`;
+    const printed = execFileSync(NJS, ['-s', '-'], { input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'] });
+    return printed.replaceAll('\n', '');
+  },
+};
 
 const AUTO = '/files/variants/public/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3_w400.auto';
 
-test('a path at which something may be passes as it is', () => {
-  for (const path of vectors.served) {
-    assert.equal(ask(path).uri, path, path);
-  }
-});
+const asking = (uri, method = 'GET', headers = {}) => ({ request: { uri, method, querystring: {}, headers } });
+const answering = (uri, querystring, statusCode = 200, headers = {}) =>
+  ({ request: { uri, querystring, headers }, response: { statusCode, headers: {} } });
 
-test('every other path is refused before an origin is asked', () => {
-  for (const path of vectors.refused) {
-    const refused = ask(path);
-    assert.equal(refused.statusCode, 404, path);
-    assert.equal(refused.headers['x-content-type-options'].value, 'nosniff');
-    assert.match(refused.headers['content-security-policy'].value, /sandbox/);
-    assert.equal(ask(path, 'OPTIONS').statusCode, 404, path);
-  }
-});
+for (const [engine, evaluate] of Object.entries(ENGINES)) {
+  /** Runs a function on each of some events, and gives its answers as plain data. */
+  const run = (name, events) => {
+    const source = code(name);
+    assert.ok(Buffer.byteLength(source) <= 10240, 'CloudFront takes 10 KB of code');
+    const answers = `${JSON.stringify(events)}.map(function (event) { return handler(event); })`;
+    return JSON.parse(evaluate(`${source}\nconst ANSWERS = ${answers};\nJSON.stringify(ANSWERS)`));
+  };
+  const ask = (events) => run('ViewerRequest', events);
+  const answer = (events) => run('ViewerResponse', events);
 
-test('a preflight is answered for every origin', () => {
-  const { statusCode, headers } = ask(vectors.served[0], 'OPTIONS');
-  assert.equal(statusCode, 204);
-  assert.equal(headers['access-control-allow-origin'].value, '*');
-  assert.equal(headers['access-control-allow-methods'].value, 'GET, HEAD');
-});
+  test(`${engine}: a path at which something may be passes as it is`, () => {
+    const asked = ask(vectors.served.map((path) => asking(path)));
+    assert.deepEqual(asked.map((request) => request.uri), vectors.served);
+  });
 
-test('of a path that ends in auto the viewer gets the format that the code chooses', () => {
-  for (const { accept, expected } of choices) {
-    const asked = ask(AUTO, 'GET', accept === null ? {} : { accept: { value: accept } });
-    assert.equal(asked.uri, AUTO.replace(/auto$/, expected), accept);
-    assert.equal(answer(asked.uri, {}, 200, asked.headers).headers.vary.value, 'Accept');
-  }
-  const multiValue = [{ value: 'image/webp;q=0.5' }, { value: 'image/avif;q=0.6' }];
-  assert.match(ask(AUTO, 'GET', { accept: { value: multiValue[1].value, multiValue } }).uri, /\.avif$/);
-});
+  test(`${engine}: every other path is refused before an origin is asked`, () => {
+    for (const method of ['GET', 'OPTIONS']) {
+      ask(vectors.refused.map((path) => asking(path, method))).forEach((refused, i) => {
+        assert.equal(refused.statusCode, 404, vectors.refused[i]);
+        assert.equal(refused.headers['x-content-type-options'].value, 'nosniff');
+        assert.match(refused.headers['content-security-policy'].value, /sandbox/);
+      });
+    }
+  });
 
-test('no other path depends on the viewer', () => {
-  for (const path of vectors.served.filter((path) => !path.endsWith('.auto'))) {
-    const asked = ask(path, 'GET', { accept: { value: 'image/avif' } });
-    assert.equal(asked.uri, path);
-    assert.equal(answer(asked.uri, {}, 200, asked.headers).headers.vary, undefined);
-  }
-});
+  test(`${engine}: a preflight is answered for every origin`, () => {
+    const [{ statusCode, headers }] = ask([asking(vectors.served[0], 'OPTIONS')]);
+    assert.equal(statusCode, 204);
+    assert.equal(headers['access-control-allow-origin'].value, '*');
+    assert.equal(headers['access-control-allow-methods'].value, 'GET, HEAD');
+  });
 
-test('a save-as name is answered as the code answers it', () => {
-  for (const { path, download, disposition } of vectors.downloads) {
-    const header = answer(path, { download: { value: download } }).headers['content-disposition'];
-    assert.equal(header?.value ?? null, disposition, download);
-  }
-});
+  test(`${engine}: of a path that ends in auto the viewer gets the format that the code chooses`, () => {
+    const headers = choices.map(({ accept }) => (accept === null ? {} : { accept: { value: accept } }));
+    const asked = ask(headers.map((headers) => asking(AUTO, 'GET', headers)));
+    const given = answer(asked.map((request) => answering(request.uri, {}, 200, request.headers)));
+    choices.forEach(({ accept, expected }, i) => {
+      assert.equal(asked[i].uri, AUTO.replace(/auto$/, expected), accept);
+      assert.equal(given[i].headers.vary.value, 'Accept');
+    });
+    const multiValue = [{ value: 'image/webp;q=0.5' }, { value: 'image/avif;q=0.6' }];
+    const [several] = ask([asking(AUTO, 'GET', { accept: { value: multiValue[1].value, multiValue } })]);
+    assert.match(several.uri, /\.avif$/);
+  });
 
-test('of several names the first counts', () => {
-  const download = { value: 'b.pdf', multiValue: [{ value: 'a.pdf' }, { value: 'b.pdf' }] };
-  assert.match(answer(vectors.downloads[0].path, { download }).headers['content-disposition'].value, /"a\.pdf"/);
-});
+  test(`${engine}: no other path depends on the viewer`, () => {
+    const original = '/files/originals/public/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3.auto';
+    const paths = vectors.served.filter((path) => !path.endsWith('.auto'));
+    const asked = ask([...paths, original].map((path) => asking(path, 'GET', { accept: { value: 'image/avif' } })));
+    assert.deepEqual(asked.map((request) => request.uri), [...paths, original]);
+    const given = answer(asked.slice(0, -1).map((request) => answering(request.uri, {}, 200, request.headers)));
+    given.forEach((response) => assert.equal(response.headers.vary, undefined));
+  });
 
-test('without a name, or without an object, nothing is added', () => {
-  const path = vectors.downloads[0].path;
-  assert.deepEqual(answer(path, {}).headers, {});
-  assert.deepEqual(answer(path, { download: { value: 'a.pdf' } }, 404).headers, {});
-});
+  test(`${engine}: a save-as name is answered as the code answers it`, () => {
+    const events = vectors.downloads.map(({ path, download }) => answering(path, { download: { value: download } }));
+    answer(events).forEach((response, i) => {
+      const { download, disposition } = vectors.downloads[i];
+      assert.equal(response.headers['content-disposition']?.value ?? null, disposition, download);
+    });
+  });
+
+  test(`${engine}: what was too large for a reply is at the URL that the viewer asked for, with its query`, () => {
+    const path = '/files/variants/private/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3_w400.avif';
+    const auto = path.replace('avif', 'auto');
+    const signed = { Expires: { value: '17' }, Signature: { value: 'a-b~c_' }, 'Key-Pair-Id': { value: 'K' } };
+    const several = { a: { value: '1', multiValue: [{ value: '1' }, { value: '%202' }] }, b: { value: '' } };
+    const negotiated = { 'x-negotiated': { value: 'true' } };
+    const moved = (headers, querystring) => {
+      const event = answering(path, querystring, 302, headers);
+      event.response.headers.location = { value: path };
+      return event;
+    };
+    const events = [moved({}, {}), moved({}, signed), moved(negotiated, signed), moved({}, several)];
+    const unmoved = answering(path, signed, 302);
+    const given = answer([...events, unmoved]).map((response) => response.headers.location?.value);
+    const query = '?Expires=17&Signature=a-b~c_&Key-Pair-Id=K';
+    assert.deepEqual(given, [path, path + query, auto + query, `${path}?a=1&a=%202&b=`, undefined]);
+  });
+
+  test(`${engine}: of several names the first counts`, () => {
+    const download = { value: 'b.pdf', multiValue: [{ value: 'a.pdf' }, { value: 'b.pdf' }] };
+    const [named] = answer([answering(vectors.downloads[0].path, { download })]);
+    assert.match(named.headers['content-disposition'].value, /"a\.pdf"/);
+  });
+
+  test(`${engine}: without a name, or without an object, nothing is added`, () => {
+    const path = vectors.downloads[0].path;
+    const given = answer([answering(path, {}), answering(path, { download: { value: 'a.pdf' } }, 404)]);
+    given.forEach((response) => assert.deepEqual(response.headers, {}));
+  });
+}

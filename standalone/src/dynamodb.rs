@@ -5,9 +5,11 @@
 //! condition that failed, wait as well when something was written that is not on disk yet: they must not tell of a
 //! commit that a power failure could take back.
 //!
-//! On a file, one thread runs the engine, which does one thing at a time anyway and otherwise wakes a thread for each:
-//! that thread also knows what was written before what was read. Another puts the log on disk and sends those answers
-//! that waited. In memory nothing waits for a disk, and whoever asks runs the engine himself.
+//! On a file, one thread writes and a few read, each through an engine of its own on the same file: SQLite's log lets
+//! them run beside one another, and a read that begins after a write was acknowledged sees it. Reads and writes each
+//! have a queue that divides the engine's time among the projects (`fair`), so one operation must be
+//! short: the catalog reads lists in slices. Another thread puts the log on disk and sends those answers that waited.
+//! In memory nothing waits for a disk, there is no thread and no queue, and whoever asks runs the engine himself.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering::SeqCst},
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
@@ -36,6 +38,13 @@ use aws_smithy_types::body::SdkBody;
 use dynoxide::{Database, DynoxideError, actions::transact_write_items::TransactWriteItemsRequest};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
+use xfiles_core::{catalog::STORAGE_FULL, share::Share};
+
+use crate::{
+    custody::{Keeper, Position, Visit},
+    fair::{FairQueue, Refusal},
+    room::Room,
+};
 
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
@@ -54,16 +63,26 @@ pub struct OpenError {
 impl Dynamo {
     /// The engine on a file, which is made if it is not there. Acknowledged writes survive a power failure.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_held(path, Hold::Nothing, None)
+    }
+
+    /// The same, and holds something until it is closed. On a disk whose room is watched, a write that would use up the
+    /// last of it is refused.
+    pub(crate) fn open_held(path: &Path, hold: Hold, room: Option<Room>) -> Result<Self, OpenError> {
+        let hold = Arc::new(hold);
         let failed = |reason: String| OpenError { path: path.to_owned(), reason };
         let text = path.to_str().ok_or_else(|| failed("its path is not UTF-8".to_owned()))?;
         let database = Database::new(text).map_err(|e| failed(e.to_string()))?;
         // The second of the pair leaves `synchronous = NORMAL`: commits go to the log and wait for nothing.
         database.enable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         database.disable_bulk_loading().map_err(|e| failed(e.to_string()))?;
-        let log = LogSync::start(log_of(path)).map_err(|e| failed(e.to_string()))?;
+        let log = LogSync::start(log_of(path), hold.clone()).map_err(|e| failed(e.to_string()))?;
         let tables = Tables::of(database);
-        let queue = Queue::start(tables.clone(), log).map_err(|e| failed(e.to_string()))?;
-        Ok(Self(Arc::new(Engine { tables, queue: Some(queue) })))
+        let readers = thread::available_parallelism().map_or(MIN_READERS, usize::from).clamp(MIN_READERS, MAX_READERS);
+        let readers = (0..readers).map(|_| Database::new(text).map(Tables::of)).collect::<Result<Vec<_>, _>>();
+        let readers = readers.map_err(|e| failed(e.to_string()))?;
+        let queue = Queues::start(tables.clone(), readers, log, room).map_err(|e| failed(e.to_string()))?;
+        Ok(Self(Arc::new(Engine { tables, queue: Some(queue), hold })))
     }
 
     /// The engine in memory.
@@ -71,7 +90,7 @@ impl Dynamo {
         let failed = |reason: String| OpenError { path: PathBuf::from(":memory:"), reason };
         let database = Database::memory().map_err(|e| failed(e.to_string()))?;
         let tables = Tables::of(database);
-        Ok(Self(Arc::new(Engine { tables, queue: None })))
+        Ok(Self(Arc::new(Engine { tables, queue: None, hold: Arc::new(Hold::Nothing) })))
     }
 
     /// Lets the engine forget the items whose time is in this attribute, in seconds, as DynamoDB does by itself.
@@ -93,6 +112,13 @@ impl Dynamo {
         self.0.tables.database.sweep_ttl()
     }
 
+    /// Gives the room of the log back, if it has grown beyond `most` bytes.
+    pub(crate) fn trim_log(&self, most: u64) {
+        if let Hold::Keeper(keeper) = &*self.0.hold {
+            keeper.trim(most);
+        }
+    }
+
     /// The SDK's way to it.
     pub fn http_client(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(Connector(self.clone()));
@@ -103,7 +129,7 @@ impl Dynamo {
         let operation = request.headers().get("x-amz-target").and_then(|t| t.strip_prefix(TARGET_PREFIX));
         let operation = operation.unwrap_or_default().to_owned();
         let Answer { status, body } = match &self.0.queue {
-            Some(queue) => queue.ask(operation, request).await.map_err(|e| ConnectorError::io(e.into()))?,
+            Some(queues) => queues.ask(operation, request).await.map_err(|e| ConnectorError::io(e.into()))?,
             None => self.0.tables.perform(&operation, request.body().bytes().unwrap_or_default()).into(),
         };
         let status = StatusCode::try_from(status).expect("the engine answers with HTTP statuses");
@@ -131,7 +157,31 @@ impl HttpConnector for Connector {
 struct Engine {
     tables: Arc<Tables>,
     /// Of an engine on a file.
-    queue: Option<Queue>,
+    queue: Option<Queues>,
+    // Dropped last, when the database is closed but for it.
+    hold: Arc<Hold>,
+}
+
+/// What an engine holds for as long as it has a database open.
+pub(crate) enum Hold {
+    /// Nothing.
+    Nothing,
+    /// What proves at the next start that nothing was lost.
+    Keeper(Keeper),
+    /// What counts the changes that are made beside somebody who keeps the database.
+    Visit(#[expect(dead_code, reason = "it is held for what happens when it is dropped")] Visit),
+}
+
+impl Hold {
+    fn position(&self) -> Option<Position> {
+        if let Self::Keeper(keeper) = self { keeper.position() } else { None }
+    }
+
+    fn reached(&self, position: Option<Position>) {
+        if let Self::Keeper(keeper) = self {
+            keeper.reached(position);
+        }
+    }
 }
 
 struct Tables {
@@ -139,15 +189,24 @@ struct Tables {
     transactions: Mutex<Transactions>,
 }
 
-/// The engine's thread, and what it is asked.
-struct Queue {
-    jobs: Option<Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+/// How many threads read at least, so that the long reads of one project, which run one after the other, leave a thread
+/// to the others.
+const MIN_READERS: usize = 2;
+
+/// How many threads read at most. Each has an engine with a page cache of 2 MB.
+const MAX_READERS: usize = 4;
+
+/// The engine's threads, and what they are asked.
+struct Queues {
+    reads: Arc<FairQueue<Job>>,
+    writes: Arc<FairQueue<Job>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 struct Job {
     operation: String,
     request: HttpRequest,
+    frees_room: bool,
     reply: Reply,
 }
 
@@ -167,51 +226,121 @@ impl From<Result<String, DynoxideError>> for Answer {
     }
 }
 
-impl Queue {
-    fn start(tables: Arc<Tables>, log: LogSync) -> io::Result<Self> {
-        let (jobs, queue) = channel();
-        let run = move || run_engine(&tables, &log, &queue);
-        let thread = thread::Builder::new().name("metadata".to_owned()).spawn(run)?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+impl Answer {
+    /// An error as DynamoDB words it.
+    fn error(status: u16, code: &str, message: &str) -> Self {
+        let kind = format!("com.amazonaws.dynamodb.v20120810#{code}");
+        Self { status, body: serde_json::json!({ "__type": kind, "message": message }).to_string() }
+    }
+
+    fn too_many_wait() -> Self {
+        Self::error(400, "ThrottlingException", "as many operations of the project wait for the metadata store as may")
+    }
+
+    fn storage_full() -> Self {
+        Self::error(507, STORAGE_FULL, "the disk has no room for the record")
+    }
+}
+
+fn only_reads(operation: &str) -> bool {
+    matches!(operation, "GetItem" | "Query" | "Scan" | "BatchGetItem")
+}
+
+impl Queues {
+    fn start(
+        writer: Arc<Tables>,
+        readers: Vec<Arc<Tables>>,
+        (log, log_thread): (LogSync, JoinHandle<()>),
+        room: Option<Room>,
+    ) -> io::Result<Self> {
+        let reads = Arc::new(FairQueue::new(readers.len().saturating_sub(1).max(1)));
+        let writes = Arc::new(FairQueue::new(1));
+        let mut queues = Self { reads: reads.clone(), writes: writes.clone(), threads: Vec::new() };
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let write_log = log.clone();
+        queues.threads.push(named("metadata").spawn(move || write_all(&writer, &write_log, room.as_ref(), &writes))?);
+        for tables in readers {
+            let (reads, log) = (reads.clone(), log.clone());
+            queues.threads.push(named("metadata-read").spawn(move || read_all(&tables, &log, &reads))?);
+        }
+        // Last: it ends when those before it, who send to it, have ended.
+        queues.threads.push(log_thread);
+        Ok(queues)
     }
 
     async fn ask(&self, operation: String, request: HttpRequest) -> io::Result<Answer> {
         let (reply, answered) = oneshot::channel();
         let gone = || io::Error::other("the metadata store has ended");
-        let jobs = self.jobs.as_ref().expect("the queue is open until it is dropped");
-        jobs.send(Job { operation, request, reply }).map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        let queue = if only_reads(&operation) { &self.reads } else { &self.writes };
+        let share = Share::current();
+        match queue.push(share, Job { operation, request, frees_room: share.frees_room, reply }) {
+            Ok(()) => answered.await.map_err(|_| gone())?,
+            Err(Refusal::Full) => Ok(Answer::too_many_wait()),
+            Err(Refusal::Closed) => Err(gone()),
+        }
     }
 }
 
-impl Drop for Queue {
+impl Drop for Queues {
     /// Waits until the database is closed, so that whoever opens it next finds it at rest.
     fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
+        self.reads.close();
+        self.writes.close();
+        for thread in self.threads.drain(..) {
             // A panic there was reported when it happened.
             drop(thread.join());
         }
     }
 }
 
-fn run_engine(tables: &Tables, log: &LogSync, queue: &Receiver<Job>) {
-    let mut writes = 0;
-    while let Ok(Job { operation, request, reply }) = queue.recv() {
+fn write_all(tables: &Tables, log: &LogSync, room: Option<&Room>, queue: &FairQueue<Job>) {
+    while let Some(mut taken) = queue.take() {
+        let Some(Job { operation, request, frees_room, reply }) = taken.job.take() else { continue };
+        // A table is made at the first start alone, and without it nothing works.
+        let essential = frees_room || matches!(operation.as_str(), "DeleteItem" | "CreateTable");
+        if room.is_some_and(|room| !room.admits(essential)) {
+            // Whoever no longer waits needs no answer.
+            drop(reply.send(Ok(Answer::storage_full())));
+            continue;
+        }
+        let body = request.body().bytes().unwrap_or_default();
+        let number = log.begin_write();
+        let mut outcome = tables.perform(&operation, body);
+        if let (Some(room), true) = (room, is_out_of_room(&outcome)) {
+            room.ran_out();
+            // What was tried has been undone, and now there is the reserve.
+            if essential {
+                outcome = tables.perform(&operation, body);
+            }
+        }
+        log.end_write(number);
+        let full = is_out_of_room(&outcome);
+        log.send_when_durable(number, if full { Answer::storage_full() } else { outcome.into() }, reply);
+    }
+}
+
+fn read_all(tables: &Tables, log: &LogSync, queue: &FairQueue<Job>) {
+    while let Some(mut taken) = queue.take() {
+        let Some(Job { operation, request, reply, .. }) = taken.job.take() else { continue };
+        if reply.is_closed() {
+            // Whoever asked has gone.
+            continue;
+        }
         let body = request.body().bytes().unwrap_or_default();
         let outcome = tables.perform(&operation, body);
-        let reads = matches!(operation.as_str(), "GetItem" | "Query" | "Scan" | "BatchGetItem");
-        if !reads {
-            writes += 1;
-        }
-        let must_be_durable = !reads || outcome.is_err() || reads_strongly(body);
-        if must_be_durable && !log.has(writes) {
-            log.send_when_durable(writes, outcome.into(), reply);
+        if outcome.is_err() || reads_strongly(body) {
+            // Every commit that it can have seen had begun by now.
+            log.send_when_durable(log.begun(), outcome.into(), reply);
         } else {
             // Whoever no longer waits needs no answer.
             drop(reply.send(Ok(outcome.into())));
         }
     }
+}
+
+/// Whether SQLite found no room. The engine passes its words on, and not always its code.
+fn is_out_of_room(outcome: &Result<String, DynoxideError>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.to_string().contains("database or disk is full"))
 }
 
 impl Tables {
@@ -314,13 +443,24 @@ fn log_of(database: &Path) -> PathBuf {
 ///
 /// The log's frames are on disk either by this sync, or because SQLite has checkpointed them, which syncs the log
 /// first and the database after. SQLite keeps its locks on other files, so a second descriptor does no harm.
+#[derive(Clone)]
 struct LogSync {
     waiting: Sender<Waiting>,
-    /// How many of the engine's writes are known to be on disk.
-    durable: Arc<AtomicU64>,
+    writes: Arc<Writes>,
 }
 
-/// An answer that may be given once so many of the engine's writes are on disk.
+/// How far the writes are, counted from the start. One thread writes, so they begin and end in order.
+#[derive(Default)]
+struct Writes {
+    /// How many have begun. A reader may have seen the last of them, or not.
+    begun: AtomicU64,
+    /// How many have ended: what they committed is in the log.
+    ended: AtomicU64,
+    /// How many are known to be on disk.
+    durable: AtomicU64,
+}
+
+/// An answer that may be given once this many of the engine's writes are on disk.
 struct Waiting {
     writes: u64,
     answer: Answer,
@@ -328,32 +468,61 @@ struct Waiting {
 }
 
 impl LogSync {
-    fn start(path: PathBuf) -> io::Result<Self> {
-        let (waiting, queue) = channel();
+    fn start(path: PathBuf, hold: Arc<Hold>) -> io::Result<(Self, JoinHandle<()>)> {
         let log = File::open(path)?;
-        let durable = Arc::new(AtomicU64::new(0));
-        let known = durable.clone();
-        thread::Builder::new().name("metadata-log".to_owned()).spawn(move || Self::work(&log, &known, &queue))?;
-        Ok(Self { waiting, durable })
+        Self::by(move || {
+            // Before the sync: what comes after it may not be on the disk.
+            let position = hold.position();
+            log.sync_data()?;
+            hold.reached(position);
+            Ok(())
+        })
     }
 
-    fn has(&self, writes: u64) -> bool {
-        self.durable.load(Ordering::Acquire) >= writes
+    fn by(sync: impl Fn() -> io::Result<()> + Send + 'static) -> io::Result<(Self, JoinHandle<()>)> {
+        let (waiting, queue) = channel();
+        let writes = Arc::new(Writes::default());
+        let known = writes.clone();
+        let work = move || Self::work(sync, &known, &queue);
+        let thread = thread::Builder::new().name("metadata-log".to_owned()).spawn(work)?;
+        Ok((Self { waiting, writes }, thread))
+    }
+
+    /// Says that a write begins, before any of it can be seen, and gives its number.
+    fn begin_write(&self) -> u64 {
+        self.writes.begun.fetch_add(1, SeqCst) + 1
+    }
+
+    /// Says that all of that write is in the log.
+    fn end_write(&self, number: u64) {
+        self.writes.ended.store(number, SeqCst);
+    }
+
+    fn begun(&self) -> u64 {
+        self.writes.begun.load(SeqCst)
     }
 
     /// If the log's thread has ended, the answer is dropped and its caller learns that the store is gone.
     fn send_when_durable(&self, writes: u64, answer: Answer, reply: Reply) {
-        drop(self.waiting.send(Waiting { writes, answer, reply }));
+        if self.writes.durable.load(SeqCst) >= writes {
+            // Whoever no longer waits needs no answer.
+            drop(reply.send(Ok(answer)));
+        } else {
+            drop(self.waiting.send(Waiting { writes, answer, reply }));
+        }
     }
 
-    fn work(log: &File, durable: &AtomicU64, queue: &Receiver<Waiting>) {
+    fn work(sync: impl Fn() -> io::Result<()>, writes: &Writes, queue: &Receiver<Waiting>) {
         let mut broken: Option<io::Error> = None;
+        // Those that wait for a write that had not ended; its end brings the next of them, or finds it durable.
+        let mut early: Vec<Waiting> = Vec::new();
         while let Ok(first) = queue.recv() {
-            let all: Vec<_> = std::iter::once(first).chain(queue.try_iter()).collect();
-            let last = all.iter().map(|waiting| waiting.writes).max().unwrap_or(0);
-            if broken.is_none() && durable.load(Ordering::Relaxed) < last {
-                match log.sync_data() {
-                    Ok(()) => durable.store(last, Ordering::Release),
+            let all: Vec<_> = early.drain(..).chain([first]).chain(queue.try_iter()).collect();
+            // Read before the sync, which then covers them.
+            let ended = writes.ended.load(SeqCst);
+            if broken.is_none() && writes.durable.load(SeqCst) < ended {
+                match sync() {
+                    Ok(()) => writes.durable.store(ended, SeqCst),
                     // The system may have dropped what it could not write, and would say nothing of it the next time.
                     Err(error) => {
                         tracing::error!(%error, "the metadata log cannot be put on disk; nothing is acknowledged until a restart");
@@ -361,13 +530,17 @@ impl LogSync {
                     }
                 }
             }
-            for Waiting { answer, reply, .. } in all {
+            for waiting in all {
                 let told = match &broken {
-                    None => Ok(answer),
+                    None if waiting.writes > ended => {
+                        early.push(waiting);
+                        continue;
+                    }
+                    None => Ok(waiting.answer),
                     Some(error) => Err(io::Error::new(error.kind(), error.to_string())),
                 };
                 // Whoever no longer waits needs no answer.
-                drop(reply.send(told));
+                drop(waiting.reply.send(told));
             }
         }
     }
@@ -383,15 +556,81 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_transaction_that_is_tried_again_is_made_once() {
-        let client = crate::engines::dynamodb_client(Dynamo::memory().unwrap().http_client(), Clock::system());
+    fn text(text: &str) -> AttributeValue {
+        AttributeValue::S(text.to_owned())
+    }
+
+    /// A client of an engine with the table `counters`.
+    async fn client(dynamo: &Dynamo) -> aws_sdk_dynamodb::Client {
+        let client = crate::engines::dynamodb_client(dynamo.http_client(), Clock::system());
         let name = AttributeDefinition::builder().attribute_name("name").attribute_type(ScalarAttributeType::S);
         let key = KeySchemaElement::builder().attribute_name("name").key_type(KeyType::Hash);
         let table = client.create_table().table_name("counters").billing_mode(BillingMode::PayPerRequest);
         let table = table.attribute_definitions(name.build().unwrap()).key_schema(key.build().unwrap());
         table.send().await.unwrap();
+        client
+    }
 
+    #[tokio::test]
+    async fn a_read_does_not_wait_for_a_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("table.db");
+        let client = client(&Dynamo::open(&path).unwrap()).await;
+        // The engine's write waits for this one.
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let put = client.put_item().table_name("counters").item("name", text("visits"));
+        let put = tokio::spawn(async move { put.send().await });
+        let get = client.get_item().table_name("counters").key("name", text("visits"));
+        assert!(get.clone().send().await.unwrap().item.is_none());
+        assert!(!put.is_finished());
+        other.execute_batch("ROLLBACK").unwrap();
+        put.await.unwrap().unwrap();
+        assert!(get.consistent_read(true).send().await.unwrap().item.is_some());
+    }
+
+    fn answer() -> Answer {
+        Answer { status: 200, body: String::new() }
+    }
+
+    #[tokio::test]
+    async fn a_read_that_may_have_seen_a_write_waits_until_that_is_on_disk() {
+        let (log, _) = LogSync::by(|| Ok(())).unwrap();
+        let first = log.begin_write();
+        let (reply, mut read) = oneshot::channel();
+        log.send_when_durable(log.begun(), answer(), reply);
+        log.end_write(first);
+        let second = log.begin_write();
+        let (reply, mut later) = oneshot::channel();
+        log.send_when_durable(log.begun(), answer(), reply);
+        let (reply, written) = oneshot::channel();
+        log.send_when_durable(first, answer(), reply);
+        written.await.unwrap().unwrap();
+        assert!((&mut read).await.unwrap().is_ok(), "it goes with the write");
+        assert!(later.try_recv().is_err(), "the second write is in nobody's log yet");
+        log.end_write(second);
+        let (reply, written) = oneshot::channel();
+        log.send_when_durable(second, answer(), reply);
+        assert!(written.await.unwrap().is_ok() && later.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_acknowledged_by_a_log_that_cannot_be_put_on_disk() {
+        let (log, _) = LogSync::by(|| Err(io::ErrorKind::Other.into())).unwrap();
+        for _ in 0..2 {
+            let number = log.begin_write();
+            let (reply, read) = oneshot::channel();
+            log.send_when_durable(log.begun(), answer(), reply);
+            log.end_write(number);
+            let (reply, written) = oneshot::channel();
+            log.send_when_durable(number, answer(), reply);
+            assert!(written.await.unwrap().is_err() && read.await.unwrap().is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_tried_again_is_made_once() {
+        let client = client(&Dynamo::memory().unwrap()).await;
         let visits = || ("name", AttributeValue::S("visits".to_owned()));
         for token in ["first", "first", "second"] {
             let one_more = Update::builder()

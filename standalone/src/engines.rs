@@ -4,9 +4,13 @@
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use aws_sdk_s3::config::{RequestChecksumCalculation, StalledStreamProtectionConfig};
 use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::{
+    http::SharedHttpClient,
+    interceptors::context::InterceptorContext,
+    retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority},
+};
 use xfiles_core::{
-    blobs::Blobs,
+    blobs::{Blobs, DAMAGE_HEADER},
     catalog::Catalog,
     cdn::{BaseUrl, Cdn},
     clock::Clock,
@@ -82,6 +86,7 @@ impl Engines {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(wrap(self.store.http_client()))
+            .retry_classifier(DamageStays)
             .sleep_impl(TokioSleep::new())
             .time_source(self.clock.clone())
     }
@@ -101,6 +106,28 @@ impl Engines {
             cdn,
             clock: self.clock.clone(),
         }
+    }
+}
+
+/// Damaged bytes do not heal within seconds, so a retry would only make the caller wait.
+#[derive(Debug)]
+struct DamageStays;
+
+impl ClassifyRetry for DamageStays {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response().and_then(|response| response.headers().get(DAMAGE_HEADER)) {
+            Some(_) => RetryAction::RetryForbidden,
+            None => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "damaged bytes"
+    }
+
+    /// After the SDK's own, which would try any 500 again.
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
     }
 }
 

@@ -4,6 +4,10 @@
 
 mod in_process;
 
+mod fair;
+
+mod room;
+
 pub mod s3;
 
 pub mod dynamodb;
@@ -12,11 +16,21 @@ pub mod distribution;
 
 pub mod secrets;
 
+pub mod custody;
+
+pub mod server;
+
+mod metrics;
+
 mod engines;
 
 mod stack;
 
+pub mod backup;
+
 pub use xfiles_control_api::ApiOptions;
+
+pub use metrics::MetricsListen;
 
 pub use engines::{BUCKET, Engines, REGION, TABLE};
 pub use stack::{Data, Placeholders, Stack, StackOptions, StartError, first_project, open_catalog};

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ring::digest::SHA256;
 use serde::{Deserialize, Serialize};
 use xfiles_core::cdn::{KeyPairId, SigningKey};
 
@@ -41,10 +42,14 @@ pub enum SecretsError {
         source: io::Error,
     },
     /// The file is not what was written.
-    #[error(
-        "{path} is damaged; restore it from a backup, or remove it to make new keys and make all signed URLs invalid"
-    )]
+    #[error("{path} is damaged; restore it from a backup")]
     Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was written by a newer version.
+    #[error("{path} was made by a newer version of this program")]
+    Newer {
         /// The file.
         path: PathBuf,
     },
@@ -53,6 +58,9 @@ pub enum SecretsError {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {
+    /// The version of this shape. Earlier programs wrote none.
+    #[serde(default)]
+    version: u64,
     s3_access_key_id: String,
     s3_secret_access_key: String,
     cdn_key_pair_id: String,
@@ -68,35 +76,47 @@ struct RetiredKey {
     public_key: String,
 }
 
-const FILE: &str = "secrets.json";
+/// The file, in the data directory.
+pub(crate) const FILE: &str = "secrets.json";
+
+/// The version of the file that this program writes, and the highest that it reads.
+const VERSION: u64 = 1;
 
 impl Secrets {
-    /// The keys in the data directory, made there if there are none.
-    pub fn load_or_create(data: &Path) -> Result<Self, SecretsError> {
+    /// The keys in the data directory, with the digest of the file. `None`: there is no such file.
+    pub(crate) fn load(data: &Path) -> Result<Option<(Self, String)>, SecretsError> {
         let path = data.join(FILE);
         match fs::read(&path) {
-            Ok(bytes) => Self::parse(&bytes).ok_or(SecretsError::Damaged { path }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let (secrets, stored) = Self::generate();
-                write_private(&path, &stored).map_err(|source| SecretsError::Io { path, source })?;
-                Ok(secrets)
+            Ok(bytes) if version_of(&bytes).is_some_and(|version| version > VERSION) => {
+                Err(SecretsError::Newer { path })
             }
+            Ok(bytes) => {
+                let secrets = Self::parse(&bytes).ok_or(SecretsError::Damaged { path })?;
+                Ok(Some((secrets, digest(&bytes))))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(SecretsError::Io { path, source }),
         }
     }
 
-    /// Replaces the key that private URLs are signed with. The old one's public key stays trusted.
-    pub fn rotate_signing_key(self, data: &Path) -> Result<Self, SecretsError> {
+    /// Puts what [`Secrets::generate`] or [`Secrets::rotated`] made into the data directory.
+    pub(crate) fn write(data: &Path, bytes: &[u8]) -> Result<(), SecretsError> {
+        let path = data.join(FILE);
+        write_private(&path, bytes).map_err(|source| SecretsError::Io { path, source })
+    }
+
+    /// The same with another key for private URLs, and the file of that. The old one's public key stays trusted.
+    pub(crate) fn rotated(self) -> (Self, Vec<u8>) {
         let (signing_key, pem) = SigningKey::generate_p256(KeyPairId::mint());
         let mut retired_keys = self.retired_keys;
         retired_keys.push((self.signing_key.id().clone(), self.signing_key.public_key_pem()));
         let rotated = Self { signing_key, retired_keys, ..self };
-        let path = data.join(FILE);
-        write_private(&path, &rotated.to_bytes(pem.reveal())).map_err(|source| SecretsError::Io { path, source })?;
-        Ok(rotated)
+        let bytes = rotated.to_bytes(pem.reveal());
+        (rotated, bytes)
     }
 
-    fn generate() -> (Self, Vec<u8>) {
+    /// New keys, and the file of them.
+    pub(crate) fn generate() -> (Self, Vec<u8>) {
         let s3 = S3Credentials::new(format!("XF{}", random_hex::<9>().to_uppercase()), random_hex::<20>());
         let (signing_key, pem) = SigningKey::generate_p256(KeyPairId::mint());
         let secrets = Self { s3, signing_key, retired_keys: Vec::new() };
@@ -110,6 +130,7 @@ impl Secrets {
             public_key: pem.clone(),
         };
         let stored = Stored {
+            version: VERSION,
             s3_access_key_id: self.s3.access_key_id().to_owned(),
             s3_secret_access_key: self.s3.secret_access_key().to_owned(),
             cdn_key_pair_id: self.signing_key.id().as_str().to_owned(),
@@ -132,13 +153,28 @@ impl Secrets {
     }
 }
 
+/// The id of the object store's key in a file of keys, which stays what it was at the first start. `None`: the file is
+/// damaged.
+pub(crate) fn access_key_id(bytes: &[u8]) -> Option<String> {
+    Secrets::parse(bytes).map(|secrets| secrets.s3.access_key_id().to_owned())
+}
+
+fn version_of(bytes: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<serde_json::Value>(bytes).ok()?.get("version")?.as_u64()
+}
+
+/// The SHA-256 of the file in hex.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    hex::encode(ring::digest::digest(&SHA256, bytes))
+}
+
 fn random_hex<const BYTES: usize>() -> String {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).expect("the operating system has random bytes");
     hex::encode(bytes)
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
+/// Writes a file that only its owner can read, whole or not at all, and waits until it is on the disk.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let partial = path.with_extension("partial");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
@@ -146,5 +182,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&partial, path)
+    fs::rename(&partial, path)?;
+    // The name is an entry of the folder.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -1,8 +1,7 @@
 //! The whole of XFiles in one process: engines, API, worker, distribution and schedule, started and stopped together.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io::{self, Write as _},
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,13 +9,17 @@ use std::{
 };
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use axum::Router;
+use axum::{
+    extract::Request,
+    middleware::{self, Next},
+    response::Response,
+};
 use futures::{StreamExt as _, stream};
 use tempfile::TempDir;
 use tokio::{
     net::TcpListener,
     sync::{
-        mpsc::{self, UnboundedReceiver},
+        mpsc::{self, Receiver},
         watch,
     },
     task::JoinSet,
@@ -25,33 +28,35 @@ use xfiles_cleanup_cron::Courier;
 use xfiles_control_api::{Api, ApiOptions};
 use xfiles_core::{
     api_key::{ApiKey, Scope},
-    catalog::{Catalog, KeyRecord, Project},
+    catalog::{Catalog, KeyRecord, Project, UploadLimits},
     cdn::{BaseUrl, Cdn, Signer, URL_LIFE},
     clock::{Clock, Timestamp},
     error::{Cause, Error},
     event::{Event, published_picture},
     id::{FileId, ProjectId},
     lifecycle::Files,
+    prometheus::Registry,
+    share::{Class, Share},
     variant::Colour,
 };
 use xfiles_edge_variants::Worker;
 
 use crate::{
+    custody::{self, Custody, CustodyError, Keeper, Mismatch, Piece, Visit},
     distribution::{self, Bucket, Distribution, TrustedKey},
-    dynamodb::{self, Dynamo},
+    dynamodb::{self, Dynamo, Hold},
     engines::{BUCKET, Engines, REGION, TABLE, dynamodb_client},
-    s3::{self, ObjectStore, S3Credentials},
-    secrets::{Secrets, SecretsError},
+    metrics::{self, LastSuccess, MetricsListen},
+    room::Room,
+    s3::{self, ObjectStore, S3Credentials, Scrubbing},
+    secrets::Secrets,
+    server::{self, ConnectionLimits, Port, TooFew},
 };
 
-const DATABASE: &str = "table.db";
 const DEFAULT_PROJECT: &str = "default";
 
 /// How long staged bytes are kept that no record knows of any more, such as those of a replayed upload URL.
 const STAGING_LIFE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
-
-/// How much room a first start needs: two empty databases with their logs.
-const FIRST_START_BYTES: usize = 1024 * 1024;
 
 /// How much the CDN's stand-in keeps in memory.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -112,6 +117,10 @@ pub struct StackOptions {
     pub listen: SocketAddr,
     /// Where the object store listens. `None`: one port after `listen`, or a free one.
     pub s3_listen: Option<SocketAddr>,
+    /// Where the metrics are.
+    pub metrics_listen: MetricsListen,
+    /// What is granted to connections.
+    pub connections: ConnectionLimits,
     /// Where clients find the API and the CDN. `None`: where they listen.
     pub public_url: Option<BaseUrl>,
     /// Where clients find the object store. `None`: where it listens.
@@ -127,10 +136,16 @@ pub struct StackOptions {
     /// When the placeholder of a picture is made. Soon after the confirmation is when that is told, so never by itself
     /// where events are not sent by themselves.
     pub placeholders: Placeholders,
+    /// How long a pass of the scrub over all stored bytes takes. `None`: they are compared only when they are read.
+    pub scrub_every: Option<Duration>,
     /// The API's limits.
     pub api: ApiOptions,
+    /// How many uploads may be pending.
+    pub upload_limits: UploadLimits,
     /// What JPEG variants show where their original is transparent. Stored ones keep theirs.
     pub jpeg_background: Colour,
+    /// How much memory all renders together may take, in bytes.
+    pub render_memory: u64,
     /// Whether private URLs are signed with a new key from this start on. What the old key signed works until it
     /// expires.
     pub rotate_signing_key: bool,
@@ -141,6 +156,13 @@ impl StackOptions {
     pub const DEFAULT_PORT: u16 = 8787;
     /// The quota of the first project when nothing else is asked for: 10 GiB.
     pub const DEFAULT_QUOTA: u64 = 10 * 1024 * 1024 * 1024;
+    /// What all renders together may take when nothing else is asked for.
+    pub const DEFAULT_RENDER_MEMORY: u64 = Worker::RENDER_MEMORY;
+    /// The least that they may be given.
+    pub const LEAST_RENDER_MEMORY: u64 = Worker::LEAST_RENDER_MEMORY;
+
+    /// How long a pass of the scrub takes when nothing else is asked for: a week, in which a terabyte is 1.7 MB a second.
+    pub const DEFAULT_SCRUB: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
     /// What `xf serve` does without flags.
     pub fn new(data: Data) -> Self {
@@ -148,6 +170,8 @@ impl StackOptions {
             data,
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Self::DEFAULT_PORT),
             s3_listen: None,
+            metrics_listen: MetricsListen::Near,
+            connections: ConnectionLimits::default(),
             public_url: None,
             s3_public_url: None,
             quota_bytes: Self::DEFAULT_QUOTA,
@@ -155,8 +179,11 @@ impl StackOptions {
             cleanup_every: Some(xfiles_cleanup_cron::INTERVAL),
             auto_confirm: false,
             placeholders: Placeholders::OnConfirm,
+            scrub_every: Some(Self::DEFAULT_SCRUB),
             api: ApiOptions::default(),
+            upload_limits: UploadLimits::default(),
             jpeg_background: Colour::WHITE,
+            render_memory: Self::DEFAULT_RENDER_MEMORY,
             rotate_signing_key: false,
         }
     }
@@ -175,6 +202,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system does not allow what the server needs.
+    #[error(transparent)]
+    Descriptors(#[from] TooFew),
     /// Another process uses the data directory.
     #[error("{path} is in use by another process; stop it, or choose another directory with --data")]
     Locked {
@@ -189,73 +219,110 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// The keys.
+    /// The parts of the data directory do not belong together.
     #[error(transparent)]
-    Secrets(#[from] SecretsError),
+    Mismatch(#[from] Mismatch),
+    /// The data directory has a part that cannot be opened.
+    #[error(transparent)]
+    Custody(CustodyError),
     /// The metadata store.
     #[error(transparent)]
     Dynamo(#[from] dynamodb::OpenError),
     /// The object store.
     #[error(transparent)]
     Store(#[from] s3::OpenError),
+    /// The scrub of the object store.
+    #[error(transparent)]
+    Scrub(#[from] s3::ScrubError),
     /// The first records could not be written.
     #[error("the stores do not take the first records: {}", cause(.0))]
     Prepare(#[from] Error),
 }
 
+impl From<CustodyError> for StartError {
+    fn from(error: CustodyError) -> Self {
+        match error {
+            CustodyError::Locked { path } => Self::Locked { path },
+            CustodyError::Io { path, source } => Self::Data { path, source },
+            CustodyError::Mismatch(mismatch) => Self::Mismatch(mismatch),
+            CustodyError::Secrets(_) | CustodyError::Database { .. } | CustodyError::Unfinished { .. } => {
+                Self::Custody(error)
+            }
+        }
+    }
+}
+
 fn cause(error: &Error) -> String {
     match error {
-        Error::Internal(source) | Error::Unavailable { source, .. } => source.to_string(),
+        Error::Internal(source) | Error::StorageFull(source) | Error::Unavailable { source, .. } => source.to_string(),
         other => other.to_string(),
     }
 }
 
 /// A running stack. Dropping it ends it without waiting; [`Stack::stop`] drains.
 pub struct Stack {
+    // Ended before the store that it reads is closed.
+    _scrubbing: Option<Scrubbing>,
     url: BaseUrl,
     listens_at: BaseUrl,
     s3_url: BaseUrl,
+    metrics_url: Option<BaseUrl>,
+    registry: Registry,
     project: ProjectId,
     first_key: Option<ApiKey>,
     engines: Engines,
     files: Files,
     distribution: Distribution,
     courier: Courier,
+    api: Api,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
-    // Removed or unlocked when everything above is gone.
-    _home: Home,
+    // Removed when everything above is gone.
+    _temporary: Option<TempDir>,
 }
 
-struct Home {
-    path: PathBuf,
-    durable: bool,
-    _lock: Option<File>,
-    _temporary: Option<TempDir>,
+/// Where everything is kept, in the hands of this process.
+enum Home {
+    Directory { path: PathBuf, room: Room, index: Keeper, table: Keeper },
+    Temporary(TempDir),
 }
 
 impl Stack {
     /// Starts everything and returns once it answers.
     pub async fn start(options: StackOptions) -> Result<Self, StartError> {
-        let home = Home::open(&options.data)?;
-        let mut secrets = Secrets::load_or_create(&home.path)?;
-        if options.rotate_signing_key {
-            secrets = secrets.rotate_signing_key(&home.path)?;
-        }
+        let registry = Registry::default();
+        let connections = server::connections(options.connections.clone(), &registry)?;
+        let (home, secrets) = Home::open(&options.data, options.rotate_signing_key)?;
         let (api_listener, s3_listener) = listen(&options).await?;
+        let failed = |(address, source)| StartError::Listen { address, flag: "--metrics-listen", source };
+        let metrics_listener = options.metrics_listen.bind(options.listen).await.map_err(failed)?;
+        let metrics_url = metrics_listener.as_ref().map(address_of);
         let listens_at = address_of(&api_listener);
         let url = options.public_url.clone().unwrap_or_else(|| listens_at.clone());
         let s3_url = options.s3_public_url.clone().unwrap_or_else(|| address_of(&s3_listener));
 
-        let dynamo = if home.durable { Dynamo::open(&home.path.join(DATABASE))? } else { Dynamo::memory()? };
-        let store = ObjectStore::open(s3::Options {
-            root: home.path.join("objects"),
-            durable: home.durable,
+        let store = |root: &Path, durable| s3::Options {
+            root: root.join("objects"),
+            durable,
             credentials: secrets.s3.clone(),
             region: REGION.to_owned(),
             clock: options.clock.clone(),
             origins: s3::AllowedOrigins::Any,
-        })?;
+        };
+        let (dynamo, store, room, temporary) = match home {
+            Home::Directory { path, room, index, table } => {
+                let dynamo = Dynamo::open_held(&Piece::Table.path(&path), Hold::Keeper(table), Some(room.clone()))?;
+                let store = ObjectStore::open_kept(store(&path, true), Some(index))?;
+                store.watch_room(room.clone());
+                (dynamo, store, Some(room), None)
+            }
+            Home::Temporary(folder) => {
+                (Dynamo::memory()?, ObjectStore::open(store(folder.path(), false))?, None, Some(folder))
+            }
+        };
+        // What goes with the process has no time to rot.
+        let scrub_every = options.scrub_every.filter(|_| temporary.is_none());
+        let scrubbing = scrub_every.map(|period| store.scrub_every(period)).transpose()?;
         let engines = Engines::new(dynamo, store, secrets.s3.clone(), s3_url.clone(), options.clock.clone());
 
         let current = (secrets.signing_key.id().clone(), secrets.signing_key.public_key_pem());
@@ -267,11 +334,15 @@ impl Stack {
             trusted_keys: trusted.collect(),
             clock: options.clock.clone(),
             cache_bytes: CACHE_BYTES,
-        });
+        })
+        .counting_in(&registry);
         let cdn = Cdn::new(url.clone(), Signer::new(secrets.signing_key, URL_LIFE), Arc::new(distribution.clone()));
-        let files = engines.files(cdn, |client| client);
+        let mut files = engines.files(cdn, |client| client);
+        files.catalog = files.catalog.with_limits(options.upload_limits);
         let renders = std::thread::available_parallelism().map_or(1, usize::from);
-        let worker = Worker::new(files.clone(), renders).flattening_on(options.jpeg_background);
+        let worker = Worker::new(files.clone(), renders)
+            .flattening_on(options.jpeg_background)
+            .rendering_in(options.render_memory);
         let (project, first_key) = prepare(&files, options.quota_bytes).await?;
         engines
             .dynamo()
@@ -287,32 +358,46 @@ impl Stack {
             courier = courier.with_listener(move |event| line_up(event, &queue));
             tasks.spawn(note_placeholders(worker.clone(), published, stopping.clone()));
         }
-        let api = Api::new(files.clone(), options.api);
-        let local = xfiles_control_api::metrics_router(api.clone()).merge(xfiles_control_api::docs_router());
-        let apis = local.fallback_service(xfiles_control_api::router(api));
-        let front = distribution.router(worker.router()).fallback_service(apis);
-        tasks.spawn(serve(api_listener, front, stopping.clone()));
-        tasks.spawn(serve(s3_listener, Router::new().fallback_service(engines.store().service()), stopping.clone()));
-        if let Some(notifications) = options.auto_confirm.then(|| engines.store().notifications()).flatten() {
-            tasks.spawn(confirm_arrivals(files.clone(), notifications, stopping.clone()));
+        let api = Api::new(files.clone(), options.api).counting_in(&registry).waiting_until(stopping.clone());
+        let apis = xfiles_control_api::docs_router().fallback_service(xfiles_control_api::router(api.clone()));
+        let variants = worker.router().layer(middleware::from_fn(on_behalf_of_viewers));
+        let front = distribution.router(variants).fallback_service(apis);
+        let store = metrics::counted_store(engines.store().service(), &registry);
+        tasks.spawn(server::serve(api_listener, Port::Api, front, connections.clone(), stopping.clone()));
+        tasks.spawn(server::serve(s3_listener, Port::Store, store, connections, stopping.clone()));
+        if let Some(listener) = metrics_listener {
+            tasks.spawn(metrics::serve(listener, registry.clone(), engines.store().clone(), stopping.clone()));
+        }
+        // Removing what arrives too late is part of the cleanup.
+        let hears = options.auto_confirm || options.cleanup_every.is_some();
+        if let Some(notifications) = hears.then(|| engines.store().notifications()).flatten() {
+            tasks.spawn(take_arrivals(files.clone(), notifications, options.auto_confirm, stopping.clone()));
         }
         if let Some(every) = options.cleanup_every {
-            tasks.spawn(clean_up(files.clone(), engines.clone(), every, stopping.clone()));
-            tasks.spawn(send_events(files.clone(), courier.clone(), stopping));
+            let (name, help) = ("xfiles_cleanup_age_seconds", "Time since the last cleanup that succeeded.");
+            let cleaned = LastSuccess::gauge(&registry, name, help, &options.clock);
+            tasks.spawn(clean_up(files.clone(), engines.clone(), room, every, cleaned, stopping.clone()));
+            let (name, help) = ("xfiles_outbox_age_seconds", "Time since the outbox was last gone through.");
+            let sent = LastSuccess::gauge(&registry, name, help, &options.clock);
+            tasks.spawn(send_events(files.clone(), courier.clone(), sent, stopping));
         }
         Ok(Self {
+            _scrubbing: scrubbing,
             url,
             listens_at,
             s3_url,
+            metrics_url,
+            registry,
             project,
             first_key,
             engines,
             files,
             distribution,
             courier,
+            api,
             stop,
             tasks,
-            _home: home,
+            _temporary: temporary,
         })
     }
 
@@ -329,6 +414,16 @@ impl Stack {
     /// Where the object store is.
     pub fn s3_url(&self) -> &BaseUrl {
         &self.s3_url
+    }
+
+    /// Where the metrics are, without the path; none when they are nowhere.
+    pub fn metrics_url(&self) -> Option<&BaseUrl> {
+        self.metrics_url.as_ref()
+    }
+
+    /// What this process counts.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// What the object store accepts.
@@ -362,6 +457,11 @@ impl Stack {
         self.engines.s3_client(|client| client)
     }
 
+    /// What the object store counts of damaged bytes and of its scrub.
+    pub async fn integrity(&self) -> s3::Integrity {
+        self.engines.store().integrity().await
+    }
+
     /// The CDN's stand-in.
     pub fn distribution(&self) -> &Distribution {
         &self.distribution
@@ -375,58 +475,38 @@ impl Stack {
     /// Takes no new requests, lets those in flight finish, and ends.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let all = async {
+            while self.tasks.join_next().await.is_some() {}
+            // Those whose clients have left go on without a connection.
+            self.api.ended().await;
+        };
         if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::warn!(drain.s = DRAIN.as_secs(), "requests in flight did not finish in time and are dropped");
         }
+        // Both databases are put into their main files, which waits for the disk. A panic there was reported.
+        drop(tokio::task::spawn_blocking(move || drop(self)).await);
     }
 }
 
 impl Home {
-    fn open(data: &Data) -> Result<Self, StartError> {
+    fn open(data: &Data, rotate_signing_key: bool) -> Result<(Self, Secrets), StartError> {
         match data {
             Data::Directory(path) => {
-                let lock = lock(path)?;
-                if !path.join(DATABASE).exists() {
-                    find_room(path).map_err(|source| StartError::Data { path: path.clone(), source })?;
-                }
-                Ok(Self { path: path.clone(), durable: true, _lock: Some(lock), _temporary: None })
+                let Custody { index, table, secrets, room } = Custody::open(path, rotate_signing_key)?;
+                Ok((Self::Directory { path: path.clone(), room, index, table }, secrets))
             }
             Data::Ephemeral => {
                 let failed = |source| StartError::Data { path: std::env::temp_dir(), source };
-                let temporary = TempDir::with_prefix("xfiles-").map_err(failed)?;
-                let path = temporary.path().to_owned();
-                Ok(Self { path, durable: false, _lock: None, _temporary: Some(temporary) })
+                let folder = TempDir::with_prefix("xfiles-").map_err(failed)?;
+                Ok((Self::Temporary(folder), Secrets::generate().0))
             }
         }
     }
 }
 
-/// Holds the directory for this process; the system lets go when the process ends, however it ends.
-fn lock(path: &Path) -> Result<File, StartError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-
-    let failed = |source| StartError::Data { path: path.to_owned(), source };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    let lock =
-        fs::OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StartError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-/// Fails as a full disk does. SQLite would only speak of an I/O error. A later start does without: files can be deleted
-/// on a full disk.
-fn find_room(path: &Path) -> io::Result<()> {
-    let probe = path.join("room");
-    let filled = File::create(&probe).and_then(|mut file| {
-        file.write_all(&vec![0; FIRST_START_BYTES])?;
-        file.sync_all()
-    });
-    let removed = fs::remove_file(&probe);
-    filled.and(removed)
+/// The worker serves whoever has a URL, so that its share of the metadata store is one of its own.
+async fn on_behalf_of_viewers(request: Request, next: Next) -> Response {
+    Share::of(Class::Viewer).scope(next.run(request)).await
 }
 
 async fn listen(options: &StackOptions) -> Result<(TcpListener, TcpListener), StartError> {
@@ -455,12 +535,21 @@ fn address_of(listener: &TcpListener) -> BaseUrl {
 /// The records in a data directory, whether or not a server runs on it: how whoever owns the machine makes a key when
 /// all are lost.
 pub async fn open_catalog(data: &Path) -> Result<Catalog, StartError> {
-    let database = data.join(DATABASE);
-    if !database.exists() {
+    let database = Piece::Table.path(data);
+    if !custody::was_served(data) {
         let source = io::Error::new(io::ErrorKind::NotFound, "nothing was ever served from it");
         return Err(StartError::Data { path: data.to_owned(), source });
     }
-    let dynamo = Dynamo::open(&database)?;
+    let hold = match Custody::open(data, false) {
+        Ok(Custody { table, .. }) => Hold::Keeper(table),
+        // A server has it, or another tool for a moment.
+        Err(CustodyError::Locked { .. }) => {
+            let failed = |e: rusqlite::Error| StartError::Data { path: data.to_owned(), source: io::Error::other(e) };
+            Hold::Visit(Visit::begin(data).map_err(failed)?)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let dynamo = Dynamo::open_held(&database, hold, None)?;
     Ok(Catalog::new(dynamodb_client(dynamo.http_client(), Clock::system()), TABLE))
 }
 
@@ -495,28 +584,23 @@ pub async fn first_project(
     Ok((project, Some(key)))
 }
 
-async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) {
-    let stop = async move {
-        // An error means that the stack is gone, which is a stop as well.
-        drop(stopping.wait_for(|stop| *stop).await);
-    };
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
-        tracing::error!(%error, "a listener failed");
-    }
-}
-
-/// Confirms what has arrived. What is under way when the stack stops is finished by the client or the cleanup.
-async fn confirm_arrivals(
+/// Confirms what has arrived, or only removes what arrived after its upload had ended. What is under way when the stack
+/// stops is finished by the client or the cleanup.
+async fn take_arrivals(
     files: Files,
-    notifications: UnboundedReceiver<serde_json::Value>,
+    notifications: Receiver<serde_json::Value>,
+    confirm: bool,
     mut stopping: watch::Receiver<bool>,
 ) {
     let files = &files;
-    let next = |mut queue: UnboundedReceiver<_>| async { queue.recv().await.map(|notification| (notification, queue)) };
+    let next = |mut queue: Receiver<_>| async { queue.recv().await.map(|notification| (notification, queue)) };
     let all = stream::unfold(notifications, next).for_each_concurrent(CONFIRMED_AT_ONCE, |notification| async move {
-        if let Err(error) = xfiles_cleanup_cron::confirm_arrivals(files, &notification).await {
-            tracing::warn!(error = cause(&error), "an upload that has arrived is left to its client");
+        if confirm {
+            if let Err(error) = xfiles_cleanup_cron::confirm_arrivals(files, &notification).await {
+                tracing::warn!(error = cause(&error), "an upload that has arrived is left to its client");
+            }
+        } else if let Err(error) = xfiles_cleanup_cron::remove_late_arrivals(files, &notification).await {
+            tracing::warn!(error = cause(&error), "bytes that arrived too late are left to the cleanup");
         }
     });
     tokio::select! {
@@ -538,7 +622,8 @@ async fn note_placeholders(worker: Worker, mut published: mpsc::Receiver<FileId>
     let all = async {
         while let Some(file) = published.recv().await {
             let begun = Instant::now();
-            if let Err(error) = worker.note_placeholder(file).await {
+            let noted = Share::of(Class::Background).scope(worker.note_placeholder(file));
+            if let Err(error) = noted.await {
                 tracing::warn!(error = cause(&error), "a placeholder is left to the first variant");
             }
             tokio::time::sleep(begun.elapsed() * REST).await;
@@ -551,32 +636,30 @@ async fn note_placeholders(worker: Worker, mut published: mpsc::Receiver<FileId>
 }
 
 /// Sends events soon after they are told: reading an outbox that is in the process costs next to nothing.
-async fn send_events(files: Files, courier: Courier, mut stopping: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(OUTBOX_EVERY) => {}
-            _ = stopping.wait_for(|stop| *stop) => return,
-        }
-        let sent = xfiles_cleanup_cron::deliver(&files, &courier, xfiles_cleanup_cron::Bounds::default());
-        let sent = tokio::select! {
-            sent = sent => sent,
-            // What was claimed falls due again.
-            _ = stopping.wait_for(|stop| *stop) => return,
-        };
-        if let Err(error) = sent {
-            tracing::error!(error = cause(&error), "events could not be sent");
-        }
+async fn send_events(files: Files, courier: Courier, done: LastSuccess, mut stopping: watch::Receiver<bool>) {
+    tokio::select! {
+        () = xfiles_cleanup_cron::deliver_every(&files, &courier, OUTBOX_EVERY, || done.note()) => {}
+        // What was claimed falls due again.
+        _ = stopping.wait_for(|stop| *stop) => {}
     }
 }
 
-async fn clean_up(files: Files, engines: Engines, every: Duration, mut stopping: watch::Receiver<bool>) {
+async fn clean_up(
+    files: Files,
+    engines: Engines,
+    room: Option<Room>,
+    every: Duration,
+    done: LastSuccess,
+    mut stopping: watch::Receiver<bool>,
+) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             _ = stopping.wait_for(|stop| *stop) => return,
         }
-        if let Err(error) = xfiles_cleanup_cron::run(&files, xfiles_cleanup_cron::Bounds::default()).await {
-            tracing::error!(error = cause(&error), "the cleanup failed");
+        match xfiles_cleanup_cron::run(&files, xfiles_cleanup_cron::Bounds::default()).await {
+            Ok(_) => done.note(),
+            Err(error) => tracing::error!(error = cause(&error), "the cleanup failed"),
         }
         let dynamo = engines.dynamo().clone();
         let forgotten = tokio::task::spawn_blocking(move || dynamo.forget_expired()).await;
@@ -585,6 +668,17 @@ async fn clean_up(files: Files, engines: Engines, every: Duration, mut stopping:
         }
         if let Err(error) = engines.store().expire(BUCKET, "staging/", STAGING_LIFE).await {
             tracing::error!(%error, "abandoned uploads could not be removed");
+        }
+        if let Some(room) = room.clone() {
+            let (dynamo, store) = (engines.dynamo().clone(), engines.store().clone());
+            let trimmed = move || {
+                dynamo.trim_log(room.log_limit());
+                store.trim_log(room.log_limit());
+                // Once there is room, at the latest now, and not only when somebody tries to write.
+                room.restore();
+            };
+            // A panic there was reported when it happened.
+            drop(tokio::task::spawn_blocking(trimmed).await);
         }
     }
 }

@@ -28,7 +28,7 @@ use xfiles_core::{
     lifecycle::Files,
     webhook::Reach,
 };
-use xfiles_standalone::{ApiOptions, BUCKET, Data, Placeholders, Stack, StackOptions};
+use xfiles_standalone::{ApiOptions, BUCKET, Data, Placeholders, Stack, StackOptions, server::ConnectionLimits};
 
 /// The first bytes of a file of each kind that tests upload, enough to be recognised.
 pub const TEXT: (&str, &str, &[u8]) = ("note.txt", "text/plain", b"hello, world\n");
@@ -65,6 +65,8 @@ pub struct WorldOptions {
     pub auto_confirm: bool,
     /// When the placeholders of pictures are made; on confirmation is when [`World::deliver`] tells of it.
     pub placeholders: Placeholders,
+    /// What is granted to connections.
+    pub connections: ConnectionLimits,
 }
 
 impl Default for WorldOptions {
@@ -79,6 +81,7 @@ impl Default for WorldOptions {
             webhooks: Reach::Anywhere,
             auto_confirm: false,
             placeholders: Placeholders::OnConfirm,
+            connections: ConnectionLimits::default(),
         }
     }
 }
@@ -106,6 +109,7 @@ impl World {
             placeholders: options.placeholders,
             rotate_signing_key: options.rotate_signing_key,
             public_url: options.public_url,
+            connections: options.connections,
             api: ApiOptions {
                 requests_per_second: options.requests_per_second,
                 allowed_origins: options.allowed_origins,
@@ -127,6 +131,13 @@ impl World {
     /// What the handlers work on.
     pub fn files(&self) -> &Files {
         self.stack.files()
+    }
+
+    /// What the process tells a Prometheus server.
+    pub async fn metrics(&self) -> String {
+        let url = self.stack.metrics_url().expect("a world has metrics");
+        let scrape = self.http.get(format!("{url}/metrics")).send().await.expect("the metrics answer");
+        scrape.text().await.expect("the metrics are text")
     }
 
     /// Time passes.
@@ -387,6 +398,11 @@ impl Client {
     /// The raw key.
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// The same client of another server.
+    pub fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
     }
 
     /// The same client with another key.

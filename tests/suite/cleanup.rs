@@ -61,7 +61,7 @@ async fn a_sweep_stops_at_its_bounds_and_says_so() {
         world.client.intent("a.txt", "text/plain", 100, json!({})).await.ok();
     }
     world.pass_expiry();
-    let bounds = xfiles_cleanup_cron::Bounds { records: 3, time: Duration::from_secs(60) };
+    let bounds = xfiles_cleanup_cron::Bounds { records: 3, ..xfiles_cleanup_cron::Bounds::default() };
     let report = xfiles_cleanup_cron::run(world.files(), bounds).await.unwrap();
     assert_eq!((report.settled, report.more), (3, true));
     let report = xfiles_cleanup_cron::run(world.files(), bounds).await.unwrap();
@@ -86,6 +86,7 @@ async fn a_clearing_is_overdue_until_it_is_done_and_a_sweep_that_runs_out_of_tim
     for _ in 0..110 {
         world.client.upload(TEXT, json!({})).await;
     }
+    world.pass(xfiles_core::file::LATE_COPIES);
     let project = world.stack.project();
     world.client.post(&format!("/api/v1/projects/{project}/empty"), &json!({})).await;
     let overdue = async || {

@@ -25,7 +25,7 @@ use xfiles_control_api::{Api, ApiOptions};
 use xfiles_core::{
     catalog::{Catalog, Consistency},
     event::EventType,
-    file::{Patch, WORKER_LIFE},
+    file::{LATE_COPIES, Patch},
     id::{FileId, ProjectId},
     intent::{EntityWord, UploadIntent},
     lifecycle::Files,
@@ -345,7 +345,7 @@ async fn a_death_while_events_are_sent_loses_none_and_keeps_their_ids() {
 }
 
 #[tokio::test]
-async fn a_death_before_a_full_new_order_is_told_leaves_the_telling_to_the_cleanup() {
+async fn a_death_after_a_full_new_order_was_written_leaves_nothing_untold() {
     let world = World::start().await;
     let more = json!({"entity": {"type": "listing", "id": "7"}});
     let uploads = (0..Catalog::REPLACE_AT_ONCE).map(|_| world.client.upload(TEXT, more.clone()));
@@ -353,7 +353,7 @@ async fn a_death_before_a_full_new_order_is_told_leaves_the_telling_to_the_clean
     let ids: Vec<FileId> = files.iter().map(file_id).collect();
     let word = |text| EntityWord::new(text).unwrap();
 
-    // The records are written; the next write would tell of the first.
+    // The records and the events are written, and nobody hears of it.
     let dying = Process::start(&world, Fate::DiesAfter(0));
     let ended = dying.run(dying.files.order(dying.project, &word("listing"), &word("7"), &ids)).await;
     assert!(ended.is_none());
@@ -493,7 +493,7 @@ async fn furnish(world: &World, given: &[Given]) -> Cast {
             }
             Given::Deleted(name) => {
                 client.delete(&cast.path(name)).await.ok();
-                world.pass(WORKER_LIFE + Duration::from_secs(1));
+                world.pass(LATE_COPIES + Duration::from_secs(1));
             }
             Given::Cleared { and_project: false } => world.files().empty_project(project).await.unwrap(),
             Given::Cleared { and_project: true } => world.files().delete_project(project).await.unwrap(),

@@ -194,8 +194,15 @@ fn at(request: &Parts, prefix: &str) -> bool {
     request.uri.path().starts_with(prefix)
 }
 
+/// CloudFront's answer when a function of the distribution fails.
+fn function_failed(name: &str) -> Option<Response> {
+    let cache = [("x-cache", format!("{name} from cloudfront"))];
+    let page = "<html>The CloudFront function associated with the CloudFront distribution is invalid or could not run.";
+    Some((StatusCode::SERVICE_UNAVAILABLE, cache, page).into_response())
+}
+
 /// What is wrong, the check that finds it, and what its cause and its fix say.
-const FAULTS: [(Wrong, &str, &str, &str); 17] = [
+const FAULTS: [(Wrong, &str, &str, &str); 21] = [
     (Wrong::Date("Sun, 06 Nov 1994 08:49:37 GMT"), "the clocks agree", "ahead of the server's", "NTP"),
     (
         Wrong::Answers(|r| (r.method == Method::OPTIONS).then(|| refused(403, "AccessForbidden")).flatten()),
@@ -245,6 +252,30 @@ const FAULTS: [(Wrong, &str, &str, &str); 17] = [
         "bucket policy",
     ),
     (
+        Wrong::Answers(|r| {
+            at(r, "/files/originals/public/").then(|| function_failed("FunctionExecutionError")).flatten()
+        }),
+        "the CDN reads the bucket",
+        "answered 503 (FunctionExecutionError) and not 200",
+        "a CloudFront function of the distribution fails",
+    ),
+    (
+        Wrong::Answers(|r| at(r, "/files/variants/").then(|| function_failed("FunctionThrottledError")).flatten()),
+        "a variant is made on its first request (failover to the worker)",
+        "answered 503 (FunctionThrottledError) and not 200",
+        "ComputeUtilization",
+    ),
+    (
+        Wrong::Answers(|r| {
+            (at(r, "/files/originals/private/") && r.uri.query().is_none())
+                .then(|| function_failed("FunctionValidationError"))
+                .flatten()
+        }),
+        "without the signature it stays closed",
+        "answered 503 and not 403",
+        "a CloudFront function of the distribution fails",
+    ),
+    (
         Wrong::Answers(|r| at(r, "/files/originals/public/").then(|| StatusCode::NOT_FOUND.into_response())),
         "the CDN reads the bucket",
         "answered 404 and not 200",
@@ -264,6 +295,12 @@ const FAULTS: [(Wrong, &str, &str, &str); 17] = [
         "a variant is made on its first request (failover to the worker)",
         "(Forbidden)",
         "lambda:InvokeFunctionUrl and lambda:InvokeFunction",
+    ),
+    (
+        Wrong::Answers(|r| at(r, "/files/variants/").then(|| StatusCode::TOO_MANY_REQUESTS.into_response())),
+        "a variant is made on its first request (failover to the worker)",
+        "429",
+        "WorkerConcurrency",
     ),
     (
         Wrong::Answers(|r| at(r, "/files/variants/").then(|| StatusCode::SERVICE_UNAVAILABLE.into_response())),
@@ -360,17 +397,22 @@ async fn the_plan_of_a_deployment_needs_no_credentials_and_names_every_command()
     assert_eq!(exit, Exit::Ok, "{out}");
     let commands: Vec<_> = out.lines().filter(|line| !line.starts_with('#')).collect();
     for (command, begins) in commands.iter().zip([
+        "aws cloudformation describe-stacks --stack-name files-test",
+        "aws lambda get-account-settings",
         "cargo lambda build --locked --profile function --arm64",
         "aws s3 mb",
         "aws secretsmanager create-secret --name xfiles/files-test/signing-key",
         "aws cloudformation package --template-file infra/template.yaml",
+        "aws cloudfront create-function",
+        "aws cloudfront test-function",
+        "aws cloudfront delete-function",
         "aws cloudformation deploy",
         "aws dynamodb put-item",
     ]) {
         assert!(command.starts_with(begins), "{command}");
     }
-    assert_eq!(commands.len(), 6);
-    assert!(commands[4].contains("--stack-name files-test") && commands[4].ends_with(" LogDays=7"), "{out}");
+    assert_eq!(commands.len(), 11);
+    assert!(commands[9].contains("--stack-name files-test") && commands[9].ends_with(" LogDays=7"), "{out}");
 }
 
 #[tokio::test]
@@ -383,5 +425,9 @@ async fn what_is_no_stack_and_no_parameter_is_refused_with_the_rule() {
         assert_eq!(exit, Exit::Usage);
         assert!(out.contains(rule), "{out}");
     }
-    assert_eq!(xf(&["destroy"]).await.0, Exit::Usage, "destroy without --plan");
+    for arguments in
+        [&["destroy"][..], &["destroy", "--and-data", "--plan"], &["destroy", "--confirm", "xfiles", "--plan"]]
+    {
+        assert_eq!(xf(arguments).await.0, Exit::Usage, "{arguments:?}");
+    }
 }

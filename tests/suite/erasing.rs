@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use xfiles_core::file::WORKER_LIFE;
+use xfiles_core::file::{LATE_COPIES, WORKER_LIFE};
 use xfiles_tests::{TEXT, World, fixture, id_of};
 
 async fn picture(world: &World) -> (String, Vec<String>) {
@@ -44,6 +44,8 @@ async fn an_erasure_removes_every_trace_and_lists_where_it_looked() {
 async fn an_erased_picture_is_looked_at_again_when_every_worker_has_ended() {
     let world = World::start().await;
     let (id, _) = picture(&world).await;
+    world.pass(LATE_COPIES);
+    world.pass_expiry();
     let erased = world.client.delete(&format!("/api/v1/files/{id}?erase=true")).await.ok();
     assert!(erased["againAt"].is_string());
     let again = world.client.delete(&format!("/api/v1/files/{id}?erase=true")).await.ok();
@@ -58,11 +60,30 @@ async fn an_erased_picture_is_looked_at_again_when_every_worker_has_ended() {
 async fn an_erased_document_leaves_no_record() {
     let world = World::with_quota(1_000).await;
     let file = world.client.upload(TEXT, json!({})).await;
+    world.pass(LATE_COPIES);
+    world.pass_expiry();
     let erased = world.client.delete(&format!("/api/v1/files/{}?erase=true", id_of(&file))).await.ok();
     assert!(erased.get("againAt").is_none());
     assert_eq!(world.project().await.free_bytes, 1_000);
     world.pass_expiry();
     assert_eq!(world.sweep().await.settled, 0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_erased_document_whose_upload_url_still_works_is_looked_at_again_when_it_has_expired() {
+    let world = World::with_quota(1_000).await;
+    let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
+    world.client.put(&intent, TEXT.1, TEXT.2).await;
+    world.client.confirm(id_of(&intent)).await.ok();
+    let path = format!("/api/v1/files/{}?erase=true", id_of(&intent));
+    let erased = world.client.delete(&path).await.ok();
+    assert!(erased["againAt"].is_string());
+    world.client.put(&intent, TEXT.1, TEXT.2).await;
+    world.pass_expiry();
+    assert_eq!(world.sweep().await.settled, 1);
+    assert!(world.objects().await.is_empty());
+    world.client.delete(&path).await.refused(404, "file_not_found");
     world.end().await;
 }
 
@@ -81,6 +102,7 @@ async fn a_pending_upload_can_be_erased() {
 async fn erase_is_true_or_false() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({})).await;
+    world.pass(LATE_COPIES);
     let answer = world.client.delete(&format!("/api/v1/files/{}?erase=maybe", id_of(&file))).await;
     assert_eq!(answer.refused(400, "invalid_request")["errors"][0]["pointer"], "?erase");
     world.end().await;
@@ -90,6 +112,7 @@ async fn erase_is_true_or_false() {
 async fn nobody_erases_the_file_of_another_project() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({})).await;
+    world.pass(LATE_COPIES);
     let other = world.client_of_another_project().await;
     other.delete(&format!("/api/v1/files/{}?erase=true", id_of(&file))).await.refused(404, "file_not_found");
     world.client.get(&format!("/api/v1/files/{}", id_of(&file))).await.ok();

@@ -3,7 +3,10 @@
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use xfiles_core::event::EventType::{FileConfirmed, FileDeleted, FileExpired, FileUpdated, VariantsPurged};
+use xfiles_core::{
+    catalog::Catalog,
+    event::EventType::{FileConfirmed, FileDeleted, FileExpired, FileUpdated, VariantsPurged},
+};
 use xfiles_tests::{Answer, Client, TEXT, World, file_id, fixture, id_of};
 
 async fn patch(client: &Client, file: &Value, change: Value) {
@@ -52,10 +55,10 @@ async fn each_change_of_a_file_is_told_and_a_move_when_it_is_done() {
 }
 
 #[tokio::test]
-async fn a_new_order_of_a_hundred_files_is_made_at_once_and_told_of_each() {
+async fn a_new_order_of_as_many_files_as_it_takes_is_made_at_once_and_told_of_each() {
     let world = World::start().await;
     let more = json!({"entity": {"type": "listing", "id": "7"}});
-    let files = join_all((0..100).map(|_| world.client.upload(TEXT, more.clone()))).await;
+    let files = join_all((0..Catalog::REPLACE_AT_ONCE).map(|_| world.client.upload(TEXT, more.clone()))).await;
     let ids: Vec<&str> = files.iter().rev().map(id_of).collect();
     let request = world.client.request(Method::PUT, "/api/v1/entities/listing/7/order");
     let answer = Answer::of(request.json(&json!({ "fileIds": ids })).send().await.unwrap()).await.ok();

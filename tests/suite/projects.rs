@@ -205,7 +205,7 @@ async fn a_monitor_learns_whether_it_lives_is_ready_and_how_it_does() {
         assert_eq!(Answer::of(world.get(path).await).await.ok(), json!({"status": "ok"}));
     }
     assert_eq!(Answer::of(world.get("/version").await).await.ok()["name"], "xfiles");
-    let metrics = world.get("/metrics").await.text().await.unwrap();
+    let metrics = world.metrics().await;
     let line = "xfiles_http_requests_total{method=\"GET\",route=\"/api/v1/files\",status=\"200\"} 1";
     assert!(metrics.lines().any(|found| found == line), "{metrics}");
     world.end().await;

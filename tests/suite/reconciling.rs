@@ -20,6 +20,7 @@ async fn put(world: &World, key: &str) {
 async fn orphan(world: &World) -> String {
     let file = world.client.upload(TEXT, json!({"visibility": "public"})).await;
     let key = world.objects().await.into_keys().find(|key| key.contains(id_of(&file))).unwrap();
+    world.pass(xfiles_core::file::LATE_COPIES);
     world.client.delete(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
     put(world, &key).await;
     key

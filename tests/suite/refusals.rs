@@ -4,15 +4,17 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector as _, HttpConnectorFuture, SharedHttpConnector},
-    orchestrator::HttpRequest,
+    orchestrator::{HttpRequest, HttpResponse},
     result::ConnectorError,
 };
+use aws_smithy_types::body::SdkBody;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use xfiles_control_api::Code;
 use xfiles_core::{
     api_key::Scope,
+    catalog::{LATE_BYTES_FLOOR, STORAGE_FULL, UploadCounts, UploadLimits},
     file::Patch,
     id::{FileId, ProjectId},
     intent::OwnerId,
@@ -32,7 +34,9 @@ enum Mischief {
     /// Its client breaks down.
     Panic,
     /// Somebody changes this file just before.
-    Race(Files, ProjectId, FileId),
+    Race(Box<Files>, ProjectId, FileId),
+    /// Its disk is full.
+    Full,
     /// It says that it was asked, and waits until it may answer.
     Hold(Arc<Gate>),
 }
@@ -65,6 +69,11 @@ impl Line for Mischievous {
             _ if !meant => HttpConnectorFuture::new(call()),
             Mischief::Silence => HttpConnectorFuture::ready(Err(ConnectorError::timeout("no answer".into()))),
             Mischief::Panic => panic!("a fault that nobody thought of"),
+            Mischief::Full => {
+                let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{STORAGE_FULL}")}).to_string();
+                let status = 507.try_into().expect("a status");
+                HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))
+            }
             Mischief::Race(files, project, file) => {
                 let (files, project, file) = (files.clone(), *project, *file);
                 HttpConnectorFuture::new(async move {
@@ -182,12 +191,26 @@ async fn provoke(code: Code) -> (World, Answer) {
         }
         Code::Conflict => {
             let file = client.upload(TEXT, json!({})).await;
-            let race = Mischief::Race(world.files().clone(), world.stack.project(), file_id(&file));
+            let race = Mischief::Race(Box::new(world.files().clone()), world.stack.project(), file_id(&file));
             let unlucky = mischievous(&world, "TransactWriteItems", race).await;
             send(&unlucky, Method::PATCH, &format!("/api/v1/files/{}", id_of(&file)), json!({"ownerUserId": "me"}))
                 .await
         }
         Code::QuotaExceeded => client.intent("a.txt", "text/plain", 1_001, json!({})).await,
+        Code::TooManyPendingUploads => {
+            let limits = UploadLimits { per_project: NonZeroU32::MIN, per_key: NonZeroU32::MIN };
+            let mut files = world.files().clone();
+            files.catalog = files.catalog.with_limits(limits);
+            let limited = world.client_through(files).await;
+            limited.intent("a.txt", "text/plain", 1, json!({})).await.ok();
+            limited.intent("b.txt", "text/plain", 1, json!({})).await
+        }
+        Code::TooManyEndedUploads => {
+            let project = world.project().await;
+            let late = UploadCounts { late_bytes: LATE_BYTES_FLOOR + 1, ..UploadCounts::default() };
+            assert!(world.files().catalog.repair_upload_counts(&project, &late).await.unwrap());
+            client.intent("a.txt", "text/plain", 1, json!({})).await
+        }
         Code::BodyTooLarge => raw(client, "application/json", format!("{{\"a\":\"{}\"}}", "x".repeat(600_000))).await,
         Code::UnsupportedMediaType => raw(client, "text/plain", "{}".to_owned()).await,
         Code::ContentTypeMismatch => {
@@ -196,6 +219,10 @@ async fn provoke(code: Code) -> (World, Answer) {
             client.confirm(id_of(&intent)).await
         }
         Code::Unavailable => mischievous(&world, "Query", Mischief::Silence).await.get("/api/v1/files").await,
+        Code::StorageFull => {
+            let full = mischievous(&world, "TransactWriteItems", Mischief::Full).await;
+            full.intent("a.txt", "text/plain", 1, json!({})).await
+        }
         Code::Internal => mischievous(&world, "Query", Mischief::Panic).await.get("/api/v1/files").await,
     };
     (world, answer)

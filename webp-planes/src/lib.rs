@@ -4,8 +4,11 @@
 //! libwebp that the crate `webp` does not make, and nothing outside this file needs `unsafe` for them. Samples are of
 //! BT.601 in its limited range: luma from 16 to 235, differences from 16 to 240.
 
+use std::ptr;
+
 use libwebp_sys::{
-    VP8StatusCode, WEBP_CSP_MODE, WebPBitstreamFeatures, WebPDecode, WebPDecoderConfig, WebPGetFeatures,
+    VP8StatusCode, WEBP_CSP_MODE, WebPBitstreamFeatures, WebPDecode, WebPDecoderConfig, WebPGetFeatures, WebPIAppend,
+    WebPIDecGetRGB, WebPIDelete, WebPINewRGB,
 };
 
 /// The planes of a picture, row by row without gaps.
@@ -92,6 +95,41 @@ pub fn decode(file: &[u8], width: usize, height: usize, finish: Finish) -> Resul
     if status == VP8StatusCode::VP8_STATUS_OK { Ok(planes) } else { Err(Undecodable) }
 }
 
+/// The pixels of a still picture that is cut short, as red, green, blue and alpha, and how many rows of them are there.
+///
+/// # Errors
+/// [`Undecodable`], if it has another size or no row is there.
+pub fn decode_beginning(file: &[u8], width: usize, height: usize) -> Result<(Vec<u8>, usize), Undecodable> {
+    let mut config = WebPDecoderConfig::new().map_err(|()| Undecodable)?;
+    // SAFETY: the pointers are to `file`, with its length, and to a live value that the call fills.
+    let status = unsafe { WebPGetFeatures(file.as_ptr(), file.len(), &raw mut config.input) };
+    let claims = |side: i32, expected: usize| usize::try_from(side) == Ok(expected);
+    let is_size = claims(config.input.width, width) && claims(config.input.height, height);
+    if status != VP8StatusCode::VP8_STATUS_OK || !is_size || config.input.has_animation != 0 {
+        return Err(Undecodable);
+    }
+    let stride = i32::try_from(width * 4).map_err(|_| Undecodable)?;
+    let mut pixels = vec![0; width * height * 4];
+    // SAFETY: the buffer has the size and the stride that are stated, which the decoder compares with those of the
+    // picture, and outlives the decoder.
+    let decoder = unsafe { WebPINewRGB(WEBP_CSP_MODE::MODE_RGBA, pixels.as_mut_ptr(), pixels.len(), stride) };
+    if decoder.is_null() {
+        return Err(Undecodable);
+    }
+    let mut rows = 0;
+    // SAFETY: the decoder is live; `file` has its length and outlives it; of what is told only the last row is asked for;
+    // and the decoder is deleted once.
+    unsafe {
+        WebPIAppend(decoder, file.as_ptr(), file.len());
+        WebPIDecGetRGB(decoder, &raw mut rows, ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        WebPIDelete(decoder);
+    }
+    match usize::try_from(rows) {
+        Ok(rows) if rows > 0 => Ok((pixels, rows.min(height))),
+        _ => Err(Undecodable),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{ProptestConfig, any, prop, proptest};
@@ -104,6 +142,22 @@ mod tests {
         let pixel = |at: u32| if at % width < width / 2 { [137, 67, 50] } else { [167, 177, 224] };
         let pixels: Vec<u8> = (0..width * height).flat_map(pixel).collect();
         Encoder::from_rgb(&pixels, width, height).encode(quality).to_vec()
+    }
+
+    #[test]
+    fn the_beginning_of_a_picture_has_its_rows() {
+        // Noise, so that most of the file is coefficients, which come in the order of the rows.
+        let noise = (0..64 * 256 * 3_u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]);
+        let whole = Encoder::from_rgb(&noise.collect::<Vec<_>>(), 64, 256).encode(90.0).to_vec();
+        let pixels = Decoder::new(&whole).decode().unwrap();
+        let pixels: Vec<u8> = pixels.chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 255]).collect();
+        let (beginning, rows) = decode_beginning(&whole[..whole.len() / 2], 64, 256).unwrap();
+        assert!((1..256).contains(&rows), "{rows}");
+        assert_eq!(beginning[..(rows - 1) * 256], pixels[..(rows - 1) * 256]);
+        for cut in [0, 10, 31] {
+            assert!(decode_beginning(&whole[..cut], 64, 256).is_err(), "{cut}");
+        }
+        assert!(decode_beginning(&whole, 64, 255).is_err());
     }
 
     #[test]

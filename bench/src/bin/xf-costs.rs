@@ -1,7 +1,7 @@
 //! Prints, as Markdown, what each operation asks of DynamoDB, S3 and CloudFront and what that costs; and what a list
 //! costs over a thousand, a hundred thousand and a million files.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, num::NonZeroU32, time::Duration};
 
 use axum::body::Body;
 use clap::Parser;
@@ -14,10 +14,10 @@ use xfiles_bench::{
 use xfiles_cleanup_cron::{Bounds, Courier};
 use xfiles_core::{
     api_key::ApiKey,
-    catalog::{Catalog, Cursor, FileFilter, Outcome, PageNumber, PageSize, Project},
+    catalog::{Catalog, Cursor, FileFilter, Once, Outcome, PageNumber, PageSize, Project, UploadLimits},
     clock::Clock,
     error::Error,
-    file::{EXPIRY_GRACE, File, Patch, State, WORKER_LIFE},
+    file::{EXPIRY_GRACE, File, LATE_COPIES, Patch, State, WORKER_LIFE},
     id::ProjectId,
     intent::{
         ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, UPLOAD_URL_LIFE, UploadIntent, VariantPolicy,
@@ -93,6 +93,9 @@ struct Row {
 }
 
 type Rows = Result<Vec<Row>, Error>;
+
+/// After this long no upload URL works any more, and no PUT to one is under way.
+const NO_UPLOAD_ARRIVES: Duration = Duration::from_secs(UPLOAD_URL_LIFE.as_secs() + EXPIRY_GRACE.as_secs() + 1);
 
 impl Bench {
     async fn operations(&self) -> Rows {
@@ -171,7 +174,7 @@ impl Bench {
         let (_, visibility) = self.bill(self.files.patch(self.project, file.id, &hide, None)).await?;
         let lock = Patch { variants_visibility: Some(Visibility::Private), ..Patch::default() };
         let (_, variants) = self.bill(self.files.patch(self.project, file.id, &lock, None)).await?;
-        self.clock.advance(Duration::from_secs(600));
+        self.clock.advance(NO_UPLOAD_ARRIVES);
         self.files.sweep(100, Duration::from_secs(60)).await?;
         let (_, delete) = self.bill(self.files.delete(self.project, file.id, None)).await?;
 
@@ -198,18 +201,21 @@ impl Bench {
     async fn cleanup_rows(&self) -> Rows {
         let sweep = || self.files.sweep(1_000, Duration::from_secs(60));
         // What the other operations left to be done later.
-        self.clock.advance(WORKER_LIFE);
-        sweep().await?;
+        for later in [LATE_COPIES, NO_UPLOAD_ARRIVES] {
+            self.clock.advance(later);
+            sweep().await?;
+        }
         let (_, idle) = self.bill(sweep()).await?;
 
         let file = self.files.begin(self.project, picture()).await?.file;
         self.stage(&file).await;
-        self.clock.advance(UPLOAD_URL_LIFE + EXPIRY_GRACE + Duration::from_secs(1));
+        self.clock.advance(NO_UPLOAD_ARRIVES);
         let (swept, busy) = self.bill(sweep()).await?;
         assert_eq!(swept.settled, 1, "the upload expires");
         let expire = busy.less(&idle);
 
         let file = self.publish(picture()).await?;
+        self.clock.advance(LATE_COPIES.max(NO_UPLOAD_ARRIVES));
         self.files.delete(self.project, file.id, None).await?;
         self.clock.advance(WORKER_LIFE);
         let (swept, busy) = self.bill(sweep()).await?;
@@ -254,9 +260,10 @@ impl Bench {
         let now = self.clock.now();
         let (_, key) = self.bill(self.files.catalog.key(&ApiKey::mint().hash())).await?;
         let once = async {
-            self.files.catalog.take_once(self.project, "key", "digest", now).await?;
+            let taken = self.files.catalog.take_once(self.project, "key", "digest", now).await?;
+            let Once::Fresh(attempt) = taken else { unreachable!("nobody else uses the key") };
             let outcome = Outcome { status: 200, etag: None, body: "x".repeat(600) };
-            self.files.catalog.keep_outcome(self.project, "key", &outcome).await
+            self.files.catalog.keep_outcome(self.project, "key", &attempt, &outcome).await
         };
         let ((), once) = self.bill(once).await?;
         Ok(vec![
@@ -334,12 +341,15 @@ impl Bench {
         let now = self.clock.now();
         let project = Project { file_count: count.into(), ..Project::new("fixture", u64::MAX >> 12, now) };
         self.stack.files().catalog.create_project(&project).await?;
+        // They were never pending, and are counted as if they were.
+        let limits = UploadLimits { per_project: NonZeroU32::MAX, per_key: NonZeroU32::MAX };
+        let catalog = self.stack.files().catalog.clone().with_limits(limits);
         let mut made = 0;
         while made < count {
             let part = count.min(made + 99);
             let files: Vec<File> = (made..part).map(|i| self.confirmed(project.id, i)).collect();
             debug_assert!(files.len() <= Catalog::RESERVE_AT_ONCE);
-            self.stack.files().catalog.reserve(&files).await?;
+            catalog.reserve(&files).await?;
             made = part;
         }
         Ok(project.id)

@@ -1,4 +1,6 @@
-//! Puts load on a running server and prints one line of JSON: how many operations a second, and how long they took.
+//! Puts load on a running server and prints one line of JSON: how many operations a second, and how long they took. With
+//! the key of a second project it measures twice, alone and beside clients of that project that list all of its files
+//! with filters, and prints how many times as long the operations took beside them.
 //!
 //! One thread, one keep-alive connection for each client and server, bodies that are never copied: the program shares
 //! the machine with what it measures and must leave it to the server.
@@ -63,13 +65,30 @@ struct Arguments {
     /// What the clients do.
     #[arg(long)]
     scenario: Scenario,
+    /// An API key of another project, whose clients make noise during a second measurement.
+    #[arg(long, env = "XF_NOISY_KEY", hide_env_values = true)]
+    noisy_key: Option<String>,
+    /// How many clients make noise.
+    #[arg(long, default_value_t = 20)]
+    noisy_clients: usize,
+    /// How many files the noisy project has; what is missing is uploaded first.
+    #[arg(long, default_value_t = 6_000)]
+    noisy_files: u64,
 }
+
+/// How many clients upload the files of the noisy project.
+const PREPARING_CLIENTS: usize = 8;
+
+/// What a noisy client asks for: a page whose total takes a look at every file.
+const NOISE: &str = "/api/v1/files?role=photo&q=load";
 
 /// What a client does over and over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Scenario {
     /// Intent, PUT and confirm, counted as one.
     Upload,
+    /// The project's usage: one small read.
+    Usage,
     /// A file's record with its URLs.
     Get,
     /// The first page of all files, with their number; `list` for short.
@@ -96,6 +115,75 @@ async fn run(arguments: Arguments) -> Result<Value, Failure> {
         return Err("--url must be http://host:port; there is no TLS here".into());
     }
     let paths = Rc::new(prepare(&arguments).await?);
+    let Some(key) = arguments.noisy_key.clone() else {
+        let (measured, took) = measure(&arguments, &paths).await?;
+        return Ok(measured.report(&arguments, took));
+    };
+    let noisy = Arguments { api_key: key, size: 1, ..arguments.clone() };
+    crowd(&noisy).await?;
+    let (quiet, took) = measure(&arguments, &paths).await?;
+    let quiet = quiet.report(&arguments, took);
+    let noise = Rc::new(Cell::new(true));
+    let makers = (0..arguments.noisy_clients).map(|_| {
+        let (noisy, noise) = (noisy.clone(), noise.clone());
+        tokio::task::spawn_local(async move { make_noise(&noisy, &noise).await })
+    });
+    let makers: Vec<_> = makers.collect();
+    let (beside, took) = measure(&arguments, &paths).await?;
+    let beside = beside.report(&arguments, took);
+    noise.set(false);
+    let mut lists = Measured::default();
+    for maker in makers {
+        lists.add(maker.await?);
+    }
+    let times = |field: &str| Some(beside[field].as_f64()? / quiet[field].as_f64()?);
+    Ok(json!({
+        "quiet": quiet, "noisy": beside, "noise": lists.report(&noisy, took),
+        "p50Times": times("p50Ms"), "p99Times": times("p99Ms"),
+    }))
+}
+
+/// Fills the noisy project up to its number of files.
+async fn crowd(noisy: &Arguments) -> Result<(), Failure> {
+    let usage = Client::new(noisy).get_json("/api/v1/usage").await?;
+    let missing = noisy.noisy_files.saturating_sub(usage["files"].as_u64().ok_or("a usage without `files`")?);
+    let left = Rc::new(Cell::new(missing));
+    let clients = (0..PREPARING_CLIENTS).map(|_| {
+        let (noisy, left) = (noisy.clone(), left.clone());
+        tokio::task::spawn_local(async move {
+            let mut client = Client::new(&noisy);
+            while left.get() > 0 {
+                left.set(left.get() - 1);
+                client.upload(Some(0)).await.map_err(|error| error.to_string())?;
+            }
+            Ok::<_, String>(())
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await??;
+    }
+    Ok(())
+}
+
+/// One noisy client: a list after the other until there is to be silence.
+async fn make_noise(noisy: &Arguments, noise: &Cell<bool>) -> Measured {
+    let (mut client, mut measured) = (Client::new(noisy), Measured::default());
+    while noise.get() {
+        let begun = Instant::now();
+        match client.read(NOISE).await {
+            Ok(()) => measured.took(begun),
+            Err(error) => {
+                measured.fail(&error);
+                // A server that refuses is not to be asked in a loop that leaves no time to others.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    measured
+}
+
+/// All clients, until time or budget is used up, and how long that was.
+async fn measure(arguments: &Arguments, paths: &Rc<Vec<String>>) -> Result<(Measured, Duration), Failure> {
     let started = Instant::now();
     let budget = Rc::new(Cell::new(arguments.requests));
     let clients = (0..arguments.clients).map(|number| {
@@ -107,7 +195,7 @@ async fn run(arguments: Arguments) -> Result<Value, Failure> {
     for client in clients {
         all.add(client.await?);
     }
-    Ok(all.report(&arguments, started.elapsed()))
+    Ok((all, started.elapsed()))
 }
 
 /// One client: an operation after the other until time or budget is used up.
@@ -127,13 +215,18 @@ async fn drive(
         let begun = Instant::now();
         let done = match arguments.scenario {
             Scenario::Upload => client.upload(None).await.map(drop),
-            Scenario::Get | Scenario::ListFirst | Scenario::ListCursor | Scenario::ListEntity | Scenario::Serve => {
+            Scenario::Usage
+            | Scenario::Get
+            | Scenario::ListFirst
+            | Scenario::ListCursor
+            | Scenario::ListEntity
+            | Scenario::Serve => {
                 turn += 1;
                 client.read(&paths[turn % paths.len()]).await
             }
         };
         match done {
-            Ok(()) => measured.micros.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX)),
+            Ok(()) => measured.took(begun),
             Err(error) => measured.fail(&error),
         }
     }
@@ -147,6 +240,7 @@ async fn prepare(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     let (kind, id) = ENTITY;
     Ok(match arguments.scenario {
         Scenario::Upload => Vec::new(),
+        Scenario::Usage => vec!["/api/v1/usage".to_owned()],
         Scenario::Get => {
             prepare_files(&mut client).await?.into_iter().map(|file| format!("{list}/{}", file.id)).collect()
         }
@@ -201,6 +295,10 @@ struct Measured {
 }
 
 impl Measured {
+    fn took(&mut self, begun: Instant) {
+        self.micros.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
+    }
+
     fn fail(&mut self, error: &Failure) {
         self.errors += 1;
         self.first_error.get_or_insert_with(|| error.to_string());
@@ -275,7 +373,7 @@ impl Client {
             "filename": "load.txt", "contentType": CONTENT_TYPE, "size": self.bytes.len(), "visibility": "public",
         });
         if let Some(position) = position {
-            wanted["entity"] = json!({"type": ENTITY.0, "id": ENTITY.1, "position": position});
+            wanted["entity"] = json!({"type": ENTITY.0, "id": ENTITY.1, "role": "photo", "position": position});
         }
         let intent = self.post("/api/v1/files/upload-intent", &wanted).await?;
         self.put(&intent).await?;

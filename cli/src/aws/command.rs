@@ -1,16 +1,21 @@
 //! Another program's command line: shown, or run with its output read. What goes in by standard input is never shown.
 
 use std::{
-    io::{self, Write as _},
-    process,
+    collections::VecDeque,
+    io::{self, BufRead as _, BufReader, Read, Write as _},
+    process, thread,
 };
 
 use serde_json::Value;
 
+use super::trouble;
 use crate::{
     failure::{Exit, Failure, os_text},
     output::shell_word,
 };
+
+/// How many of the last lines of a watched program are repeated when it fails: the reason is among them.
+const LAST_LINES: usize = 5;
 
 /// A program and its arguments, none of which is secret.
 pub(super) struct Command {
@@ -42,7 +47,7 @@ impl Command {
 
     /// Runs it and gives what it wrote, without the last line's end.
     pub(super) fn text(&self) -> Result<String, Failure> {
-        let output = self.run(process::Stdio::piped())?;
+        let output = self.run(Errors::Kept)?;
         Ok(String::from_utf8_lossy(&output).trim_end().to_owned())
     }
 
@@ -58,30 +63,35 @@ impl Command {
 
     /// Runs it and lets the person see on standard error what it says.
     pub(super) fn watched(&self) -> Result<(), Failure> {
-        self.run(process::Stdio::inherit()).map(drop)
+        self.run(Errors::Shown).map(drop)
     }
 
-    fn run(&self, errors: process::Stdio) -> Result<Vec<u8>, Failure> {
+    fn run(&self, errors: Errors) -> Result<Vec<u8>, Failure> {
         let (program, arguments) = self.words.split_first().expect("a command has a program");
         let stdin = if self.input.is_some() { process::Stdio::piped() } else { process::Stdio::null() };
         let mut command = process::Command::new(program);
-        command.args(arguments).stdin(stdin).stdout(process::Stdio::piped()).stderr(errors);
+        command.args(arguments).stdin(stdin).stdout(process::Stdio::piped()).stderr(process::Stdio::piped());
         // Only JSON is understood here, and a pager would wait for a key.
         command.env("AWS_DEFAULT_OUTPUT", "json").env("AWS_PAGER", "");
-        let ended = command.spawn().and_then(|mut child| {
-            if let (Some(input), Some(mut pipe)) = (&self.input, child.stdin.take()) {
-                pipe.write_all(input.as_bytes())?;
-            }
-            child.wait_with_output()
-        });
-        let output = ended.map_err(|error| self.not_started(&error))?;
+        let mut child = command.spawn().map_err(|error| self.not_started(&error))?;
+        let stderr = child.stderr.take().expect("standard error is piped");
+        let reader = thread::spawn(move || errors.read(stderr));
+        if let (Some(input), Some(mut pipe)) = (&self.input, child.stdin.take()) {
+            // A program that does not read its input says why itself.
+            drop(pipe.write_all(input.as_bytes()));
+        }
+        let output = child.wait_with_output().map_err(|error| self.not_started(&error))?;
+        let said = reader.join().unwrap_or_default();
         if output.status.success() {
             return Ok(output.stdout);
         }
-        let said = String::from_utf8_lossy(&output.stderr);
         let said = said.trim();
-        let said = if said.is_empty() { "see above" } else { said };
-        Err(Failure::new(Exit::Failed, format!("`{}` failed: {said}", self.name())))
+        let said = if said.is_empty() { "it gives no reason" } else { said };
+        let failure = Failure::new(Exit::Failed, format!("`{}` failed: {said}", self.name()));
+        Err(match trouble::advice(said) {
+            Some(advice) => failure.or_hint(advice),
+            None => failure,
+        })
     }
 
     fn not_started(&self, error: &io::Error) -> Failure {
@@ -98,6 +108,37 @@ impl Command {
     fn name(&self) -> String {
         let end = self.words.iter().position(|word| word.starts_with('-')).unwrap_or(self.words.len());
         self.words[..end].join(" ")
+    }
+}
+
+/// What becomes of a program's standard error.
+#[derive(Clone, Copy)]
+enum Errors {
+    /// It is part of the failure, if it fails.
+    Kept,
+    /// It is shown as it comes, and the last lines of it are part of the failure.
+    Shown,
+}
+
+impl Errors {
+    /// Reads it to its end, and gives what a failure repeats.
+    fn read(self, stream: impl Read) -> String {
+        let mut lines = VecDeque::new();
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if let Self::Shown = self {
+                // Nothing can be said when standard error is gone.
+                drop(writeln!(io::stderr(), "{line}"));
+                if line.is_empty() {
+                    continue;
+                }
+                if lines.len() == LAST_LINES {
+                    lines.pop_front();
+                }
+            }
+            lines.push_back(line);
+        }
+        Vec::from(lines).join("\n")
     }
 }
 
@@ -124,6 +165,22 @@ mod tests {
         assert!(failed.detail().starts_with("`ls` failed: ls:"), "{}", failed.detail());
         let missing = Command::new(["no-such-program-at-all", "-x"]).text().unwrap_err();
         assert_eq!(missing.exit(), Exit::Unavailable);
+    }
+
+    #[test]
+    fn a_watched_command_that_fails_repeats_its_last_lines() {
+        let lines = "for i in 1 2 3 4 5 6 7; do echo line-$i >&2; echo >&2; done; exit 1";
+        let failed = Command::new(["sh", "-c", lines]).watched().unwrap_err();
+        assert_eq!(failed.detail(), "`sh` failed: line-3\nline-4\nline-5\nline-6\nline-7");
+        let silent = Command::new(["false"]).watched().unwrap_err();
+        assert_eq!(silent.detail(), "`false` failed: it gives no reason");
+    }
+
+    #[test]
+    fn a_cause_that_is_known_comes_with_what_to_do() {
+        let said = "echo 'Your account must be verified before you can add new CloudFront resources.' >&2; exit 1";
+        let failed = Command::new(["sh", "-c", said]).text().unwrap_err();
+        assert!(failed.hint().unwrap().contains("support case"), "{failed:?}");
     }
 
     #[test]

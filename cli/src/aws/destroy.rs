@@ -1,49 +1,211 @@
-//! `xf destroy --plan`: what removing the stack would remove, what would stay, and the commands for either.
+//! `xf destroy`: what removing the stack removes and what stays, and the removal of both.
 
-use super::{StackName, command::Command};
+use serde_json::Value;
+
+use super::{
+    Account, Deployed, StackName,
+    command::Command,
+    removal::{Kind, existing, remove},
+    secret_name, trouble,
+};
 use crate::{
     failure::{Exit, Failure},
     output::{Console, shell_word},
 };
 
-/// Show what removing a deployment would remove and what would stay
+/// Show what removing a deployment would remove and what would stay, or remove it
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   xf destroy --plan
+  xf destroy --everything                 # the stack and what stays of it, but no file and no record
+  xf destroy --everything --and-data      # these as well
 
-It removes nothing itself: files, records and the distribution are kept when a stack is deleted, and removing them is a \
-decision for each. The commands are in the plan.")]
+Files, records and the distribution are kept when a stack is deleted. --everything removes the distribution and all that \
+belongs to it, of this stack and of earlier ones of its name, after the stack's name was typed; no link works afterwards. \
+The bucket and the table go with --and-data only. What was interrupted is finished by the same command.")]
 pub(crate) struct DestroyArgs {
     /// The CloudFormation stack
     #[arg(long, value_name = "NAME", default_value = "xfiles")]
     stack: StackName,
-    /// Print the plan, which is all that this command does
-    #[arg(long, required = true)]
+    /// Only print what would be removed and what would stay
+    #[arg(long, required_unless_present = "everything")]
     plan: bool,
+    /// Remove the stack and what stays of it, except files and records
+    #[arg(long)]
+    everything: bool,
+    /// With --everything, remove the bucket with all files and the table with all records as well
+    #[arg(long, requires = "everything")]
+    and_data: bool,
+    /// The stack's name again, instead of typing it when asked
+    #[arg(long, value_name = "NAME", requires = "everything")]
+    confirm: Option<StackName>,
+}
+
+/// A resource of the stack.
+struct Resource {
+    kind: Option<Kind>,
+    name_of_type: String,
+    id: String,
+}
+
+impl Resource {
+    fn read(listed: &Value) -> Self {
+        let text = |field: &str| listed[field].as_str().unwrap_or_default().to_owned();
+        let name_of_type = text("ResourceType");
+        Self { kind: Kind::of_type(&name_of_type), name_of_type, id: text("PhysicalResourceId") }
+    }
+}
+
+/// What there is of a stack's name.
+struct Installed {
+    stack: Option<Deployed>,
+    goes: Vec<Resource>,
+    stays: Vec<Resource>,
 }
 
 pub(crate) fn destroy(args: &DestroyArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    debug_assert!(args.plan, "the argument parser demands it");
-    let stack = &args.stack.0;
-    let template = Command::aws(["cloudformation", "get-template", "--stack-name", stack])
-        .and(["--template-stage", "Processed"])
-        .json()?;
-    let listed = Command::aws(["cloudformation", "list-stack-resources", "--stack-name", stack]).json()?;
-    let resources = listed["StackResourceSummaries"].as_array().map_or(&[][..], Vec::as_slice);
-    let (stay, go): (Vec<_>, Vec<_>) = resources.iter().partition(|resource| {
-        let name = resource["LogicalResourceId"].as_str().unwrap_or_default();
-        let policy = &template["TemplateBody"]["Resources"][name]["DeletionPolicy"];
-        matches!(policy.as_str(), Some("Retain" | "RetainExceptOnCreate" | "Snapshot"))
-    });
-    for (heading, resources) in [("would be removed", go), ("would stay", stay)] {
-        console.result(format_args!("{heading}:"))?;
-        for resource in resources {
-            let text = |field: &str| resource[field].as_str().unwrap_or_default();
-            console.result(format_args!("  {:44}{}", text("ResourceType"), text("PhysicalResourceId")))?;
+    let stack = &args.stack;
+    let installed = Installed::read(stack)?;
+    if !args.everything {
+        installed.show(console)?;
+        console.result(format_args!("\naws cloudformation delete-stack --stack-name {}", shell_word(&stack.0)))?;
+        console.note("`xf destroy --everything` removes what stays as well");
+        return Ok(Exit::Ok);
+    }
+    let (leaves, mut removes): (Vec<_>, Vec<_>) = installed
+        .stays
+        .iter()
+        .filter_map(|resource| Some((resource.kind?, resource)))
+        .partition(|(kind, _)| kind.is_data() && !args.and_data);
+    removes.sort_by_key(|(kind, _)| *kind);
+    if installed.stack.is_none() && removes.is_empty() {
+        console.note(format_args!("nothing of the stack {stack} is left to remove"));
+    } else {
+        console.result("will be removed:")?;
+        let removed = installed.goes.iter().chain(removes.iter().map(|(_, resource)| *resource));
+        show(removed, console)?;
+        if args.plan {
+            return show_left(&leaves, console);
+        }
+        confirm(args, console)?;
+        let account = Account::current()?;
+        if let Some(deployed) = &installed.stack {
+            console.note(format_args!("deleting the stack {stack}"));
+            delete(stack, deployed)?;
+        }
+        for (kind, resource) in removes {
+            console.note(format_args!("removing {} {}", resource.name_of_type, resource.id));
+            remove(kind, &resource.id, &account, console)?;
         }
     }
-    console.result(format_args!("\naws cloudformation delete-stack --stack-name {}", shell_word(stack)))?;
-    console.note("docs/deploy.md tells how to remove what stays");
+    show_left(&leaves, console)
+}
+
+impl Installed {
+    /// Reads the stack and what deleted stacks of its name have left, which CloudFormation knows for ninety days.
+    fn read(stack: &StackName) -> Result<Self, Failure> {
+        let mut installed = Self { stack: Deployed::read(stack)?, goes: Vec::new(), stays: Vec::new() };
+        if let Some(deployed) = &installed.stack {
+            let (stays, goes) = Self::of_stack(stack, deployed)?;
+            installed.stays = stays;
+            installed.goes = goes;
+        }
+        let deleted =
+            Command::aws(["cloudformation", "list-stacks", "--stack-status-filter", "DELETE_COMPLETE"]).json()?;
+        for summary in list(&deleted["StackSummaries"]) {
+            let (name, id) = (summary["StackName"].as_str(), summary["StackId"].as_str());
+            if let (true, Some(id)) = (name == Some(&stack.0), id) {
+                let listed = Command::aws(["cloudformation", "list-stack-resources", "--stack-name", id]).json()?;
+                let left = list(&listed["StackResourceSummaries"]).iter();
+                let left = left.filter(|resource| resource["ResourceStatus"] != "DELETE_COMPLETE");
+                installed.stays.extend(left.map(Resource::read));
+            }
+        }
+        let secret = secret_name(stack);
+        if existing(Command::aws(["secretsmanager", "describe-secret", "--secret-id", &secret]).json())?.is_some() {
+            let name_of_type = "AWS::SecretsManager::Secret".to_owned();
+            installed.stays.push(Resource { kind: Some(Kind::SigningKey), name_of_type, id: secret });
+        }
+        Ok(installed)
+    }
+
+    /// What stays when the stack is deleted, and what goes.
+    fn of_stack(stack: &StackName, deployed: &Deployed) -> Result<(Vec<Resource>, Vec<Resource>), Failure> {
+        // A stack that was never more than a set of changes has neither.
+        if deployed.status() == "REVIEW_IN_PROGRESS" {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let template = Command::aws(["cloudformation", "get-template", "--stack-name", &stack.0])
+            .and(["--template-stage", "Processed"])
+            .json()?;
+        let listed = Command::aws(["cloudformation", "list-stack-resources", "--stack-name", &stack.0]).json()?;
+        let there = list(&listed["StackResourceSummaries"]).iter().filter(|resource| {
+            // Of a creation that was rolled back.
+            resource["ResourceStatus"] != "DELETE_COMPLETE" && resource["PhysicalResourceId"].is_string()
+        });
+        let (stays, goes): (Vec<_>, Vec<_>) = there.partition(|resource| {
+            let name = resource["LogicalResourceId"].as_str().unwrap_or_default();
+            let policy = &template["TemplateBody"]["Resources"][name]["DeletionPolicy"];
+            matches!(policy.as_str(), Some("Retain" | "RetainExceptOnCreate" | "Snapshot"))
+        });
+        let read = |resources: Vec<&Value>| resources.into_iter().map(Resource::read).collect();
+        Ok((read(stays), read(goes)))
+    }
+
+    fn show(&self, console: &mut Console<'_>) -> Result<(), Failure> {
+        for (heading, resources) in [("would be removed", &self.goes), ("would stay", &self.stays)] {
+            console.result(format_args!("{heading}:"))?;
+            show(resources, console)?;
+        }
+        Ok(())
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[][..], Vec::as_slice)
+}
+
+fn show<'a>(resources: impl IntoIterator<Item = &'a Resource>, console: &mut Console<'_>) -> Result<(), Failure> {
+    for resource in resources {
+        console.result(format_args!("  {:44}{}", resource.name_of_type, resource.id))?;
+    }
+    Ok(())
+}
+
+fn show_left(leaves: &[(Kind, &Resource)], console: &mut Console<'_>) -> Result<Exit, Failure> {
+    if !leaves.is_empty() {
+        console.result("stays, until --and-data is given as well:")?;
+        show(leaves.iter().map(|(_, resource)| *resource), console)?;
+    }
     Ok(Exit::Ok)
+}
+
+/// Has the stack's name typed.
+fn confirm(args: &DestroyArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    let stack = &args.stack;
+    let typed = match &args.confirm {
+        Some(confirmed) => Some(confirmed == stack),
+        None => {
+            let data = if args.and_data { " It removes every file and every record." } else { "" };
+            console.confirm_by_typing(&format!("This cannot be undone.{data} Type {stack} to go on:"), &stack.0)
+        }
+    };
+    match typed {
+        Some(true) => Ok(()),
+        Some(false) => {
+            Err(Failure::new(Exit::Usage, format!("that is not the stack's name, {stack}; nothing was removed")))
+        }
+        None => Err(Failure::new(Exit::Usage, "nothing was removed: there is no terminal to type the stack's name at")
+            .or_hint(format!("give it with --confirm {stack}"))),
+    }
+}
+
+fn delete(stack: &StackName, deployed: &Deployed) -> Result<(), Failure> {
+    let before = trouble::newest_event(stack);
+    let deleted = Command::aws(["cloudformation", "delete-stack", "--stack-name", &stack.0]).text().and_then(|_| {
+        // By its id: the name means nothing once the stack is gone.
+        Command::aws(["cloudformation", "wait", "stack-delete-complete", "--stack-name", deployed.id()]).text()
+    });
+    deleted.map(drop).map_err(|failure| trouble::explained(failure, stack, before.as_deref()))
 }

@@ -4,8 +4,11 @@
 mod command;
 mod deploy;
 mod destroy;
+mod functions;
+mod removal;
 mod status;
 mod table;
+mod trouble;
 
 use serde_json::Value;
 
@@ -18,8 +21,29 @@ pub(crate) use self::{
 use crate::failure::{Exit, Failure};
 
 /// The name of a stack, as CloudFormation takes it and so that names of the same stack's secrets can be made of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StackName(String);
+
+impl StackName {
+    /// The longest name with which the template can be deployed, in characters: CloudFront allows 64 for the name of a
+    /// function, and the template appends `-viewer-response-` and eight characters of the stack's id.
+    const LONGEST: usize = 39;
+
+    /// Parses the name of a stack that may have to be made.
+    fn deployable(text: &str) -> Result<Self, String> {
+        let name: Self = text.parse()?;
+        if name.0.len() <= Self::LONGEST {
+            Ok(name)
+        } else {
+            Err(format!(
+                "the name has {} characters and may have {}: CloudFront functions are named after the stack, with at most \
+                 64 characters",
+                name.0.len(),
+                Self::LONGEST
+            ))
+        }
+    }
+}
 
 impl std::str::FromStr for StackName {
     type Err = String;
@@ -40,6 +64,27 @@ impl std::fmt::Display for StackName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(&self.0)
     }
+}
+
+/// The account that the AWS CLI is logged in to.
+struct Account {
+    id: String,
+    partition: String,
+}
+
+impl Account {
+    fn current() -> Result<Self, Failure> {
+        let identity = Command::aws(["sts", "get-caller-identity"]).json()?;
+        let text = |field: &str| identity[field].as_str().unwrap_or_default();
+        // arn:PARTITION:sts::…
+        let partition = text("Arn").split(':').nth(1).unwrap_or_default().to_owned();
+        Ok(Self { id: text("Account").to_owned(), partition })
+    }
+}
+
+/// The secret in which `xf deploy` keeps the private key of a stack.
+fn secret_name(stack: &StackName) -> String {
+    format!("xfiles/{stack}/signing-key")
 }
 
 /// A stack as CloudFormation describes it.
@@ -63,18 +108,33 @@ impl Deployed {
         })
     }
 
+    fn id(&self) -> &str {
+        self.0["StackId"].as_str().unwrap_or_default()
+    }
+
     fn status(&self) -> &str {
         self.0["StackStatus"].as_str().unwrap_or_default()
     }
 
     /// The outputs as names and values, in the template's order.
     fn outputs(&self) -> impl Iterator<Item = (&str, &str)> {
-        let outputs = self.0["Outputs"].as_array().map_or(&[][..], Vec::as_slice);
-        outputs.iter().filter_map(|output| Some((output["OutputKey"].as_str()?, output["OutputValue"].as_str()?)))
+        pairs(&self.0["Outputs"], "OutputKey", "OutputValue")
     }
 
     fn output(&self, name: &str) -> Result<&str, Failure> {
         let found = self.outputs().find(|(key, _)| *key == name).map(|(_, value)| value);
         found.ok_or_else(|| Failure::new(Exit::Failed, format!("the stack has no output {name}")))
     }
+
+    /// The value with which a parameter was deployed.
+    fn parameter(&self, name: &str) -> Option<&str> {
+        pairs(&self.0["Parameters"], "ParameterKey", "ParameterValue")
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+}
+
+fn pairs<'a>(list: &'a Value, key: &'a str, value: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let list = list.as_array().map_or(&[][..], Vec::as_slice);
+    list.iter().filter_map(move |item| Some((item[key].as_str()?, item[value].as_str()?)))
 }

@@ -36,9 +36,9 @@ pub(crate) fn status(args: &StatusArgs, console: &mut Console<'_>) -> Result<Exi
             console.result(format_args!("{name:24}{value}"))?;
         }
     }
-    Ok(if deployed.status().ends_with("_COMPLETE") && !deployed.status().contains("ROLLBACK") {
-        Exit::Ok
-    } else {
-        Exit::Failed
-    })
+    if let Some(failure) = deployed.trouble(&args.stack) {
+        return Err(failure);
+    }
+    // An update that was rolled back left what was deployed before it.
+    Ok(if deployed.status().contains("ROLLBACK") { Exit::Failed } else { Exit::Ok })
 }

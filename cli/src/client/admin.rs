@@ -114,6 +114,9 @@ pub(crate) struct Findings {
     pub(crate) records: u64,
     pub(crate) orphans: Vec<FoundOrphan>,
     pub(crate) missing: Vec<String>,
+    /// An older server does not look.
+    #[serde(default)]
+    pub(crate) damaged: Vec<String>,
     pub(crate) drifts: Vec<FoundDrift>,
     /// Whether there is more than was looked at.
     pub(crate) more: bool,

@@ -129,6 +129,9 @@ pub(crate) struct FileView {
     /// When the upload began; `None` when the server writes times in an unknown way.
     #[serde(deserialize_with = "time")]
     pub(crate) created_at: Option<Timestamp>,
+    /// When a pending upload ends by itself.
+    #[serde(default, deserialize_with = "time")]
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
 /// A time, or `null`.

@@ -7,16 +7,20 @@ mod welcome;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use xfiles_core::{api_key::ApiKey, cdn::BaseUrl, variant::Colour, webhook::Reach};
+use xfiles_core::{api_key::ApiKey, catalog::UploadLimits, cdn::BaseUrl, variant::Colour, webhook::Reach};
 use xfiles_standalone::{
-    ApiOptions, BUCKET, Data, Placeholders, REGION, Stack, StackOptions, s3::LOG_DIRECTIVE, secrets::write_private,
+    ApiOptions, BUCKET, Data, MetricsListen, Placeholders, REGION, Stack, StackOptions,
+    s3::LOG_DIRECTIVE,
+    secrets::write_private,
+    server::{AddressRange, ConnectionLimits},
 };
 
 use self::{
@@ -27,7 +31,7 @@ use self::{
 use crate::{
     failure::{Exit, Failure, os_text},
     output::Console,
-    units::Bytes,
+    units::{Bytes, InvalidSize},
     wait,
 };
 
@@ -40,11 +44,13 @@ Examples:
   xf serve --listen 0.0.0.0:8787 \\
     --public-url https://files.example.com --s3-public-url https://store.example.com
   xf serve --rate-limit 50 --allow-origin https://app.example.com
+  xf serve --metrics-listen 10.0.0.5:9187 --proxy 10.0.0.4 --max-connections 2000
   xf serve --ephemeral --listen 127.0.0.1:0 --ready-file ready.json
 
 The first start makes a project and prints its API key, once, with a block to paste into a shell. \
-Later starts say how to make another key. SIGTERM and Ctrl-C let requests in flight finish; \
-a second one does not wait for them.")]
+Later starts say how to make another key. SIGTERM and Ctrl-C close connections that wait and let requests in flight \
+finish, for 20 seconds at the most; a second one does not wait for them. A data directory that has lost a part is \
+refused: see `xf repair --help`.")]
 pub(crate) struct ServeArgs {
     /// Where everything is kept; made if it is not there
     #[arg(long, value_name = "DIR", default_value = "./.xfiles")]
@@ -58,6 +64,20 @@ pub(crate) struct ServeArgs {
     /// Where the object store listens [default: the next port]
     #[arg(long, value_name = "ADDR")]
     s3_listen: Option<SocketAddr>,
+    /// Where GET /metrics is, for Prometheus: an address, or off [default: loopback, two ports after the API's]
+    #[arg(long, env = "XFILES_METRICS_LISTEN", value_name = "ADDR|off", value_parser = metrics_listen)]
+    metrics_listen: Option<MetricsListen>,
+    /// How many connections are open at once, over both ports [default: what the limit of open files allows, 4096 at
+    /// the most]
+    #[arg(long, env = "XFILES_MAX_CONNECTIONS", value_name = "N")]
+    max_connections: Option<NonZeroUsize>,
+    /// How many of them one client address may have; of IPv6, one network of 64 bits [default: a quarter]
+    #[arg(long, env = "XFILES_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    max_connections_per_address: Option<NonZeroUsize>,
+    /// The address or network of a reverse proxy, such as 172.16.0.0/12, which may have any number of connections, as
+    /// loopback may; may be given several times
+    #[arg(long, env = "XFILES_PROXY", value_name = "ADDR", value_delimiter = ',')]
+    proxy: Vec<AddressRange>,
     /// Where clients find the API and the CDN [default: where they listen]
     #[arg(long, value_name = "URL")]
     public_url: Option<BaseUrl>,
@@ -70,6 +90,12 @@ pub(crate) struct ServeArgs {
     /// How many requests a second one API key may make, twice as many at once after a rest [default: no limit]
     #[arg(long, value_name = "N")]
     rate_limit: Option<NonZeroU32>,
+    /// How many uploads of one project may be pending: begun, and neither confirmed nor ended
+    #[arg(long, value_name = "N", default_value_t = UploadLimits::DEFAULT_PER_PROJECT)]
+    pending_uploads: NonZeroU32,
+    /// How many uploads that one API key began may be pending
+    #[arg(long, value_name = "N", default_value_t = UploadLimits::DEFAULT_PER_KEY)]
+    pending_uploads_per_key: NonZeroU32,
     /// Let web pages of this origin call the API; may be given several times. Whoever opens such a page can read the
     /// API key in it
     #[arg(long, value_name = "URL")]
@@ -86,6 +112,13 @@ pub(crate) struct ServeArgs {
     /// What JPEG variants show where their original is transparent, as #rgb or #rrggbb; stored ones keep theirs
     #[arg(long, env = "XFILES_JPEG_BACKGROUND", value_name = "COLOUR", default_value_t = Colour::WHITE)]
     jpeg_background: Colour,
+    /// How much memory all pictures that are rendered at one time may take together; one that needs more by itself has no
+    /// variants. The rest of the program takes up to 256 MB more
+    #[arg(long, env = "XFILES_RENDER_MEMORY", value_name = "SIZE", default_value = "512MB", value_parser = render_memory)]
+    render_memory: Bytes,
+    /// Read all stored bytes and compare them with what was uploaded once in this many days, in the background; 0: never
+    #[arg(long, value_name = "DAYS", default_value_t = default_scrub_days())]
+    scrub_days: u16,
     /// Let webhooks be anywhere, over http too: on this machine, in this network
     #[arg(long)]
     webhooks_anywhere: bool,
@@ -96,6 +129,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
 }
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `program` is how this program is called from any folder.
 pub(crate) fn run(args: &ServeArgs, program: &str, console: &mut Console<'_>) -> Result<Exit, Failure> {
@@ -145,13 +180,23 @@ fn options(args: &ServeArgs) -> StackOptions {
     StackOptions {
         listen: args.listen,
         s3_listen: args.s3_listen,
+        metrics_listen: args.metrics_listen.unwrap_or(MetricsListen::Near),
+        connections: ConnectionLimits {
+            max: args.max_connections,
+            max_per_address: args.max_connections_per_address,
+            proxies: args.proxy.clone(),
+            ..ConnectionLimits::default()
+        },
         public_url: args.public_url.clone(),
         s3_public_url: args.s3_public_url.clone(),
         quota_bytes: args.quota.0,
         rotate_signing_key: args.rotate_signing_key,
         auto_confirm: args.auto_confirm,
         placeholders: args.placeholders,
+        scrub_every: Some(args.scrub_days).filter(|days| *days > 0).map(|days| DAY * u32::from(days)),
         jpeg_background: args.jpeg_background,
+        upload_limits: UploadLimits { per_project: args.pending_uploads, per_key: args.pending_uploads_per_key },
+        render_memory: args.render_memory.0,
         api: ApiOptions {
             requests_per_second: args.rate_limit,
             allowed_origins: args.allow_origin.iter().map(Origin::to_string).collect(),
@@ -159,6 +204,25 @@ fn options(args: &ServeArgs) -> StackOptions {
         },
         ..StackOptions::new(data)
     }
+}
+
+fn metrics_listen(text: &str) -> Result<MetricsListen, String> {
+    if text == "off" {
+        return Ok(MetricsListen::Off);
+    }
+    text.parse().map(MetricsListen::At).map_err(|_| "give an address such as 127.0.0.1:9187, or off".to_owned())
+}
+
+/// A size that is enough for photographs.
+fn render_memory(text: &str) -> Result<Bytes, String> {
+    let size: Bytes = text.parse().map_err(|invalid: InvalidSize| invalid.to_string())?;
+    let least = Bytes(StackOptions::LEAST_RENDER_MEMORY);
+    if size.0 < least.0 { Err(format!("less than {least} is not enough for photographs")) } else { Ok(size) }
+}
+
+fn default_scrub_days() -> u16 {
+    let days = StackOptions::DEFAULT_SCRUB.as_secs() / DAY.as_secs();
+    u16::try_from(days).expect("the default is a few days")
 }
 
 /// The two names, which help and completions then list.
@@ -174,6 +238,7 @@ fn announce(args: &ServeArgs, program: &str, stack: &Stack, console: &mut Consol
     let running = Running {
         url: stack.url().as_str(),
         store_url: stack.s3_url().as_str(),
+        metrics_url: stack.metrics_url().map(BaseUrl::as_str),
         bucket: BUCKET,
         data: (!args.ephemeral).then_some(args.data.as_path()),
         project_id: &project_id,
@@ -193,6 +258,7 @@ fn ready(stack: &Stack) -> Ready<'_> {
     Ready {
         url: stack.url().as_str(),
         cdn_url: stack.url().as_str(),
+        metrics_url: stack.metrics_url().map(|url| format!("{url}/metrics")),
         project_id: stack.project(),
         api_key: stack.first_key().map(ApiKey::reveal),
         s3: ReadyStore {

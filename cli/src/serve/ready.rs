@@ -15,6 +15,9 @@ use xfiles_standalone::secrets::write_private;
 pub(super) struct Ready<'a> {
     pub(super) url: &'a str,
     pub(super) cdn_url: &'a str,
+    /// Where a Prometheus server reads; not there when nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) metrics_url: Option<String>,
     pub(super) project_id: ProjectId,
     /// Only when this start made a key: no other raw key exists anywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +85,7 @@ mod tests {
         Ready {
             url: "http://127.0.0.1:1",
             cdn_url: "http://127.0.0.1:1",
+            metrics_url: Some("http://127.0.0.1:3/metrics".to_owned()),
             project_id: "abcdefghijkl".parse().unwrap(),
             api_key,
             s3,
@@ -99,7 +103,11 @@ mod tests {
         let s3 = json!({"endpoint": "http://127.0.0.1:2", "region": "us-east-1", "bucket": "b", "accessKeyId": "a",
             "secretAccessKey": "s"});
         let url = "http://127.0.0.1:1";
-        assert_eq!(told, json!({"url": url, "cdnUrl": url, "projectId": "abcdefghijkl", "apiKey": "k", "s3": s3}));
+        let metrics = "http://127.0.0.1:3/metrics";
+        let all = json!({
+            "url": url, "cdnUrl": url, "metricsUrl": metrics, "projectId": "abcdefghijkl", "apiKey": "k", "s3": s3,
+        });
+        assert_eq!(told, all);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(file);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

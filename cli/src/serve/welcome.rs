@@ -8,6 +8,8 @@ use crate::output::shell_word;
 pub(super) struct Running<'a> {
     pub(super) url: &'a str,
     pub(super) store_url: &'a str,
+    /// Where the metrics are; `None` when they are nowhere.
+    pub(super) metrics_url: Option<&'a str>,
     pub(super) bucket: &'a str,
     /// Where the data is; `None` when it goes away with the process.
     pub(super) data: Option<&'a Path>,
@@ -21,9 +23,10 @@ impl Running<'_> {
     pub(super) fn places(&self) -> String {
         let Self { url, store_url, bucket, project_id, .. } = self;
         let data = self.data.map_or_else(|| "nowhere, gone at the end".into(), Path::to_string_lossy);
+        let metrics = self.metrics_url.map_or_else(String::new, |url| format!("  metrics   {url}/metrics\n"));
         format!(
-            "XFiles is ready.\n  API, CDN  {url}\n  store     {store_url} (S3, bucket {bucket})\n  data      {data}\n  \
-             project   {project_id}"
+            "XFiles is ready.\n  API, CDN  {url}\n  store     {store_url} (S3, bucket {bucket})\n{metrics}  \
+             data      {data}\n  project   {project_id}"
         )
     }
 

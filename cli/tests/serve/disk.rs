@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Answer, Client, SERVE, Server};
+use super::{Answer, Client, SERVE, Server, http_request};
 
 /// A folder with a small disk in it, as `data`.
 struct SmallDisk {
@@ -24,7 +24,7 @@ struct SmallDisk {
 }
 
 /// How large the disk is.
-const SIZE: &str = "12m";
+const SIZE: &str = "64m";
 
 impl SmallDisk {
     /// `None`: this machine permits no mounts.
@@ -77,6 +77,11 @@ impl SmallDisk {
         self.shell("cat /dev/zero > data/filler; test -s data/filler");
     }
 
+    /// Leaves not a byte again.
+    fn fill_more(&self) {
+        self.shell("cat /dev/zero >> data/filler; test -s data/filler");
+    }
+
     fn empty(&self) {
         self.shell("rm data/filler");
     }
@@ -106,10 +111,10 @@ fn upload(client: &Client, name: &str, size: usize) -> Uploaded {
     Uploaded { id, path: format!("/{}", intent.json()["key"].as_str().unwrap()) }
 }
 
-/// Asserts that an answer is a success or the refusal of somebody who has no room now.
+/// Asserts that an answer is a success or the refusal of a server whose disk is full.
 #[track_caller]
 fn assert_honest(what: &str, answer: &Answer) {
-    let refused = answer.status == 503 && answer.code() == "unavailable";
+    let refused = answer.status == 507 && answer.code() == "storage_full";
     assert!(answer.status == 200 || refused, "{what}: {} {}", answer.status, answer.json());
 }
 
@@ -134,7 +139,7 @@ fn used(client: &Client) -> (u64, u64) {
 
 const SMALL: usize = 20_000;
 
-/// More than what the index and the log may still have in reserve.
+/// More than what the index and the log may still have in them.
 const LARGE: usize = 3_000_000;
 
 #[test]
@@ -153,7 +158,6 @@ fn a_full_disk_refuses_what_it_cannot_keep_and_takes_it_once_there_is_room() {
     assert_eq!(client.confirm(id).code(), "not_uploaded", "nothing of it is there");
     assert_eq!(client.read(&kept.path).body.len(), SMALL, "what is there can be read");
     assert_eq!(client.ask("GET", "/api/v1/files", None).json()["total"], 1);
-    // The log has some room of its own, and then it has none.
     let begun = begin_until_refused(&client, 1).len() as u64;
     let owner = serde_json::json!({"ownerUserId": "u"});
     assert_honest("a change", &client.ask("PATCH", &format!("/api/v1/files/{}", kept.id), Some(&owner)));
@@ -191,6 +195,96 @@ fn a_disk_that_fills_and_empties_while_the_server_runs_costs_no_restart() {
         assert_eq!(used(&client).1, round);
     }
     assert_eq!(server.terminate(), Some(0));
+}
+
+/// Uploads large files until one finds no room, and gives their ids.
+fn upload_until_full(client: &Client) -> Vec<String> {
+    let mut files = Vec::new();
+    loop {
+        let intent = client.intent("large.txt", LARGE).json();
+        let id = intent["fileId"].as_str().unwrap().to_owned();
+        match client.put(intent["uploadUrl"].as_str().unwrap(), &vec![b'a'; LARGE]) {
+            200 => assert_eq!(client.confirm(&id).status, 200),
+            refused => {
+                assert_eq!((refused, client.confirm(&id).code().as_str()), (507, "not_uploaded"));
+                assert_eq!(client.ask("DELETE", &format!("/api/v1/files/{id}"), None).status, 200);
+                return files;
+            }
+        }
+        files.push(id);
+        assert!(files.len() < 20, "the disk takes no more than fits on it");
+    }
+}
+
+/// What must go on when nothing can be written.
+fn assert_serves(client: &Client, kept: &Uploaded) {
+    assert_eq!(client.read(&kept.path).body.len(), SMALL);
+    let file = format!("/api/v1/files/{}", kept.id);
+    for path in [&file, "/api/v1/files", "/api/v1/files?q=kept", "/api/v1/files?cursor=", "/api/v1/usage", "/readyz"] {
+        assert_eq!(client.ask("GET", path, None).status, 200, "{path}");
+    }
+    // That it is done once is promised, and cannot be kept; it changes nothing.
+    let sign = http_request("POST", &format!("{}{file}/url", client.url)).header("idempotency-key", "sign");
+    let sign = sign.header("authorization", format!("Bearer {}", client.key));
+    let signed = client.answer(sign.header("content-type", "application/json").body("{}".to_owned()).unwrap());
+    assert_eq!(signed.status, 200, "{}", signed.json());
+    assert_eq!(client.ask("POST", "/api/v1/cleanup", Some(&serde_json::json!({}))).status, 200);
+    assert_eq!(client.ask("GET", "/api/v1/projects", None).status, 200);
+}
+
+/// What must be refused, clearly.
+fn assert_refuses(client: &Client, kept: &Uploaded) {
+    let change = serde_json::json!({"ownerUserId": "u"});
+    for refused in [
+        client.intent("a.txt", 1),
+        client.ask("PATCH", &format!("/api/v1/files/{}", kept.id), Some(&change)),
+        client.ask("POST", "/api/v1/projects", Some(&serde_json::json!({"name": "n", "quotaBytes": 1}))),
+    ] {
+        assert_eq!((refused.status, refused.code().as_str()), (507, "storage_full"), "{}", refused.json());
+    }
+}
+
+#[test]
+fn a_full_disk_serves_what_it_has_and_room_comes_back_by_deleting() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let server = disk.serve();
+    let key = server.text("apiKey").to_owned();
+    let mut client = Client::of(&server, &key);
+    let kept = upload(&client, "kept.txt", SMALL);
+    let waiting = client.intent("waiting.txt", LARGE).json();
+    let mut files = upload_until_full(&client);
+    // Somebody else takes the rest, to the last byte.
+    disk.fill();
+    assert_refuses(&client, &kept);
+    assert_eq!(client.put(waiting["uploadUrl"].as_str().unwrap(), &vec![b'a'; LARGE]), 507);
+    assert_serves(&client, &kept);
+
+    // The server can be started on it, and files be deleted.
+    let mut servers = vec![server];
+    for restart in [false, true] {
+        if restart {
+            disk.fill_more();
+            servers.pop().unwrap().kill();
+            servers.push(disk.serve());
+            client = Client::of(&servers[0], &key);
+            assert_refuses(&client, &kept);
+            assert_serves(&client, &kept);
+        }
+        let gone: Vec<String> = files.drain(..files.len().min(6)).collect();
+        for id in &gone {
+            let deleted = client.ask("DELETE", &format!("/api/v1/files/{id}"), None);
+            assert_eq!(deleted.status, 200, "{}", deleted.json());
+        }
+        assert!(!gone.is_empty());
+        // The bytes go in the background, a moment later.
+        let begun = (0..2_000).map(|_| client.intent("again.txt", LARGE)).find(|intent| intent.status == 200);
+        let intent = begun.expect("there is room again").json();
+        assert_eq!(client.put(intent["uploadUrl"].as_str().unwrap(), &vec![b'a'; LARGE]), 200);
+        let id = intent["fileId"].as_str().unwrap();
+        assert_eq!(client.confirm(id).status, 200);
+        files.push(id.to_owned());
+    }
+    assert_eq!(servers.pop().unwrap().terminate(), Some(0));
 }
 
 #[test]

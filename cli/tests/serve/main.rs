@@ -1,7 +1,11 @@
 //! The `xf` binary as a person starts it: what it prints can be pasted, it stops when asked, and it says clearly why it
 //! does not start. What needs no process of its own is tested in the workspace's suite.
 
+mod backup;
+mod connections;
+mod data;
 mod disk;
+mod interrupted;
 mod killed;
 
 use std::{
@@ -40,7 +44,11 @@ impl Server {
 
     /// Runs a command that becomes the server, and waits until it is ready.
     fn run(command: &mut Command, folder: &Path) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs");
+        Self::run_logging(command, folder, Stdio::null())
+    }
+
+    fn run_logging(command: &mut Command, folder: &Path, log: impl Into<Stdio>) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut said = String::new();
         // The last thing that it says is a command to type.
@@ -64,9 +72,18 @@ impl Server {
     }
 
     /// Asks it to end, and gives its exit code.
-    fn terminate(mut self) -> Option<i32> {
+    fn terminate(self) -> Option<i32> {
+        self.signal("-TERM");
+        self.wait()
+    }
+
+    fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
+        assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
+    }
+
+    /// Waits until it ends, and gives its exit code.
+    fn wait(mut self) -> Option<i32> {
         self.stdout.read_to_string(&mut self.said).expect("it says text");
         let code = self.child.wait().expect("it ends").code();
         assert!(!self.ready_file.exists(), "the ready file goes when the server does");
@@ -128,7 +145,11 @@ impl Client {
 
     /// Reads a path of the CDN.
     fn read(&self, path: &str) -> Answer {
-        self.answer(http_request("GET", &format!("{}{path}", self.url)).body(()).expect("a request"))
+        self.read_url(&format!("{}{path}", self.url))
+    }
+
+    fn read_url(&self, url: &str) -> Answer {
+        self.answer(http_request("GET", url).body(()).expect("a request"))
     }
 
     fn answer(&self, request: ureq::http::Request<impl ureq::AsSendBody>) -> Answer {

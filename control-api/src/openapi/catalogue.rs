@@ -30,5 +30,9 @@ it, and at nothing else. `detail` (and `error`, which holds the same text) is fo
 every field that breaks its rule, with a JSON pointer into the body, or `?name` for a query parameter. `requestId`
 leads to the line in the log.
 
+On one machine the server refuses some requests before the API reads them, without `requestId`: 408 `request_timeout`,
+because the request did not arrive in time; 429 or 503 `too_many_connections`, because the client's address or all
+clients together have too many, with `Retry-After`; and 431 without a body, because the head has more than 32 KB.
+
 This file is made from the code: `cargo run -p xfiles-control-api --example openapi`.
 ";

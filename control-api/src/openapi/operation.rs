@@ -241,6 +241,9 @@ impl Operation {
         }
         if self.scope.is_some() {
             codes.extend([Code::Unauthorized, Code::MissingScope, Code::RateLimited, Code::Unavailable]);
+            if !matches!(self.method, "get" | "delete") {
+                codes.push(Code::StorageFull);
+            }
         }
         codes.push(Code::Internal);
         let mut by_status = BTreeMap::<u16, Vec<Code>>::new();

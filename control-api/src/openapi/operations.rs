@@ -50,7 +50,8 @@ pub(super) fn all() -> Vec<Operation> {
 }
 
 fn uploading() -> Vec<Operation> {
-    let begun = [Code::QuotaExceeded, Code::NotFound];
+    let begun =
+        [Code::QuotaExceeded, Code::TooManyPendingUploads, Code::TooManyEndedUploads, Code::NotFound, Code::Conflict];
     vec![
         Operation::new::<IntentView>("post", "/api/v1/files/upload-intent", "beginUpload")
             .says(
@@ -117,7 +118,7 @@ fn uploading() -> Vec<Operation> {
 }
 
 fn reading() -> Vec<Operation> {
-    let page = json!({"files": [file()], "total": 41, "page": 1, "totalPages": 3});
+    let page = json!({"files": [file()], "total": 41, "totalIsExact": true, "page": 1, "totalPages": 3});
     let run = json!({"files": [with_urls(file())], "nextCursor": "AeJ0m1sQ7xkB"});
     vec![
         Operation::new::<PageAnswer>("get", "/api/v1/files", "listFiles")
@@ -125,13 +126,17 @@ fn reading() -> Vec<Operation> {
                 "Reading",
                 "List files",
                 "The confirmed files of the key's project that match every filter given. With an entity filter by \
-                 position, then oldest first; otherwise newest first. A numbered page knows the exact total, which \
-                 costs more the more files match and ends where 20,000 would have to be counted or skipped. With \
+                 position, then oldest first; otherwise newest first. A numbered page knows the total. Without filters \
+                 it is the project's counter; otherwise the files are counted, which costs more the more there are and \
+                 stops where 20,000 have been compared with the filters: then `totalIsExact` is false and `total` is \
+                 what was found so far. A page beyond that, or one whose order takes all matches, is refused. With \
                  `cursor` every page costs the same: begin with an empty one, go on with each `nextCursor` until it is \
-                 null; a page may be short, even empty, with more to come. Whoever walks so sees every file that was \
+                 null; a page compares at most 2,000 files and may be short, even empty, with more to come. Whoever walks so sees every file that was \
                  there throughout exactly once. A walk keeps the order above where `entityId` is given with \
                  `entityType`; with `entityType` alone, or beside filters other than an owner or a time, it goes \
-                 entity by entity; every other walk goes newest first.",
+                 entity by entity; every other walk goes newest first. With `uploadStatus=pending` the list has the \
+                 uploads that have begun and are neither confirmed nor ended, each with `expiresAt`, the one that ends \
+                 first coming first; it is always walked, and takes `limit` and `cursor` alone.",
             )
             .needs(Scope::Read)
             .takes(entity_filters())
@@ -139,6 +144,11 @@ fn reading() -> Vec<Operation> {
                 query("ownerUserId", "Of this user of the application.", word()),
                 query("visibility", "With originals readable so.", visibility()),
                 query("variantVisibility", "With variants readable so.", visibility()),
+                query(
+                    "uploadStatus",
+                    "Confirmed files, or pending uploads instead of them.",
+                    json!({"type": "string", "enum": ["confirmed", "pending"], "default": "confirmed"}),
+                ),
                 query("createdAfter", "Begun at this time or later.", time()),
                 query("createdBefore", "Begun before this time.", time()),
                 query(
@@ -233,7 +243,7 @@ fn changing() -> Vec<Operation> {
             .says(
                 "Changing",
                 "Put an entity's files in order",
-                "Gives the files of one entity the positions 0, 1, 2 and so on, as they are listed, at most 100: all of \
+                "Gives the files of one entity the positions 0, 1, 2 and so on, as they are listed, at most 98: all of \
                  them, or none when one is missing or belongs to another entity.",
             )
             .needs(Scope::Write)
@@ -496,7 +506,7 @@ fn running() -> Vec<Operation> {
             .or_answers(
                 "report",
                 json!({"report": {
-                    "objects": 1204, "records": 398, "orphans": [], "foreign": 0, "missing": [], "drifts": [],
+                    "objects": 1204, "records": 398, "orphans": [], "foreign": 0, "missing": [], "damaged": [], "drifts": [],
                     "more": false,
                 }}),
             ),

@@ -1,6 +1,6 @@
 //! Records as DynamoDB items. The only place that knows attribute names, key shapes and indexes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest as _, Sha256};
@@ -10,7 +10,7 @@ use crate::{
     api_key::{KeyHash, Scope},
     clock::Timestamp,
     error::{Cause, Error, Result},
-    file::{File, Purge, State},
+    file::{File, LateCopies, Purge, State},
     id::{FileId, KeyId, ProjectId},
     intent::{ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, VariantPolicy},
     object_key::{ObjectKey, Visibility},
@@ -72,10 +72,22 @@ pub(super) const QUOTA_BYTES: &str = "quotaBytes";
 pub(super) const FREE_BYTES: &str = "freeBytes";
 pub(super) const RESERVED_BYTES: &str = "reservedBytes";
 pub(super) const FILE_COUNT: &str = "fileCount";
+/// These came later: an item that was written before lacks them, and an expression reads them as zero.
+pub(super) const PENDING_UPLOADS: &str = "pendingUploads";
+pub(super) const LATE_BYTES: &str = "lateBytes";
+/// How the names of the counters of pending uploads begin that each API key has.
+const PENDING_OF_KEY: &str = "pendingOf_";
 /// Set on a project that takes no new uploads, because it is being removed.
 pub(super) const CLOSED: &str = "closed";
 pub(super) const VERSION: &str = "version";
+/// Which write of a file made its item.
+pub(super) const WRITE: &str = "write";
 pub(super) const REVOKED_AT: &str = "revokedAt";
+
+/// The counter of the uploads that one API key has pending.
+pub(super) fn pending_of_key(key: KeyId) -> String {
+    format!("{PENDING_OF_KEY}{key}")
+}
 
 pub(super) fn file_key(id: FileId) -> Item {
     key(format!("F#{id}"), "F")
@@ -154,6 +166,20 @@ pub(super) fn due_entry(id: &str, due: Timestamp) -> [(&'static str, String); 2]
     [(DUE.pk, due_shard(shard)), (DUE.sk, format!("{}#{id}", millis(due)))]
 }
 
+/// The upload that a due-index entry is about, if it is one of the project's that are under way. An entry that was
+/// written before entries named the project is not found; an upload that old is due within half an hour.
+pub(super) fn pending_upload(item: &Item, project: ProjectId) -> Result<Option<FileId>> {
+    let position = Reader(item).text(DUE.sk)?;
+    let of_project = position.split('#').nth(2).is_some_and(|found| found == project.as_str());
+    of_project.then(|| file_id(item)).transpose()
+}
+
+/// What an item is called in a log: its keys, which hold ids and hashes alone.
+pub(super) fn name(item: &Item) -> String {
+    let part = |name| item.get(name).and_then(|key| key.as_s().ok()).map_or("?", String::as_str);
+    format!("{} {}", part(PK), part(SK))
+}
+
 /// Whom a due-index entry is about.
 pub(super) fn debtor(item: &Item) -> Result<Debtor> {
     let pk = Reader(item).text(PK)?;
@@ -203,6 +229,12 @@ pub(super) fn file_to_item(file: &File) -> Item {
     set("variantsEnabled", AttributeValue::Bool(file.variants.enabled));
     set("variantsVisibility", s(file.variants.visibility.as_str()));
     set("created", n(file.created.as_millis()));
+    if let Some(uploader) = file.uploader {
+        set("uploader", s(uploader.as_str()));
+    }
+    if let Some(expires) = file.url_expires {
+        set("urlExpires", n(expires.as_millis()));
+    }
     set(VERSION, n(file.version));
     set("epoch", n(file.epoch));
     if let Some(owner) = &file.owner {
@@ -236,18 +268,29 @@ pub(super) fn file_to_item(file: &File) -> Item {
     if let State::Confirmed { owes: Some(purge), .. }
     | State::Moving { leaves: purge, .. }
     | State::Deleting { leaves: purge }
-    | State::Removed { leaves: purge } = &file.state
+    | State::Removed { leaves: purge, .. } = &file.state
     {
         set("purge", s(purge_to_text(*purge)));
+    }
+    if let State::Removed { late: true, .. } = &file.state {
+        set("late", AttributeValue::Bool(true));
     }
     set("revision", n(file.revision));
 
     let place = format!("{}#{}", millis(file.created), file.id);
     if let Some(due) = file.due {
-        for (name, value) in due_entry(file.id.as_str(), due) {
-            set(name, s(value));
+        let [(pk, shard), (sk, mut position)] = due_entry(file.id.as_str(), due);
+        if file.is_upload_under_way() {
+            position.push_str(&format!("#{}", file.project));
         }
+        set(pk, s(shard));
+        set(sk, s(position));
         set("due", n(due.as_millis()));
+    }
+    for (visibility, attribute) in LATE_COPIES {
+        if let Some(until) = file.late_copies.at(visibility) {
+            set(attribute, n(until.as_millis()));
+        }
     }
     if file.is_confirmed() {
         set(LIST.pk, s(files_of(file.project)));
@@ -265,6 +308,23 @@ pub(super) fn file_to_item(file: &File) -> Item {
     item
 }
 
+/// A file from its item in DynamoDB's JSON, as an engine on one machine keeps it.
+pub fn file_from_json(json: &serde_json::Value) -> Result<File> {
+    let attributes = json.as_object().ok_or_else(|| corrupt(PK))?;
+    let value = |value: &serde_json::Value| {
+        let (kind, value) = value.as_object()?.iter().next()?;
+        match kind.as_str() {
+            "S" => value.as_str().map(s),
+            "N" => value.as_str().map(n),
+            "BOOL" => value.as_bool().map(AttributeValue::Bool),
+            _ => None,
+        }
+    };
+    // A file has attributes of these three kinds; one of another kind is missed if it is needed.
+    let item = attributes.iter().filter_map(|(name, found)| Some((name.clone(), value(found)?))).collect();
+    file_from_item(&item)
+}
+
 pub(super) fn file_from_item(item: &Item) -> Result<File> {
     let read = Reader(item);
     let etag = || read.text("etag").map(str::to_owned);
@@ -272,13 +332,14 @@ pub(super) fn file_from_item(item: &Item) -> Result<File> {
     let state = match read.text("status")? {
         "pending" => State::Pending,
         "confirming" => State::Confirming { etag: etag()? },
-        "confirmed" => State::Confirmed { etag: etag()?, owes: purge()? },
+        "confirmed" => State::Confirmed { etag: etag()?, owes: purge()?.filter(|purge| !purge.is_empty()) },
         "moving" => State::Moving { etag: etag()?, to: read.parsed("movingTo")?, leaves: purge()?.unwrap_or_default() },
         "expiring" => State::Expiring,
         "deleting" => State::Deleting { leaves: purge()?.unwrap_or_default() },
-        "removed" => State::Removed { leaves: purge()?.unwrap_or_default() },
+        "removed" => State::Removed { leaves: purge()?.unwrap_or_default(), late: item.contains_key("late") },
         _ => return Err(corrupt("status")),
     };
+    let late_copies = |name| Ok::<_, Error>(read.maybe_number(name)?.map(Timestamp::from_millis));
     let dimensions = match (read.maybe_number("width")?, read.maybe_number("height")?) {
         (Some(width), Some(height)) => Some(Dimensions { width, height }),
         _ => None,
@@ -305,21 +366,27 @@ pub(super) fn file_from_item(item: &Item) -> Result<File> {
         dimensions,
         thumbhash: read.maybe_text(THUMBHASH)?.map(|t| t.parse().map_err(|_| corrupt(THUMBHASH))).transpose()?,
         created: Timestamp::from_millis(read.number("created")?),
+        uploader: read.maybe_text("uploader")?.map(|t| t.parse().map_err(|_| corrupt("uploader"))).transpose()?,
+        url_expires: read.maybe_number("urlExpires")?.map(Timestamp::from_millis),
         state,
         due: read.maybe_number("due")?.map(Timestamp::from_millis),
+        late_copies: LateCopies::new(late_copies(LATE_COPIES[0].1)?, late_copies(LATE_COPIES[1].1)?),
         version: read.number(VERSION)?,
         epoch: read.number("epoch")?,
         revision: read.number("revision")?,
     })
 }
 
+/// Until when late copies may create the original, at each visibility.
+const LATE_COPIES: [(Visibility, &str); 2] = [(Visibility::Public, "latePublic"), (Visibility::Private, "latePrivate")];
+
 /// A purge as words, such as `original:public variants:public again`.
 fn purge_to_text(purge: Purge) -> String {
     let original = purge.original.map(|v| format!("original:{v}"));
     let variants = purge.variants().map(|v| format!("variants:{v}"));
     let again = purge.again.then(|| "again".to_owned());
-    let untold = purge.untold.then(|| "untold".to_owned());
-    original.into_iter().chain(variants).chain(again).chain(untold).collect::<Vec<_>>().join(" ")
+    let moved = purge.moved.then(|| "moved".to_owned());
+    original.into_iter().chain(variants).chain(again).chain(moved).collect::<Vec<_>>().join(" ")
 }
 
 fn purge_from_text(text: &str) -> Purge {
@@ -329,7 +396,7 @@ fn purge_from_text(text: &str) -> Purge {
         public_variants: has("variants:public"),
         private_variants: has("variants:private"),
         again: has("again"),
-        untold: has("untold"),
+        moved: has("moved"),
     }
 }
 
@@ -351,43 +418,19 @@ pub(super) fn file_id(item: &Item) -> Result<FileId> {
     pk.strip_prefix("F#").and_then(|id| id.parse().ok()).ok_or_else(|| corrupt(PK))
 }
 
-/// What an index entry says about a file: enough to filter and to sort.
-#[derive(Clone, Debug)]
+/// What an index entry says about a file: enough to sort. Filters are compared in the store.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) id: FileId,
-    pub(super) visibility: Visibility,
-    pub(super) variants_visibility: Visibility,
-    pub(super) owner: Option<String>,
-    pub(super) entity_type: Option<String>,
-    pub(super) entity_id: Option<String>,
-    pub(super) entity_role: Option<String>,
     pub(super) position: u32,
-    pub(super) created: Timestamp,
-    pub(super) content_type: String,
-    /// The client's name in lower case, as far as prefixes are compared.
-    pub(super) name: String,
     /// The order of arrival.
     pub(super) place: (Timestamp, FileId),
 }
 
 pub(super) fn entry_from_item(item: &Item) -> Result<Entry> {
     let read = Reader(item);
-    let owned = |name| read.maybe_text(name).map(|t| t.map(str::to_owned));
     let (id, created) = (file_id(item)?, Timestamp::from_millis(read.number("created")?));
-    Ok(Entry {
-        id,
-        visibility: read.parsed("visibility")?,
-        variants_visibility: read.parsed("variantsVisibility")?,
-        owner: owned("owner")?,
-        entity_type: owned("entityType")?,
-        entity_id: owned("entityId")?,
-        entity_role: owned("entityRole")?,
-        position: read.maybe_number("entityPosition")?.unwrap_or(0),
-        created,
-        content_type: read.text("contentType")?.to_owned(),
-        name: read.text("nameKey")?.to_owned(),
-        place: (created, id),
-    })
+    Ok(Entry { id, position: read.maybe_number("entityPosition")?.unwrap_or(0), place: (created, id) })
 }
 
 /// An index entry's sort key.
@@ -402,6 +445,11 @@ pub(super) fn project_to_item(project: &Project) -> Item {
     item.insert(FREE_BYTES.to_owned(), n(project.free_bytes));
     item.insert(RESERVED_BYTES.to_owned(), n(project.reserved_bytes));
     item.insert(FILE_COUNT.to_owned(), n(project.file_count));
+    item.insert(PENDING_UPLOADS.to_owned(), n(project.pending_uploads));
+    item.insert(LATE_BYTES.to_owned(), n(project.late_bytes));
+    for (key, uploads) in &project.pending_by_key {
+        item.insert(pending_of_key(*key), n(uploads));
+    }
     item.insert("created".to_owned(), n(project.created.as_millis()));
     item.insert(LIST.pk.to_owned(), s(PROJECTS));
     item.insert(LIST.sk.to_owned(), s(format!("{}#{}", millis(project.created), project.id)));
@@ -418,11 +466,30 @@ pub(super) fn project_from_item(item: &Item) -> Result<Project> {
         free_bytes: read.number(FREE_BYTES)?,
         reserved_bytes: read.number(RESERVED_BYTES)?,
         file_count: read.number(FILE_COUNT)?,
+        pending_uploads: later_counter(&read, PENDING_UPLOADS)?,
+        late_bytes: later_counter(&read, LATE_BYTES)?,
+        pending_by_key: pending_by_key(item),
         created: Timestamp::from_millis(read.number("created")?),
         clearing: read
             .maybe_number("clearBefore")?
             .map(|before| Clearing { before: Timestamp::from_millis(before), and_project: item.contains_key(CLOSED) }),
     })
+}
+
+/// A counter that an older item lacks. One that an older version's writes let drift below zero reads as zero, until the
+/// reconciliation repairs it.
+fn later_counter(read: &Reader<'_>, name: &'static str) -> Result<u64> {
+    let counted: i64 = read.maybe_number(name)?.unwrap_or(0);
+    Ok(u64::try_from(counted).unwrap_or(0))
+}
+
+fn pending_by_key(item: &Item) -> BTreeMap<KeyId, u64> {
+    let counters = item.iter().filter_map(|(name, value)| {
+        let key = name.strip_prefix(PENDING_OF_KEY)?.parse().ok()?;
+        let counted: i64 = value.as_n().ok()?.parse().ok()?;
+        Some((key, u64::try_from(counted).unwrap_or(0)))
+    });
+    counters.collect()
 }
 
 /// The project that an index entry is about.
@@ -530,7 +597,7 @@ mod tests {
         };
         let pending = File::begin(project.id, intent, now);
         let claimed = pending.claim("etag".to_owned(), None, now).unwrap();
-        let confirmed = claimed.finish().unwrap();
+        let confirmed = claimed.finish("etag".to_owned(), now).unwrap();
         let hidden = confirmed.hide(now).unwrap();
         for file in [&pending, &claimed, &confirmed, &hidden, &pending.expire(now).unwrap()] {
             assert!(!file_to_item(file).contains_key(TTL), "{file:?}");

@@ -1,10 +1,12 @@
 //! Lists of confirmed files: filters, order, pages.
 //!
-//! The indexes carry what filters need, so a list reads index entries and then only the files it shows. The indexes
-//! may lag behind; each shown file is read from the table itself, and one that is no longer there is left out.
+//! The indexes carry what filters need, so the store compares index entries with the filter, and a list then reads only
+//! the files it shows. The indexes may lag behind; each shown file is read from the table itself, and one that is no
+//! longer there is left out.
 //!
-//! A numbered page counts and skips entries, which is linear in the matches by nature and therefore has a ceiling. A
-//! cursor names the place where the last page ended, so every page costs the same.
+//! A numbered page counts and skips entries, which is linear in the entries by nature and therefore has a ceiling. A
+//! cursor names the place where the last page ended, so every page costs the same. Both read in slices, between which an
+//! embedded store serves others.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,13 +15,16 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::{
+    operation::query::builders::QueryFluentBuilder,
+    types::{AttributeValue, KeysAndAttributes, Select},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use sha2::{Digest as _, Sha256};
 
 use super::{
     Catalog, Consistency, failed,
-    item::{self, ENTITY, Entry, Index, Item, LIST, OWNER, s},
+    item::{self, ENTITY, Entry, Index, Item, LIST, OWNER, PK, n, s},
 };
 use crate::{
     clock::Timestamp,
@@ -111,6 +116,11 @@ impl FileFilter {
         self.entity_type.is_some() || self.entity_id.is_some() || self.role.is_some()
     }
 
+    /// Whether the order of the index is not that of the list.
+    fn is_sorted_afterwards(&self) -> bool {
+        self.by_entity() && !(self.index() == ENTITY && self.entity_id.is_some())
+    }
+
     fn dated(&self) -> bool {
         self.created_after.is_some() || self.created_before.is_some()
     }
@@ -160,30 +170,62 @@ impl FileFilter {
         }
     }
 
-    fn accepts(&self, entry: &Entry) -> bool {
-        let word = |wanted: &Option<EntityWord>, found: &Option<String>| {
-            wanted.as_ref().is_none_or(|w| found.as_deref() == Some(w.as_str()))
-        };
-        word(&self.entity_type, &entry.entity_type)
-            && word(&self.entity_id, &entry.entity_id)
-            && word(&self.role, &entry.entity_role)
-            && self.owner.as_ref().is_none_or(|o| entry.owner.as_deref() == Some(o.as_str()))
-            && self.visibility.is_none_or(|v| entry.visibility == v)
-            && self.variants_visibility.is_none_or(|v| entry.variants_visibility == v)
-            && self.created_after.is_none_or(|t| entry.created >= t)
-            && self.created_before.is_none_or(|t| entry.created < t)
-            && self.name_prefix.as_ref().is_none_or(|prefix| entry.name.starts_with(&prefix.0))
-            && match &self.content_type {
-                None => true,
-                Some(TypeFilter::Exact(mime)) => entry.content_type == *mime,
-                Some(TypeFilter::Family(family)) => entry.content_type.starts_with(family),
-            }
+    /// The filter as an expression on what the index carries, with its names and values. `None`: every entry of the part
+    /// that is read matches. The words of an entity are compared as well, for its sort key has only a part of a digest.
+    fn expression(&self) -> Option<Expression> {
+        let mut expression = Expression::default();
+        let word = |word: &Option<EntityWord>| word.as_ref().map(|word| s(word.as_str()));
+        expression.equal("entityType", word(&self.entity_type));
+        expression.equal("entityId", word(&self.entity_id));
+        expression.equal("entityRole", word(&self.role));
+        expression.equal("owner", self.owner.as_ref().map(|owner| s(owner.as_str())));
+        expression.equal("visibility", self.visibility.map(|visibility| s(visibility.as_str())));
+        expression.equal("variantsVisibility", self.variants_visibility.map(|visibility| s(visibility.as_str())));
+        expression.compare("created", ">=", self.created_after.map(|time| n(time.as_millis())));
+        expression.compare("created", "<", self.created_before.map(|time| n(time.as_millis())));
+        expression.begins("nameKey", self.name_prefix.as_ref().map(|prefix| s(&prefix.0)));
+        match &self.content_type {
+            None => {}
+            Some(TypeFilter::Exact(mime)) => expression.equal("contentType", Some(s(mime))),
+            Some(TypeFilter::Family(family)) => expression.begins("contentType", Some(s(family))),
+        }
+        (!expression.terms.is_empty()).then_some(expression)
     }
 
     /// What tells one filter from another, so that a cursor is not used with the wrong one.
     fn digest(&self, project: ProjectId) -> [u8; 8] {
         let digest = Sha256::digest(format!("{project} {self:?}"));
         digest[..8].try_into().expect("a digest has 32 bytes")
+    }
+}
+
+/// A filter expression of DynamoDB. Every name is a placeholder, because `owner` and others are reserved words.
+#[derive(Default)]
+struct Expression {
+    terms: Vec<String>,
+    names: HashMap<String, String>,
+    values: Item,
+}
+
+impl Expression {
+    fn compare(&mut self, name: &str, operator: &str, value: Option<AttributeValue>) {
+        self.term(name, value, |name, value| format!("{name} {operator} {value}"));
+    }
+
+    fn equal(&mut self, name: &str, value: Option<AttributeValue>) {
+        self.compare(name, "=", value);
+    }
+
+    fn begins(&mut self, name: &str, value: Option<AttributeValue>) {
+        self.term(name, value, |name, value| format!("begins_with({name}, {value})"));
+    }
+
+    fn term(&mut self, name: &str, value: Option<AttributeValue>, write: impl FnOnce(&str, &str) -> String) {
+        let Some(value) = value else { return };
+        let (name_placeholder, value_placeholder) = (format!("#{name}"), format!(":f{}", self.terms.len()));
+        self.terms.push(write(&name_placeholder, &value_placeholder));
+        self.names.insert(name_placeholder, name.to_owned());
+        self.values.insert(value_placeholder, value);
     }
 }
 
@@ -220,11 +262,13 @@ impl Default for PageSize {
 pub struct FilePage {
     /// The files, in the list's order.
     pub files: Vec<File>,
-    /// How many files the whole list has.
+    /// How many files the whole list has, or at least has.
     pub total: u64,
+    /// Whether that is all: counting stops at [`PAGE_CEILING`] entries.
+    pub total_is_exact: bool,
     /// Which page this is.
     pub page: PageNumber,
-    /// How many pages the whole list has.
+    /// How many pages `total` files make.
     pub total_pages: u64,
 }
 
@@ -297,17 +341,22 @@ impl Cursor {
     }
 }
 
-/// How many index entries a numbered page may count and skip. Beyond it the cursor is the way.
+/// How many index entries a numbered page may look at to count and skip. Beyond it the cursor is the way.
 pub const PAGE_CEILING: usize = 20_000;
+
+/// How many index entries one query looks at. An embedded engine does one query at a time and takes one or two
+/// milliseconds for so many; then it is the turn of others.
+pub(super) const SLICE: usize = 200;
 
 /// How many index entries one step of a walk looks at, whether or not they match.
 const STEP: usize = 2_000;
 
 impl Catalog {
-    /// One numbered page of a project's confirmed files, with exact totals.
+    /// One numbered page of a project's confirmed files. The total is that of the project's counter where nothing is
+    /// filtered; otherwise matches are counted, up to [`PAGE_CEILING`] entries.
     ///
     /// # Errors
-    /// [`TooDeep`](Error::TooDeep) when more than [`PAGE_CEILING`] entries would have to be counted or skipped.
+    /// [`TooDeep`](Error::TooDeep) when the page lies beyond that ceiling, or cannot be told without looking beyond it.
     pub async fn list(
         &self,
         project: ProjectId,
@@ -320,22 +369,26 @@ impl Catalog {
         if skip >= PAGE_CEILING {
             return Err(Error::TooDeep { ceiling: PAGE_CEILING });
         }
-        let (entries, total) = if filter.is_empty() {
+        let (ids, total, total_is_exact) = if filter.is_empty() {
             let total = self.project(project, Consistency::Strong).await?.file_count;
-            (self.entries(project, filter, Some(skip + per_page)).await?, total)
+            (self.ids_after(project, filter, skip, per_page).await?, total, true)
         } else {
-            let entries = self.entries(project, filter, None).await?;
-            let total = entries.len() as u64;
-            (entries, total)
+            let Counted { entries, complete } = self.count(project, filter).await?;
+            if !complete && (entries.len() <= skip || filter.is_sorted_afterwards()) {
+                return Err(Error::TooDeep { ceiling: PAGE_CEILING });
+            }
+            let ids = entries.iter().skip(skip).take(per_page).map(|entry| entry.id).collect();
+            (ids, entries.len() as u64, complete)
         };
-        let ids: Vec<FileId> = entries.into_iter().skip(skip).take(per_page).map(|entry| entry.id).collect();
         let files = self.confirmed_files(project, &ids).await?;
-        Ok(FilePage { files, total, page, total_pages: total.div_ceil(u64::from(size.get())) })
+        Ok(FilePage { files, total, total_is_exact, page, total_pages: total.div_ceil(u64::from(size.get())) })
     }
 
     /// One page of a walk through a project's confirmed files, from the beginning or from where the last page ended.
     /// The order is that of the index that is read: with an entity's type and id by position, then oldest first; with
     /// the type and neither an owner nor a time the same, entity by entity; otherwise newest first.
+    ///
+    /// A page looks at no more than 2,000 entries, so it may be short, even empty, with more to come.
     pub async fn walk(
         &self,
         project: ProjectId,
@@ -361,69 +414,99 @@ impl Catalog {
     ) -> Result<IdRun> {
         let (index, partition) = (filter.index(), filter.partition(project));
         let mut start = from.and_then(|cursor| cursor.start(index, &partition));
-        // An index that answers alone is read just as far as needed; another in larger pieces.
-        let piece = if filter.index_answers().is_some() { wanted } else { wanted.max(200) };
+        // An index that answers alone is read just as far as needed; another in whole slices.
+        let slice = if filter.index_answers().is_some() { wanted } else { SLICE };
+        let at = |sort_key: String| Some(Cursor { sort_key, filter: filter.digest(project) });
         let (mut ids, mut looked_at) = (Vec::new(), 0);
         loop {
-            let page = self.query(index, &partition, filter, Some(piece), start).await?;
-            let last_of_page = page.items.len();
+            let page = self.query(index, &partition, filter, slice, start).await?;
+            looked_at += page.looked_at;
+            let last = page.items.len();
             for (i, found) in page.items.iter().enumerate() {
-                let entry = item::entry_from_item(found)?;
-                looked_at += 1;
-                if filter.accepts(&entry) {
-                    ids.push(entry.id);
-                }
-                let end = i + 1 == last_of_page && page.next.is_none();
-                if (ids.len() == wanted || looked_at >= STEP) && !end {
-                    let sort_key = item::sort_key(found, index)?;
-                    return Ok(IdRun { ids, next: Some(Cursor { sort_key, filter: filter.digest(project) }) });
+                ids.push(item::entry_from_item(found)?.id);
+                let end = i + 1 == last && page.next.is_none();
+                if ids.len() == wanted && !end {
+                    return Ok(IdRun { ids, next: at(item::sort_key(found, index)?) });
                 }
             }
             match page.next {
+                Some(next) if looked_at >= STEP => {
+                    return Ok(IdRun { ids, next: at(item::sort_key(&next, index)?) });
+                }
                 Some(next) => start = Some(next),
                 None => return Ok(IdRun { ids, next: None }),
             }
         }
     }
 
-    /// The matching index entries in the list's order, at least the first `enough` of them.
-    async fn entries(&self, project: ProjectId, filter: &FileFilter, enough: Option<usize>) -> Result<Vec<Entry>> {
+    /// The ids of the entries after the first `skip`, in the order of the index. What is skipped is counted in the store
+    /// and not read.
+    async fn ids_after(
+        &self,
+        project: ProjectId,
+        filter: &FileFilter,
+        skip: usize,
+        wanted: usize,
+    ) -> Result<Vec<FileId>> {
         let (index, partition) = (filter.index(), filter.partition(project));
-        let (mut entries, mut looked_at) = (Vec::new(), 0);
-        let mut start = None;
+        let (mut skipped, mut start) = (0, None);
+        while skipped < skip {
+            let slice = SLICE.min(skip - skipped);
+            let query = self.index_query(index, &partition, filter, slice, start);
+            let Some(query) = query else { return Ok(Vec::new()) };
+            let page = query.select(Select::Count).send().await.map_err(|e| failed("counting files", e))?;
+            skipped += usize::try_from(page.scanned_count).unwrap_or(slice);
+            start = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if start.is_none() {
+                return Ok(Vec::new());
+            }
+        }
+        let mut ids = Vec::new();
         loop {
-            let wanted = enough.map(|enough| enough - entries.len());
-            let page = self.query(index, &partition, filter, wanted, start).await?;
-            looked_at += page.items.len();
+            let page = self.query(index, &partition, filter, wanted - ids.len(), start).await?;
             for found in &page.items {
-                let entry = item::entry_from_item(found)?;
-                if filter.accepts(&entry) {
-                    entries.push(entry);
-                }
+                ids.push(item::entry_from_item(found)?.id);
             }
             start = page.next;
-            if start.is_none() || enough.is_some_and(|enough| entries.len() >= enough) {
-                break;
-            }
-            if looked_at >= PAGE_CEILING {
-                return Err(Error::TooDeep { ceiling: PAGE_CEILING });
+            if start.is_none() || ids.len() >= wanted {
+                return Ok(ids);
             }
         }
-        let in_order = index == ENTITY && filter.entity_id.is_some();
-        if filter.by_entity() && !in_order {
-            entries.sort_by(|a, b| (a.position, &a.place).cmp(&(b.position, &b.place)));
-        }
-        Ok(entries)
     }
 
-    async fn query(
+    /// The matching entries in the list's order: all, or those among the first [`PAGE_CEILING`].
+    async fn count(&self, project: ProjectId, filter: &FileFilter) -> Result<Counted> {
+        let (index, partition) = (filter.index(), filter.partition(project));
+        let (mut entries, mut looked_at, mut start) = (Vec::new(), 0, None);
+        let complete = loop {
+            let page = self.query(index, &partition, filter, SLICE.min(PAGE_CEILING - looked_at), start).await?;
+            looked_at += page.looked_at;
+            for found in &page.items {
+                entries.push(item::entry_from_item(found)?);
+            }
+            start = page.next;
+            if start.is_none() {
+                break true;
+            }
+            if looked_at >= PAGE_CEILING {
+                break false;
+            }
+        };
+        if filter.is_sorted_afterwards() {
+            entries.sort_by_key(|entry| (entry.position, entry.place));
+        }
+        Ok(Counted { entries, complete })
+    }
+
+    /// One query of an index, of at most this many entries. `None`: its part of the index is empty by itself.
+    fn index_query(
         &self,
         index: Index,
         partition: &str,
         filter: &FileFilter,
-        limit: Option<usize>,
+        limit: usize,
         start: Option<Item>,
-    ) -> Result<IndexPage> {
+    ) -> Option<QueryFluentBuilder> {
         let mut query = self
             .dynamodb
             .query()
@@ -431,12 +514,12 @@ impl Catalog {
             .index_name(index.name)
             .expression_attribute_values(":partition", s(partition))
             .scan_index_forward(index == ENTITY)
-            .set_limit(limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start);
         let mut condition = format!("{} = :partition", index.pk);
         match filter.part() {
             Part::Whole => {}
-            Part::Nothing => return Ok(IndexPage { items: Vec::new(), next: None }),
+            Part::Nothing => return None,
             Part::Beginning(text) => {
                 condition.push_str(&format!(" AND begins_with({}, :beginning)", index.sk));
                 query = query.expression_attribute_values(":beginning", s(text));
@@ -447,9 +530,35 @@ impl Catalog {
                     query.expression_attribute_values(":from", s(from)).expression_attribute_values(":until", s(until));
             }
         }
-        let page = query.key_condition_expression(condition).send().await.map_err(|e| failed("listing files", e))?;
+        if let Some(Expression { terms, names, values }) = filter.expression() {
+            query = query.filter_expression(terms.join(" AND "));
+            for (placeholder, name) in names {
+                query = query.expression_attribute_names(placeholder, name);
+            }
+            for (placeholder, value) in values {
+                query = query.expression_attribute_values(placeholder, value);
+            }
+        }
+        Some(query.key_condition_expression(condition))
+    }
+
+    async fn query(
+        &self,
+        index: Index,
+        partition: &str,
+        filter: &FileFilter,
+        limit: usize,
+        start: Option<Item>,
+    ) -> Result<IndexPage> {
+        let Some(query) = self.index_query(index, partition, filter, limit, start) else {
+            return Ok(IndexPage { items: Vec::new(), looked_at: 0, next: None });
+        };
+        // Only what places an entry: the rest has been compared in the store.
+        let query = query.projection_expression(format!("{PK}, {}, created, entityPosition", index.sk));
+        let page = query.send().await.map_err(|e| failed("listing files", e))?;
+        let looked_at = usize::try_from(page.scanned_count).unwrap_or(limit);
         let next = page.last_evaluated_key.filter(|key| !key.is_empty());
-        Ok(IndexPage { items: page.items.unwrap_or_default(), next })
+        Ok(IndexPage { items: page.items.unwrap_or_default(), looked_at, next })
     }
 
     /// Those of the files that are confirmed and the project's, in the order of `ids`; at most 100.
@@ -459,13 +568,13 @@ impl Catalog {
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
-    /// The files that there are, in whatever state; at most 100.
+    /// The files that there are and can be read, in whatever state; at most 100.
     pub async fn records(&self, ids: &[FileId]) -> Result<HashMap<FileId, File>> {
         let mut found = HashMap::new();
         let distinct: HashSet<FileId> = ids.iter().copied().collect();
         let mut keys: Vec<_> = distinct.into_iter().map(item::file_key).collect();
         // DynamoDB may answer a part and hand the rest back; each round makes progress or the store is busy.
-        for _ in 0..10 {
+        for round in 1..=10 {
             if keys.is_empty() {
                 return Ok(found);
             }
@@ -481,12 +590,13 @@ impl Catalog {
                 .send()
                 .await
                 .map_err(|e| failed("reading files", e))?;
-            for item in answer.responses.as_mut().and_then(|r| r.remove(&self.table)).unwrap_or_default() {
-                let file = item::file_from_item(&item)?;
-                found.insert(file.id, file);
-            }
+            let items = answer.responses.as_mut().and_then(|r| r.remove(&self.table)).unwrap_or_default();
+            found.extend(self.readable(&items, item::file_from_item).into_iter().map(|file| (file.id, file)));
             let rest = answer.unprocessed_keys.and_then(|mut rest| rest.remove(&self.table));
             keys = rest.map(|rest| rest.keys).unwrap_or_default();
+            if !keys.is_empty() {
+                tokio::time::sleep(super::jittered(round)).await;
+            }
         }
         if keys.is_empty() {
             return Ok(found);
@@ -494,6 +604,13 @@ impl Catalog {
         let source = Cause::because("reading files", "the table keeps handing keys back");
         Err(Error::Unavailable { retry_after: Duration::from_secs(1), source })
     }
+}
+
+/// The matching entries that were found.
+struct Counted {
+    entries: Vec<Entry>,
+    /// Whether every entry was looked at.
+    complete: bool,
 }
 
 /// A part of an index partition, by its sort keys.
@@ -506,6 +623,9 @@ enum Part {
 
 /// What one query of an index answers.
 struct IndexPage {
+    /// The entries that match.
     items: Vec<Item>,
+    /// How many entries were compared with the filter.
+    looked_at: usize,
     next: Option<HashMap<String, AttributeValue>>,
 }

@@ -8,10 +8,18 @@ mod item;
 mod list;
 mod once;
 mod outbox;
+mod pending;
 mod reconcile;
 mod webhooks;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -25,16 +33,18 @@ use aws_sdk_dynamodb::{
 };
 
 use self::item::{
-    CLOSED, FILE_COUNT, FREE_BYTES, Item, PK, QUOTA_BYTES, RESERVED_BYTES, REVOKED_AT, SK, VERSION, n, s,
+    CLOSED, FILE_COUNT, FREE_BYTES, Item, LATE_BYTES, PK, QUOTA_BYTES, RESERVED_BYTES, REVOKED_AT, SK, VERSION, n, s,
 };
 pub use self::{
-    item::{DUE, ENTITY, INDEXES, Index, LIST, OWNER, PROJECTED, THUMBHASH},
+    item::{DUE, ENTITY, INDEXES, Index, LIST, OWNER, PROJECTED, THUMBHASH, file_from_json},
     list::{
         Cursor, FileFilter, FilePage, FileRun, InvalidCursor, NamePrefix, PAGE_CEILING, PageNumber, PageSize,
         TypeFilter,
     },
-    once::{Once, Outcome, TTL},
+    once::{Attempt, Once, Outcome, TTL},
     outbox::{OutboxPage, OutboxPosition, OutboxRow},
+    pending::{InvalidPendingCursor, LATE_BYTES_FLOOR, PendingCursor, PendingRun, UploadCounts, UploadLimits},
+    reconcile::WalkCounts,
     webhooks::{DeliveryKey, DeliveryPage, DueDeliveries},
 };
 use crate::{
@@ -42,8 +52,8 @@ use crate::{
     clock::Timestamp,
     error::{Cause, Error, Result},
     event::Event,
-    file::File,
-    id::{FileId, KeyId, ProjectId},
+    file::{File, State},
+    id::{FileId, KeyId, ProjectId, random_mark},
     thumbhash::ThumbHash,
 };
 
@@ -62,6 +72,12 @@ pub struct Project {
     pub reserved_bytes: u64,
     /// How many confirmed files it has.
     pub file_count: u64,
+    /// How many uploads have begun and have neither been published nor ended.
+    pub pending_uploads: u64,
+    /// How many of them each API key began.
+    pub pending_by_key: BTreeMap<KeyId, u64>,
+    /// How many bytes could still be uploaded for files that hold no quota any more, because their upload URLs work.
+    pub late_bytes: u64,
     /// When it was made.
     pub created: Timestamp,
     /// The clearing that is under way.
@@ -87,6 +103,9 @@ impl Project {
             free_bytes: quota_bytes,
             reserved_bytes: 0,
             file_count: 0,
+            pending_uploads: 0,
+            pending_by_key: BTreeMap::new(),
+            late_bytes: 0,
             created: now,
             clearing: None,
         }
@@ -182,15 +201,37 @@ pub struct DuePosition(Item);
 pub struct Catalog {
     dynamodb: Client,
     table: String,
+    limits: UploadLimits,
+    key_changes: Arc<AtomicU64>,
+    /// The keys of items that could not be read, as far as this process has met them.
+    unreadable: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// How often a transaction is tried while others touch the same project at the same time.
+/// The code of an embedded store's refusal to write on a full disk. DynamoDB knows no such refusal.
+pub const STORAGE_FULL: &str = "StorageFull";
+
+/// How many unreadable items are remembered, so that each is logged once.
+const MAX_UNREADABLE: usize = 1_000;
+
+/// How often a write is tried while transactions touch the same items at the same time.
 const TRANSACTION_ATTEMPTS: u32 = 8;
 
 impl Catalog {
     /// The catalog in that table.
     pub fn new(dynamodb: Client, table: impl Into<String>) -> Self {
-        Self { dynamodb, table: table.into() }
+        Self {
+            dynamodb,
+            table: table.into(),
+            limits: UploadLimits::default(),
+            key_changes: Arc::default(),
+            unreadable: Arc::default(),
+        }
+    }
+
+    /// The same catalog with other limits on pending uploads.
+    #[must_use]
+    pub fn with_limits(self, limits: UploadLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Makes the table with its indexes, unless it is there. On AWS the template makes it.
@@ -230,6 +271,32 @@ impl Catalog {
             .map(drop)
     }
 
+    /// How many items this process could not read and has passed over.
+    pub fn unreadable_items(&self) -> u64 {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
+    }
+
+    /// What can be read of some items. An item that cannot be read is logged once and counted, and holds up no other.
+    fn readable<'a, T>(&self, items: impl IntoIterator<Item = &'a Item>, read: impl Fn(&Item) -> Result<T>) -> Vec<T> {
+        let readable = |item| match read(item) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                self.note_unreadable(&item::name(item), &error);
+                None
+            }
+        };
+        items.into_iter().filter_map(readable).collect()
+    }
+
+    /// Logs an item that cannot be read, once, and counts it.
+    pub(crate) fn note_unreadable(&self, name: &str, error: &Error) {
+        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if unreadable.len() < MAX_UNREADABLE && unreadable.insert(name.to_owned()) {
+            let cause = Cause::new("reading an item", error);
+            tracing::error!(item = name, %cause, "an item cannot be read and is passed over");
+        }
+    }
+
     /// Adds a project.
     pub async fn create_project(&self, project: &Project) -> Result<()> {
         self.put_new("creating a project", item::project_to_item(project)).await
@@ -245,9 +312,31 @@ impl Catalog {
     pub async fn projects(&self) -> Result<Vec<Project>> {
         let mut projects = Vec::new();
         for entry in self.index_partition("listing projects", LIST, item::PROJECTS).await? {
-            projects.push(self.project(item::project_id(&entry)?, Consistency::Strong).await?);
+            let read = match item::project_id(&entry) {
+                Ok(id) => self.project(id, Consistency::Strong).await,
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(project) => projects.push(project),
+                // The index may lag behind its removal.
+                Err(Error::ProjectNotFound) => {}
+                Err(error @ Error::Internal(_)) => self.note_unreadable(&item::name(&entry), &error),
+                Err(error) => return Err(error),
+            }
         }
         Ok(projects)
+    }
+
+    /// How often this catalog, or a clone of it, has changed what a key may do. What was read of a key before the number
+    /// changed may be wrong.
+    pub fn key_changes(&self) -> u64 {
+        self.key_changes.load(Ordering::SeqCst)
+    }
+
+    /// After a write that takes something from a key, and after one that failed: it may have been carried out.
+    fn note_key_change<T>(&self, written: T) -> T {
+        self.key_changes.fetch_add(1, Ordering::SeqCst);
+        written
     }
 
     /// Adds an API key.
@@ -274,7 +363,7 @@ impl Catalog {
     pub async fn revoke_key(&self, project: ProjectId, id: KeyId, now: Timestamp) -> Result<KeyRecord> {
         let mut key = self.key_named(project, id).await?;
         if key.revoked_at.is_none() {
-            self.set_on_key(&key.hash, REVOKED_AT, now).await?;
+            self.note_key_change(self.set_on_key(&key.hash, REVOKED_AT, now).await)?;
             key.revoked_at = Some(now);
         }
         Ok(key)
@@ -297,7 +386,7 @@ impl Catalog {
         let put = self.put(item::key_to_item(new)).condition_expression(format!("attribute_not_exists({PK})"));
         let put = TransactWriteItem::builder().put(put.build().expect("table and item are set")).build();
         let end = end.map(|end| TransactWriteItem::builder().update(end).build());
-        match self.transact("replacing a key", std::iter::once(put).chain(end).collect()).await? {
+        match self.note_key_change(self.transact("replacing a key", std::iter::once(put).chain(end).collect()).await)? {
             None => Ok(()),
             Some(_) => Err(Error::KeyNotFound),
         }
@@ -313,23 +402,22 @@ impl Catalog {
     }
 
     async fn set_on_key(&self, hash: &KeyHash, attribute: &str, at: Timestamp) -> Result<()> {
-        self.dynamodb
+        let update = self
+            .dynamodb
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item::api_key_key(hash)))
             .update_expression("SET #attribute = :at")
             .condition_expression(format!("attribute_exists({PK})"))
             .expression_attribute_names("#attribute", attribute)
-            .expression_attribute_values(":at", n(at.as_millis()))
-            .send()
-            .await
-            .map_err(|e| failed("changing a key", e))?;
+            .expression_attribute_values(":at", n(at.as_millis()));
+        past_conflicts(|| update.clone().send()).await.map_err(|e| failed("changing a key", e))?;
         Ok(())
     }
 
     /// Removes a key's record.
     pub async fn remove_key(&self, hash: &KeyHash) -> Result<()> {
-        self.delete("removing a key", item::api_key_key(hash)).await
+        self.note_key_change(self.delete("removing a key", item::api_key_key(hash)).await)
     }
 
     /// Renames a project.
@@ -404,15 +492,13 @@ impl Catalog {
     /// Removes the record of a project that holds nothing. `false`: it still holds something. Removing it again changes
     /// nothing.
     pub async fn remove_project(&self, id: ProjectId) -> Result<bool> {
-        let removed = self
+        let delete = self
             .dynamodb
             .delete_item()
             .table_name(&self.table)
             .set_key(Some(item::project_key(id)))
-            .condition_expression(format!("attribute_not_exists({PK}) OR {FREE_BYTES} = {QUOTA_BYTES}"))
-            .send()
-            .await;
-        match removed {
+            .condition_expression(format!("attribute_not_exists({PK}) OR {FREE_BYTES} = {QUOTA_BYTES}"));
+        match past_conflicts(|| delete.clone().send()).await {
             Ok(_) => Ok(true),
             Err(e) if e.code() == Some("ConditionalCheckFailedException") => Ok(false),
             Err(e) => Err(failed("removing a project", e)),
@@ -430,7 +516,7 @@ impl Catalog {
     ) -> Result<bool> {
         let owned = |(name, value): &(&str, AttributeValue)| ((*name).to_owned(), value.clone());
         let names: HashMap<_, _> = names.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        let written = self
+        let update = self
             .dynamodb
             .update_item()
             .table_name(&self.table)
@@ -438,10 +524,8 @@ impl Catalog {
             .update_expression(update)
             .condition_expression(condition)
             .set_expression_attribute_values((!values.is_empty()).then(|| values.iter().map(owned).collect()))
-            .set_expression_attribute_names((!names.is_empty()).then_some(names))
-            .send()
-            .await;
-        match written {
+            .set_expression_attribute_names((!names.is_empty()).then_some(names));
+        match past_conflicts(|| update.clone().send()).await {
             Ok(_) => Ok(true),
             Err(e) if e.code() == Some("ConditionalCheckFailedException") => Ok(false),
             Err(e) => Err(failed("changing a project", e)),
@@ -450,7 +534,7 @@ impl Catalog {
 
     async fn delete(&self, doing: &'static str, key: Item) -> Result<()> {
         let request = self.dynamodb.delete_item().table_name(&self.table).set_key(Some(key));
-        request.send().await.map_err(|e| failed(doing, e))?;
+        past_conflicts(|| request.clone().send()).await.map_err(|e| failed(doing, e))?;
         Ok(())
     }
 
@@ -465,7 +549,7 @@ impl Catalog {
     /// It waits for nobody and has nobody wait: the version stays, and a write of somebody who had read the file before
     /// may leave it without. Then whoever makes the next variant notes it again.
     pub async fn note_thumbhash(&self, id: FileId, thumbhash: &ThumbHash) -> Result<File> {
-        let noted = self
+        let update = self
             .dynamodb
             .update_item()
             .table_name(&self.table)
@@ -473,10 +557,8 @@ impl Catalog {
             .update_expression(format!("SET {THUMBHASH} = if_not_exists({THUMBHASH}, :thumbhash)"))
             .condition_expression(format!("attribute_exists({PK})"))
             .expression_attribute_values(":thumbhash", s(thumbhash.to_string()))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
-        match noted {
+            .return_values(ReturnValue::AllNew);
+        match past_conflicts(|| update.clone().send()).await {
             Ok(noted) => item::file_from_item(&noted.attributes.ok_or(Error::FileNotFound)?),
             Err(e) if e.code() == Some("ConditionalCheckFailedException") => Err(Error::FileNotFound),
             Err(e) => Err(failed("noting a placeholder", e)),
@@ -486,52 +568,78 @@ impl Catalog {
     /// How many files one [`Catalog::reserve`] takes: DynamoDB's 100 actions in a transaction, less the project's.
     pub const RESERVE_AT_ONCE: usize = 99;
 
-    /// Adds pending files of one project and takes their bytes from its quota: all or none.
+    /// Adds pending files of one project, which one uploader began, and takes their bytes from its quota: all or none.
+    /// The limits are exact: the counters that they are compared with change in the same transaction.
     ///
     /// # Errors
-    /// [`QuotaExceeded`](Error::QuotaExceeded) when the project has no room for all of them together.
+    /// [`QuotaExceeded`](Error::QuotaExceeded) when the project has no room for all of them together;
+    /// [`TooManyPending`](Error::TooManyPending) and [`TooManyLateBytes`](Error::TooManyLateBytes) when its uploads
+    /// reach a limit; [`Conflict`](Error::Conflict) when one of the files exists.
     pub async fn reserve(&self, files: &[File]) -> Result<()> {
         let Some(first) = files.first() else {
             return Ok(());
         };
         let size = files.iter().map(|file| file.size.bytes()).sum();
-        let quota = self.project_update(
-            first,
-            format!("SET {FREE_BYTES} = {FREE_BYTES} - :size, {RESERVED_BYTES} = {RESERVED_BYTES} + :size"),
-            format!("attribute_exists({PK}) AND attribute_not_exists({CLOSED}) AND {FREE_BYTES} >= :size"),
-            [(":size", n(size))],
-        );
+        let quota = self.reservation(first, files.len() as u64, size);
         let records = files.iter().map(|file| {
             let new = self.put(item::file_to_item(file)).condition_expression(format!("attribute_not_exists({PK})"));
             TransactWriteItem::builder().put(new.build().expect("table and item are set")).build()
         });
         match self.transact("reserving quota", std::iter::once(quota).chain(records).collect()).await? {
             None => Ok(()),
-            Some(reasons) => match reasons.first().and_then(|r| r.item()).map(item::project_from_item).transpose()? {
-                Some(project) if project.free_bytes < size => {
-                    Err(Error::QuotaExceeded { size, free: project.free_bytes })
-                }
-                _ => Err(Error::ProjectNotFound),
+            // The project took them, so one of the records was there.
+            Some(reasons) if reasons.first().is_some_and(|r| r.code() != Some("ConditionalCheckFailed")) => {
+                Err(Error::Conflict)
+            }
+            Some(reasons) => match reasons.first().and_then(|r| r.item()) {
+                Some(found) => Err(self.refusal(found, first, files.len() as u64, size)?),
+                None => Err(Error::ProjectNotFound),
             },
         }
     }
 
+    /// Adds a published file whose record was lost, and takes its bytes from its project's quota, which is raised if
+    /// there is no room for them. A file that has a record keeps it.
+    pub async fn readmit(&self, file: &File) -> Result<()> {
+        let size = file.size.bytes();
+        for _ in 0..TRANSACTION_ATTEMPTS {
+            let counters = self.project_update(
+                file,
+                format!("SET {FREE_BYTES} = {FREE_BYTES} - :size, {FILE_COUNT} = {FILE_COUNT} + :one"),
+                format!("attribute_exists({PK}) AND {FREE_BYTES} >= :size"),
+                [(":size", n(size)), (":one", n(1))],
+            );
+            let new = self.put(item::file_to_item(file)).condition_expression(format!("attribute_not_exists({PK})"));
+            let record = TransactWriteItem::builder().put(new.build().expect("table and item are set")).build();
+            if self.transact("readmitting a file", vec![record, counters]).await?.is_none() {
+                return Ok(());
+            }
+            match self.file(file.id, Consistency::Strong).await {
+                Err(Error::FileNotFound) => {
+                    let project = self.project(file.project, Consistency::Strong).await?;
+                    self.set_quota(project.id, project.quota_bytes + size).await?;
+                }
+                found => return found.map(drop),
+            }
+        }
+        Err(Error::Conflict)
+    }
+
     /// Writes a file over the version before it.
     pub async fn replace(&self, file: &File) -> Result<()> {
-        let written = self
+        let write = Write::of(file);
+        let put = self
             .dynamodb
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(item::file_to_item(file)))
+            .set_item(Some(write.item.clone()))
             .condition_expression(format!("{VERSION} = :before"))
             .expression_attribute_values(":before", n(file.version - 1))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match written {
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match past_conflicts(|| put.clone().send()).await {
             Ok(_) => Ok(()),
             Err(e) => match e.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(found)) => settled_before(found.item(), file),
+                Some(PutItemError::ConditionalCheckFailedException(found)) => write.is_done(found.item()),
                 _ => Err(failed("writing a file", e)),
             },
         }
@@ -539,19 +647,25 @@ impl Catalog {
 
     /// Writes a file over the version before it, and tells of it.
     pub async fn replace_and_tell(&self, file: &File, event: &Event) -> Result<()> {
-        self.replace_with("writing a file", file, None, Some(event)).await
+        self.replace_and_tell_all(file, std::slice::from_ref(event)).await
     }
 
-    /// How many files one [`Catalog::replace_all`] takes: DynamoDB's 100 actions in a transaction. Events need one of
-    /// them.
-    pub const REPLACE_AT_ONCE: usize = 100;
+    /// Writes a file over the version before it, and tells of it by several events.
+    pub async fn replace_and_tell_all(&self, file: &File, events: &[Event]) -> Result<()> {
+        self.replace_with("writing a file", file, None, events).await
+    }
+
+    /// How many files one [`Catalog::replace_all`] takes: DynamoDB's 100 actions in a transaction, less the two that an
+    /// event for each of them takes.
+    pub const REPLACE_AT_ONCE: usize = 98;
 
     /// Writes files over the versions before them, and tells of it: all or none.
     pub async fn replace_all(&self, files: &[File], events: &[Event]) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
-        let writes = files.iter().map(|file| self.record_write(file)).chain(self.tell(events)).collect();
+        let writes =
+            files.iter().map(|file| self.record_write(file, &Write::of(file))).chain(self.tell(events)).collect();
         match self.transact("writing files", writes).await? {
             None => Ok(()),
             Some(_) => Err(Error::Conflict),
@@ -561,13 +675,14 @@ impl Catalog {
     /// Writes a file that has just been confirmed, and tells of it: its bytes are no longer reserved but held, and it
     /// counts.
     pub async fn publish(&self, file: &File, event: &Event) -> Result<()> {
+        let uncount = pending::uncount(file);
         let counters = self.project_update(
             file,
-            format!("SET {RESERVED_BYTES} = {RESERVED_BYTES} - :size, {FILE_COUNT} = {FILE_COUNT} + :one"),
+            format!("SET {RESERVED_BYTES} = {RESERVED_BYTES} - :size, {FILE_COUNT} = {FILE_COUNT} + :one{uncount}"),
             format!("attribute_exists({PK})"),
             [(":size", n(file.size.bytes())), (":one", n(1))],
         );
-        self.replace_with("publishing a file", file, Some(counters), Some(event)).await
+        self.replace_with("publishing a file", file, Some(counters), std::slice::from_ref(event)).await
     }
 
     /// Writes a file that has just been hidden: it no longer counts, and still holds its bytes.
@@ -578,47 +693,72 @@ impl Catalog {
             format!("attribute_exists({PK})"),
             [(":one", n(1))],
         );
-        self.replace_with("hiding a file", file, Some(counters), None).await
+        self.replace_with("hiding a file", file, Some(counters), &[]).await
     }
 
-    /// Removes the record of a file that was never published, gives its reserved bytes back, and tells of it.
-    pub async fn release_reserved(&self, file: &File, event: &Event) -> Result<()> {
-        self.remove(
-            file,
-            event,
-            format!("SET {FREE_BYTES} = {FREE_BYTES} + :size, {RESERVED_BYTES} = {RESERVED_BYTES} - :size"),
-        )
-        .await
+    /// Gives the reserved bytes of a file back that was never published, and tells of it. The record becomes `kept`,
+    /// or goes.
+    pub async fn release_reserved(&self, file: &File, kept: Option<&File>, event: &Event) -> Result<()> {
+        let uncount = pending::uncount(file);
+        let give_back =
+            format!("SET {FREE_BYTES} = {FREE_BYTES} + :size, {RESERVED_BYTES} = {RESERVED_BYTES} - :size{uncount}");
+        let one = (!uncount.is_empty()).then(|| (":one", n(1)));
+        self.release(file, kept, event, give_back, one).await
     }
 
-    /// Removes the record of a file that was hidden, gives its bytes back, and tells of it.
-    pub async fn release_held(&self, file: &File, event: &Event) -> Result<()> {
-        self.remove(file, event, format!("SET {FREE_BYTES} = {FREE_BYTES} + :size")).await
+    /// Gives the bytes of a file back that was hidden, and tells of it. The record becomes `kept`, or goes.
+    pub async fn release_held(&self, file: &File, kept: Option<&File>, event: &Event) -> Result<()> {
+        self.release(file, kept, event, format!("SET {FREE_BYTES} = {FREE_BYTES} + :size"), None).await
     }
 
-    /// Writes a file whose bytes are gone, gives them back, and tells of it; its record has a last duty.
-    pub async fn release_keeping(&self, file: &File, event: &Event) -> Result<()> {
-        let counters = self.project_update(
-            file,
-            format!("SET {FREE_BYTES} = {FREE_BYTES} + :size"),
-            format!("attribute_exists({PK})"),
-            [(":size", n(file.size.bytes()))],
-        );
-        self.replace_with("releasing a file", file, Some(counters), Some(event)).await
+    async fn release(
+        &self,
+        file: &File,
+        kept: Option<&File>,
+        event: &Event,
+        mut give_back: String,
+        value: Option<(&str, AttributeValue)>,
+    ) -> Result<()> {
+        let late = kept.is_some_and(|kept| matches!(kept.state, State::Removed { late: true, .. }));
+        let mut values = vec![(":size", n(file.size.bytes()))];
+        values.extend(value);
+        if late {
+            give_back.push_str(&format!(", {LATE_BYTES} = if_not_exists({LATE_BYTES}, :zero) + :size"));
+            values.push((":zero", n(0)));
+        }
+        let counters = self.project_update(file, give_back, format!("attribute_exists({PK})"), values);
+        match kept {
+            Some(kept) => {
+                let events = std::slice::from_ref(event);
+                self.replace_with("releasing a file", kept, Some(counters), events).await
+            }
+            None => self.remove("removing a file", file, counters, Some(event)).await,
+        }
     }
 
-    /// Removes the record of a file that holds nothing.
+    /// Removes the record of a file that holds no quota, and whose upload URLs have expired.
     pub async fn forget(&self, file: &File) -> Result<()> {
-        let removed = self
+        if matches!(file.state, State::Removed { late: true, .. }) {
+            let counters = self.project_update(
+                file,
+                format!("SET {LATE_BYTES} = if_not_exists({LATE_BYTES}, :size) - :size"),
+                format!("attribute_exists({PK})"),
+                [(":size", n(file.size.bytes()))],
+            );
+            match self.remove("forgetting a file", file, counters, None).await {
+                // The project may be gone with its counters.
+                Err(Error::ProjectNotFound) => {}
+                removed => return removed,
+            }
+        }
+        let delete = self
             .dynamodb
             .delete_item()
             .table_name(&self.table)
             .set_key(Some(item::file_key(file.id)))
             .condition_expression(format!("{VERSION} = :version"))
-            .expression_attribute_values(":version", n(file.version))
-            .send()
-            .await;
-        match removed {
+            .expression_attribute_values(":version", n(file.version));
+        match past_conflicts(|| delete.clone().send()).await {
             Ok(_) => Ok(()),
             Err(e) if e.code() == Some("ConditionalCheckFailedException") => Err(Error::Conflict),
             Err(e) => Err(failed("forgetting a file", e)),
@@ -641,7 +781,7 @@ impl Catalog {
             .send()
             .await
             .map_err(|e| failed("reading what is due", e))?;
-        let debtors = page.items().iter().map(item::debtor).collect::<Result<_>>()?;
+        let debtors = self.readable(page.items(), item::debtor);
         let next = page.last_evaluated_key.filter(|key| !key.is_empty()).map(DuePosition);
         Ok(DuePage { debtors, next })
     }
@@ -660,16 +800,14 @@ impl Catalog {
     }
 
     async fn put_new(&self, doing: &'static str, item: Item) -> Result<()> {
-        let written = self
+        let put = self
             .dynamodb
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item.clone()))
             .condition_expression(format!("attribute_not_exists({PK})"))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match written {
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match past_conflicts(|| put.clone().send()).await {
             Ok(_) => Ok(()),
             Err(e) if found_instead(&e) == Some(&item) => Ok(()),
             Err(e) => Err(failed(doing, e)),
@@ -680,12 +818,12 @@ impl Catalog {
         Put::builder().table_name(&self.table).set_item(Some(item))
     }
 
-    fn project_update<const N: usize>(
+    fn project_update<'a>(
         &self,
         file: &File,
         update: String,
         condition: String,
-        values: [(&str, AttributeValue); N],
+        values: impl IntoIterator<Item = (&'a str, AttributeValue)>,
     ) -> TransactWriteItem {
         let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let update = Update::builder()
@@ -700,9 +838,9 @@ impl Catalog {
         TransactWriteItem::builder().update(update).build()
     }
 
-    fn record_write(&self, file: &File) -> TransactWriteItem {
+    fn record_write(&self, file: &File, write: &Write) -> TransactWriteItem {
         let record = self
-            .put(item::file_to_item(file))
+            .put(write.item.clone())
             .condition_expression(format!("{VERSION} = :before"))
             .expression_attribute_values(":before", n(file.version - 1))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -716,19 +854,24 @@ impl Catalog {
         doing: &'static str,
         file: &File,
         counters: Option<TransactWriteItem>,
-        event: Option<&Event>,
+        events: &[Event],
     ) -> Result<()> {
-        let told = self.tell(event.map_or(&[], std::slice::from_ref));
-        let writes = std::iter::once(self.record_write(file)).chain(counters).chain(told).collect();
+        let told = self.tell(events);
+        let write = Write::of(file);
+        let writes = std::iter::once(self.record_write(file, &write)).chain(counters).chain(told).collect();
         match self.transact(doing, writes).await? {
             None => Ok(()),
-            Some(reasons) => settled_before(reasons.first().and_then(CancellationReason::item), file),
+            Some(reasons) => write.is_done(reasons.first().and_then(CancellationReason::item)),
         }
     }
 
-    async fn remove(&self, file: &File, event: &Event, give_back: String) -> Result<()> {
-        let size = [(":size", n(file.size.bytes()))];
-        let quota = self.project_update(file, give_back, format!("attribute_exists({PK})"), size);
+    async fn remove(
+        &self,
+        doing: &'static str,
+        file: &File,
+        counters: TransactWriteItem,
+        event: Option<&Event>,
+    ) -> Result<()> {
         let record = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(item::file_key(file.id)))
@@ -737,10 +880,13 @@ impl Catalog {
             .build()
             .expect("table and key are set");
         let record = TransactWriteItem::builder().delete(record).build();
-        let told = self.tell(std::slice::from_ref(event));
-        let writes = [record, quota].into_iter().chain(told).collect();
-        match self.transact("removing a file", writes).await? {
+        let told = self.tell(event.map_or(&[], std::slice::from_ref));
+        let writes = [record, counters].into_iter().chain(told).collect();
+        match self.transact(doing, writes).await? {
             None => Ok(()),
+            Some(reasons) if reasons.get(1).is_some_and(|r| r.code() == Some("ConditionalCheckFailed")) => {
+                Err(Error::ProjectNotFound)
+            }
             Some(_) => Err(Error::Conflict),
         }
     }
@@ -760,23 +906,23 @@ impl Catalog {
                 return Err(failed(doing, e));
             };
             let said = |code| canceled.cancellation_reasons().iter().any(|r| r.code() == Some(code));
-            if said("ConditionalCheckFailed") {
-                return Ok(Some(canceled.cancellation_reasons().to_vec()));
-            }
+            // Where one action met a condition and another a conflict, only another try tells all the conditions.
             let passing =
                 said("TransactionConflict") || said("ThrottlingError") || said("ProvisionedThroughputExceeded");
-            if !passing {
+            if passing && attempt < TRANSACTION_ATTEMPTS {
+                tokio::time::sleep(jittered(attempt)).await;
+            } else if passing {
+                return Err(unavailable(doing, &e));
+            } else if said("ConditionalCheckFailed") {
+                return Ok(Some(canceled.cancellation_reasons().to_vec()));
+            } else {
                 return Err(failed(doing, e));
             }
-            if attempt == TRANSACTION_ATTEMPTS {
-                return Err(unavailable(doing, &e));
-            }
-            tokio::time::sleep(jittered(attempt)).await;
         }
         unreachable!("the loop ends by its last attempt")
     }
 
-    /// Every entry of a partition that is known to be small.
+    /// Every entry of a partition, read in slices.
     async fn index_partition(&self, doing: &'static str, index: Index, partition: &str) -> Result<Vec<Item>> {
         let mut entries = Vec::new();
         let mut start: Option<HashMap<String, AttributeValue>> = None;
@@ -788,6 +934,7 @@ impl Catalog {
                 .index_name(index.name)
                 .key_condition_expression(format!("{} = :partition", index.pk))
                 .expression_attribute_values(":partition", s(partition))
+                .limit(i32::try_from(list::SLICE).expect("a slice is small"))
                 .set_exclusive_start_key(start)
                 .send()
                 .await
@@ -809,13 +956,46 @@ fn found_instead(error: &SdkError<PutItemError>) -> Option<&Item> {
     }
 }
 
-/// A condition failed. A retry of a write whose reply was lost meets its own work: that is success.
-fn settled_before(found: Option<&Item>, file: &File) -> Result<()> {
-    match found.map(item::file_from_item).transpose()? {
-        // But for the placeholder, which may have been noted since.
-        Some(found) if found == (File { thumbhash: found.thumbhash.clone(), ..file.clone() }) => Ok(()),
-        Some(_) => Err(Error::Conflict),
-        None => Err(Error::FileNotFound),
+/// One write of a file, told from every other by a random mark: two processes may write the same change in the same
+/// millisecond, and only one of them may believe that it did.
+struct Write {
+    item: Item,
+    mark: String,
+}
+
+impl Write {
+    fn of(file: &File) -> Self {
+        let mark = random_mark();
+        let mut item = item::file_to_item(file);
+        item.insert(item::WRITE.to_owned(), s(&mark));
+        Self { item, mark }
+    }
+
+    /// A condition failed. A retry of a write whose reply was lost finds its own mark: that is success.
+    fn is_done(&self, found: Option<&Item>) -> Result<()> {
+        match found {
+            Some(found) if found.get(item::WRITE).and_then(|mark| mark.as_s().ok()) == Some(&self.mark) => Ok(()),
+            Some(_) => Err(Error::Conflict),
+            None => Err(Error::FileNotFound),
+        }
+    }
+}
+
+/// Sends a write of a single item, again while a transaction is in its way, as [`Catalog::transact`] does.
+async fn past_conflicts<T, E, F>(send: impl Fn() -> F) -> Result<T, SdkError<E>>
+where
+    E: ProvideErrorMetadata,
+    F: Future<Output = Result<T, SdkError<E>>>,
+{
+    let mut attempt = 1;
+    loop {
+        match send().await {
+            Err(e) if e.code() == Some("TransactionConflictException") && attempt < TRANSACTION_ATTEMPTS => {
+                tokio::time::sleep(jittered(attempt)).await;
+                attempt += 1;
+            }
+            answer => return answer,
+        }
     }
 }
 
@@ -827,13 +1007,17 @@ fn jittered(attempt: u32) -> Duration {
     ceiling.mul_f64(f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX))
 }
 
-fn failed<E, R>(doing: &'static str, error: SdkError<E, R>) -> Error
+fn failed<E>(doing: &'static str, error: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug + 'static,
 {
+    if error.code() == Some(STORAGE_FULL) {
+        return Error::StorageFull(Cause::new(doing, &error));
+    }
     let passing = match &error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
+        // Whatever the code is, if there is one: the fault is on the other side.
+        _ if error.raw_response().is_some_and(|answer| answer.status().is_server_error()) => true,
         _ => matches!(
             error.code(),
             Some(

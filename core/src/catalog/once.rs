@@ -1,4 +1,7 @@
 //! Requests that are carried out once: an idempotency key, what was asked under it, and how it ended.
+//!
+//! Every attempt at a request under one key has the same seed. What an attempt makes gets its id from the seed, so that
+//! another attempt, after the first one's process died, finds it instead of making it again.
 
 use std::time::Duration;
 
@@ -6,15 +9,19 @@ use aws_sdk_dynamodb::{error::ProvideErrorMetadata as _, types::ReturnValuesOnCo
 
 use super::{
     Catalog, failed, found_instead,
-    item::{self, Item, PK, Reader, n, s},
+    item::{self, Item, PK, Reader, corrupt, n, s},
 };
-use crate::{clock::Timestamp, error::Result, id::ProjectId};
+use crate::{
+    clock::Timestamp,
+    error::{Error, Result},
+    id::ProjectId,
+};
 
 /// How long an outcome is replayed.
 const OUTCOME_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a request is believed to be in flight. An HTTP API ends a request after 30 s; whoever holds a key longer
-/// has died.
+/// How long a request is believed to be in flight after the last sign of life. An HTTP API ends a request after 30 s;
+/// one that takes longer renews its hold on the key.
 const FLIGHT: Duration = Duration::from_secs(60);
 
 /// The attribute that DynamoDB's own expiry looks at, in seconds. It is on these items and on deliveries of
@@ -32,11 +39,35 @@ pub struct Outcome {
     pub body: String,
 }
 
+/// One attempt at a request under an idempotency key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// What the ids of everything that the request makes follow from; the same for every attempt, and secret, as ids
+    /// must not be guessed.
+    pub seed: [u8; 16],
+    /// When the first attempt began.
+    pub begun: Timestamp,
+    /// Whether an earlier attempt began and left no outcome.
+    pub is_repeated: bool,
+    taker: String,
+}
+
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt").field("begun", &self.begun).field("is_repeated", &self.is_repeated).finish()
+    }
+}
+
+impl Attempt {
+    /// How often an attempt that goes on renews its hold on the key.
+    pub const RENEW_EVERY: Duration = Duration::from_secs(FLIGHT.as_secs() / 3);
+}
+
 /// What is known of an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Once {
-    /// Nothing: the request is the caller's to carry out.
-    Fresh,
+    /// No outcome: the request is the caller's to carry out.
+    Fresh(Attempt),
     /// It was carried out.
     Done(Outcome),
     /// Somebody else is carrying it out.
@@ -48,11 +79,12 @@ pub enum Once {
 impl Catalog {
     /// Takes an idempotency key for a request, told from others by a digest.
     pub async fn take_once(&self, project: ProjectId, key: &str, request: &str, now: Timestamp) -> Result<Once> {
-        let mut taker = [0; 16];
-        getrandom::fill(&mut taker).expect("the operating system has random bytes");
+        let attempt = Attempt { seed: random(), begun: now, is_repeated: false, taker: hex::encode(random::<16>()) };
         let mut record = item::once_key(project, key);
         record.insert("request".to_owned(), s(request));
-        record.insert("taker".to_owned(), s(hex::encode(taker)));
+        record.insert("taker".to_owned(), s(&attempt.taker));
+        record.insert("seed".to_owned(), s(hex::encode(attempt.seed)));
+        record.insert("begun".to_owned(), n(now.as_millis()));
         record.insert("inFlightUntil".to_owned(), n((now + FLIGHT).as_millis()));
         record.insert(TTL.to_owned(), n((now + OUTCOME_LIFE).as_secs()));
         let taken = self
@@ -60,35 +92,98 @@ impl Catalog {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(record.clone()))
-            .condition_expression(format!(
-                "attribute_not_exists({PK}) OR #ttl <= :seconds OR (attribute_not_exists(outcome) AND inFlightUntil <= :now)"
-            ))
+            .condition_expression(format!("attribute_not_exists({PK}) OR #ttl <= :seconds"))
             .expression_attribute_names("#ttl", TTL)
             .expression_attribute_values(":seconds", n(now.as_secs()))
-            .expression_attribute_values(":now", n(now.as_millis()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         let error = match taken {
-            Ok(_) => return Ok(Once::Fresh),
+            Ok(_) => return Ok(Once::Fresh(attempt)),
             Err(error) => error,
         };
         match found_instead(&error) {
             // The reply to the first try was lost.
-            Some(found) if *found == record => Ok(Once::Fresh),
-            Some(found) => known(found, request),
+            Some(found) if *found == record => Ok(Once::Fresh(attempt)),
+            Some(found) => match known(found, request, now)? {
+                Known::Ended(once) => Ok(once),
+                Known::Abandoned { taker, seed, begun } => {
+                    let attempt = Attempt { seed: seed.unwrap_or(attempt.seed), begun, is_repeated: true, ..attempt };
+                    self.take_over_once(project, key, &taker, attempt, now).await
+                }
+            },
             None => Err(failed("taking an idempotency key", error)),
         }
     }
 
-    /// Keeps how the request under a key ended.
-    pub async fn keep_outcome(&self, project: ProjectId, key: &str, outcome: &Outcome) -> Result<()> {
+    /// Takes a key over whose attempt has died, with its seed. Of several who try, one succeeds.
+    async fn take_over_once(
+        &self,
+        project: ProjectId,
+        key: &str,
+        taker: &str,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> Result<Once> {
+        let taken = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item::once_key(project, key)))
+            .update_expression("SET taker = :new, seed = :seed, inFlightUntil = :until")
+            // A retry of this very request finds its own work.
+            .condition_expression("(taker = :old OR taker = :new) AND attribute_not_exists(outcome)")
+            .expression_attribute_values(":old", s(taker))
+            .expression_attribute_values(":new", s(&attempt.taker))
+            .expression_attribute_values(":seed", s(hex::encode(attempt.seed)))
+            .expression_attribute_values(":until", n((now + FLIGHT).as_millis()))
+            .send()
+            .await;
+        match taken {
+            Ok(_) => Ok(Once::Fresh(attempt)),
+            Err(e) if e.code() == Some("ConditionalCheckFailedException") => Ok(Once::InFlight),
+            Err(e) => Err(failed("taking an idempotency key over", e)),
+        }
+    }
+
+    /// Says that an attempt goes on, so that no other begins.
+    ///
+    /// # Errors
+    /// [`Conflict`](Error::Conflict) when another attempt has taken the key over.
+    pub async fn renew_once(&self, project: ProjectId, key: &str, attempt: &Attempt, now: Timestamp) -> Result<()> {
+        let renewed = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item::once_key(project, key)))
+            .update_expression("SET inFlightUntil = :until")
+            .condition_expression("taker = :taker")
+            .expression_attribute_values(":taker", s(&attempt.taker))
+            .expression_attribute_values(":until", n((now + FLIGHT).as_millis()))
+            .send()
+            .await;
+        match renewed {
+            Ok(_) => Ok(()),
+            Err(e) if e.code() == Some("ConditionalCheckFailedException") => Err(Error::Conflict),
+            Err(e) => Err(failed("renewing an idempotency key", e)),
+        }
+    }
+
+    /// Keeps how the request under a key ended, unless another attempt has kept that already.
+    pub async fn keep_outcome(
+        &self,
+        project: ProjectId,
+        key: &str,
+        attempt: &Attempt,
+        outcome: &Outcome,
+    ) -> Result<()> {
         let mut request = self
             .dynamodb
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item::once_key(project, key)))
-            .condition_expression(format!("attribute_exists({PK})"))
+            .condition_expression("taker = :taker")
+            .expression_attribute_values(":taker", s(&attempt.taker))
             .expression_attribute_values(":status", n(outcome.status))
             .expression_attribute_values(":body", s(&outcome.body));
         let mut update = "SET outcome = :status, body = :body".to_owned();
@@ -96,16 +191,21 @@ impl Catalog {
             update.push_str(", etag = :etag");
             request = request.expression_attribute_values(":etag", s(etag));
         }
-        request.update_expression(update).send().await.map_err(|e| failed("keeping an outcome", e))?;
-        Ok(())
+        match request.update_expression(update).send().await {
+            Ok(_) => Ok(()),
+            // Another attempt keeps its own.
+            Err(e) if e.code() == Some("ConditionalCheckFailedException") => Ok(()),
+            Err(e) => Err(failed("keeping an outcome", e)),
+        }
     }
 
     /// Gives a key back whose request did not end in an outcome worth keeping.
-    pub async fn forget_once(&self, project: ProjectId, key: &str) -> Result<()> {
+    pub async fn forget_once(&self, project: ProjectId, key: &str, attempt: &Attempt) -> Result<()> {
         let request = self.dynamodb.delete_item().table_name(&self.table);
         let deleted = request
             .set_key(Some(item::once_key(project, key)))
-            .condition_expression(format!("attribute_exists({PK}) AND attribute_not_exists(outcome)"))
+            .condition_expression("taker = :taker AND attribute_not_exists(outcome)")
+            .expression_attribute_values(":taker", s(&attempt.taker))
             .send()
             .await;
         match deleted {
@@ -116,14 +216,44 @@ impl Catalog {
     }
 }
 
-fn known(found: &Item, request: &str) -> Result<Once> {
+/// What a record says of a request.
+enum Known {
+    /// The request is not the caller's to carry out.
+    Ended(Once),
+    /// An attempt began and has given no sign of life for [`FLIGHT`].
+    Abandoned {
+        taker: String,
+        /// `None` in a record that was written before there were seeds.
+        seed: Option<[u8; 16]>,
+        begun: Timestamp,
+    },
+}
+
+fn known(found: &Item, request: &str, now: Timestamp) -> Result<Known> {
     let read = Reader(found);
     if read.text("request")? != request {
-        return Ok(Once::Mismatch);
+        return Ok(Known::Ended(Once::Mismatch));
     }
-    let Some(status) = read.maybe_number("outcome")? else {
-        return Ok(Once::InFlight);
+    if let Some(status) = read.maybe_number("outcome")? {
+        let etag = read.maybe_text("etag")?.map(str::to_owned);
+        return Ok(Known::Ended(Once::Done(Outcome { status, etag, body: read.text("body")?.to_owned() })));
+    }
+    if Timestamp::from_millis(read.number("inFlightUntil")?) > now {
+        return Ok(Known::Ended(Once::InFlight));
+    }
+    let seed = match read.maybe_text("seed")? {
+        Some(text) => {
+            let bytes = hex::decode(text).map_err(|_| corrupt("seed"))?;
+            Some(bytes.try_into().map_err(|_| corrupt("seed"))?)
+        }
+        None => None,
     };
-    let etag = read.maybe_text("etag")?.map(str::to_owned);
-    Ok(Once::Done(Outcome { status, etag, body: read.text("body")?.to_owned() }))
+    let begun = read.maybe_number("begun")?.map_or(now, Timestamp::from_millis);
+    Ok(Known::Abandoned { taker: read.text("taker")?.to_owned(), seed, begun })
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+    bytes
 }

@@ -19,7 +19,11 @@ use crate::{
     id::ProjectId,
 };
 
-/// The events of one change.
+/// How many events one row holds. An event is up to 7 KB, if each character of owner and entity is six bytes of JSON, and
+/// an item of DynamoDB is at most 400 KB.
+const EVENTS_IN_A_ROW: usize = 49;
+
+/// Some of the events of one change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutboxRow {
     /// The events, in the order in which they were told.
@@ -59,7 +63,7 @@ impl Catalog {
             .send()
             .await
             .map_err(|e| failed("reading the outbox", e))?;
-        let rows = page.items().iter().map(row_from_item).collect::<Result<_>>()?;
+        let rows = self.readable(page.items(), row_from_item);
         let next = page.last_evaluated_key.filter(|key| !key.is_empty()).map(OutboxPosition);
         Ok(OutboxPage { rows, next })
     }
@@ -69,10 +73,12 @@ impl Catalog {
         self.delete("removing an outbox row", row.key.clone()).await
     }
 
-    /// What tells the events when it is part of a transaction. `None`: there are none.
-    pub(super) fn tell(&self, events: &[Event]) -> Option<TransactWriteItem> {
-        let row = self.put(row_to_item(events)?).build().expect("table and item are set");
-        Some(TransactWriteItem::builder().put(row).build())
+    /// What tells the events when it is part of a transaction: one action for each [`EVENTS_IN_A_ROW`] of them.
+    pub(super) fn tell<'a>(&'a self, events: &'a [Event]) -> impl Iterator<Item = TransactWriteItem> + 'a {
+        events.chunks(EVENTS_IN_A_ROW).filter_map(row_to_item).map(|row| {
+            let row = self.put(row).build().expect("table and item are set");
+            TransactWriteItem::builder().put(row).build()
+        })
     }
 }
 

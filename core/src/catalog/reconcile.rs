@@ -7,22 +7,48 @@ use super::{
     item::{self, FREE_BYTES, Item, QUOTA_BYTES, Reader, n, s},
     once::TTL,
 };
-use crate::{catalog::Consistency, clock::Timestamp, error::Result, id::ProjectId, object_key::ObjectKey};
+use crate::{
+    catalog::Consistency,
+    clock::Timestamp,
+    error::{Error, Result},
+    id::ProjectId,
+    object_key::ObjectKey,
+};
 
 /// How long a finding is remembered that nobody confirms.
 const MEMORY: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);
 
+/// What a walk has counted since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WalkCounts {
+    /// How many objects it has looked at.
+    pub objects: u64,
+    /// How many originals have no record, and how many published records no original.
+    pub unmatched: u64,
+}
+
 impl Catalog {
-    /// Where the last walk ended.
-    pub async fn reconciled_to(&self) -> Result<Option<String>> {
+    /// Where the walk is, what it has counted, and what the last complete one did.
+    pub async fn reconciled_to(&self) -> Result<Option<(String, WalkCounts, WalkCounts)>> {
         let found = self.get("reading where a walk is", item::walk_key(), Consistency::Strong).await?;
-        found.map(|item| Reader(&item).text("place").map(str::to_owned)).transpose()
+        let Some(item) = found else {
+            return Ok(None);
+        };
+        let read = Reader(&item);
+        let count = |name| Ok::<u64, Error>(read.maybe_number(name)?.unwrap_or(0));
+        let walk = WalkCounts { objects: count("objects")?, unmatched: count("unmatched")? };
+        let last = WalkCounts { objects: count("lastObjects")?, unmatched: count("lastUnmatched")? };
+        Ok(Some((read.text("place")?.to_owned(), walk, last)))
     }
 
-    /// Keeps where a walk is.
-    pub async fn keep_reconciled_to(&self, place: &str) -> Result<()> {
+    /// Keeps where the walk is, what it has counted, and what the last complete one did.
+    pub async fn keep_reconciled_to(&self, place: &str, walk: WalkCounts, last: WalkCounts) -> Result<()> {
         let mut record = item::walk_key();
         record.insert("place".to_owned(), s(place));
+        record.insert("objects".to_owned(), n(walk.objects));
+        record.insert("unmatched".to_owned(), n(walk.unmatched));
+        record.insert("lastObjects".to_owned(), n(last.objects));
+        record.insert("lastUnmatched".to_owned(), n(last.unmatched));
         self.put_finding("keeping where a walk is", record).await
     }
 
@@ -42,20 +68,33 @@ impl Catalog {
         self.delete("forgetting a finding", item::orphan_key(key)).await
     }
 
-    /// Since when a project's free bytes are off by just as much.
-    pub async fn drifted_since(&self, project: ProjectId, missing_bytes: i64) -> Result<Option<Timestamp>> {
+    /// Since when a project's free bytes are off by just as much, and its counters of uploads in the same way.
+    pub async fn drifted_since(
+        &self,
+        project: ProjectId,
+        missing_bytes: i64,
+        counters: &str,
+    ) -> Result<Option<Timestamp>> {
         let Some(found) = self.get("reading a finding", item::drift_key(project), Consistency::Strong).await? else {
             return Ok(None);
         };
         let read = Reader(&found);
-        let same = read.number::<i64>("missingBytes")? == missing_bytes;
+        let same = read.number::<i64>("missingBytes")? == missing_bytes
+            && read.maybe_text("counters")?.unwrap_or_default() == counters;
         Ok(same.then_some(Timestamp::from_millis(read.number("seen")?)))
     }
 
-    /// Remembers by how much a project's free bytes are off.
-    pub async fn mark_drift(&self, project: ProjectId, missing_bytes: i64, now: Timestamp) -> Result<()> {
+    /// Remembers by how much a project's free bytes and its counters of uploads are off.
+    pub async fn mark_drift(
+        &self,
+        project: ProjectId,
+        missing_bytes: i64,
+        counters: &str,
+        now: Timestamp,
+    ) -> Result<()> {
         let mut record = seen(item::drift_key(project), now);
         record.insert("missingBytes".to_owned(), n(missing_bytes));
+        record.insert("counters".to_owned(), s(counters));
         self.put_finding("keeping a finding", record).await
     }
 

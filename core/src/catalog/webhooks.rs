@@ -208,7 +208,7 @@ impl Catalog {
             .send()
             .await
             .map_err(|e| failed("reading due deliveries", e))?;
-        let deliveries = page.items().iter().map(key_of).collect::<Result<_>>()?;
+        let deliveries = self.readable(page.items(), key_of);
         let next = page.last_evaluated_key.filter(|key| !key.is_empty()).map(DuePosition);
         Ok(DueDeliveries { deliveries, next })
     }

@@ -28,7 +28,7 @@ pub fn disposition(key: &ObjectKey, query: Option<&str>) -> Option<String> {
     let stored = key.to_string();
     let (_, extension) = stored.rsplit_once('.')?;
     let mut name: String = cut(asked.rsplit(['/', '\\']).next().unwrap_or_default());
-    if !name.to_lowercase().ends_with(&format!(".{extension}")) {
+    if !name.to_ascii_lowercase().ends_with(&format!(".{extension}")) {
         name = format!("{name}.{extension}");
     }
     let plain: String =

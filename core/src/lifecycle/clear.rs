@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Files;
 use crate::{
     catalog::{Clearing, Consistency, FileFilter},
+    clock::Timestamp,
     error::{Error, Result},
     id::ProjectId,
 };
@@ -15,9 +16,13 @@ const PAUSE: Duration = Duration::from_secs(60);
 impl Files {
     /// Begins to remove all files that the project has now. The cleanup does it.
     pub async fn empty_project(&self, project: ProjectId) -> Result<()> {
-        let now = self.clock.now();
-        let clearing = Clearing { before: now + Duration::from_millis(1), and_project: false };
-        self.catalog.begin_clearing(project, clearing, now).await
+        self.empty_project_as_of(project, self.clock.now()).await
+    }
+
+    /// Begins to remove all files that the project had at that time.
+    pub async fn empty_project_as_of(&self, project: ProjectId, at: Timestamp) -> Result<()> {
+        let clearing = Clearing { before: at + Duration::from_millis(1), and_project: false };
+        self.catalog.begin_clearing(project, clearing, self.clock.now()).await
     }
 
     /// Begins to remove the project with its keys and all its files. Its keys stop working and it takes no new uploads;
@@ -43,6 +48,8 @@ impl Files {
         };
         let filter = FileFilter { created_before: Some(clearing.before), ..FileFilter::default() };
         if self.delete_matching(id, &filter, time).await?.more {
+            // It goes on behind all that is due by now.
+            self.catalog.begin_clearing(id, clearing, self.clock.now()).await?;
             return Ok(Cleared::OutOfTime);
         }
         if !clearing.and_project {

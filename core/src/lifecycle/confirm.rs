@@ -23,6 +23,14 @@ enum OnMismatch {
     Leave,
 }
 
+/// A file that is confirmed.
+enum Confirmation {
+    /// By this call.
+    Now(File),
+    /// Before it.
+    Before(File),
+}
+
 /// How often a confirmation starts over because the record or the staged bytes changed under it.
 const ATTEMPTS: u32 = 4;
 
@@ -33,30 +41,53 @@ impl Files {
     /// [`NotUploaded`](Error::NotUploaded) while the bytes have not arrived, and
     /// [`ContentTypeMismatch`](Error::ContentTypeMismatch) when they are not what was declared; that ends the upload.
     pub async fn confirm(&self, project: ProjectId, id: FileId) -> Result<File> {
-        self.confirm_or(project, id, OnMismatch::Refuse).await
+        let (Confirmation::Now(file) | Confirmation::Before(file)) =
+            self.confirm_or(project, id, OnMismatch::Refuse).await?;
+        Ok(file)
     }
 
     /// Publishes the file whose bytes have just arrived, for a client that may have died. `false`: there is nothing to
-    /// publish. Bytes that are not what was declared stay until the client asks, and learns why, or the upload expires.
+    /// publish. Bytes that are not what was declared stay until the client asks, and learns why, or the upload expires;
+    /// those of an upload that has ended are removed.
     pub async fn confirm_arrived(&self, key: &ObjectKey) -> Result<bool> {
         let ObjectKey::Staging { project, file, .. } = key else {
             return Ok(false);
         };
         match self.confirm_or(*project, *file, OnMismatch::Leave).await {
-            Ok(_) => Ok(true),
-            Err(Error::FileNotFound | Error::NotUploaded | Error::ContentTypeMismatch { .. }) => Ok(false),
+            Ok(Confirmation::Now(_)) => Ok(true),
+            Ok(Confirmation::Before(_)) => self.blobs.delete([key.clone()]).await.map(|()| true),
+            Err(Error::FileNotFound) => self.blobs.delete([key.clone()]).await.map(|()| false),
+            Err(Error::NotUploaded | Error::ContentTypeMismatch { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    async fn confirm_or(&self, project: ProjectId, id: FileId, mismatch: OnMismatch) -> Result<File> {
+    /// Removes staged bytes that have arrived after their upload was published or has ended: the upload URL works
+    /// until it expires, and nothing reads them any more. Returns true if they were late.
+    pub async fn remove_late(&self, key: &ObjectKey) -> Result<bool> {
+        let ObjectKey::Staging { file, .. } = key else {
+            return Ok(false);
+        };
+        let late = match self.catalog.file(*file, Consistency::Strong).await {
+            // An upload that has ended is never open again, so that nothing can need these bytes later.
+            Ok(record) => !record.is_upload_under_way(),
+            Err(Error::FileNotFound) => true,
+            Err(error) => return Err(error),
+        };
+        if late {
+            self.blobs.delete([key.clone()]).await?;
+        }
+        Ok(late)
+    }
+
+    async fn confirm_or(&self, project: ProjectId, id: FileId, mismatch: OnMismatch) -> Result<Confirmation> {
         for _ in 0..ATTEMPTS {
             let file = self.catalog.file(id, Consistency::Strong).await?;
             if file.project != project {
                 return Err(Error::FileNotFound);
             }
             let step = match &file.state {
-                State::Confirmed { .. } | State::Moving { .. } => return Ok(file),
+                State::Confirmed { .. } | State::Moving { .. } => return Ok(Confirmation::Before(file)),
                 State::Expiring | State::Deleting { .. } | State::Removed { .. } => return Err(Error::FileNotFound),
                 State::Confirming { .. } => self.publish(&file).await,
                 State::Pending => match self.claim(&file, mismatch).await {
@@ -65,7 +96,7 @@ impl Files {
                 },
             };
             match step {
-                Ok(Some(confirmed)) => return Ok(confirmed),
+                Ok(Some(confirmed)) => return Ok(Confirmation::Now(confirmed)),
                 // The bytes were replaced, or somebody else moved the record: look again at what there is now.
                 Ok(None) | Err(Error::Conflict) => {}
                 // Nothing is staged any more once somebody else has published it.
@@ -116,11 +147,19 @@ impl Files {
             return Err(Error::Conflict);
         };
         match self.blobs.publish(file, etag).await? {
-            Copied::Yes => {
+            Copied::Yes { etag } => {
                 self.blobs.delete([file.staging_key()]).await?;
-                let confirmed = file.finish()?;
-                self.catalog.publish(&confirmed, &Event::confirmed(&confirmed, self.clock.now())).await?;
-                Ok(Some(confirmed))
+                let now = self.clock.now();
+                let confirmed = file.finish(etag, now)?;
+                match self.catalog.publish(&confirmed, &Event::confirmed(&confirmed, now)).await {
+                    Ok(()) => Ok(Some(confirmed)),
+                    Err(error) => {
+                        if let Error::Conflict | Error::FileNotFound = error {
+                            Box::pin(self.account_for_copy(file, file.visibility)).await?;
+                        }
+                        Err(error)
+                    }
+                }
             }
             Copied::SourceChanged => {
                 self.catalog.replace(&file.reopen(self.clock.now())?).await?;

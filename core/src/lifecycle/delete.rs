@@ -7,7 +7,7 @@ use futures::{StreamExt as _, stream};
 use super::Files;
 use crate::{
     catalog::{Consistency, FileFilter},
-    error::{Error, Result},
+    error::{Cause, Error, Result},
     file::{File, State},
     id::{FileId, ProjectId},
 };
@@ -49,14 +49,23 @@ impl Files {
             self.catalog.replace(&expiring).await?;
             return Ok(expiring);
         }
-        let hidden = if file.is_untold() { self.tell(file).await?.hide(now)? } else { file.hide(now)? };
+        let hidden = file.hide(now)?;
         self.catalog.hide(&hidden).await?;
         Ok(hidden)
     }
 
-    /// Removes each of these files, and says of each in the same order how it went.
-    pub async fn delete_all(&self, project: ProjectId, ids: &[FileId]) -> Vec<Result<()>> {
-        stream::iter(ids.to_vec()).map(|id| self.delete(project, id, None)).buffered(AT_ONCE).collect().await
+    /// Removes each of these files, and says of each in the same order how it went. A deletion that has not begun within
+    /// the time is [`Unavailable`](Error::Unavailable), and can be asked for again.
+    pub async fn delete_all(&self, project: ProjectId, ids: &[FileId], time: Duration) -> Vec<Result<()>> {
+        let started = self.clock.monotonic();
+        let delete = |id| async move {
+            if self.clock.monotonic().since(started) >= time {
+                let source = Cause::because("deleting files", "the request's time ended before this one's turn");
+                return Err(Error::Unavailable { retry_after: Duration::from_secs(1), source });
+            }
+            self.delete(project, id, None).await
+        };
+        stream::iter(ids.to_vec()).map(delete).buffered(AT_ONCE).collect().await
     }
 
     /// Removes every confirmed file that the filter accepts, within a time. Counts those that this call hid. What is
@@ -67,7 +76,7 @@ impl Files {
         filter: &FileFilter,
         time: Duration,
     ) -> Result<BulkDeleted> {
-        let started = self.clock.now();
+        let started = self.clock.monotonic();
         let mut deleted = 0;
         let mut cursor = None;
         loop {
@@ -84,7 +93,7 @@ impl Files {
             if cursor.is_none() {
                 return Ok(BulkDeleted { deleted, more: false });
             }
-            if self.clock.now().since(started) >= time {
+            if self.clock.monotonic().since(started) >= time {
                 return Ok(BulkDeleted { deleted, more: true });
             }
         }

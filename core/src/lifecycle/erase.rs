@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     error::{Cause, Error, Result},
     file::{File, State},
-    id::{FileId, ProjectId},
+    id::{FileId, ProjectId, random_mark},
     object_key::{ObjectKey, Visibility},
     variant::VariantSpec,
 };
@@ -27,7 +27,8 @@ pub struct Erased {
     pub paths: Vec<String>,
     /// Every CDN path that was asked to be forgotten, on a CDN that cannot be asked whether it has.
     pub unverified_paths: Vec<String>,
-    /// When the cleanup removes variants once more: until then a worker may be busy with what it read before.
+    /// When the cleanup looks once more: until then a worker may be busy with what it read before, or an upload URL may
+    /// still work.
     pub again_at: Option<Timestamp>,
 }
 
@@ -54,7 +55,7 @@ impl Files {
         }
         let objects = traces(&file);
         let mut found = Vec::new();
-        for round in 1..=ROUNDS {
+        for _ in 0..ROUNDS {
             found = self.still_there(&objects).await?;
             let (paths, cached): (Vec<_>, Vec<_>) = paths(&file).partition(|path| self.cdn.holds(path) != Some(true));
             if found.is_empty() && cached.is_empty() {
@@ -70,7 +71,9 @@ impl Files {
             if !found.is_empty() {
                 self.blobs.delete(found.clone()).await?;
             }
-            self.cdn.invalidate(&format!("{id}-erase-{}-{round}", file.version), self::paths(&file).collect()).await?;
+            // Of its own for each run: a CDN does nothing for a reference that it has seen.
+            let reference = format!("{id}-erase-{}", random_mark());
+            self.cdn.invalidate(&reference, self::paths(&file).collect()).await?;
         }
         let source = Cause::because("erasing a file", format!("{} objects keep coming back", found.len()));
         Err(Error::Unavailable { retry_after: Duration::from_secs(5), source })

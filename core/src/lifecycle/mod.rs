@@ -15,11 +15,11 @@ mod reconcile;
 mod settle;
 
 pub use self::{
-    begin::Begun,
+    begin::{Begun, Uploader},
     delete::BulkDeleted,
     erase::Erased,
     read::{FileUrls, VariantUrl},
-    reconcile::{CERTAINTY, Drift, Orphan, Reconciliation, Reconciling},
+    reconcile::{CERTAINTY, Drift, NoSuchReconciling, Orphan, Reconciliation, Reconciling},
     settle::{Overdue, Sweep},
 };
 use crate::{blobs::Blobs, catalog::Catalog, cdn::Cdn, clock::Clock};

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-
-use super::{Begun, Files, delete::AT_ONCE};
+use super::{Begun, Files};
 use crate::{
-    catalog::{Catalog, Consistency},
+    catalog::Consistency,
     error::{Error, Result},
     event::Event,
     file::{File, LEASE, Patch, State},
@@ -31,7 +29,7 @@ impl Files {
                 return Err(Error::PreconditionFailed);
             }
             // Somebody's change that was left behind comes first, and so does one that is under way.
-            if file.is_untold() || file.is_on_the_move() {
+            if file.is_on_the_move() {
                 match self.take_over_and_settle(&file, LEASE).await {
                     Ok(()) => continue,
                     Err(Error::Conflict) => {
@@ -43,7 +41,7 @@ impl Files {
             }
             let changed = file.patch(patch, self.clock.now())?;
             let written = match changed.state {
-                // A move is told when it is done.
+                // A move is told of when nothing is left where the file was.
                 State::Moving { .. } => self.catalog.replace(&changed).await,
                 _ => self.catalog.replace_and_tell(&changed, &Event::updated(&changed, self.clock.now())).await,
             };
@@ -59,8 +57,8 @@ impl Files {
     /// Does what a change owes, and answers the file as it is then.
     async fn settle_change(&self, file: File) -> Result<File> {
         let settled = match &file.state {
-            State::Moving { etag, to, .. } => self.move_original(&file, etag, *to).await,
-            State::Confirmed { owes: Some(purge), .. } if !purge.again => self.purge(&file, *purge).await,
+            State::Moving { etag, to, .. } => Box::pin(self.move_original(&file, etag, *to)).await,
+            State::Confirmed { owes: Some(purge), .. } if !purge.again => Box::pin(self.purge(&file, *purge)).await,
             _ => return Ok(file),
         };
         match settled {
@@ -76,6 +74,10 @@ impl Files {
         if file.project != project {
             return Err(Error::FileNotFound);
         }
+        self.renew(&file).await
+    }
+
+    pub(super) async fn renew(&self, file: &File) -> Result<Begun> {
         let renewed = file.renew(self.clock.now())?;
         let upload = self.blobs.presign_put(&renewed).await?;
         self.catalog.replace(&renewed).await?;
@@ -83,7 +85,7 @@ impl Files {
     }
 
     /// Puts an entity's files in this order: the first gets position 0. All of them or none; at most
-    /// [`Catalog::REPLACE_AT_ONCE`].
+    /// [`Catalog::REPLACE_AT_ONCE`](crate::catalog::Catalog::REPLACE_AT_ONCE).
     pub async fn order(
         &self,
         project: ProjectId,
@@ -91,13 +93,10 @@ impl Files {
         entity: &EntityWord,
         ids: &[FileId],
     ) -> Result<Vec<File>> {
-        let mut files = self.catalog.confirmed_files(project, ids).await?;
+        let files = self.catalog.confirmed_files(project, ids).await?;
         let attached = |file: &File| file.entity.as_ref().is_some_and(|e| e.kind == *kind && e.id == *entity);
         if files.len() != ids.len() || !files.iter().all(attached) {
             return Err(Error::FileNotFound);
-        }
-        for file in files.iter_mut().filter(|file| file.is_untold()) {
-            *file = self.tell(file).await?;
         }
         let now = self.clock.now();
         let mut ordered = Vec::with_capacity(files.len());
@@ -105,20 +104,8 @@ impl Files {
             let position = Some(crate::intent::Position(position));
             ordered.push(file.patch(&Patch { position, ..Patch::default() }, now)?);
         }
-        if ordered.len() < Catalog::REPLACE_AT_ONCE {
-            let events: Vec<Event> = ordered.iter().map(|file| Event::updated(file, now)).collect();
-            self.catalog.replace_all(&ordered, &events).await?;
-            return Ok(ordered);
-        }
-        let untold = ordered.into_iter().map(|file| file.untold(now)).collect::<Result<Vec<File>>>()?;
-        self.catalog.replace_all(&untold, &[]).await?;
-        let told = stream::iter(untold).map(|file| async move {
-            match self.tell(&file).await {
-                // The cleanup was quicker.
-                Err(Error::Conflict) => self.get(project, file.id).await,
-                told => told,
-            }
-        });
-        told.buffered(AT_ONCE).try_collect().await
+        let events: Vec<Event> = ordered.iter().map(|file| Event::updated(file, now)).collect();
+        self.catalog.replace_all(&ordered, &events).await?;
+        Ok(ordered)
     }
 }

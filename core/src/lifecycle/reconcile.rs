@@ -3,11 +3,12 @@
 //! The walk is bounded and goes on where it ended. It repairs nothing at first sight: an object without a record, and a
 //! counter that is off, must be found twice, a day apart, because between two reads anything can be under way.
 
-use std::{collections::HashSet, str::FromStr, time::Duration};
+use std::{collections::HashSet, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use super::Files;
 use crate::{
-    catalog::{Catalog, Consistency, Cursor, Debtor, FileFilter, PageSize},
+    blobs::Presence,
+    catalog::{Catalog, Consistency, Cursor, Debtor, FileFilter, PageSize, UploadCounts, WalkCounts},
     clock::Timestamp,
     error::{Error, Result},
     file::File,
@@ -24,6 +25,11 @@ const PAUSE: Duration = Duration::from_secs(6 * 60 * 60);
 /// Later than everything that is due.
 const END_OF_TIME: Timestamp = Timestamp::from_millis(99_999_999_999_999);
 
+/// How many originals without a record, and records without an original, a walk may find before nothing is removed any
+/// more: one of a hundred objects, but never more than this many, and never fewer than that many, which a small store
+/// may have by accident. So much is not an accident: bucket and table are of different ages, as after a restore of one.
+const FUSE: RangeInclusive<u64> = 10..=1_000;
+
 /// How many findings of each kind one report carries; the counts go on.
 const MAX_FINDINGS: usize = 1_000;
 
@@ -32,8 +38,32 @@ const MAX_FINDINGS: usize = 1_000;
 pub enum Reconciling {
     /// Look, from the beginning, and write nothing.
     Report,
-    /// Go on where the last walk ended, and repair what has been wrong for a day.
+    /// Go on where the last walk ended, and note what is wrong, but repair nothing: while bucket and table may be of
+    /// different ages, as before and after a restore.
+    Watch,
+    /// Go on where the last walk ended, and repair what has been wrong for a day; unless that is too much to be an
+    /// accident.
     Repair,
+    /// Repair however much it is.
+    Force,
+}
+
+/// A text that is no way to reconcile on a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be `watch`, `repair` or `force`")]
+pub struct NoSuchReconciling;
+
+impl FromStr for Reconciling {
+    type Err = NoSuchReconciling;
+
+    fn from_str(text: &str) -> Result<Self, NoSuchReconciling> {
+        match text {
+            "watch" => Ok(Self::Watch),
+            "repair" => Ok(Self::Repair),
+            "force" => Ok(Self::Force),
+            _ => Err(NoSuchReconciling),
+        }
+    }
 }
 
 /// What a walk found.
@@ -49,12 +79,24 @@ pub struct Reconciliation {
     pub removed: u64,
     /// How many objects have keys that are none of ours. Nobody touches them.
     pub foreign: u64,
+    /// How many originals have no record, and how many published records no original.
+    pub unmatched: u64,
     /// Published files whose bytes are not there.
     pub missing: Vec<FileId>,
+    /// Published files whose bytes are there, and are not those that were published.
+    pub damaged: Vec<FileId>,
     /// Projects whose free bytes are not what their files leave.
     pub drifts: Vec<Drift>,
+    /// Whether it removes nothing, because this walk or the last complete one found too much that does not match: bucket
+    /// and table are of different ages.
+    pub stopped: bool,
     /// Whether it stopped before the end.
     pub more: bool,
+}
+
+/// Whether that is too much to be an accident, in a bucket of this many objects.
+fn blows_fuse(counted: WalkCounts, objects: u64) -> bool {
+    counted.unmatched > (objects / 100).clamp(*FUSE.start(), *FUSE.end())
 }
 
 /// An object that no record knows of.
@@ -73,8 +115,26 @@ pub struct Drift {
     pub project: ProjectId,
     /// How many bytes too few are free; negative: too many.
     pub missing_bytes: i64,
+    /// By how much its counters of uploads differ from its records, by name. Empty: they do not.
+    pub counters: String,
     /// Whether it was put right.
     pub repaired: bool,
+}
+
+/// What is wrong with a published file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    Missing,
+    Damaged,
+}
+
+impl Loss {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Missing => "a published file has no bytes",
+            Self::Damaged => "the bytes of a published file are damaged",
+        }
+    }
 }
 
 /// Where a walk is: in the bucket, then in one project after another.
@@ -122,36 +182,75 @@ impl FromStr for Place {
 impl Files {
     /// Compares bucket, records and quota for some time. Several at once do no harm.
     pub async fn reconcile(&self, how: Reconciling, time: Duration) -> Result<Reconciliation> {
-        let started = self.clock.now();
+        let (now, started) = (self.clock.now(), self.clock.monotonic());
         let mut found = Reconciliation::default();
         let beginning = Place::Objects(String::new());
+        // What this walk has counted in earlier runs, and what the last complete one did.
+        let (mut walk, mut last) = (WalkCounts::default(), WalkCounts::default());
         let mut place = match how {
             Reconciling::Report => beginning,
-            Reconciling::Repair => {
-                let kept = self.catalog.reconciled_to().await?.and_then(|text| text.parse().ok());
+            Reconciling::Watch | Reconciling::Repair | Reconciling::Force => {
+                let kept = self.catalog.reconciled_to().await?;
+                let kept = kept.and_then(|(text, walk, last)| Some((text.parse().ok()?, walk, last)));
                 match kept {
-                    // A walk costs a request for each file: there is time.
-                    Some(Place::Done(at)) if started.since(at) < PAUSE => return Ok(found),
-                    Some(Place::Done(_)) | None => beginning,
-                    Some(place) => place,
+                    // A walk costs a request for each file: there is time. If the clock was set back, nothing is known.
+                    Some((Place::Done(at), _, last)) if at <= now && now.since(at) < PAUSE => {
+                        found.stopped = how != Reconciling::Force && blows_fuse(last, last.objects);
+                        return Ok(found);
+                    }
+                    Some((Place::Done(_), _, complete)) => {
+                        last = complete;
+                        beginning
+                    }
+                    None => beginning,
+                    Some((place, counted, complete)) => {
+                        (walk, last) = (counted, complete);
+                        place
+                    }
                 }
             }
         };
         loop {
+            let too_much = |walk: WalkCounts| {
+                how != Reconciling::Force
+                    && (blows_fuse(last, last.objects) || blows_fuse(walk, walk.objects.max(last.objects)))
+            };
+            found.stopped = too_much(walk);
+            let (objects, unmatched) = (found.objects, found.unmatched);
             place = match place {
                 Place::Objects(after) => self.reconcile_objects(&after, how, &mut found).await?,
                 Place::Records(project, cursor) => {
-                    self.reconcile_records(project, cursor.as_ref(), how, &mut found).await?
+                    match self.reconcile_records(project, cursor.as_ref(), how, &mut found).await {
+                        Err(error @ Error::Internal(_)) => {
+                            self.catalog.note_unreadable(&format!("something of project {project}"), &error);
+                            self.next_project(Some(project)).await?
+                        }
+                        place => place?,
+                    }
                 }
                 Place::Done(at) => Place::Done(at),
             };
-            if how == Reconciling::Repair {
-                self.catalog.keep_reconciled_to(&place.to_string()).await?;
+            walk.objects += found.objects - objects;
+            walk.unmatched += found.unmatched - unmatched;
+            found.stopped = too_much(walk);
+            if how != Reconciling::Report {
+                if matches!(place, Place::Done(_)) {
+                    last = walk;
+                }
+                self.catalog.keep_reconciled_to(&place.to_string(), walk, last).await?;
+            }
+            if found.stopped && how != Reconciling::Report {
+                tracing::error!(
+                    walk.objects = walk.objects,
+                    walk.unmatched = walk.unmatched,
+                    last.unmatched = last.unmatched,
+                    "bucket and table do not match; the reconciliation removes nothing"
+                );
             }
             if matches!(place, Place::Done(_)) {
                 return Ok(found);
             }
-            if self.clock.now().since(started) >= time {
+            if self.clock.monotonic().since(started) >= time {
                 found.more = true;
                 return Ok(found);
             }
@@ -190,6 +289,7 @@ impl Files {
     async fn take_orphan(&self, key: &ObjectKey, how: Reconciling, found: &mut Reconciliation) -> Result<()> {
         let now = self.clock.now();
         let since = self.catalog.orphaned_since(key).await?;
+        found.unmatched += u64::from(matches!(key, ObjectKey::Original { .. }));
         if found.orphans.len() < MAX_FINDINGS {
             found.orphans.push(Orphan { key: key.clone(), since });
         }
@@ -198,12 +298,14 @@ impl Files {
         }
         match since {
             None => self.catalog.mark_orphan(key, now).await,
-            Some(since) if now.since(since) < CERTAINTY => Ok(()),
+            Some(since) if now.since(since) < CERTAINTY || found.stopped || how == Reconciling::Watch => Ok(()),
             Some(_) => {
                 // The record once more, just before: it is what an upload that is being confirmed writes first.
                 let file = match self.catalog.file(key.file(), Consistency::Strong).await {
                     Ok(file) => Some(file),
                     Err(Error::FileNotFound) => None,
+                    // A record that cannot be read may account for it.
+                    Err(Error::Internal(_)) => return Ok(()),
                     Err(error) => return Err(error),
                 };
                 if !file.as_ref().is_some_and(|file| file.accounts_for(key)) {
@@ -220,13 +322,10 @@ impl Files {
     }
 
     async fn remove_orphan(&self, key: &ObjectKey, file: Option<&File>, now: Timestamp) -> Result<()> {
-        // The file may come back to where this lies at any moment: then its record must know of the removal.
         if let (ObjectKey::Original { visibility, .. }, Some(file)) = (key, file)
             && *key == file.original_key_at(*visibility)
         {
-            let leaving = file.leaves_behind(*visibility, now)?;
-            self.catalog.replace(&leaving).await?;
-            return self.settle(&leaving).await;
+            return self.remove_left_behind(file, *visibility).await;
         }
         self.blobs.delete([key.clone()]).await?;
         if !matches!(key, ObjectKey::Staging { .. }) {
@@ -248,11 +347,21 @@ impl Files {
         let run = self.catalog.walk(project, &FileFilter::default(), from, size).await?;
         found.records += run.files.len() as u64;
         for file in &run.files {
-            if self.blobs.head(&file.original_key()).await?.is_none() && self.is_still_missing(file).await? {
-                tracing::error!(file.id = %file.id, "a published file has no bytes");
-                if found.missing.len() < MAX_FINDINGS {
-                    found.missing.push(file.id);
+            if self.loss_of(file).await?.is_none() {
+                continue;
+            }
+            // It may have moved or gone since its record was read.
+            let Some(loss) = self.loss_of_latest(file).await? else { continue };
+            let list = match loss {
+                Loss::Missing => {
+                    found.unmatched += 1;
+                    &mut found.missing
                 }
+                Loss::Damaged => &mut found.damaged,
+            };
+            tracing::error!(file.id = %file.id, "{}", loss.describe());
+            if list.len() < MAX_FINDINGS {
+                list.push(file.id);
             }
         }
         if let Some(next) = run.next {
@@ -262,11 +371,20 @@ impl Files {
         self.next_project(Some(project)).await
     }
 
-    /// Whether a file that had no bytes where its record said has none now, either: it may have moved or gone.
-    async fn is_still_missing(&self, file: &File) -> Result<bool> {
+    /// What is wrong with the bytes where a record says that they are.
+    async fn loss_of(&self, file: &File) -> Result<Option<Loss>> {
+        Ok(match self.blobs.presence(&file.original_key()).await? {
+            Presence::There { size, .. } if size == file.size.bytes() => None,
+            Presence::There { .. } | Presence::Damaged => Some(Loss::Damaged),
+            Presence::Absent | Presence::Lost => Some(Loss::Missing),
+        })
+    }
+
+    /// The same for the record as it is now. `None` as well if it changed meanwhile: the next walk will tell.
+    async fn loss_of_latest(&self, file: &File) -> Result<Option<Loss>> {
         match self.get(file.project, file.id).await {
-            Ok(now) => Ok(self.blobs.head(&now.original_key()).await?.is_none() && now.version == file.version),
-            Err(Error::FileNotFound) => Ok(false),
+            Ok(now) => Ok(self.loss_of(&now).await?.filter(|_| now.version == file.version)),
+            Err(Error::FileNotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -277,7 +395,9 @@ impl Files {
             Err(Error::ProjectNotFound) => return Ok(()),
             read => read?,
         };
-        let held: u64 = self.all_records(id).await?.iter().map(File::holds).sum();
+        let records = self.all_records(id).await?;
+        let held: u64 = records.iter().map(File::holds).sum();
+        let counts = UploadCounts::of(&records);
         let after = match self.catalog.project(id, Consistency::Strong).await {
             Err(Error::ProjectNotFound) => return Ok(()),
             read => read?,
@@ -288,27 +408,34 @@ impl Files {
             // Somebody is at work: the next walk will tell.
             return Ok(());
         }
-        if missing_bytes == 0 {
-            if how == Reconciling::Repair {
+        let counters = counts.difference(&before);
+        if missing_bytes == 0 && counters.is_empty() {
+            if how != Reconciling::Report {
                 self.catalog.unmark_drift(id).await?;
+                self.catalog.drop_idle_key_counters(&before).await?;
             }
             return Ok(());
         }
         let mut repaired = false;
-        if how == Reconciling::Repair {
+        if how != Reconciling::Report {
             let now = self.clock.now();
-            match self.catalog.drifted_since(id, missing_bytes).await? {
-                Some(since) if now.since(since) >= CERTAINTY => {
-                    repaired = self.catalog.repair_free_bytes(&before, missing_bytes).await?;
+            let repairs = how != Reconciling::Watch && !found.stopped;
+            match self.catalog.drifted_since(id, missing_bytes, &counters).await? {
+                Some(since) if now.since(since) >= CERTAINTY && repairs => {
+                    repaired = missing_bytes == 0 || self.catalog.repair_free_bytes(&before, missing_bytes).await?;
+                    repaired &= counters.is_empty() || self.catalog.repair_upload_counts(&before, &counts).await?;
                     self.catalog.unmark_drift(id).await?;
                 }
                 Some(_) => {}
-                None => self.catalog.mark_drift(id, missing_bytes, now).await?,
+                None => self.catalog.mark_drift(id, missing_bytes, &counters, now).await?,
             }
         }
-        tracing::error!(project.id = %id, drift.bytes = missing_bytes, drift.repaired = repaired, "a project's free bytes are off");
+        tracing::error!(
+            project.id = %id, drift.bytes = missing_bytes, drift.counters = counters, drift.repaired = repaired,
+            "a project's counters differ from its records"
+        );
         if found.drifts.len() < MAX_FINDINGS {
-            found.drifts.push(Drift { project: id, missing_bytes, repaired });
+            found.drifts.push(Drift { project: id, missing_bytes, counters, repaired });
         }
         Ok(())
     }

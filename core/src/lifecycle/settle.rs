@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Files, clear::Cleared};
+use futures::{StreamExt as _, stream};
+
+use super::{Files, clear::Cleared, delete::AT_ONCE};
 use crate::{
-    blobs::Copied,
-    catalog::{Catalog, Consistency, Debtor, Project},
+    blobs::{Copied, Deletion},
+    catalog::{Catalog, Consistency, Debtor, DuePosition, Project},
     clock::Timestamp,
     error::{Cause, Error, Result},
     event::Event,
-    file::{File, Purge, SWEEP_LEASE, State},
+    file::{File, LEASE, Purge, SWEEP_LEASE, State},
     id::FileId,
     object_key::{ObjectKey, Visibility},
     variant::VariantSpec,
@@ -24,7 +26,46 @@ pub struct Sweep {
     pub failed: Vec<String>,
     /// Whether the sweep stopped at its limit or its time with more to do.
     pub more: bool,
+    /// For how long the record had been due that had waited longest of those it came to.
+    pub oldest: Duration,
 }
+
+/// How far one record was settled.
+#[derive(Clone, Copy, Debug, Default)]
+struct Settled {
+    /// Whether it owes nothing any more.
+    whole: bool,
+    /// For how long it had been due.
+    overdue_for: Duration,
+}
+
+impl Settled {
+    fn when(whole: bool) -> Self {
+        Self { whole, ..Self::default() }
+    }
+}
+
+impl Sweep {
+    fn note(&mut self, id: String, settled: Result<Settled>) {
+        match settled {
+            Ok(Settled { whole, overdue_for }) => {
+                self.settled += u64::from(whole);
+                self.oldest = self.oldest.max(overdue_for);
+            }
+            Err(error) => {
+                tracing::warn!(id, %error, "a record could not be settled");
+                self.failed.push(id);
+            }
+        }
+    }
+}
+
+/// How long all clearings of one sweep may take together, beside a third of its budget, and each of them in its turn.
+const CLEARING_SHARE: Duration = Duration::from_secs(15);
+const CLEARING_TURN: Duration = Duration::from_secs(5);
+
+/// How long a record that could not be settled waits before it is tried again, behind all that were due before.
+const BACK_OFF: Duration = Duration::from_secs(60);
 
 /// Somebody whose work is overdue, as the table has it now.
 #[derive(Clone, Debug)]
@@ -38,44 +79,98 @@ pub enum Overdue {
 impl Files {
     /// Does what the record owes. Each step can be done twice, so this may be called again after any failure.
     pub async fn settle(&self, file: &File) -> Result<()> {
+        // In boxes: one future for all of them would be as large as the largest, on the stack of every caller.
         match &file.state {
-            State::Confirmed { owes: None, .. } => Ok(()),
-            State::Confirmed { owes: Some(purge), .. } if purge.untold => {
-                let told = self.tell(file).await?;
-                Box::pin(self.settle(&told)).await
+            State::Confirmed { owes, .. } => {
+                let now = self.clock.now();
+                if let Some(visibility) = file.place_to_check()
+                    && self.blobs.head(&file.original_key_at(visibility)).await?.is_some()
+                {
+                    return self.remove_left_behind(file, visibility).await;
+                }
+                match owes {
+                    Some(purge) => Box::pin(self.purge(file, *purge)).await.map(drop),
+                    None if file.due.is_some() => self.catalog.replace(&file.purged(now, now)?).await,
+                    None => Ok(()),
+                }
             }
-            State::Confirmed { owes: Some(purge), .. } => self.purge(file, *purge).await.map(drop),
-            State::Moving { etag, to, .. } => self.move_original(file, etag, *to).await.map(drop),
+            State::Moving { etag, to, .. } => Box::pin(self.move_original(file, etag, *to)).await.map(drop),
             State::Pending => {
                 let expiring = file.expire(self.clock.now())?;
                 self.catalog.replace(&expiring).await?;
-                self.remove_staged(&expiring).await
+                Box::pin(self.remove_staged(&expiring)).await
             }
-            State::Confirming { .. } => self.publish(file).await.map(drop),
-            State::Expiring => self.remove_staged(file).await,
-            State::Deleting { leaves } => self.remove_published(file, *leaves).await,
-            State::Removed { leaves } => self.remove_again(file, *leaves).await,
+            State::Confirming { .. } => Box::pin(self.publish(file)).await.map(drop),
+            State::Expiring => Box::pin(self.remove_staged(file)).await,
+            State::Deleting { leaves } => Box::pin(self.remove_published(file, *leaves)).await,
+            State::Removed { leaves, .. } => Box::pin(self.remove_again(file, *leaves)).await,
         }
     }
 
     async fn remove_staged(&self, file: &File) -> Result<()> {
-        // A claim that was given up may have had its copy arrive.
-        self.blobs.delete([file.staging_key(), file.original_key()]).await?;
-        self.catalog.release_reserved(file, &Event::expired(file, self.clock.now())).await
+        let started = self.clock.now();
+        // A claim that was given up may have had its copy arrive. Without one, an original is proof that the record is
+        // older than the bucket, as after a restore of the table: then it is not this record's to remove.
+        let published = file.late_copies.last().map(|_| file.original_key());
+        self.blobs.delete([file.staging_key()].into_iter().chain(published.clone())).await?;
+        if published.is_some() {
+            let path = ObjectKey::original_paths(file.visibility, file.project, file.id);
+            self.cdn.invalidate(&reference(file), vec![path]).await?;
+        }
+        let event = Event::expired(file, self.clock.now());
+        self.catalog.release_reserved(file, file.removed(started, self.clock.now()).as_ref(), &event).await
     }
 
-    /// Tells of a change that was made without being told.
-    pub(super) async fn tell(&self, file: &File) -> Result<File> {
-        let now = self.clock.now();
-        let told = file.told(now)?;
-        self.catalog.replace_and_tell(&told, &Event::updated(&told, now)).await?;
-        Ok(told)
+    /// Has the record owe an original that was found at the visibility where the file is not, and removes it. The file
+    /// may move there at any moment: then its record must know of the removal.
+    pub(super) async fn remove_left_behind(&self, file: &File, visibility: Visibility) -> Result<()> {
+        let leaving = file.leaves_behind(visibility, self.clock.now())?;
+        self.catalog.replace(&leaving).await?;
+        Box::pin(self.settle(&leaving)).await
+    }
+
+    /// The record changed while the original was copied to this visibility. Unless the record as it is now accounts for
+    /// the copy, it goes: at once, because nothing else would look for it before the late copies are due.
+    pub(super) async fn account_for_copy(&self, file: &File, visibility: Visibility) -> Result<()> {
+        let now = match self.catalog.file(file.id, Consistency::Strong).await {
+            Err(Error::FileNotFound) => return self.remove_copy(file, visibility).await,
+            now => now?,
+        };
+        let accounted = match &now.state {
+            State::Confirmed { .. } if now.visibility != visibility && !now.is_on_the_move() => {
+                self.remove_left_behind(&now, visibility).await
+            }
+            State::Removed { .. } => {
+                let owing = now.created_again(visibility)?;
+                match self.catalog.replace(&owing).await {
+                    Ok(()) => self.remove_copy(&owing, visibility).await,
+                    Err(error) => Err(error),
+                }
+            }
+            State::Pending
+            | State::Confirming { .. }
+            | State::Confirmed { .. }
+            | State::Moving { .. }
+            | State::Expiring
+            | State::Deleting { .. } => Ok(()),
+        };
+        match accounted {
+            // The record changed once more; its late copies are still to be checked.
+            Err(Error::Conflict | Error::FileNotFound) => Ok(()),
+            accounted => accounted,
+        }
+    }
+
+    async fn remove_copy(&self, file: &File, visibility: Visibility) -> Result<()> {
+        self.blobs.delete([file.original_key_at(visibility)]).await?;
+        let path = ObjectKey::original_paths(visibility, file.project, file.id);
+        Ok(self.cdn.invalidate(&format!("{}-copy-{visibility}", reference(file)), vec![path]).await?)
     }
 
     /// Moves the published bytes to the other visibility, and removes what the move leaves behind.
     pub(super) async fn move_original(&self, file: &File, etag: &str, to: Visibility) -> Result<File> {
-        match self.blobs.move_to(file, to, etag).await? {
-            Copied::Yes => {}
+        let etag = match self.copy_for_move(file, etag, to).await? {
+            Copied::Yes { etag } => etag,
             Copied::SourceChanged => {
                 // Somebody may have moved or removed it meanwhile; then the record says so.
                 if self.catalog.file(file.id, Consistency::Strong).await?.version != file.version {
@@ -87,12 +182,34 @@ impl Files {
                 let reason = "another object is in the file's place";
                 return Err(Error::Internal(Cause::because("moving a file", reason)));
             }
+        };
+        let swapped = file.swap(etag, self.clock.now())?;
+        if let Err(error) = self.catalog.replace(&swapped).await {
+            if let Error::Conflict | Error::FileNotFound = error {
+                Box::pin(self.account_for_copy(file, to)).await?;
+            }
+            return Err(error);
         }
-        let swapped = file.swap(self.clock.now())?;
-        self.catalog.replace_and_tell(&swapped, &Event::updated(&swapped, self.clock.now())).await?;
         match swapped.state {
             State::Confirmed { owes: Some(purge), .. } => self.purge(&swapped, purge).await,
             _ => Ok(swapped),
+        }
+    }
+
+    /// Copies the original to the other visibility. An object that is there already is a late copy, or an earlier one
+    /// under an ETag of its own: the file has never been there since, and moves under one claim at a time, so it goes.
+    async fn copy_for_move(&self, file: &File, etag: &str, to: Visibility) -> Result<Copied> {
+        let copied = self.blobs.move_to(file, to, etag).await?;
+        if copied != Copied::Occupied {
+            return Ok(copied);
+        }
+        match self.blobs.delete_once([file.original_key_at(to)]).await? {
+            Deletion::Sent => self.blobs.move_to(file, to, etag).await,
+            Deletion::MayBeRepeated => {
+                let source =
+                    Cause::because("moving a file", "a deletion of what is in its place may still be under way");
+                Err(Error::Unavailable { retry_after: LEASE, source })
+            }
         }
     }
 
@@ -101,17 +218,28 @@ impl Files {
         // What lies where the file now is, is no leftover: the file came back before this was done.
         let original = purge.original.filter(|visibility| *visibility != file.visibility);
         let variants = purge.variants().flat_map(|v| VariantSpec::all().map(move |spec| file.variant_key(v, spec)));
-        self.blobs.delete(variants.chain(original.map(|v| file.original_key_at(v)))).await?;
+        let started = self.clock.now();
+        let deletion = self.blobs.delete_once(variants.chain(original.map(|v| file.original_key_at(v)))).await?;
         let originals = original.map(|v| ObjectKey::original_paths(v, file.project, file.id));
         let variants = purge.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id));
         let paths = originals.into_iter().chain(variants);
-        self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths.collect()).await?;
+        self.cdn.invalidate(&reference(file), paths.collect()).await?;
+        if original.is_some() && deletion == Deletion::MayBeRepeated {
+            // The file must not come back while a deletion may still arrive. The record owes this until it is overdue,
+            // when no request of this process is under way any more; then it is done again.
+            return Ok(file.clone());
+        }
         let now = self.clock.now();
-        let purged = file.purged(now)?;
-        if purge.again || purge.variants().next().is_none() {
+        let purged = file.purged(started, now)?;
+        // A file that is told to be private must not be readable where it was.
+        let updated = purge.moved.then(|| Event::updated(&purged, now));
+        let made_wrong = !purge.again && purge.variants().next().is_some();
+        let variants = made_wrong.then(|| Event::purged(&purged, purge, now));
+        let events: Vec<Event> = updated.into_iter().chain(variants).collect();
+        if events.is_empty() {
             self.catalog.replace(&purged).await?;
         } else {
-            self.catalog.replace_and_tell(&purged, &Event::purged(&purged, purge, now)).await?;
+            self.catalog.replace_and_tell_all(&purged, &events).await?;
         }
         Ok(purged)
     }
@@ -121,78 +249,124 @@ impl Files {
         let variants = Visibility::ALL.into_iter().flat_map(|v| VariantSpec::all().map(move |spec| (v, spec)));
         let objects = variants.map(|(visibility, spec)| file.variant_key(visibility, spec));
         let originals = Visibility::ALL.into_iter().map(|v| file.original_key_at(v));
+        let started = self.clock.now();
         // A replayed upload URL may have put something into staging since.
         self.blobs.delete(objects.chain(originals).chain([file.staging_key()])).await?;
         // Each path costs: only those under which something can be cached.
         let originals = Visibility::ALL.into_iter().filter(|v| *v == file.visibility || leaves.original == Some(*v));
         let originals = originals.map(|v| ObjectKey::original_paths(v, file.project, file.id));
         let paths = originals.chain(leaves.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id)));
-        // The same reference for every try of one change: CloudFront counts them as one invalidation.
-        self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths.collect()).await?;
+        self.cdn.invalidate(&reference(file), paths.collect()).await?;
         let now = self.clock.now();
         let event = Event::deleted(file, now);
-        match file.removed(now) {
-            Some(removed) => self.catalog.release_keeping(&removed, &event).await,
-            None => self.catalog.release_held(file, &event).await,
+        self.catalog.release_held(file, file.removed(started, now).as_ref(), &event).await
+    }
+
+    /// A worker that was busy during the removal may have stored a variant since, and a late copy may have created the
+    /// original; and an edge may have cached it. A client may have used the upload URL again.
+    async fn remove_again(&self, file: &File, leaves: Purge) -> Result<()> {
+        let mut file = file.clone();
+        let started = self.clock.now();
+        for visibility in Visibility::ALL {
+            // Each path costs: only that of an original which is there, or was found earlier. The record says so before
+            // the original goes, or a death in between would leave the cached copy.
+            if leaves.original != Some(visibility) {
+                if file.late_copies.at(visibility).is_none()
+                    || self.blobs.head(&file.original_key_at(visibility)).await?.is_none()
+                {
+                    continue;
+                }
+                file = file.created_again(visibility)?;
+                self.catalog.replace(&file).await?;
+            }
+            self.remove_copy(&file, visibility).await?;
+        }
+        let variants: Vec<_> = leaves.variants().collect();
+        let specs = variants.iter().flat_map(|v| VariantSpec::all().map(|spec| (*v, spec)));
+        let uploaded = matches!(file.state, State::Removed { late: true, .. }).then(|| file.staging_key());
+        let objects: Vec<_> = specs.map(|(v, spec)| file.variant_key(v, spec)).chain(uploaded).collect();
+        if !objects.is_empty() {
+            self.blobs.delete(objects).await?;
+        }
+        if !variants.is_empty() {
+            let paths = variants.iter().map(|v| ObjectKey::variant_paths(*v, file.project, file.id));
+            self.cdn.invalidate(&reference(&file), paths.collect()).await?;
+        }
+        match file.removed_again(started) {
+            Some(waiting) => self.catalog.replace(&waiting).await,
+            None => self.catalog.forget(&file).await,
         }
     }
 
-    /// A worker that was busy during the removal may have stored a variant since, and a move that was under way the
-    /// original; and an edge may have cached it.
-    async fn remove_again(&self, file: &File, leaves: Purge) -> Result<()> {
-        let variants = leaves.variants().flat_map(|v| VariantSpec::all().map(move |spec| file.variant_key(v, spec)));
-        self.blobs.delete(variants.chain(leaves.original.map(|v| file.original_key_at(v)))).await?;
-        let variants = leaves.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id));
-        let original = leaves.original.map(|v| ObjectKey::original_paths(v, file.project, file.id));
-        let paths = variants.chain(original).collect();
-        self.cdn.invalidate(&format!("{}-{}", file.id, file.version), paths).await?;
-        self.catalog.forget(file).await
-    }
-
     /// Settles what is overdue, until nothing is, `limit` records were tried, or `budget` has passed. Safe to run
-    /// several at once. A record that cannot be settled does not keep others waiting.
+    /// several at once.
+    ///
+    /// A page of each partition in turn, several records at a time. A record that cannot be settled goes to the end of
+    /// its partition, and clearings have a share of the time, so that no record and no project keeps others waiting.
     pub async fn sweep(&self, limit: u64, budget: Duration) -> Result<Sweep> {
         let mut sweep = Sweep::default();
-        let started = self.clock.now();
+        let (now, started) = (self.clock.now(), self.clock.monotonic());
+        let is_over = || self.clock.monotonic().since(started) >= budget;
         let mut tried = 0;
-        for shard in 0..Catalog::DUE_SHARDS {
-            let mut after = None;
-            loop {
-                let page = self.catalog.due(shard, started, after).await?;
-                for debtor in page.debtors {
-                    if tried == limit || self.clock.now().since(started) >= budget {
-                        sweep.more = true;
-                        return Ok(sweep);
+        let mut clearing = CLEARING_SHARE.min(budget / 3);
+        let mut shards: Vec<(u8, Option<DuePosition>)> = (0..Catalog::DUE_SHARDS).map(|shard| (shard, None)).collect();
+        while !shards.is_empty() {
+            let mut pages = stream::iter(shards)
+                .map(|(shard, after)| async move { (shard, self.catalog.due(shard, now, after).await) })
+                .buffered(AT_ONCE);
+            let (mut debtors, mut left, mut unread) = (Vec::new(), Vec::new(), None);
+            while let Some((shard, page)) = pages.next().await {
+                match page {
+                    Ok(page) => {
+                        debtors.extend(page.debtors);
+                        left.extend(page.next.map(|next| (shard, Some(next))));
                     }
-                    tried += 1;
-                    let settled = match debtor {
-                        Debtor::File(id) => self.settle_overdue(id, started).await,
-                        Debtor::Project(id) => {
-                            let left = budget.saturating_sub(self.clock.now().since(started));
-                            self.clear(id, left).await.map(|cleared| {
-                                sweep.more |= cleared == Cleared::OutOfTime;
-                                cleared == Cleared::Whole
-                            })
-                        }
-                    };
-                    match settled {
-                        Ok(true) => sweep.settled += 1,
-                        Ok(false) => {}
-                        Err(error) => {
-                            let id = match debtor {
-                                Debtor::File(id) => id.to_string(),
-                                Debtor::Project(id) => id.to_string(),
-                            };
-                            tracing::warn!(id, %error, "a record could not be settled");
-                            sweep.failed.push(id);
-                        }
-                    }
-                }
-                after = page.next;
-                if after.is_none() {
-                    break;
+                    Err(error) => unread = Some(error),
                 }
             }
+            drop(pages);
+            let mut files = Vec::new();
+            let mut projects = Vec::new();
+            for debtor in debtors {
+                match debtor {
+                    Debtor::File(id) => files.push(id),
+                    Debtor::Project(id) => projects.push(id),
+                }
+            }
+            let room = usize::try_from(limit - tried).unwrap_or(usize::MAX);
+            sweep.more |= files.len() > room;
+            files.truncate(room);
+            tried += files.len() as u64;
+            let mut settled = stream::iter(files)
+                .map(|id| async move { (id, if is_over() { None } else { Some(self.settle_overdue(id, now).await) }) })
+                .buffered(AT_ONCE);
+            while let Some((id, settled)) = settled.next().await {
+                match settled {
+                    Some(settled) => sweep.note(id.to_string(), settled),
+                    None => sweep.more = true,
+                }
+            }
+            drop(settled);
+            for id in projects {
+                if is_over() || clearing.is_zero() || tried >= limit {
+                    sweep.more = true;
+                    break;
+                }
+                tried += 1;
+                let began = self.clock.monotonic();
+                let cleared = self.clear(id, CLEARING_TURN.min(clearing)).await;
+                clearing = clearing.saturating_sub(self.clock.monotonic().since(began));
+                sweep.more |= matches!(cleared, Ok(Cleared::OutOfTime));
+                sweep.note(id.to_string(), cleared.map(|cleared| Settled::when(cleared == Cleared::Whole)));
+            }
+            if let Some(error) = unread {
+                return Err(error);
+            }
+            if !left.is_empty() && (is_over() || tried >= limit) {
+                sweep.more = true;
+                return Ok(sweep);
+            }
+            shards = left;
         }
         Ok(sweep)
     }
@@ -212,12 +386,13 @@ impl Files {
                     match debtor {
                         Debtor::File(id) => match self.catalog.file(id, Consistency::Strong).await {
                             Ok(file) if file.is_overdue(now) => overdue.push(Overdue::File(Box::new(file))),
-                            Ok(_) | Err(Error::FileNotFound) => {}
+                            // One that cannot be read fails in the sweep, which counts it.
+                            Ok(_) | Err(Error::FileNotFound | Error::Internal(_)) => {}
                             Err(error) => return Err(error),
                         },
                         Debtor::Project(id) => match self.catalog.project(id, Consistency::Strong).await {
                             Ok(project) if project.clearing.is_some() => overdue.push(Overdue::Project(project)),
-                            Ok(_) | Err(Error::ProjectNotFound) => {}
+                            Ok(_) | Err(Error::ProjectNotFound | Error::Internal(_)) => {}
                             Err(error) => return Err(error),
                         },
                     }
@@ -231,21 +406,40 @@ impl Files {
         Ok(overdue)
     }
 
-    /// Whether there was anything to settle.
-    async fn settle_overdue(&self, id: FileId, now: Timestamp) -> Result<bool> {
+    async fn settle_overdue(&self, id: FileId, now: Timestamp) -> Result<Settled> {
         // The index may lag: the record itself says whether it is overdue.
         let file = match self.catalog.file(id, Consistency::Strong).await {
-            Err(Error::FileNotFound) => return Ok(false),
+            Err(Error::FileNotFound) => return Ok(Settled::default()),
             read => read?,
         };
-        if !file.is_overdue(now) {
-            return Ok(false);
-        }
+        let Some(due) = file.due.filter(|due| *due <= now) else {
+            return Ok(Settled::default());
+        };
+        let overdue_for = now.since(due);
         match self.take_over_and_settle(&file, SWEEP_LEASE).await {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(Settled { whole: true, overdue_for }),
             // Somebody else was quicker; what is left of the work is theirs.
-            Err(Error::Conflict | Error::FileNotFound) => Ok(false),
+            Err(Error::Conflict | Error::FileNotFound) => Ok(Settled { whole: false, overdue_for }),
+            Err(error) => {
+                self.put_off(&file).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts work that failed behind what others wait for. If that fails as well, the record keeps its place.
+    async fn put_off(&self, file: &File) {
+        let now = self.clock.now();
+        // What was taken over waits for the end of its lease anyway.
+        if file.is_on_the_move() {
+            return;
+        }
+        let put_off = match file.take_over(now, BACK_OFF) {
+            Ok(put_off) => self.catalog.replace(&put_off).await,
             Err(error) => Err(error),
+        };
+        if let Err(error) = put_off {
+            tracing::debug!(file.id = %file.id, %error, "a record that could not be settled keeps its place");
         }
     }
 
@@ -258,4 +452,10 @@ impl Files {
         self.catalog.replace(&taken).await?;
         self.settle(&taken).await
     }
+}
+
+/// The reference of the invalidation that a record's version owes: the same for every try, so that CloudFront counts
+/// them as one.
+fn reference(file: &File) -> String {
+    format!("{}-{}", file.id, file.version)
 }

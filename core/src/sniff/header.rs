@@ -17,6 +17,11 @@ impl Dimensions {
         (width > 0 && height > 0).then_some(Self { width, height })
     }
 
+    /// How many pixels that are.
+    pub fn pixels(self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
     /// With the sides exchanged, as after a quarter turn.
     pub fn turned(self) -> Self {
         Self { width: self.height, height: self.width }
@@ -70,7 +75,7 @@ pub(super) fn read(raster: Raster, head: &[u8]) -> Option<Header> {
     match raster {
         Raster::Jpeg => jpeg(head),
         Raster::Png => png(head),
-        Raster::Gif => upright(Dimensions::new(le16(head, 6)?, le16(head, 8)?)),
+        Raster::Gif => upright(gif(head)),
         Raster::WebP => webp(head),
         Raster::Avif => avif(head),
         Raster::Tiff => tiff(head),
@@ -83,14 +88,34 @@ fn upright(stored: Option<Dimensions>) -> Option<Header> {
     Some(Header { stored: stored?, orientation: Orientation::UPRIGHT })
 }
 
-/// Walks the marker segments to the frame header. Exif comes before it.
+/// Walks the marker segments to the first scan, or as far as they are there once the frame header was. Exif mostly comes
+/// before that.
 fn jpeg(bytes: &[u8]) -> Option<Header> {
     const START_OF_SCAN: u8 = 0xDA;
     const END_OF_IMAGE: u8 = 0xD9;
     const APP1: u8 = 0xE1;
 
-    let mut orientation = None;
+    let (mut sides, mut orientation) = (None, None);
     let mut at = 2;
+    while let Some((marker, payload, next)) = jpeg_segment(bytes, at) {
+        match marker {
+            START_OF_SCAN | END_OF_IMAGE => break,
+            // Frame headers of every coding process, and among their codes three that are not.
+            0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF if sides.is_none() => {
+                sides = Some((be16(payload, 3)?, be16(payload, 1)?));
+            }
+            APP1 if orientation.is_none() => orientation = payload.strip_prefix(b"Exif\0\0").map(exif_orientation),
+            _ => {}
+        }
+        at = next;
+    }
+    let (width, height) = sides?;
+    let stored = Dimensions::new(width, if height == 0 { lines(bytes.get(at..)?)? } else { height })?;
+    Some(Header { stored, orientation: orientation.unwrap_or(Orientation::UPRIGHT) })
+}
+
+/// The next marker, the payload of its segment, and where that ends.
+fn jpeg_segment(bytes: &[u8], mut at: usize) -> Option<(u8, &[u8], usize)> {
     loop {
         // A marker may be preceded by any number of fill bytes, and decoders pass over stray ones as well.
         at += bytes.get(at..)?.iter().position(|byte| *byte == 0xFF)? + 1;
@@ -98,25 +123,25 @@ fn jpeg(bytes: &[u8]) -> Option<Header> {
             // A fill byte, an escaped one, and the markers that stand alone.
             0xFF => {}
             0x00 | 0x01 | 0xD0..=0xD8 => at += 1,
-            START_OF_SCAN | END_OF_IMAGE => return None,
-            // Frame headers of every coding process, and among their codes three that are not.
-            0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
-                let stored = Dimensions::new(be16(bytes, at + 6)?, be16(bytes, at + 4)?)?;
-                return Some(Header { stored, orientation: orientation.unwrap_or(Orientation::UPRIGHT) });
-            }
+            0xD9 => return Some((0xD9, &[], at + 1)),
             marker => {
-                let length = usize::from(be16(bytes, at + 1)?);
-                let payload = bytes.get(at + 3..at + 1 + length)?;
-                if let (APP1, None, Some(exif)) = (marker, orientation, payload.strip_prefix(b"Exif\0\0")) {
-                    orientation = Some(exif_orientation(exif));
-                }
-                at += 1 + length;
+                // The length counts itself, so less is wrong; decoders take the segment for empty then.
+                let end = at + 1 + usize::from(be16(bytes, at + 1)?.max(2));
+                return Some((marker, bytes.get(at + 3..end)?, end));
             }
         }
     }
 }
 
-/// Walks the chunks before the pixels, of which `eXIf` may be one.
+/// The height that is told behind the first scan, where the frame header leaves it open.
+fn lines(scan: &[u8]) -> Option<u16> {
+    const NUMBER_OF_LINES: &[u8] = b"\xFF\xDC\0\x04";
+
+    let at = scan.windows(NUMBER_OF_LINES.len()).position(|window| window == NUMBER_OF_LINES)?;
+    be16(scan, at + NUMBER_OF_LINES.len())
+}
+
+/// Walks the chunks, of which `eXIf` may be one: mostly before the pixels, but some writers put it behind them.
 fn png(bytes: &[u8]) -> Option<Header> {
     if bytes.get(12..16)? != b"IHDR" {
         return None;
@@ -131,9 +156,45 @@ fn png_orientation(bytes: &[u8]) -> Option<Orientation> {
         let length = usize::try_from(be32(rest, 0)?).ok()?;
         match rest.get(4..8)? {
             b"eXIf" => return rest.get(8..8_usize.checked_add(length)?).map(exif_orientation),
-            b"IDAT" | b"IEND" => return None,
+            b"IEND" => return None,
             // The length counts neither itself nor the name and the checksum.
             _ => rest = rest.get(length.checked_add(12)?..)?,
+        }
+    }
+}
+
+/// The screen, which grows to its first frame: some writers leave it empty or too small.
+fn gif(bytes: &[u8]) -> Option<Dimensions> {
+    let screen = (u32::from(le16(bytes, 6)?), u32::from(le16(bytes, 8)?));
+    let [left, top, width, height] = gif_frame(bytes).unwrap_or_default().map(u32::from);
+    Dimensions::new(screen.0.max(left + width), screen.1.max(top + height))
+}
+
+/// The place and the size of the first frame, if it is there.
+fn gif_frame(bytes: &[u8]) -> Option<[u16; 4]> {
+    const HEADER: usize = 13;
+    const FRAME: u8 = 0x2C;
+    const EXTENSION: u8 = 0x21;
+
+    let flags = *bytes.get(10)?;
+    let palette = if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
+    let mut rest = bytes.get(HEADER + palette..)?;
+    loop {
+        match *rest.first()? {
+            FRAME => return Some([le16(rest, 1)?, le16(rest, 3)?, le16(rest, 5)?, le16(rest, 7)?]),
+            EXTENSION => {
+                rest = rest.get(2..)?;
+                // Blocks, each behind its length, until an empty one.
+                loop {
+                    let length = usize::from(*rest.first()?);
+                    rest = rest.get(1 + length..)?;
+                    if length == 0 {
+                        break;
+                    }
+                }
+            }
+            0 => rest = rest.get(1..)?,
+            _ => return None,
         }
     }
 }
@@ -181,17 +242,26 @@ fn webp_orientation(bytes: &[u8]) -> Option<Orientation> {
     Some(Orientation::UPRIGHT)
 }
 
-/// The largest picture in the file and the first turn: a thumbnail, a tile of a grid and the plane of alpha are never
-/// larger than the picture they belong to, and writers turn them together.
+/// What is said of the primary picture. Where that is not said of a picture in particular, the largest one in the file and
+/// the first turn: a thumbnail, a tile of a grid and the plane of alpha are never larger than the picture they belong to,
+/// and writers turn them together.
 fn avif(bytes: &[u8]) -> Option<Header> {
     let meta = child(bytes, b"meta")?.get(4..)?;
     let properties = child(child(meta, b"iprp")?, b"ipco")?;
+    let own = primary_properties(meta).unwrap_or_default();
+    let of_primary = |name: &[u8; 4]| own.iter().find_map(|(kind, payload)| (kind == name).then_some(*payload));
     let size = |payload| Dimensions::new(be32(payload, 4)?, be32(payload, 8)?);
     let sizes = boxes(properties).filter(|(kind, _)| kind == b"ispe").filter_map(|(_, payload)| size(payload));
-    let stored = sizes.max_by_key(|size| u64::from(size.width) * u64::from(size.height))?;
+    let whole = match of_primary(b"ispe").and_then(size) {
+        Some(whole) => whole,
+        None => sizes.max_by_key(|size| size.pixels())?,
+    };
+    let aperture = of_primary(b"clap").and_then(|payload| Aperture::of(payload, whole));
+    let stored = aperture.map_or(whole, |aperture| aperture.size);
 
-    let quarter_turns = child(properties, b"irot").and_then(|payload| payload.first()).map_or(0, |turns| turns & 3);
-    let mirror = child(properties, b"imir").and_then(|payload| payload.first()).map(|axis| axis & 1);
+    let property = |name| if own.is_empty() { child(properties, name) } else { of_primary(name) };
+    let quarter_turns = property(b"irot").and_then(|payload| payload.first()).map_or(0, |turns| turns & 3);
+    let mirror = property(b"imir").and_then(|payload| payload.first()).map(|axis| axis & 1);
     // Quarter turns go anticlockwise and come before the mirror, which exchanges top and bottom (0) or the sides (1).
     let exif = match mirror {
         None => [1, 8, 3, 6],
@@ -199,6 +269,68 @@ fn avif(bytes: &[u8]) -> Option<Header> {
         Some(_) => [2, 7, 4, 5],
     };
     Some(Header { stored, orientation: Orientation(exif[usize::from(quarter_turns)]) })
+}
+
+/// The part of a picture that is to be shown: the property `clap`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aperture {
+    /// Pixels on its left.
+    pub left: u32,
+    /// Pixels above it.
+    pub top: u32,
+    /// What is shown.
+    pub size: Dimensions,
+}
+
+impl Aperture {
+    /// `None` if it does not lie in the picture on whole pixels: readers show all of it then.
+    pub fn of(payload: &[u8], whole: Dimensions) -> Option<Self> {
+        let fraction = |at| Some((i64::from(be32(payload, at)?.cast_signed()), i64::from(be32(payload, at + 4)?)));
+        let side = |(numerator, denominator): (i64, i64)| {
+            (denominator > 0 && numerator % denominator == 0).then(|| u32::try_from(numerator / denominator).ok())?
+        };
+        let size = Dimensions::new(side(fraction(0)?)?, side(fraction(8)?)?)?;
+        // How far the middle of it is from that of the picture, in halves of a pixel.
+        let start = |whole: u32, shown: u32, (numerator, denominator): (i64, i64)| {
+            let twice = (denominator > 0 && numerator * 2 % denominator == 0).then(|| numerator * 2 / denominator)?;
+            let twice = i64::from(whole) - i64::from(shown) + twice;
+            let start = if twice % 2 == 0 { u32::try_from(twice / 2).ok()? } else { return None };
+            (u64::from(start) + u64::from(shown) <= u64::from(whole)).then_some(start)
+        };
+        let left = start(whole.width, size.width, fraction(16)?)?;
+        let top = start(whole.height, size.height, fraction(24)?)?;
+        Some(Self { left, top, size })
+    }
+}
+
+/// The properties of the primary picture.
+fn primary_properties(meta: &[u8]) -> Option<Vec<([u8; 4], &[u8])>> {
+    let primary = child(meta, b"pitm")?;
+    let id = if *primary.first()? == 0 { u32::from(be16(primary, 4)?) } else { be32(primary, 4)? };
+    let properties = child(meta, b"iprp")?;
+    let listed = child(properties, b"ipco")?;
+    let map = child(properties, b"ipma")?;
+    let (item_width, index_width) = (if *map.first()? == 0 { 2 } else { 4 }, if *map.get(3)? & 1 == 0 { 1 } else { 2 });
+    let number = |at: usize, width: usize| match width {
+        1 => map.get(at).map(|byte| u32::from(*byte)),
+        2 => be16(map, at).map(u32::from),
+        _ => be32(map, at),
+    };
+    let mut at = 8;
+    for _ in 0..be32(map, 4)? {
+        let found = number(at, item_width)? == id;
+        let count = usize::try_from(number(at + item_width, 1)?).ok()?;
+        let first = at + item_width + 1;
+        at = first + count * index_width;
+        if found {
+            // The highest bit says whether a reader must understand the property.
+            let mask = if index_width == 1 { 0x7F } else { 0x7FFF };
+            let place = |n: usize| usize::try_from(number(first + n * index_width, index_width)? & mask).ok();
+            let places = (0..count).map(place).collect::<Option<Vec<_>>>()?;
+            return Some(places.into_iter().filter_map(|place| boxes(listed).nth(place.checked_sub(1)?)).collect());
+        }
+    }
+    None
 }
 
 fn child<'a>(bytes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
@@ -239,27 +371,38 @@ fn exif_orientation(exif: &[u8]) -> Orientation {
     tiff_value(exif, ORIENTATION).map_or(Orientation::UPRIGHT, Orientation::from_exif)
 }
 
-/// The number that the first directory holds under `tag`. BigTIFF is not read.
+/// The number that the first directory of a TIFF or BigTIFF holds under `tag`.
 fn tiff_value(bytes: &[u8], tag: u16) -> Option<u32> {
     const BYTE: u16 = 1;
     const SHORT: u16 = 3;
     const LONG: u16 = 4;
-    const ENTRY: usize = 12;
+    const LONG8: u16 = 16;
 
-    type Reader<T> = fn(&[u8], usize) -> Option<T>;
-    let (read16, read32): (Reader<u16>, Reader<u32>) = match bytes.get(..4)? {
-        b"II*\0" => (le16, le32),
-        b"MM\0*" => (be16, be32),
+    let (is_little, is_big) = match bytes.get(..4)? {
+        b"II*\0" => (true, false),
+        b"II+\0" => (true, true),
+        b"MM\0*" => (false, false),
+        b"MM\0+" => (false, true),
         _ => return None,
     };
-    let directory = bytes.get(usize::try_from(read32(bytes, 4)?).ok()?..)?;
-    let count = usize::from(read16(directory, 0)?);
-    let entries = directory.get(2..)?.chunks_exact(ENTRY).take(count);
-    let entry = entries.into_iter().find(|entry| read16(entry, 0) == Some(tag))?;
+    let read16 = |bytes: &[u8], at| if is_little { le16(bytes, at) } else { be16(bytes, at) };
+    let read32 = |bytes: &[u8], at| if is_little { le32(bytes, at) } else { be32(bytes, at) };
+    let read64 = |bytes: &[u8], at| if is_little { le64(bytes, at) } else { be64(bytes, at) };
+    let place = if is_big { read64(bytes, 8)? } else { u64::from(read32(bytes, 4)?) };
+    let directory = bytes.get(usize::try_from(place).ok()?..)?;
+    // How many entries there are, how long each is, and where in it the value stands.
+    let (count, entries, length, value) = if is_big {
+        (usize::try_from(read64(directory, 0)?).ok()?, directory.get(8..)?, 20, 12)
+    } else {
+        (usize::from(read16(directory, 0)?), directory.get(2..)?, 12, 8)
+    };
+    let mut entries = entries.chunks_exact(length).take(count);
+    let entry = entries.find(|entry| read16(entry, 0) == Some(tag))?;
     match read16(entry, 2)? {
-        BYTE => entry.get(8).map(|byte| u32::from(*byte)),
-        SHORT => read16(entry, 8).map(u32::from),
-        LONG => read32(entry, 8),
+        BYTE => entry.get(value).map(|byte| u32::from(*byte)),
+        SHORT => read16(entry, value).map(u32::from),
+        LONG => read32(entry, value),
+        LONG8 if is_big => u32::try_from(read64(entry, value)?).ok(),
         _ => None,
     }
 }
@@ -274,14 +417,47 @@ fn bmp(bytes: &[u8]) -> Option<Dimensions> {
     }
 }
 
-/// The largest picture of the icon. A side of 256 does not fit its byte and is written as 0.
-fn ico(bytes: &[u8]) -> Option<Dimensions> {
-    const ENTRY: usize = 16;
+/// A picture in an icon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IconPicture<'a> {
+    /// By its own header, or by the directory if that is not there.
+    pub size: Dimensions,
+    /// A PNG, or a bitmap without its file header, perhaps cut short.
+    pub bytes: &'a [u8],
+}
 
+/// The pictures of an icon, the largest first, and of equal ones those with the most colours.
+pub fn icon_pictures(icon: &[u8]) -> Vec<IconPicture<'_>> {
+    const ENTRY: usize = 16;
+    /// Programs have a dozen.
+    const MAX_PICTURES: usize = 256;
+
+    // A side of 256 does not fit its byte and is written as 0.
     let side = |byte: u8| if byte == 0 { 256 } else { u32::from(byte) };
-    let entries = bytes.get(6..)?.chunks_exact(ENTRY).take(usize::from(le16(bytes, 4)?));
-    let sizes = entries.filter_map(|entry| Dimensions::new(side(*entry.first()?), side(*entry.get(1)?)));
-    sizes.max_by_key(|size| size.width * size.height)
+    let entries = icon.get(6..).unwrap_or_default().chunks_exact(ENTRY);
+    let count = usize::from(le16(icon, 4).unwrap_or_default()).min(MAX_PICTURES);
+    let picture = |entry: &[u8]| {
+        let listed = Dimensions::new(side(*entry.first()?), side(*entry.get(1)?))?;
+        let (length, at) = (usize::try_from(le32(entry, 8)?).ok()?, usize::try_from(le32(entry, 12)?).ok()?);
+        let bytes = icon.get(at..).unwrap_or_default();
+        let bytes = bytes.get(..length).unwrap_or(bytes);
+        let own = match bytes.get(..8) {
+            Some(b"\x89PNG\r\n\x1A\n") => png(bytes).map(|header| header.stored),
+            // The height of a bitmap counts its mask as well.
+            Some(_) if le32(bytes, 0) == Some(40) => {
+                Dimensions::new(le32(bytes, 4)?, le32(bytes, 8)?.cast_signed().unsigned_abs() / 2)
+            }
+            _ => None,
+        };
+        Some((IconPicture { size: own.unwrap_or(listed), bytes }, le16(entry, 6)?))
+    };
+    let mut pictures: Vec<_> = entries.take(count).filter_map(picture).collect();
+    pictures.sort_by_key(|(picture, depth)| std::cmp::Reverse((picture.size.pixels(), *depth)));
+    pictures.into_iter().map(|(picture, _)| picture).collect()
+}
+
+fn ico(bytes: &[u8]) -> Option<Dimensions> {
+    icon_pictures(bytes).first().map(|picture| picture.size)
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -294,6 +470,10 @@ fn be16(bytes: &[u8], at: usize) -> Option<u16> {
 
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     array(bytes, at).map(u32::from_be_bytes)
+}
+
+fn le64(bytes: &[u8], at: usize) -> Option<u64> {
+    array(bytes, at).map(u64::from_le_bytes)
 }
 
 fn be64(bytes: &[u8], at: usize) -> Option<u64> {
@@ -390,7 +570,7 @@ mod tests {
         let turned = [start.as_slice(), &chunk(b"gAMA", b"1234"), &chunk(b"eXIf", &exif(6))].concat();
         assert_eq!(shown("image/png", &turned), Some((300, 400)));
         let late = [start.as_slice(), &chunk(b"IDAT", b"pixels"), &chunk(b"eXIf", &exif(6))].concat();
-        assert_eq!(shown("image/png", &late), Some((400, 300)));
+        assert_eq!(shown("image/png", &late), Some((300, 400)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod header;
 
-pub use self::header::{Dimensions, Header, Orientation, boxes};
+pub use self::header::{Aperture, Dimensions, Header, IconPicture, Orientation, boxes, icon_pictures};
 use crate::content_type::ContentType;
 
 /// Whether `head`, the beginning of a file, is what `content_type` says. The first kilobyte decides for every binary

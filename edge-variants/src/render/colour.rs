@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use image::{DynamicImage, RgbImage, RgbaImage};
-use moxcms::{CmsError, ColorProfile, DataColorSpace, Layout, ParsingOptions, Transform8BitExecutor, TransformOptions};
+use moxcms::{
+    Chromaticity, CicpColorPrimaries, CmsError, ColorPrimaries, ColorProfile, DataColorSpace, Layout, ParsingOptions,
+    Transform8BitExecutor, TransformOptions, curve_from_gamma,
+};
 
-use super::limits::MAX_PROFILE_BYTES;
+use super::{Refusal, limits::MAX_PROFILE_BYTES};
 
 /// Converts from `profile`. A profile that is damaged, or is for other channels than the picture has, is passed over, as
 /// viewers do.
@@ -64,6 +67,51 @@ impl Inks {
         self.0.transform(inks, &mut rgb).expect("both have their channels for each pixel");
         rgb
     }
+}
+
+/// The profile of code points of ITU-T H.273. `None` if they are those of sRGB or as good as those.
+pub(super) fn of_code_points(primaries: u16, transfer: u16, is_grey: bool) -> Result<Option<Vec<u8>>, Refusal> {
+    /// Curves of high dynamic range.
+    const PQ: u16 = 16;
+    const HLG: u16 = 18;
+    /// That of BT.709, under its names.
+    const BT709: [u16; 4] = [1, 6, 14, 15];
+
+    let curve = match transfer {
+        PQ | HLG => return Err(Refusal::HighDynamicRange),
+        4 => Some(2.2),
+        5 => Some(2.8),
+        8 => Some(1.0),
+        // Shown as sRGB is, as viewers do.
+        _ => None,
+    };
+    if is_grey {
+        return Ok(curve.and_then(|exponent| ColorProfile::new_gray_with_gamma(exponent).encode().ok()));
+    }
+    let mut profile = match primaries {
+        9 if BT709.contains(&transfer) => ColorProfile::new_bt2020(),
+        12 => ColorProfile::new_display_p3(),
+        _ => ColorProfile::new_srgb(),
+    };
+    // Those whose white is that of daylight, or of cinemas.
+    let white = match primaries {
+        5..=7 | 9 => Some(Chromaticity::new(0.3127, 0.329)),
+        11 => Some(Chromaticity::new(0.314, 0.351)),
+        _ => None,
+    };
+    let code = u8::try_from(primaries).ok().and_then(|code| CicpColorPrimaries::try_from(code).ok());
+    let known = white.zip(code.and_then(|code| ColorPrimaries::try_from(code).ok()));
+    if let Some((white, primaries)) = known {
+        profile.update_rgb_colorimetry(white.to_xyyb(), primaries);
+    }
+    // They would count before the curves.
+    profile.cicp = None;
+    if let Some(curve) = curve.map(curve_from_gamma) {
+        (profile.red_trc, profile.green_trc, profile.blue_trc) =
+            (Some(curve.clone()), Some(curve.clone()), Some(curve));
+    }
+    let is_srgb = curve.is_none() && known.is_none() && primaries != 12;
+    Ok(if is_srgb { None } else { profile.encode().ok() })
 }
 
 fn parse(profile: &[u8]) -> Option<ColorProfile> {

@@ -6,21 +6,14 @@ use xfiles_core::sniff::Dimensions;
 
 use super::Refusal;
 
-/// Beyond what cameras and screens make; and the decoders here hold the whole frame, so a side needs a bound of its own.
-pub(super) const MAX_SIDE: u32 = 16_384;
+/// What a JPEG can claim: photographs of whole conversations are 20,000 pixels tall. The area bounds what is held.
+pub(super) const MAX_SIDE: u32 = 65_535;
 
 /// 50 Mi: a telephone's "50 megapixels" are up to 8192 x 6144. As RGBA they take 200 MiB.
 pub(super) const MAX_PIXELS: u64 = 50 << 20;
 
-/// What a JPEG can claim.
-pub(super) const MAX_WALKED_SIDE: u32 = 65_535;
-
 /// The square of 16,383, where sharp stops as well. The larger planes at half the size take 100 MiB.
 pub(super) const MAX_WALKED_PIXELS: u64 = 16_383 * 16_383;
-
-/// A byte of deflate becomes at most so many (RFC 1951, 3.2.5: 258 of them are told in two bits). Of no other coding here
-/// is there such a bound: lossless WebP, AVIF and GIF tell any number of equal pixels in next to nothing.
-pub(super) const MAX_INFLATION: u64 = 1032;
 
 /// What the pixels of a frame may take, which halves the largest area for 16-bit channels.
 pub(super) const MAX_FRAME_BYTES: u64 = 256 << 20;
@@ -39,20 +32,20 @@ pub(super) const MAX_PROFILE_BYTES: usize = 4 << 20;
 
 /// Refuses a picture that is too large to be held.
 pub(super) fn admit(stored: Dimensions) -> Result<(), Refusal> {
-    within(stored, MAX_SIDE, MAX_PIXELS)
+    within(stored, MAX_PIXELS)
 }
 
 /// Refuses a picture that is too large to be walked.
 pub(super) fn admit_walked(stored: Dimensions) -> Result<(), Refusal> {
-    within(stored, MAX_WALKED_SIDE, MAX_WALKED_PIXELS)
+    within(stored, MAX_WALKED_PIXELS)
 }
 
-fn within(stored: Dimensions, max_side: u32, max_pixels: u64) -> Result<(), Refusal> {
+fn within(stored: Dimensions, max_pixels: u64) -> Result<(), Refusal> {
     let Dimensions { width, height } = stored;
-    if width > max_side || height > max_side {
+    if width > MAX_SIDE || height > MAX_SIDE {
         return Err(Refusal::SideTooLong { width, height });
     }
-    if u64::from(width) * u64::from(height) > max_pixels {
+    if stored.pixels() > max_pixels {
         return Err(Refusal::TooManyPixels { width, height });
     }
     Ok(())

@@ -11,10 +11,15 @@ mod decode;
 mod encode;
 mod fixed;
 #[cfg(test)]
+mod found;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod kinds;
 mod limits;
+#[cfg(test)]
+mod memory;
+mod need;
 mod orient;
 mod original;
 mod placeholder;
@@ -24,6 +29,8 @@ mod resample;
 mod resize;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tiffs;
 mod zig_zag;
 
 use std::time::Instant;
@@ -41,7 +48,7 @@ use self::{
     planes::{Halves, Planar},
 };
 pub use self::{
-    original::{Arrival, CutOff, Enough, Original},
+    original::{Arrival, CutOff, Enough, Original, Unfinished},
     refusal::Refusal,
 };
 
@@ -127,15 +134,23 @@ impl Job {
     /// needs. Other kinds are awaited whole.
     ///
     /// It takes a fraction of a second of one core and up to a few hundred megabytes, so callers bound how many run at
-    /// once.
+    /// once, and in how much memory: see [`Decoding::within`].
     ///
     /// # Errors
     /// [`CutOff`], if the original did not arrive as far as it was needed; whatever seemed wrong with it then is not
     /// told. A [`Refusal`] inside, if there is something wrong.
     pub fn run_on(self, original: Original<'_>) -> Result<Result<Rendered, Refusal>, CutOff> {
         // Nobody has to keep the rest of it ready while this encodes.
-        let small = Decoding::new(original).shrink(self)?;
-        Ok(small.and_then(|small| self.encode(small)))
+        match Decoding::new(original).shrink(self) {
+            Ok(small) => Ok(small.and_then(|small| self.encode(small))),
+            Err(Unfinished::CutOff) => Err(CutOff),
+            Err(Unfinished::Short { .. }) => unreachable!("it has all the memory that it asks for"),
+        }
+    }
+
+    /// How many bytes a picture takes while it is encoded for this job.
+    pub fn encoding_bytes(&self, small: &Small) -> u64 {
+        small.bytes() + need::encoding(self.spec.format, small.size, matches!(small.picture, Picture::Halves(_)))
     }
 
     /// Encodes what was made for this job.
@@ -159,12 +174,28 @@ pub struct Decoding<'a> {
     /// The pixels that were needed last.
     source: Option<(Choice, Source)>,
     decodes: usize,
+    /// What it takes to hold those.
+    bytes: u64,
+    /// Asks for so many bytes in all. Whether it has them.
+    allowance: Box<dyn FnMut(u64) -> bool + 'a>,
 }
 
 impl<'a> Decoding<'a> {
     /// Of this original, of which nothing is read yet.
     pub fn new(original: Original<'a>) -> Self {
-        Self { original, read: None, source: None, decodes: 0 }
+        Self { original, read: None, source: None, decodes: 0, bytes: 0, allowance: Box::new(|_| true) }
+    }
+
+    /// The same, in as much memory as `allowance` grants: it is asked for so many bytes in all, and says whether there are
+    /// so many. It is asked before anything is decoded, by what the header tells.
+    #[must_use]
+    pub fn within(self, allowance: impl FnMut(u64) -> bool + 'a) -> Self {
+        Self { allowance: Box::new(allowance), ..self }
+    }
+
+    /// What kind of picture it is, if that is known by now.
+    pub fn kind(&self) -> &'static str {
+        self.read.map_or("a picture", |(raster, _)| decode::name(raster))
     }
 
     /// How often it was decoded.
@@ -176,19 +207,26 @@ impl<'a> Decoding<'a> {
     pub fn has_pixels_for(&self, job: &Job) -> bool {
         let (Some((raster, header)), Some((choice, _))) = (self.read, &self.source) else { return false };
         let (_, stored) = job.size(&header);
-        job.choice(raster, &header, stored) == *choice
+        job.choice(raster, &header, stored).or_exactly(choice, stored) == *choice
     }
 
     /// Makes all but the encoding: [`Job::encode`] does that.
     ///
     /// # Errors
     /// As [`Job::run_on`].
-    pub fn shrink(&mut self, job: Job) -> Result<Result<Small, Refusal>, CutOff> {
+    pub fn shrink(&mut self, job: Job) -> Result<Result<Small, Refusal>, Unfinished> {
         let small = self.decode_and_shrink(job);
-        if self.original.is_cut_off() { Err(CutOff) } else { Ok(small) }
+        if self.original.is_cut_off() {
+            return Err(Unfinished::CutOff);
+        }
+        match small {
+            Ok(small) => Ok(Ok(small)),
+            Err(decode::Failure::Refused(refusal)) => Ok(Err(refusal)),
+            Err(decode::Failure::Short(bytes)) => Err(Unfinished::Short { bytes }),
+        }
     }
 
-    fn decode_and_shrink(&mut self, job: Job) -> Result<Small, Refusal> {
+    fn decode_and_shrink(&mut self, job: Job) -> Result<Small, decode::Failure> {
         job.deadline.check()?;
         let (raster, header) = match self.read {
             Some(read) => read,
@@ -199,19 +237,36 @@ impl<'a> Decoding<'a> {
         };
         let (size, stored_size) = job.size(&header);
         let choice = job.choice(raster, &header, stored_size);
+        let choice = decode::settled(raster, &mut self.original, &header, choice, stored_size);
+        let beside = need::small(size) + need::encoding(job.spec.format, size, raster == Raster::Jpeg);
         let source = match self.source.take() {
-            Some((of, source)) if of == choice => source,
+            Some((of, source)) if of == choice => {
+                let all = self.bytes + beside;
+                if !(self.allowance)(all) {
+                    return Err(decode::Failure::Short(all));
+                }
+                source
+            }
             other => {
                 // Not both at once.
                 drop(other);
                 self.decodes += 1;
-                decode::source(raster, &mut self.original, header.stored, choice, job.deadline)?
+                let mut memory = decode::Memory { beside, asked: 0, allowance: &mut *self.allowance };
+                let stored = header.stored;
+                let source =
+                    decode::source(raster, &mut self.original, stored, stored_size, choice, job.deadline, &mut memory)?;
+                self.bytes = memory.asked;
+                source
             }
         };
         let (_, source) = self.source.insert((choice, source));
         job.deadline.check()?;
         let picture = match source {
             Source::Planes(planar) => from_planes(planar, stored_size, header.orientation, job.spec.format),
+            Source::Small(small) => {
+                let upright = orient::turn(small.pixels.clone(), header.orientation);
+                Picture::Pixels(colour::to_srgb(upright, small.profile.as_deref()))
+            }
             Source::Inks(pixels, inks) => {
                 let small = inks.to_srgb(&resize::shrink_inks(pixels, stored_size));
                 Picture::Pixels(orient::turn(small.into(), header.orientation))
@@ -238,9 +293,9 @@ fn header(raster: Raster, original: &mut Original<'_>) -> Result<Header, Refusal
         limits::admit(header.stored)?;
     }
     let header = match raster {
-        // All that counts comes before the size.
         Raster::Jpeg => {
-            let mut length = HEAD_BYTES;
+            // Exif may come behind the size, but not behind the first scan.
+            let mut length = HEAD_BYTES.max(decode::start(original));
             loop {
                 let bytes = original.head(length);
                 match raster.header(bytes) {
@@ -268,6 +323,14 @@ pub struct Small {
 }
 
 impl Small {
+    /// How many bytes it takes.
+    pub fn bytes(&self) -> u64 {
+        match &self.picture {
+            Picture::Pixels(pixels) => pixels.as_bytes().len() as u64,
+            Picture::Halves(_) => need::halves(self.size),
+        }
+    }
+
     /// The original's placeholder. It takes half a millisecond.
     pub fn placeholder(&self) -> ThumbHash {
         placeholder::of(&self.picture)

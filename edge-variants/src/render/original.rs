@@ -11,12 +11,17 @@ use tokio::sync::mpsc;
 /// How many parts wait to be taken. The store's are of up to 256 KiB.
 const WAITING: usize = 4;
 
+/// What one of them has at most, in bytes.
+const LARGEST_PART: u64 = 256 << 10;
+
 /// Longer than any original, so that a length that is only claimed reserves no more.
 const MAX_RESERVED: usize = 100 << 20;
 
 /// What is rendered.
 pub struct Original<'a> {
     held: Cow<'a, [u8]>,
+    /// How many bytes it is said to have, if they are to be held here.
+    length: u64,
     /// `None` once there is no more.
     parts: Option<mpsc::Receiver<Part>>,
     is_cut_off: bool,
@@ -34,6 +39,20 @@ pub struct Arrival(mpsc::Sender<Part>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the original did not arrive")]
 pub struct CutOff;
+
+/// Why a decoding stopped before it could say anything of the original.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfinished {
+    /// [`CutOff`].
+    #[error("the original did not arrive")]
+    CutOff,
+    /// It needs more memory than it was granted.
+    #[error("it takes {bytes} bytes")]
+    Short {
+        /// What it needs in all.
+        bytes: u64,
+    },
+}
 
 /// Nobody wants more of the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +77,7 @@ impl Arrival {
 
 impl<'a> From<&'a [u8]> for Original<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Self { held: Cow::Borrowed(bytes), parts: None, is_cut_off: false }
+        Self { held: Cow::Borrowed(bytes), length: 0, parts: None, is_cut_off: false }
     }
 }
 
@@ -67,9 +86,9 @@ impl Original<'static> {
     /// while it waits, so that must not be one of an executor's.
     pub fn arriving(length: u64) -> (Arrival, Self) {
         let (sender, parts) = mpsc::channel(WAITING);
-        let length = usize::try_from(length).unwrap_or(MAX_RESERVED).min(MAX_RESERVED);
-        let held = Cow::Owned(Vec::with_capacity(length));
-        (Arrival(sender), Self { held, parts: Some(parts), is_cut_off: false })
+        let reserved = usize::try_from(length).unwrap_or(MAX_RESERVED).min(MAX_RESERVED);
+        let held = Cow::Owned(Vec::with_capacity(reserved));
+        (Arrival(sender), Self { held, length, parts: Some(parts), is_cut_off: false })
     }
 }
 
@@ -101,6 +120,11 @@ impl Original<'_> {
 
     pub(super) fn byte(&mut self, at: usize) -> Option<u8> {
         self.up_to(at + 1).get(at).copied()
+    }
+
+    /// What it takes to hold it, with the parts that wait to be taken.
+    pub(super) fn held_bytes(&self) -> u64 {
+        if self.length == 0 { 0 } else { self.length + WAITING as u64 * LARGEST_PART }
     }
 
     /// Whether it ended before its end: then what was made of it is worth nothing.

@@ -8,7 +8,7 @@ pub enum Refusal {
     /// Not a picture, or of a kind that is not decoded.
     #[error("variants are made from JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP and ICO")]
     Unsupported,
-    /// A side is longer than [`Refusal::MAX_SIDE`]; those of a JPEG that is not progressive may have any length.
+    /// A side is longer than [`Refusal::MAX_SIDE`].
     #[error("the picture is {width} x {height} pixels; a side may have {}", Refusal::MAX_SIDE)]
     SideTooLong {
         /// From left to right, as stored.
@@ -34,6 +34,20 @@ pub enum Refusal {
     /// The picture is brighter than white, and nothing here knows how to show that.
     #[error("the picture has a high dynamic range, PQ or HLG; upload it as SDR")]
     HighDynamicRange,
+    /// It takes more memory to decode than there is for all renders together.
+    #[error("the picture takes {} MiB to decode, and there are {} for all pictures together", .bytes >> 20, .budget >> 20)]
+    TooMuchMemory {
+        /// What it takes.
+        bytes: u64,
+        /// What there is.
+        budget: u64,
+    },
+    /// The decoder failed in a way that nobody foresaw, and would again.
+    #[error("the decoder of {kind} fails on this picture")]
+    Undecodable {
+        /// The kind of picture.
+        kind: &'static str,
+    },
     /// It is not decoded when its time is over.
     #[error("the picture takes too long to decode")]
     OutOfTime,
@@ -43,6 +57,21 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Its name, for programs.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unsupported => "unsupported",
+            Self::SideTooLong { .. } => "side_too_long",
+            Self::TooManyPixels { .. } => "too_many_pixels",
+            Self::Corrupt => "corrupt",
+            Self::HighDynamicRange => "high_dynamic_range",
+            Self::TooMuchMemory { .. } => "too_much_memory",
+            Self::Undecodable { .. } => "undecodable",
+            Self::OutOfTime => "out_of_time",
+            Self::Unencodable => "unencodable",
+        }
+    }
+
     /// The longest side that is decoded, in pixels.
     pub const MAX_SIDE: u32 = limits::MAX_SIDE;
     /// The largest area that is decoded, in pixels.

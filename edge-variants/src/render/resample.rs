@@ -39,6 +39,12 @@ pub(super) struct Side {
 }
 
 impl Side {
+    /// So many of all samples of a picture.
+    pub(super) fn whole(from: usize, to: usize) -> Self {
+        let step = from as f64 / to as f64;
+        Self { from, to, first: step / 2.0, step }
+    }
+
     /// How many samples are added up to one. Eight of 12 bits still fit.
     fn group(self) -> usize {
         const LEFT: f64 = 2.5;
@@ -112,6 +118,9 @@ pub(super) struct Levels {
 
 impl Levels {
     pub(super) const SAME: Self = Self { gain: 1.0, offset: 0.0 };
+
+    /// For samples of 12 bits: the most that they can say is 255.94 in steps of 8 bits, and means 255.
+    pub(super) const WHITE_OF_12_BITS: Self = Self { gain: 4080.0 / 4095.0, offset: 0.0 };
 
     /// The same for samples whose distance from `zero` has to be multiplied with `gain` first.
     pub(super) fn after(self, gain: f64, zero: f64) -> Self {

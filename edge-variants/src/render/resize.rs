@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use image::{DynamicImage, ImageBuffer, Pixel, RgbaImage};
+use image::{DynamicImage, GrayImage, ImageBuffer, LumaA, Pixel, RgbImage, RgbaImage};
 use pic_scale::{ImageSize, ImageStore, ImageStoreMut, PicScaleError, Resampling, ResamplingFunction, Scaler};
 use xfiles_core::sniff::Dimensions;
 
@@ -106,6 +106,29 @@ fn divide(pixel: &mut [u8; 4]) {
     *pixel = [colour(red), colour(green), colour(blue), alpha];
 }
 
+type GrayAlphaImage = ImageBuffer<LumaA<u8>, Vec<u8>>;
+
+/// A picture of samples whose colours alpha weighs, if there is alpha. `None` if there are too few of them.
+pub(super) fn from_weighted(mut samples: Vec<u8>, width: u32, height: u32, channels: usize) -> Option<DynamicImage> {
+    match channels {
+        1 => GrayImage::from_raw(width, height, samples).map(DynamicImage::from),
+        2 => {
+            for pixel in samples.as_chunks_mut::<2>().0 {
+                let [grey, alpha] = *pixel;
+                let mut whole = [grey, grey, grey, alpha];
+                divide(&mut whole);
+                pixel[0] = whole[0];
+            }
+            GrayAlphaImage::from_raw(width, height, samples).map(DynamicImage::from)
+        }
+        3 => RgbImage::from_raw(width, height, samples).map(DynamicImage::from),
+        _ => {
+            samples.as_chunks_mut::<4>().0.iter_mut().for_each(divide);
+            RgbaImage::from_raw(width, height, samples).map(DynamicImage::from)
+        }
+    }
+}
+
 fn resample(pixels: &DynamicImage, size: Dimensions, weigh: bool) -> Result<DynamicImage, PicScaleError> {
     /// Bits of a 16-bit sample that count.
     const ALL: usize = 16;
@@ -119,8 +142,10 @@ fn resample(pixels: &DynamicImage, size: Dimensions, weigh: bool) -> Result<Dyna
         DynamicImage::ImageRgb8(image) => run(&*scaler.plan_rgb_resampling(from, to)?, image, size),
         DynamicImage::ImageRgba8(image) => run(&*scaler.plan_rgba_resampling(from, to, weigh)?, image, size),
         DynamicImage::ImageLuma16(image) => run(&*scaler.plan_planar_resampling16(from, to, ALL)?, image, size),
-        DynamicImage::ImageLumaA16(image) => {
-            run(&*scaler.plan_gray_alpha_resampling16(from, to, weigh, ALL)?, image, size)
+        // Of grey with alpha in 16 bits the scaler makes nothing but what is clear.
+        DynamicImage::ImageLumaA16(_) => {
+            let small = resample(&pixels.to_rgba16().into(), size, weigh)?;
+            Ok(small.into_luma_alpha16().into())
         }
         DynamicImage::ImageRgb16(image) => run(&*scaler.plan_rgb_resampling16(from, to, ALL)?, image, size),
         DynamicImage::ImageRgba16(image) => run(&*scaler.plan_rgba_resampling16(from, to, weigh, ALL)?, image, size),
@@ -162,7 +187,7 @@ fn is_opaque(pixels: &DynamicImage) -> bool {
     }
 }
 
-fn without_alpha(pixels: DynamicImage) -> DynamicImage {
+pub(super) fn without_alpha(pixels: DynamicImage) -> DynamicImage {
     match pixels {
         DynamicImage::ImageLumaA8(_) => pixels.into_luma8().into(),
         DynamicImage::ImageRgba8(_) => pixels.into_rgb8().into(),

@@ -10,6 +10,7 @@ use xfiles_core::{
     catalog::Consistency,
     error::{Cause, Error},
     id::FileId,
+    thumbhash::ThumbHash,
     variant::{ImageFormat, VariantSpec, Width},
 };
 
@@ -39,31 +40,35 @@ impl Worker {
             retry_after,
             source: Cause::because("making a placeholder", reason),
         };
-        let Ok(_place) = self.lane.places.try_acquire() else {
+        let Some(_place) = self.lane.places.take(file.project) else {
             return Err(unavailable(Duration::from_secs(2), "the worker has too much to do"));
         };
-        let Ok(shrunk) = self.shrunk(&file, Job::new(SMALLEST), &self.lane).await else {
-            // A decoder panicked, which the log has; the same bytes would make it panic again.
+        let Ok(shrunk) = self.shrunk(&file, Job::new(SMALLEST).with_placeholder(true), false, &self.lane).await else {
+            // Nobody is left to decode it, which the log has.
             return Ok(());
         };
-        let small = match shrunk {
-            Ok(Shrunk { small, permit }) => {
+        let refusal = match shrunk {
+            Ok(Shrunk::Small(small, permit)) => {
+                let placeholder = small.placeholder();
                 drop(permit);
-                small
+                return self.note(id, &placeholder).await;
             }
+            Ok(Shrunk::Rendered(Ok(rendered))) => match rendered.placeholder {
+                Some(placeholder) => return self.note(id, &placeholder).await,
+                None => return Ok(()),
+            },
+            Ok(Shrunk::Rendered(Err(refusal)) | Shrunk::Refused(refusal)) => refusal,
             Err(Failure::NotFound) => return Ok(()),
             Err(Failure::Unavailable(retry_after)) => {
                 return Err(unavailable(retry_after, "the original could not be read"));
             }
         };
-        let placeholder = match small {
-            Ok(small) => small.placeholder(),
-            Err(refusal) => {
-                self.remember(id, refusal);
-                return Ok(());
-            }
-        };
-        match self.files.catalog.note_thumbhash(id, &placeholder).await {
+        self.remember(id, refusal);
+        Ok(())
+    }
+
+    async fn note(&self, id: FileId, placeholder: &ThumbHash) -> Result<(), Error> {
+        match self.files.catalog.note_thumbhash(id, placeholder).await {
             Ok(_) | Err(Error::FileNotFound) => Ok(()),
             Err(error) => Err(error),
         }

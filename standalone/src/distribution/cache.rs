@@ -14,14 +14,14 @@ use futures::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
-use xfiles_core::clock::{Clock, Timestamp};
+use xfiles_core::clock::{Clock, Moment};
 
 use super::{
     invalidation::PathPattern,
     origin::{Absence, Outcome, lifetime},
 };
 
-/// What an entry costs beside its bytes: headers, the path twice, the nodes of two maps.
+/// What an entry costs beside its bytes, the path twice and the text of its headers: the nodes of maps.
 const ENTRY_OVERHEAD: usize = 1024;
 
 /// The memory of the distribution. Clones share it.
@@ -51,7 +51,7 @@ impl Cache {
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         let flight = {
             let mut shelf = self.lock();
             if let Some((outcome, stored_at)) = shelf.get(path, now) {
@@ -115,7 +115,7 @@ impl Cache {
         shelf.flights.remove(path);
         let lifetime = lifetime(outcome);
         if !lifetime.is_zero() {
-            let now = self.clock.now();
+            let now = self.clock.monotonic();
             shelf.insert(Arc::clone(path), outcome.clone(), now, lifetime);
         }
     }
@@ -143,7 +143,7 @@ struct Shelf {
 
 struct Entry {
     outcome: Outcome,
-    stored_at: Timestamp,
+    stored_at: Moment,
     lifetime: Duration,
     last_use: u64,
 }
@@ -161,7 +161,7 @@ impl Shelf {
         }
     }
 
-    fn get(&mut self, path: &str, now: Timestamp) -> Option<(Outcome, Timestamp)> {
+    fn get(&mut self, path: &str, now: Moment) -> Option<(Outcome, Moment)> {
         let entry = self.entries.get_mut(path)?;
         if now.since(entry.stored_at) >= entry.lifetime {
             self.remove(path);
@@ -174,7 +174,7 @@ impl Shelf {
         Some((entry.outcome.clone(), entry.stored_at))
     }
 
-    fn insert(&mut self, path: Arc<str>, outcome: Outcome, stored_at: Timestamp, lifetime: Duration) {
+    fn insert(&mut self, path: Arc<str>, outcome: Outcome, stored_at: Moment, lifetime: Duration) {
         self.remove(&path);
         self.uses += 1;
         self.bytes += cost(&path, &outcome);
@@ -206,7 +206,10 @@ impl Shelf {
 
 fn cost(path: &str, outcome: &Outcome) -> usize {
     let body = outcome.as_ref().ok().and_then(|object| object.held_body()).map_or(0, Bytes::len);
-    body + 2 * path.len() + ENTRY_OVERHEAD
+    let headers = outcome
+        .as_ref()
+        .map_or(0, |object| object.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum());
+    body + headers + 2 * path.len() + ENTRY_OVERHEAD
 }
 
 #[cfg(test)]
@@ -214,6 +217,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::Notify;
+    use xfiles_core::clock::Timestamp;
 
     use super::{super::origin::Object, *};
 
@@ -266,6 +270,28 @@ mod tests {
         clock.advance(Duration::from_secs(10));
         assert_eq!(ask(&cache, "/a", Err(Absence::BROKEN)).await, answer("failed", None));
         assert_eq!(ask(&cache, "/a", object("one", HOUR)).await, answer("one", None));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_makes_nothing_stay() {
+        let (cache, clock) = cache(1 << 20);
+        assert_eq!(ask(&cache, "/a", Err(Absence::Missing)).await, answer("missing", None));
+        assert_eq!(ask(&cache, "/b", object("one", HOUR)).await, answer("one", None));
+        clock.set(Timestamp::from_millis(START.as_millis() - 3_600_000));
+        clock.advance(Duration::from_secs(9));
+        assert_eq!(ask(&cache, "/a", object("found", HOUR)).await, answer("missing", Some(9)));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(ask(&cache, "/a", object("found", HOUR)).await, answer("found", None));
+        clock.advance(HOUR);
+        assert_eq!(ask(&cache, "/b", object("two", HOUR)).await, answer("two", None));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_forward_makes_nothing_go() {
+        let (cache, clock) = cache(1 << 20);
+        assert_eq!(ask(&cache, "/b", object("one", HOUR)).await, answer("one", None));
+        clock.set(START + 1000 * HOUR);
+        assert_eq!(ask(&cache, "/b", object("two", HOUR)).await, answer("one", Some(0)));
     }
 
     #[tokio::test]

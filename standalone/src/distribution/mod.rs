@@ -28,6 +28,7 @@ mod origin;
 mod range;
 
 mod invalidation;
+mod meter;
 mod rest_api;
 
 use std::{
@@ -58,17 +59,22 @@ use xfiles_core::{
     cdn::BaseUrl,
     clock::Clock,
     object_key::{ObjectKey, Visibility},
+    prometheus::Registry,
 };
 
 use self::{
     behaviour::Behaviour,
     cache::{Cache, Lookup},
     invalidation::{PathPattern, Register},
+    meter::Meter,
     negotiation::negotiate,
-    origin::{Absence, Object, Origin},
+    origin::{Absence, MAX_HELD, Memory, Object, Origin},
     range::{ByteRange, Selection, select},
     viewer::{Denial, Gate},
 };
+
+/// How many times what the cache may hold may be in memory with what viewers read that the cache does not hold.
+const MEMORY_SHARE: usize = 3;
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
@@ -94,6 +100,8 @@ pub struct Distribution {
     gate: Arc<Gate>,
     cache: Cache,
     register: Arc<Register>,
+    memory: Memory,
+    meter: Meter,
 }
 
 impl Distribution {
@@ -106,7 +114,15 @@ impl Distribution {
             cache: Cache::new(cache_bytes, clock.clone()),
             clock,
             register: Arc::default(),
+            memory: Memory::new(cache_bytes.saturating_mul(MEMORY_SHARE).max(4 * MAX_HELD)),
+            meter: Meter::new(&Registry::default()),
         }
+    }
+
+    /// The same, counting there what it serves.
+    #[must_use]
+    pub fn counting_in(self, registry: &Registry) -> Self {
+        Self { meter: Meter::new(registry), ..self }
     }
 
     /// The routes that viewers see: everything under `/files` and `/staging`, without a fallback.
@@ -115,7 +131,7 @@ impl Distribution {
     /// distribution. It is asked for the variants that the bucket does not have. A policy that asks for the viewer's
     /// address needs the server to provide [`ConnectInfo<SocketAddr>`].
     pub fn router(&self, worker: Router) -> Router {
-        let origin = Origin { bucket: self.bucket.clone(), worker };
+        let origin = Origin { bucket: self.bucket.clone(), worker, memory: self.memory.clone() };
         let edge = Arc::new(Edge { distribution: self.clone(), origin: Arc::new(origin) });
         let mut router = Router::new();
         for path in ["/files", "/files/", "/files/{*path}", "/staging", "/staging/", "/staging/{*path}"] {
@@ -140,7 +156,14 @@ async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     if varies {
         response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     }
-    response
+    if response.status() == StatusCode::FOUND {
+        // The worker knows neither the path before a format was chosen nor the query, which has the signature.
+        let own = request.uri.path_and_query().map(|own| HeaderValue::from_bytes(own.as_str().as_bytes()));
+        if let Some(Ok(own)) = own {
+            response.headers_mut().insert(LOCATION, own);
+        }
+    }
+    edge.distribution.meter.count(&path, response)
 }
 
 impl Edge {

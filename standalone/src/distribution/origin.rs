@@ -23,8 +23,9 @@ use http::{
         LAST_MODIFIED, LOCATION, RETRY_AFTER,
     },
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
-use xfiles_core::object_key::ObjectKey;
+use xfiles_core::{blobs::DAMAGE_HEADER, object_key::ObjectKey};
 
 use super::{
     behaviour::{Behaviour, Origins},
@@ -33,6 +34,12 @@ use super::{
 
 /// The largest object that is held in memory; larger ones are streamed from the bucket to each viewer.
 pub(super) const MAX_HELD: usize = 8 * 1024 * 1024;
+
+/// What the memory for objects is counted in.
+const UNIT: usize = 1024;
+
+/// When somebody is to ask again for whom there was no memory.
+const RETRY_SECONDS: &str = "1";
 
 /// How long a path with nothing behind it stays so. CloudFront's default for errors, too.
 const MISSING_LIFETIME: Duration = Duration::from_secs(10);
@@ -54,6 +61,41 @@ pub struct Bucket {
 pub(super) struct Origin {
     pub(super) bucket: Bucket,
     pub(super) worker: Router,
+    pub(super) memory: Memory,
+}
+
+/// The memory for the bytes of objects: what is fetched, what the cache holds, and what slow viewers still read after
+/// the cache has let go of it. Clones share it.
+#[derive(Clone)]
+pub(super) struct Memory(Arc<Semaphore>);
+
+impl Memory {
+    /// So many bytes.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// Room for so many bytes, if there is any.
+    fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(UNIT as u64)).ok()?;
+        Arc::clone(&self.0).try_acquire_many_owned(units).ok()
+    }
+}
+
+/// Bytes that give their room back when the last who reads them has let go.
+struct Held {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn held(bytes: Bytes, room: OwnedSemaphorePermit) -> Bytes {
+    Bytes::from_owner(Held { bytes, _room: room })
 }
 
 /// What the origins said of a path.
@@ -93,9 +135,16 @@ pub(super) struct Object {
 impl Origin {
     /// Finds the object of a behaviour.
     pub(super) async fn fetch(&self, behaviour: &Behaviour) -> Outcome {
-        match (self.ask_bucket(&behaviour.key).await, behaviour.origins) {
-            (Err(Absence::Missing), Origins::BucketThenWorker) => self.ask_worker(&behaviour.key).await,
-            (outcome, _) => outcome,
+        let asked = self.get(&behaviour.key).send().await;
+        // What the worker made once it can make again, and the store lets it take the place of what is damaged.
+        let worker_can_help = match &asked {
+            Ok(_) => false,
+            Err(error) => is_absent(error) || is_damaged(error),
+        };
+        match (asked, behaviour.origins) {
+            (Err(_), Origins::BucketThenWorker) if worker_can_help => self.ask_worker(&behaviour.key).await,
+            (Ok(output), _) => take_in(&behaviour.key, output, &self.memory).await,
+            (Err(error), _) => Err(refusal(&behaviour.key, &error)),
         }
     }
 
@@ -116,13 +165,6 @@ impl Origin {
         }
     }
 
-    async fn ask_bucket(&self, key: &ObjectKey) -> Outcome {
-        match self.get(key).send().await {
-            Ok(output) => take_in(key, output).await,
-            Err(error) => Err(refusal(key, &error)),
-        }
-    }
-
     fn get(&self, key: &ObjectKey) -> GetObjectFluentBuilder {
         self.bucket.client.get_object().bucket(&self.bucket.name).key(key.to_string())
     }
@@ -131,7 +173,7 @@ impl Origin {
         let request = Request::builder().uri(format!("/{key}")).body(Body::empty()).expect("a key is a path");
         let Ok(response) = self.worker.clone().oneshot(request).await;
         match response.status() {
-            StatusCode::OK => take_over(key, response).await,
+            StatusCode::OK => take_over(key, response, &self.memory).await,
             // Too large to pass through a Lambda's answer, so the worker stored it and sends the viewer back here.
             StatusCode::FOUND => match response.headers().get(LOCATION) {
                 Some(location) => Err(Absence::Elsewhere { location: location.clone() }),
@@ -149,7 +191,7 @@ impl Origin {
 }
 
 /// Makes the bucket's answer an object.
-async fn take_in(key: &ObjectKey, output: GetObjectOutput) -> Outcome {
+async fn take_in(key: &ObjectKey, output: GetObjectOutput, memory: &Memory) -> Outcome {
     let headers = headers_of(&output);
     let Some(length) = output.content_length().and_then(|length| u64::try_from(length).ok()) else {
         return Err(failure(key, "the bucket did not say how long the object is"));
@@ -157,14 +199,20 @@ async fn take_in(key: &ObjectKey, output: GetObjectOutput) -> Outcome {
     if length > MAX_HELD as u64 {
         return Ok(Arc::new(Object::described(headers, length, None)));
     }
+    let Some(room) = memory.room(length) else {
+        // It is streamed to this viewer, and looked at again for the next.
+        return Ok(Arc::new(Object { lifetime: Duration::ZERO, ..Object::described(headers, length, None) }));
+    };
     match output.body.collect().await.map(|body| body.into_bytes()) {
-        Ok(body) if body.len() as u64 == length => Ok(Arc::new(Object::described(headers, length, Some(body)))),
+        Ok(body) if body.len() as u64 == length => {
+            Ok(Arc::new(Object::described(headers, length, Some(held(body, room)))))
+        }
         Ok(_) | Err(_) => Err(failure(key, "the bucket's answer broke off")),
     }
 }
 
 /// Makes the worker's answer an object.
-async fn take_over(key: &ObjectKey, response: Response) -> Outcome {
+async fn take_over(key: &ObjectKey, response: Response, memory: &Memory) -> Outcome {
     let (parts, body) = response.into_parts();
     let mut headers = parts.headers;
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -173,7 +221,8 @@ async fn take_over(key: &ObjectKey, response: Response) -> Outcome {
             headers =
                 DESCRIBING.into_iter().filter_map(|name| headers.remove(&name).map(|value| (name, value))).collect();
             let length = body.len() as u64;
-            Ok(Arc::new(Object::described(headers, length, Some(body))))
+            let room = memory.room(length).ok_or(Absence::NO_MEMORY)?;
+            Ok(Arc::new(Object::described(headers, length, Some(held(body, room)))))
         }
         Ok(_) | Err(_) => Err(failure(key, "the worker's answer broke off or is too large")),
     }
@@ -195,12 +244,26 @@ fn headers_of(output: &GetObjectOutput) -> HeaderMap {
     .collect()
 }
 
-/// What a refusal of the bucket's means. S3 says 403 where nothing is, to a reader who may not list.
+/// Whether the bucket has no such object. S3 says 403 where nothing is, to a reader who may not list.
+fn is_absent(error: &SdkError<GetObjectError>) -> bool {
+    matches!(status_of(error), Some(403 | 404))
+}
+
+/// Whether the bucket has the object and has lost its bytes.
+fn is_damaged(error: &SdkError<GetObjectError>) -> bool {
+    error.raw_response().is_some_and(|response| response.headers().get(DAMAGE_HEADER).is_some())
+}
+
+fn status_of(error: &SdkError<GetObjectError>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
+/// What a refusal of the bucket's means.
 fn refusal(key: &ObjectKey, error: &SdkError<GetObjectError>) -> Absence {
-    let status = error.raw_response().map(|response| response.status().as_u16());
-    if let Some(403 | 404) = status {
+    if is_absent(error) {
         return Absence::Missing;
     }
+    let status = status_of(error);
     tracing::warn!(object.directory = %directory(key), s3.status = status, s3.code = error.code(), "the bucket gave no answer: {error}");
     Absence::BROKEN
 }
@@ -230,6 +293,13 @@ impl Absence {
     /// An origin made no sense.
     pub(super) const BROKEN: Self =
         Self::Failed { status: StatusCode::BAD_GATEWAY, retry_after: None, lifetime: Duration::ZERO };
+
+    /// Too much is read at the moment.
+    const NO_MEMORY: Self = Self::Failed {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        retry_after: Some(HeaderValue::from_static(RETRY_SECONDS)),
+        lifetime: Duration::ZERO,
+    };
 }
 
 impl Object {
@@ -269,6 +339,19 @@ fn shared_lifetime(headers: &HeaderMap) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_given_back_when_the_last_reader_lets_go() {
+        let memory = Memory::new(10 * UNIT);
+        let body = held(Bytes::from_static(b"hello"), memory.room(9 * UNIT as u64).unwrap());
+        let part = body.slice(1..3);
+        drop(body);
+        assert!(memory.room(2 * UNIT as u64).is_none());
+        assert_eq!(part, "el");
+        drop(part);
+        assert!(memory.room(10 * UNIT as u64).is_some());
+        assert!(memory.room(u64::MAX).is_none());
+    }
 
     #[test]
     fn the_shared_lifetime_is_s_maxage_and_else_max_age() {

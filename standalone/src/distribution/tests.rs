@@ -360,9 +360,10 @@ async fn a_worker_that_points_nowhere_is_a_failure() {
 #[tokio::test]
 async fn a_viewer_of_a_variant_that_was_too_large_to_reply_is_sent_to_the_same_url() {
     let rig = rig();
-    rig.worker.put(VARIANT, status(302, &[(LOCATION, "#stored"), (CACHE_CONTROL, "no-store")]));
-    let sent = rig.get(VARIANT).await;
-    assert_eq!((sent.status, sent.header(LOCATION), sent.header(CACHE_CONTROL)), (302, "#stored", "no-store"));
+    rig.worker.put(VARIANT, status(302, &[(LOCATION, VARIANT), (CACHE_CONTROL, "no-store")]));
+    let asked = format!("{VARIANT}?download=a.webp&x=%20");
+    let sent = rig.get(&asked).await;
+    assert_eq!((sent.status, sent.header(LOCATION), sent.header(CACHE_CONTROL)), (302, asked.as_str(), "no-store"));
     rig.bucket.put(VARIANT, picture("large"));
     let got = rig.get(VARIANT).await;
     assert_eq!((got.status, &got.body[..]), (200, &b"large"[..]));

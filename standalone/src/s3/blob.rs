@@ -22,16 +22,30 @@ use s3s::{
     stream::{ByteStream, RemainingLength},
 };
 use tokio::task::JoinHandle;
+use xfiles_core::clock::Timestamp;
 
-use super::checksum::{Algorithm, Checksum, Hasher};
+use super::{
+    checksum::{Algorithm, Checksum, Hasher},
+    damage::Damage,
+    hold::Hold,
+};
 
 /// Hex digits of a blob's name that tell which run of the process wrote it.
 const RUN_DIGITS: usize = 8;
 const NAME_DIGITS: usize = 32;
 /// A directory per last digit of the name: few enough to make at once, enough to list a million blobs piece by piece.
 const SHARDS: &str = "0123456789abcdef";
+/// The directories of blobs, below the root of all.
+pub(crate) fn shards() -> impl Iterator<Item = String> {
+    SHARDS.chars().map(String::from)
+}
+
 /// How much is read from the disk at once. Two pieces per download are in memory.
 const READ_BYTES: u64 = 256 * 1024;
+/// Up to this size, a blob that is read whole is hashed before its first byte is handed out: what the CDN's stand-in
+/// holds in memory, and nearly every picture. Beyond it, reading twice costs more than it is worth: the hash is computed
+/// along the way, and the last piece is handed out only if it is right.
+const VERIFIED_FIRST: u64 = 8 * 1024 * 1024;
 
 /// A blob's name: 32 hex digits, the first eight of which name the run that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +67,11 @@ impl BlobId {
 
     fn shard(&self) -> &str {
         &self.0[NAME_DIGITS - 1..]
+    }
+
+    /// Where its file is, below the directory of blobs.
+    pub(super) fn path(&self) -> PathBuf {
+        Path::new(self.shard()).join(self.as_str())
     }
 }
 
@@ -76,13 +95,23 @@ struct Directory {
 impl Blobs {
     /// Opens the directory, making it and its shards if they are not there. `durable`: a finished blob is on the disk.
     pub(super) fn open(root: PathBuf, durable: bool) -> io::Result<Self> {
-        for shard in SHARDS.chars() {
-            fs::create_dir_all(root.join(shard.to_string()))?;
+        for shard in shards() {
+            fs::create_dir_all(root.join(shard))?;
         }
         if durable {
             sync_directory(&root)?;
         }
-        Ok(Self(Arc::new(Directory { root, durable, run: random_hex::<{ RUN_DIGITS / 2 }>() })))
+        Ok(Self::at(root, durable))
+    }
+
+    /// The directory as it is, for a process that only reads it.
+    pub(super) fn at(root: PathBuf, durable: bool) -> Self {
+        Self(Arc::new(Directory { root, durable, run: random_hex::<{ RUN_DIGITS / 2 }>() }))
+    }
+
+    /// What keeps the blobs where they are while a backup copies them.
+    pub(super) fn hold(&self) -> Hold {
+        Hold::of(&self.0.root)
     }
 
     /// Begins a blob of exactly `size` bytes.
@@ -99,14 +128,37 @@ impl Blobs {
         })
     }
 
-    /// Opens a range of a blob and reads its beginning, so that a small one takes a single call.
-    pub(super) fn read(&self, id: &BlobId, range: Range<u64>) -> io::Result<BlobReader> {
+    /// Opens a range of a blob of this size and MD5, in hex, and reads its beginning, so that a small one takes a single
+    /// call. A file of another length gives no byte, and a blob that is read whole no byte that its MD5 does not vouch
+    /// for, as far as [`VERIFIED_FIRST`].
+    pub(super) fn read(&self, id: &BlobId, size: u64, md5: &str, range: Range<u64>) -> Result<BlobReader, ReadError> {
         let mut file = File::open(self.path(id))?;
+        if file.metadata()?.len() != size {
+            return Err(ReadError::Damaged(Damage::WrongSize));
+        }
+        let whole = range == (0..size);
+        if whole && size > READ_BYTES && size <= VERIFIED_FIRST {
+            file = hash_all(file, size, md5)?;
+        }
         file.seek(SeekFrom::Start(range.start))?;
         let wanted = range.end - range.start;
         let (file, first) = read_piece(file, wanted)?;
         let remaining = wanted - first.len() as u64;
-        Ok(BlobReader { first: Some(first), remaining, next: Next::Idle(file) })
+        let mut hash = None;
+        if whole && (remaining == 0 || size > VERIFIED_FIRST) {
+            let mut begun = Hash { md5: Md5::new(), expected: md5.to_owned() };
+            begun.md5.update(&first);
+            if remaining == 0 { begun.check()? } else { hash = Some(begun) }
+        }
+        Ok(BlobReader { first: Some(first), remaining, next: Next::Idle(file, hash), report: None })
+    }
+
+    /// Fails if a blob's file is missing or has another length.
+    pub(super) fn stat(&self, id: &BlobId, size: u64) -> Result<(), ReadError> {
+        match fs::metadata(self.path(id))?.len() == size {
+            true => Ok(()),
+            false => Err(ReadError::Damaged(Damage::WrongSize)),
+        }
     }
 
     /// Removes a blob; one that is not there is no error. A download that has it open goes on.
@@ -132,8 +184,17 @@ impl Blobs {
         Ok(())
     }
 
+    /// When a blob was written last. `None`: it is not there.
+    pub(super) fn modified(&self, id: &BlobId) -> io::Result<Option<Timestamp>> {
+        match fs::metadata(self.path(id)).and_then(|found| found.modified()) {
+            Ok(time) => Ok(Some(time.into())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     fn path(&self, id: &BlobId) -> PathBuf {
-        self.0.root.join(id.shard()).join(id.as_str())
+        self.0.root.join(id.path())
     }
 }
 
@@ -253,17 +314,71 @@ impl BlobWriter {
     }
 }
 
+/// Why a blob gives no bytes.
+#[derive(Debug)]
+pub(super) enum ReadError {
+    /// Its file is not what was written.
+    Damaged(Damage),
+    /// The disk refused.
+    Disk(io::Error),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        match Damage::of(&error) {
+            Some(damage) => Self::Damaged(damage),
+            None => Self::Disk(error),
+        }
+    }
+}
+
+/// The MD5 of what was read so far, and what it must be in the end.
+struct Hash {
+    md5: Md5,
+    expected: String,
+}
+
+impl Hash {
+    fn check(self) -> Result<(), ReadError> {
+        match hex::encode(self.md5.finalize()) == self.expected {
+            true => Ok(()),
+            false => Err(ReadError::Damaged(Damage::WrongBytes)),
+        }
+    }
+}
+
+/// Reads a whole file for its hash.
+fn hash_all(mut file: File, size: u64, md5: &str) -> Result<File, ReadError> {
+    let mut hash = Hash { md5: Md5::new(), expected: md5.to_owned() };
+    let mut left = size;
+    while left > 0 {
+        let piece;
+        (file, piece) = read_piece(file, left)?;
+        hash.md5.update(&piece);
+        left -= piece.len() as u64;
+    }
+    hash.check()?;
+    Ok(file)
+}
+
 /// A range of a blob being read: pieces of bounded size, one read ahead.
 pub(super) struct BlobReader {
     first: Option<Bytes>,
     /// Bytes that are not yet read from the disk.
     remaining: u64,
     next: Next,
+    report: Option<Report>,
 }
 
+/// Who is to know of damage that shows only while a blob is read.
+type Report = Box<dyn FnOnce(Damage) + Send + Sync>;
+
+/// A piece that was read, with the file and the hash to go on with.
+type PieceRead = Result<(File, Bytes, Option<Hash>), ReadError>;
+
 enum Next {
-    Idle(File),
-    Reading(JoinHandle<io::Result<(File, Bytes)>>),
+    Idle(File, Option<Hash>),
+    Reading(JoinHandle<PieceRead>),
     Over,
 }
 
@@ -273,16 +388,33 @@ impl BlobReader {
         if self.remaining == 0 { self.first.take() } else { None }
     }
 
+    /// Calls this if the blob turns out to be damaged later than at its beginning.
+    pub(super) fn reporting(self, report: impl FnOnce(Damage) + Send + Sync + 'static) -> Self {
+        Self { report: Some(Box::new(report)), ..self }
+    }
+
     fn read_ahead(&mut self) {
         self.next = match std::mem::replace(&mut self.next, Next::Over) {
-            Next::Idle(file) if self.remaining > 0 => {
+            Next::Idle(file, hash) if self.remaining > 0 => {
                 let wanted = self.remaining;
-                Next::Reading(tokio::task::spawn_blocking(move || read_piece(file, wanted)))
+                Next::Reading(tokio::task::spawn_blocking(move || read_on(file, wanted, hash)))
             }
-            Next::Idle(_) | Next::Over => Next::Over,
+            Next::Idle(..) | Next::Over => Next::Over,
             reading @ Next::Reading(_) => reading,
         };
     }
+}
+
+/// The next piece. The last one is given only if the hash of all is right.
+fn read_on(file: File, wanted: u64, hash: Option<Hash>) -> Result<(File, Bytes, Option<Hash>), ReadError> {
+    let (file, piece) = read_piece(file, wanted)?;
+    let Some(mut hash) = hash else { return Ok((file, piece, None)) };
+    hash.md5.update(&piece);
+    if piece.len() as u64 == wanted {
+        hash.check()?;
+        return Ok((file, piece, None));
+    }
+    Ok((file, piece, Some(hash)))
 }
 
 impl Stream for BlobReader {
@@ -298,9 +430,18 @@ impl Stream for BlobReader {
         };
         let piece = std::task::ready!(Pin::new(task).poll(cx));
         self.next = Next::Over;
-        let (file, bytes) = piece.map_err(io::Error::other).flatten()?;
+        let (file, bytes, hash) = match piece.map_err(|e| ReadError::Disk(io::Error::other(e))).flatten() {
+            Ok(read) => read,
+            Err(ReadError::Disk(error)) => return Poll::Ready(Some(Err(error.into()))),
+            Err(ReadError::Damaged(damage)) => {
+                if let Some(report) = self.report.take() {
+                    report(damage);
+                }
+                return Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::InvalidData).into())));
+            }
+        };
         self.remaining -= bytes.len() as u64;
-        self.next = Next::Idle(file);
+        self.next = Next::Idle(file, hash);
         self.read_ahead();
         Poll::Ready(Some(Ok(bytes)))
     }
@@ -362,13 +503,71 @@ mod tests {
         let (_directory, blobs) = blobs();
         let bytes: Vec<u8> = (0..READ_BYTES * 3 + 7).map(|i| (i % 251) as u8).collect();
         let id = write(&blobs, &bytes);
-        let mut reader = blobs.read(&id, 5..bytes.len() as u64).unwrap();
-        assert_eq!(reader.remaining_length().exact(), Some(bytes.len() - 5));
-        let mut read = Vec::new();
-        while let Some(piece) = reader.next().await {
-            read.extend_from_slice(&piece.unwrap());
+        let size = bytes.len() as u64;
+        for start in [0, 5] {
+            let mut reader = blobs.read(&id, size, &md5_of(&bytes), start as u64..size).unwrap();
+            assert_eq!(reader.remaining_length().exact(), Some(bytes.len() - start));
+            let mut read = Vec::new();
+            while let Some(piece) = reader.next().await {
+                read.extend_from_slice(&piece.unwrap());
+            }
+            assert!(read == bytes[start..]);
         }
-        assert!(read == bytes[5..]);
+    }
+
+    fn md5_of(bytes: &[u8]) -> String {
+        let mut md5 = Md5::new();
+        md5.update(bytes);
+        hex::encode(md5.finalize())
+    }
+
+    fn change(blobs: &Blobs, id: &BlobId, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = fs::read(blobs.path(id)).unwrap();
+        change(&mut bytes);
+        fs::write(blobs.path(id), bytes).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_of_another_length_or_none_gives_not_a_byte() {
+        let (_directory, blobs) = blobs();
+        let id = write(&blobs, b"abcdef");
+        let damage = |range: Range<u64>| match blobs.read(&id, 6, &md5_of(b"abcdef"), range) {
+            Err(ReadError::Damaged(damage)) => Some(damage),
+            Err(ReadError::Disk(error)) => panic!("{error}"),
+            Ok(_) => None,
+        };
+        assert_eq!(damage(0..6), None);
+        for length in [0, 5, 7] {
+            change(&blobs, &id, |bytes| bytes.resize(length, b'x'));
+            assert_eq!(damage(0..6), Some(Damage::WrongSize), "{length}");
+            assert_eq!(damage(0..1), Some(Damage::WrongSize), "{length}");
+            assert!(blobs.stat(&id, 6).is_err());
+        }
+        blobs.remove(&id).unwrap();
+        assert_eq!(damage(0..1), Some(Damage::Missing));
+    }
+
+    #[tokio::test]
+    async fn what_is_read_whole_is_refused_before_its_first_byte_or_broken_off_before_its_last() {
+        let (_directory, blobs) = blobs();
+        for size in [1, READ_BYTES, READ_BYTES + 1, VERIFIED_FIRST, VERIFIED_FIRST + 1] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+            let (id, md5) = (write(&blobs, &bytes), md5_of(&bytes));
+            change(&blobs, &id, |bytes| bytes[0] ^= 1);
+            let opened = blobs.read(&id, size, &md5, 0..size);
+            if size <= VERIFIED_FIRST {
+                assert!(matches!(opened, Err(ReadError::Damaged(Damage::WrongBytes))), "{size}");
+                continue;
+            }
+            let (sender, reported) = std::sync::mpsc::channel();
+            let mut reader = opened.unwrap().reporting(move |damage| sender.send(damage).unwrap());
+            let mut read = 0;
+            while let Some(Ok(piece)) = reader.next().await {
+                read += piece.len() as u64;
+            }
+            assert!(read < size);
+            assert_eq!(reported.recv().unwrap(), Damage::WrongBytes);
+        }
     }
 
     #[test]

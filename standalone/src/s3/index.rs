@@ -23,18 +23,22 @@ use rusqlite::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use xfiles_core::clock::Timestamp;
+use xfiles_core::clock::{Clock, Timestamp};
 
 use super::{
     blob::{BlobId, Blobs, FreshBlob},
     checksum::Checksum,
+    damage,
+    hold::Hold,
 };
+use crate::custody::{INDEX_SCHEMA, Keeper};
 
-/// The version of the tables below, kept in the database's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+/// Without the stamp that a data directory's databases carry since version 2. The tables are the same, but a program
+/// that knows only version 1 would change them without counting.
+const SCHEMA_WITHOUT_STAMP: i64 = 1;
 
 /// Keys are blobs, so that SQLite compares them byte by byte, as S3 does.
-const SCHEMA: &str = "
+pub(super) const SCHEMA: &str = "
     CREATE TABLE buckets (name TEXT PRIMARY KEY, created INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE objects (
         bucket TEXT NOT NULL,
@@ -47,8 +51,10 @@ const SCHEMA: &str = "
         PRIMARY KEY (bucket, key)
     ) WITHOUT ROWID;
     CREATE INDEX objects_by_blob ON objects (blob);
-    PRAGMA user_version = 1;
 ";
+
+/// How long a blob of an earlier run is kept that no row refers to, from the time when it was written.
+pub(super) const GARBAGE_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Changes per transaction. More would only make the first of them wait.
 const MAX_BATCH: usize = 256;
@@ -56,6 +62,8 @@ const MAX_BATCH: usize = 256;
 const IDLE_READERS: usize = 8;
 /// How long a connection waits for another one that recovers the log after a crash.
 const BUSY: Duration = Duration::from_secs(10);
+/// How often blobs of earlier runs are looked at again that were too young to be removed.
+const SEARCH_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Rows that are skipped one by one before a listing jumps over a common prefix.
 const SKIP_BEFORE_SEEK: usize = 16;
 
@@ -138,6 +146,8 @@ pub(super) struct Index {
     changes: Option<mpsc::Sender<Change>>,
     threads: Vec<JoinHandle<()>>,
     stopping: Arc<AtomicBool>,
+    // Dropped last: it puts the database at rest.
+    keeper: Option<Arc<Keeper>>,
 }
 
 /// Makes one change and returns what to do once it is committed. If it is not, the acknowledgement is dropped.
@@ -146,19 +156,36 @@ type Acknowledge = Box<dyn FnOnce() + Send>;
 
 impl Index {
     /// Opens the index, making it if it is not there, and begins to remove the garbage of earlier runs in the
-    /// background. `durable`: a committed change is on the disk.
-    pub(super) fn open(path: &Path, durable: bool, blobs: &Blobs) -> Result<Self, IndexError> {
+    /// background. `durable`: a committed change is on the disk. `keeper` hears of each.
+    pub(super) fn open(
+        path: &Path,
+        durable: bool,
+        blobs: &Blobs,
+        clock: Clock,
+        keeper: Option<Keeper>,
+    ) -> Result<Self, IndexError> {
         let writer = open_writer(path, durable)?;
         let readers = Readers { path: path.to_owned(), idle: Arc::default() };
         let stopping = Arc::new(AtomicBool::new(false));
         let (changes, queue) = mpsc::channel();
         let (garbage, bin) = mpsc::channel();
-        let collector = Collector { blobs: blobs.clone(), readers: readers.clone(), stopping: stopping.clone() };
+        let (hold, collected) = (blobs.hold(), blobs.clone());
+        let collector =
+            Collector { blobs: collected, readers: readers.clone(), clock, stopping: stopping.clone(), hold };
+        let keeper = keeper.map(Arc::new);
+        let told = keeper.clone();
         let threads = vec![
-            named("xf-s3-index").spawn(move || write_all(writer, &queue, &garbage))?,
+            named("xf-s3-index").spawn(move || write_all(writer, &queue, &garbage, told.as_deref()))?,
             named("xf-s3-garbage").spawn(move || collector.run(&bin))?,
         ];
-        Ok(Self { readers, changes: Some(changes), threads, stopping })
+        Ok(Self { readers, changes: Some(changes), threads, stopping, keeper })
+    }
+
+    /// Gives the room of the log back, if it has grown beyond `most` bytes.
+    pub(super) fn trim_log(&self, most: u64) {
+        if let Some(keeper) = &self.keeper {
+            keeper.trim(most);
+        }
     }
 
     /// For reading, on threads that may block.
@@ -174,15 +201,43 @@ impl Index {
         &self,
         change: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Unwritten> {
+        self.change_then(change, |_| {}).await
+    }
+
+    /// The same, and calls `committed` with the outcome on the index's thread once it is committed, whether or not the
+    /// caller still waits. It must not block.
+    pub(super) async fn change_then<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<T> + Send + 'static,
+        committed: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, Unwritten> {
         let (acknowledge, acknowledged) = oneshot::channel();
         let change: Change = Box::new(move |batch| {
             let value = change(batch)?;
-            // The caller may be gone, which is its own affair.
-            Ok(Box::new(move || drop(acknowledge.send(value))))
+            Ok(Box::new(move || {
+                committed(&value);
+                // The caller may be gone, which is its own affair.
+                drop(acknowledge.send(value));
+            }))
         });
         let queue = self.changes.as_ref().expect("the queue is open until the index is dropped");
         queue.send(change).map_err(|_| Unwritten)?;
         acknowledged.await.map_err(|_| Unwritten)
+    }
+
+    /// Queues a change without waiting for its outcome. `then` runs once it is committed, and not at all if it is not.
+    pub(super) fn post(
+        &self,
+        change: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<()> + Send + 'static,
+        then: impl FnOnce() + Send + 'static,
+    ) {
+        let change: Change = Box::new(move |batch| {
+            change(batch)?;
+            Ok(Box::new(then))
+        });
+        let queue = self.changes.as_ref().expect("the queue is open until the index is dropped");
+        // The writer's thread is gone only after a panic, which was reported.
+        drop(queue.send(change));
     }
 }
 
@@ -219,19 +274,30 @@ fn open_writer(path: &Path, durable: bool) -> Result<Connection, IndexError> {
     let schema = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match schema.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
         0 => schema.execute_batch(SCHEMA)?,
-        SCHEMA_VERSION => {}
+        SCHEMA_WITHOUT_STAMP | INDEX_SCHEMA => {}
         _ => return Err(IndexError::TooNew),
     }
+    schema.pragma_update(None, "user_version", INDEX_SCHEMA)?;
+    schema.execute_batch(damage::TABLES)?;
     schema.commit()?;
     Ok(connection)
 }
 
 /// The writer's thread: until the queue closes, commits whatever is in it and acknowledges all of that together.
-fn write_all(mut connection: Connection, queue: &mpsc::Receiver<Change>, garbage: &mpsc::Sender<BlobId>) {
+fn write_all(
+    mut connection: Connection,
+    queue: &mpsc::Receiver<Change>,
+    garbage: &mpsc::Sender<BlobId>,
+    keeper: Option<&Keeper>,
+) {
     while let Ok(first) = queue.recv() {
         let changes = std::iter::once(first).chain(queue.try_iter()).take(MAX_BATCH);
         match commit(&mut connection, changes) {
             Ok(Committed { acknowledgements, unused }) => {
+                // The commit waited for the disk.
+                if let Some(keeper) = keeper {
+                    keeper.reached(keeper.position());
+                }
                 acknowledgements.into_iter().for_each(|acknowledge| acknowledge());
                 // The collector outlives this thread's last send or is not needed: the next start collects as well.
                 unused.into_iter().for_each(|blob| drop(garbage.send(blob)));
@@ -323,6 +389,7 @@ impl Batch<'_> {
         if let Some(blob) = blob
             && !self.rows().uses(&blob)?
         {
+            damage::forget(self.transaction, &blob)?;
             self.unused.push(blob);
         }
         Ok(())
@@ -364,7 +431,7 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 
 /// The rows that a connection sees.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'c>(&'c Connection);
+pub(super) struct Rows<'c>(pub(super) &'c Connection);
 
 /// What a walk over the keys does after an entry.
 pub(super) enum Step {
@@ -494,51 +561,90 @@ fn unreadable(column: usize, stored: Type, error: impl std::error::Error + Send 
     rusqlite::Error::FromSqlConversionFailure(column, stored, Box::new(error))
 }
 
-/// Removes blobs that no row refers to: first what earlier runs left behind, then what this one lets go of.
+/// Removes blobs that no row refers to: what earlier runs left behind, and what this one lets go of.
+///
+/// A blob of this run is garbage as soon as its row lets go of it: the row was there. Of a blob of an earlier run nothing
+/// is known but that it has no row, so it stays for a day after it was written: if it was the index that lost the row,
+/// there is time to notice, and to put the index back.
 struct Collector {
     blobs: Blobs,
     readers: Readers,
+    clock: Clock,
     stopping: Arc<AtomicBool>,
+    /// A backup keeps all blobs where they are for as long as it copies.
+    hold: Hold,
 }
 
 impl Collector {
     fn run(&self, bin: &mpsc::Receiver<BlobId>) {
-        let mut removed = 0_usize;
-        let searched = self.blobs.of_earlier_runs(|blobs| removed += self.remove_unused(blobs));
+        let mut unused = Vec::new();
+        let searched = self.blobs.of_earlier_runs(|blobs| unused.extend(self.unused_of(blobs)));
         if let Err(error) = searched {
             tracing::warn!(%error, "could not search the object store for abandoned uploads");
         }
-        if removed > 0 {
-            tracing::info!(blobs.removed = removed, "removed abandoned uploads from the object store");
-        }
-        for blob in bin {
-            self.remove(&blob);
+        self.remove_old(&mut unused);
+        loop {
+            match bin.recv_timeout(SEARCH_EVERY) {
+                Ok(blob) => {
+                    self.remove(&blob);
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => self.remove_old(&mut unused),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
         }
     }
 
     /// An unused blob stays unused: a row can take over a blob only from another row.
-    fn remove_unused(&self, blobs: Vec<BlobId>) -> usize {
-        let mut removed = 0;
-        for blob in blobs {
+    fn unused_of(&self, blobs: Vec<BlobId>) -> Vec<BlobId> {
+        let is_unused = |blob: &BlobId| {
             if self.stopping.load(Ordering::Relaxed) {
-                break;
+                return false;
             }
-            match self.readers.read(|rows| rows.uses(&blob)) {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.remove(&blob);
-                    removed += 1;
-                }
-                Err(error) => tracing::warn!(%error, "could not tell whether a blob is in use"),
+            let used = self.readers.read(|rows| rows.uses(blob));
+            if let Err(error) = &used {
+                tracing::warn!(%error, "could not tell whether a blob is in use");
             }
-        }
-        removed
+            used.is_ok_and(|used| !used)
+        };
+        blobs.into_iter().filter(is_unused).collect()
     }
 
-    fn remove(&self, blob: &BlobId) {
-        if let Err(error) = self.blobs.remove(blob) {
+    /// Removes those that were written long enough ago, and keeps the others in mind.
+    fn remove_old(&self, unused: &mut Vec<BlobId>) {
+        let now = self.clock.now();
+        let before = unused.len();
+        unused.retain(|blob| {
+            if self.stopping.load(Ordering::Relaxed) {
+                return true;
+            }
+            match self.blobs.modified(blob) {
+                Ok(Some(written)) if now.since(written) < GARBAGE_GRACE => true,
+                Ok(Some(_)) => !self.remove(blob),
+                Ok(None) => false,
+                Err(error) => {
+                    tracing::warn!(%error, "could not tell how old a blob is");
+                    true
+                }
+            }
+        });
+        if unused.len() < before {
+            let removed = before - unused.len();
+            tracing::info!(blobs.removed = removed, "removed abandoned uploads from the object store");
+        }
+    }
+
+    /// Returns true if the blob is gone.
+    fn remove(&self, blob: &BlobId) -> bool {
+        let removed = match self.hold.alone(&self.stopping) {
+            Ok(Some(_alone)) => self.blobs.remove(blob),
+            // Stopping while a backup copies.
+            Ok(None) => return false,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &removed {
             tracing::warn!(%error, "could not remove an unused blob; the next start will");
         }
+        removed.is_ok()
     }
 }
 
@@ -562,7 +668,8 @@ mod tests {
         }
 
         fn index(&self) -> Index {
-            Index::open(&self.directory.path().join("index"), false, &self.blobs).unwrap()
+            let path = self.directory.path().join("index");
+            Index::open(&path, false, &self.blobs, Clock::system(), None).unwrap()
         }
 
         fn blob(&self, bytes: &[u8]) -> FreshBlob {
@@ -573,7 +680,7 @@ mod tests {
         }
 
         fn has(&self, blob: &BlobId) -> bool {
-            self.blobs.read(blob, 0..0).is_ok()
+            self.directory.path().join("blobs").join(blob.path()).exists()
         }
     }
 
@@ -671,12 +778,42 @@ mod tests {
         home.blobs = Blobs::open(home.directory.path().join("blobs"), false).unwrap();
         let in_progress = home.blob(b"2");
         let readers = home.index().readers().clone();
-        let stopping = Arc::new(AtomicBool::new(false));
-        let (bin, closed) = mpsc::channel();
-        drop(bin);
-        Collector { blobs: home.blobs.clone(), readers, stopping }.run(&closed);
+        let collect_at = |now| {
+            let (bin, closed) = mpsc::channel();
+            drop(bin);
+            let (clock, stopping) = (Clock::manual(now), Arc::new(AtomicBool::new(false)));
+            let (readers, hold) = (readers.clone(), home.blobs.hold());
+            Collector { blobs: home.blobs.clone(), readers, clock, stopping, hold }.run(&closed);
+        };
+        let written = home.blobs.modified(&abandoned).unwrap().unwrap();
+        collect_at(written + (GARBAGE_GRACE - Duration::from_millis(1)));
+        assert!(home.has(&abandoned), "an index that has lost a row may be noticed in time");
+        collect_at(written + GARBAGE_GRACE);
         assert!(!home.has(&abandoned));
         assert!(home.has(&kept.blob) && home.has(in_progress.id()));
+    }
+
+    #[tokio::test]
+    async fn what_objects_let_go_of_stays_while_a_backup_runs_and_is_removed_afterwards() {
+        let mut home = Home::new();
+        let index = home.index();
+        let (removed, kept) = (put(&home, &index, "removed").await, put(&home, &index, "kept").await);
+        let backup = home.blobs.hold().share().unwrap();
+        index.change(|batch| batch.remove(&at("removed"))).await.unwrap();
+        // The collector waits for the backup, and ends when the index closes.
+        drop(index);
+        assert!(home.has(&removed.blob));
+
+        home.blobs = Blobs::open(home.directory.path().join("blobs"), false).unwrap();
+        let readers = home.index().readers().clone();
+        let written = home.blobs.modified(&removed.blob).unwrap().unwrap();
+        drop(backup);
+        let (bin, closed) = mpsc::channel();
+        drop(bin);
+        let (clock, stopping) = (Clock::manual(written + GARBAGE_GRACE), Arc::new(AtomicBool::new(false)));
+        let hold = home.blobs.hold();
+        Collector { blobs: home.blobs.clone(), readers, clock, stopping, hold }.run(&closed);
+        assert!(!home.has(&removed.blob) && home.has(&kept.blob));
     }
 
     #[tokio::test]
@@ -699,7 +836,8 @@ mod tests {
         let home = Home::new();
         drop(home.index());
         let path = home.directory.path().join("index");
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
-        assert!(matches!(Index::open(&path, false, &home.blobs), Err(IndexError::TooNew)));
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", INDEX_SCHEMA + 1).unwrap();
+        let refused = Index::open(&path, false, &home.blobs, Clock::system(), None);
+        assert!(matches!(refused, Err(IndexError::TooNew)));
     }
 }

@@ -3,15 +3,19 @@
 //! A request crosses the files in this order: `gate` (CORS, and what the protocol layer must not see), then `s3s`
 //! (signatures, XML, framing), `access` (who may do what, and when), `ops` (the operations, with `conditions`,
 //! `checksum` and `listing`), `blob` (the bytes) and `index` (what exists). This module opens the store and hands out
-//! the ways to reach it.
+//! the ways to reach it. Beside requests, `scrub` reads all blobs from time to time; it, the backup and the restoration
+//! find them by `holding`; `damage` is what becomes of those that are not what was acknowledged, and `hold` keeps blobs
+//! where they are while a backup copies them.
 //!
 //! What it promises:
 //! - An object that was acknowledged is whole and survives a crash of the process, and of the machine if the store is
-//!   durable. One that was not acknowledged is absent. What a crash leaves behind is removed after the next start.
+//!   durable. One that was not acknowledged is absent. What a crash leaves behind is removed a day later.
 //! - Nothing is visible before its length, checksums and signatures are verified, and conditions hold under races.
 //! - Any key of at most 1,024 bytes is as safe as any other: keys are never file names.
-//! - A full disk refuses uploads with 507 and leaves nothing of them. To delete when not a byte is free, the index may
-//!   need a little room from somewhere else.
+//! - A file that is missing or of another length gives no byte, and an object that is read whole is compared with its MD5
+//!   before its last byte. What the scrub, or a read, finds damaged is refused until it is whole again.
+//! - A full disk refuses uploads with 507 and leaves nothing of them. Deletions go on, in the room that
+//!   `room` keeps for them.
 //!
 //! What is absent on purpose: multipart uploads, versions, ACLs, tags, encryption, POST uploads, SigV2, virtual-host
 //! addressing. They answer `NotImplemented` or the error that S3 has for them.
@@ -29,10 +33,13 @@ use s3s::{
     config::{S3Config, StaticConfigProvider},
     service::S3ServiceBuilder,
 };
-use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::mpsc::{self, Receiver};
 use xfiles_core::clock::{Clock, Timestamp};
 
-use self::{access::Access, blob::Blobs, index::Index, ops::Operations};
+use crate::custody::Keeper;
+
+use self::{access::Access, blob::Blobs, damage::Watch, index::Index, ops::Operations, scrub::Background};
+use crate::room::Room;
 
 mod gate;
 
@@ -52,11 +59,34 @@ mod blob;
 
 mod index;
 
-pub use self::{access::S3Credentials, cors::AllowedOrigins, gate::S3Service};
+mod damage;
+
+mod scrub;
+
+pub(crate) mod holding;
+
+pub(crate) mod hold;
+
+pub(crate) mod salvage;
+
+pub(crate) use self::blob::shards;
+pub use self::{
+    access::S3Credentials,
+    cors::AllowedOrigins,
+    damage::Damage,
+    gate::S3Service,
+    scrub::{DamagedBlob, ScrubError, ScrubReport, scrub},
+};
+
+/// The index's database, in the store's directory.
+pub(crate) const INDEX: &str = "index.sqlite3";
 
 /// A directive that every log filter must end with: the protocol layer logs signatures and signed URLs, from `debug`
 /// up to `error`. What a reader of the log needs of it, this module logs itself.
 pub const LOG_DIRECTIVE: &str = "s3s=off";
+
+/// How many notifications wait for their listener, of about 1 KB each.
+pub const NOTIFICATIONS_WAITING: usize = 20_000;
 
 /// What a store is opened with.
 #[derive(Clone, Debug)]
@@ -110,6 +140,7 @@ pub struct ExpireError;
 /// An open store; clones share it. The last one to go commits what is queued and closes it.
 #[derive(Clone, Debug)]
 pub struct ObjectStore {
+    root: PathBuf,
     operations: Operations,
     service: S3Service,
     /// The same for this process, which needs no signature: nobody else can reach it.
@@ -119,13 +150,18 @@ pub struct ObjectStore {
 impl ObjectStore {
     /// Opens the store in a directory. It is ready at once; garbage of earlier runs is removed in the background.
     pub fn open(options: Options) -> Result<Self, OpenError> {
+        Self::open_kept(options, None)
+    }
+
+    /// The same with a keeper of its index, which proves at the next start that nothing was lost.
+    pub(crate) fn open_kept(options: Options, keeper: Option<Keeper>) -> Result<Self, OpenError> {
         let Options { root, durable, credentials, region, clock, origins } = options;
         let unwritable = |source| OpenError::Directory { path: root.clone(), source };
         fs::create_dir_all(&root).map_err(unwritable)?;
         let lock = lock(&root)?;
         let blobs = Blobs::open(root.join("blobs"), durable).map_err(unwritable)?;
-        let path = root.join("index.sqlite3");
-        let index = Index::open(&path, durable, &blobs)
+        let path = root.join(INDEX);
+        let index = Index::open(&path, durable, &blobs, clock.clone(), keeper)
             .map_err(|e| OpenError::Index { path: path.clone(), reason: e.to_string() })?;
         if durable {
             blob::sync_directory(&root).map_err(unwritable)?;
@@ -138,7 +174,9 @@ impl ObjectStore {
             clock: clock.clone(),
             region,
             listener: Arc::default(),
-            _lock: Arc::new(lock),
+            room: Arc::default(),
+            watch: Watch::default(),
+            _locks: Arc::new(lock),
         };
         let protocol = || {
             let mut protocol = S3ServiceBuilder::new(operations.clone());
@@ -150,13 +188,25 @@ impl ObjectStore {
         guarded.set_access(access);
         let service = S3Service::new(guarded.build(), origins, clock.clone());
         let trusting = S3Service::new(protocol().build(), AllowedOrigins::Any, clock);
-        Ok(Self { operations, service, trusting })
+        Ok(Self { root, operations, service, trusting })
     }
 
-    /// Hears of every object that is PUT from now on, as S3 notifies of it. `None`: somebody listens already.
-    pub fn notifications(&self) -> Option<UnboundedReceiver<serde_json::Value>> {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    /// Hears of every object that is PUT from now on, as S3 notifies of it. `None`: somebody listens already. Of more
+    /// than [`NOTIFICATIONS_WAITING`] at once it does not hear.
+    pub fn notifications(&self) -> Option<Receiver<serde_json::Value>> {
+        let (sender, receiver) = mpsc::channel(NOTIFICATIONS_WAITING);
         self.operations.listener.set(sender).is_ok().then_some(receiver)
+    }
+
+    /// Gives the room of the index's log back, if it has grown beyond `most` bytes.
+    pub(crate) fn trim_log(&self, most: u64) {
+        self.operations.index.trim_log(most);
+    }
+
+    /// From now on refuses uploads for which the disk has no room.
+    pub(crate) fn watch_room(&self, room: Room) {
+        // One that is watched stays so.
+        drop(self.operations.room.set(room));
     }
 
     /// The store as an HTTP service, for a listener. Path-style addresses.
@@ -168,6 +218,17 @@ impl ObjectStore {
     /// and may have any endpoint.
     pub fn http_client(&self) -> SharedHttpClient {
         crate::in_process::http_client(self.trusting.clone())
+    }
+
+    /// Reads every blob once in about each `period`, in the background, until the returned handle is dropped.
+    pub fn scrub_every(&self, period: Duration) -> Result<Scrubbing, ScrubError> {
+        let Operations { clock, watch, .. } = &self.operations;
+        Background::start(&self.root, period, clock.clone(), watch.clone()).map(Scrubbing)
+    }
+
+    /// What the store counts of damaged blobs and of its scrub.
+    pub async fn integrity(&self) -> Integrity {
+        self.operations.integrity().await
     }
 
     /// The bucket's lifecycle rule: removes objects under a prefix that are older than `age`, at most 1,000 per call,
@@ -182,12 +243,70 @@ impl ObjectStore {
     }
 }
 
-/// Takes the directory for this process. The lock goes with the file handle, also when the process is killed.
-fn lock(root: &Path) -> Result<File, OpenError> {
+/// A scrub in the background; dropping it ends it.
+#[derive(Debug)]
+pub struct Scrubbing(#[expect(dead_code, reason = "what matters is when it is dropped")] Background);
+
+/// How whole the stored bytes are, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Integrity {
+    /// How many blobs are noted as damaged now. `None`: the index cannot be read.
+    pub damaged_blobs: Option<u64>,
+    /// How many requests since the start were refused because their blob is damaged.
+    pub refused_reads: u64,
+    /// How many blobs the scrub has read since the start.
+    pub scrubbed_blobs: u64,
+    /// How many bytes the scrub has read since the start.
+    pub scrubbed_bytes: u64,
+    /// When the last complete pass of the scrub ended.
+    pub last_pass: Option<Timestamp>,
+}
+
+impl Integrity {
+    /// The counters in the Prometheus text format.
+    pub fn to_prometheus(&self) -> String {
+        use std::fmt::Write as _;
+
+        let mut text = String::new();
+        let mut metric = |name: &str, kind: &str, help: &str, value: Option<u64>| {
+            if let Some(value) = value {
+                // Writing to a String does not fail.
+                let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+            }
+        };
+        let seconds = self.last_pass.and_then(|at| u64::try_from(at.as_millis() / 1000).ok());
+        metric("xfiles_store_damaged_blobs", "gauge", "Stored blobs that are known to be damaged.", self.damaged_blobs);
+        metric(
+            "xfiles_store_refused_reads_total",
+            "counter",
+            "Reads of stored objects that were refused because the bytes are damaged.",
+            Some(self.refused_reads),
+        );
+        metric("xfiles_store_scrubbed_blobs_total", "counter", "Blobs read by the scrub.", Some(self.scrubbed_blobs));
+        metric("xfiles_store_scrubbed_bytes_total", "counter", "Bytes read by the scrub.", Some(self.scrubbed_bytes));
+        metric(
+            "xfiles_store_scrub_last_pass_timestamp_seconds",
+            "gauge",
+            "When the last complete pass of the scrub ended.",
+            seconds,
+        );
+        text
+    }
+}
+
+/// Takes the directory for this process: the directory itself, and the file that earlier versions lock, which somebody
+/// may remove. The locks go with the handles, also when the process is killed.
+fn lock(root: &Path) -> Result<[File; 2], OpenError> {
     let unwritable = |source| OpenError::Directory { path: root.to_owned(), source };
+    let directory = File::open(root).map_err(unwritable)?;
     let file = File::options().create(true).truncate(false).write(true).open(root.join("lock")).map_err(unwritable)?;
+    match directory.try_lock() {
+        // Some network file systems lock files only.
+        Ok(()) | Err(TryLockError::Error(_)) => {}
+        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: root.to_owned() }),
+    }
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok([directory, file]),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: root.to_owned() }),
         Err(TryLockError::Error(source)) => Err(unwritable(source)),
     }

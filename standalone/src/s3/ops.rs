@@ -8,7 +8,7 @@ use std::{
     fs::File,
     io,
     ops::Range,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -23,16 +23,22 @@ use s3s::{
     dto::{self, CopySource, ETag, ETagCondition, StreamingBlob, TimestampFormat},
     s3_error,
 };
-use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle};
-use xfiles_core::clock::{Clock, Timestamp};
+use tokio::{sync::mpsc::Sender, task::JoinHandle};
+use xfiles_core::{
+    blobs::DAMAGE_HEADER,
+    clock::{Clock, Timestamp},
+};
 
 use super::{
-    blob::{BlobReader, BlobWriter, Blobs, Expected, FinishedBlob, WriteError},
+    Integrity,
+    blob::{BlobId, BlobReader, BlobWriter, Blobs, Expected, FinishedBlob, ReadError, WriteError},
     checksum::{Checksum, Declared},
     conditions::{ReadConditions, Unmet, WriteConditions, no_such_key, precondition_failed},
+    damage::{Damage, Watch},
     index::{Batch, Bucket, Entry, Facts, Headers, Index, Location, Object, Rows, Step, Unwritten},
     listing::{Page, Position, Query},
 };
+use crate::room::Room;
 
 /// The largest object that one PUT may make, as on S3.
 const MAX_OBJECT_BYTES: u64 = 5 << 30;
@@ -53,9 +59,12 @@ pub(super) struct Operations {
     pub(super) clock: Clock,
     pub(super) region: String,
     /// Who is told of new objects.
-    pub(super) listener: Arc<OnceLock<UnboundedSender<serde_json::Value>>>,
+    pub(super) listener: Arc<OnceLock<Sender<serde_json::Value>>>,
+    /// The disk's room, if it is watched.
+    pub(super) room: Arc<OnceLock<Room>>,
+    pub(super) watch: Watch,
     /// Held until the index, which is dropped before it, is closed.
-    pub(super) _lock: Arc<File>,
+    pub(super) _locks: Arc<[File; 2]>,
 }
 
 /// Why the store itself failed. The client learns nothing but that it did.
@@ -69,10 +78,20 @@ pub(super) enum Fault {
     Unwritten(#[from] Unwritten),
     #[error("a task stopped: {0}")]
     Task(#[from] tokio::task::JoinError),
+    #[error("a blob is damaged: {}", .0.describe())]
+    Damaged(Damage),
 }
 
 impl From<Fault> for S3Error {
     fn from(fault: Fault) -> Self {
+        // It was reported when it was found, and every request for the object meets it.
+        if let Fault::Damaged(damage) = fault {
+            let mut refusal = s3_error!(InternalError, "The object's bytes are damaged on the store's disk.");
+            let (name, xml) = (HeaderName::from_static(DAMAGE_HEADER), HeaderValue::from_static("application/xml"));
+            let damage = HeaderValue::from_static(damage.as_str());
+            refusal.set_headers([(name, damage), (CONTENT_TYPE, xml)].into_iter().collect());
+            return refusal;
+        }
         tracing::error!(%fault, "the object store failed");
         if let Fault::Disk(error) = &fault
             && error.kind() == io::ErrorKind::StorageFull
@@ -132,29 +151,81 @@ impl Operations {
 
     /// Opens an object's bytes as they are now.
     async fn open(&self, at: Location, conditions: ReadConditions, range: Option<dto::Range>) -> S3Result<Opened> {
-        let (readers, blobs) = (self.index.readers().clone(), self.blobs.clone());
-        let opened = blocking(move || {
-            let mut missing = None;
+        self.look(at, conditions, range, |blobs, object, slice| {
+            blobs.read(&object.blob, object.size, &object.md5, slice.bytes.clone())
+        })
+        .await
+        .map(|(at, object, slice, reader)| {
+            let (index, watch, clock, blob) =
+                (Arc::downgrade(&self.index), self.watch.clone(), self.clock.clone(), object.blob.clone());
+            let reader = reader.reporting(move |damage| {
+                if let Some(index) = index.upgrade() {
+                    watch.report(&index, &blob, &at.key, damage, clock.now());
+                }
+            });
+            Opened { object, slice, reader }
+        })
+    }
+
+    /// Finds an object that may be read, and looks at its blob.
+    async fn look<T: Send + 'static>(
+        &self,
+        at: Location,
+        conditions: ReadConditions,
+        range: Option<dto::Range>,
+        read: impl Fn(&Blobs, &Object, &Slice) -> Result<T, ReadError> + Send + 'static,
+    ) -> S3Result<(Location, Object, Slice, T)> {
+        let Self { index, blobs, watch, clock, .. } = self.clone();
+        let looked = blocking(move || {
+            let mut seen: Option<(BlobId, Damage)> = None;
             loop {
-                let object = match readers.read(|rows| find(rows, &at))? {
-                    Ok(object) => object,
+                let found = index.readers().read(|rows| {
+                    let found = find(rows, &at)?;
+                    let damage = found.as_ref().map_or(Ok(None), |object| rows.damage(&object.blob))?;
+                    Ok(found.map(|object| (object, damage)))
+                });
+                let (object, damage) = match found? {
+                    Ok(found) => found,
                     Err(refusal) => return Ok(Err(refusal)),
                 };
                 let slice = match readable(&object, &conditions).and_then(|()| Slice::of(range, object.size)) {
                     Ok(slice) => slice,
                     Err(refusal) => return Ok(Err(refusal)),
                 };
-                match blobs.read(&object.blob, slice.bytes.clone()) {
-                    Ok(reader) => return Ok(Ok(Opened { object, slice, reader })),
-                    // Replaced since its row was read: look again. Twice the same blob is no race.
-                    Err(e) if e.kind() == io::ErrorKind::NotFound && missing.as_ref() != Some(&object.blob) => {
-                        missing = Some(object.blob);
+                if let Some(damage) = damage {
+                    watch.refuse();
+                    return Err(Fault::Damaged(damage));
+                }
+                match read(&blobs, &object, &slice) {
+                    Ok(value) => return Ok(Ok((at, object, slice, value))),
+                    Err(ReadError::Disk(error)) => return Err(error.into()),
+                    // A file that is gone may belong to an object that was replaced since its row was read: look again.
+                    // Twice the same blob is no race.
+                    Err(ReadError::Damaged(damage)) => {
+                        if seen.as_ref().is_some_and(|(blob, _)| *blob == object.blob) {
+                            watch.report(&index, &object.blob, &at.key, damage, clock.now());
+                            return Err(Fault::Damaged(damage));
+                        }
+                        seen = Some((object.blob, damage));
                     }
-                    Err(e) => return Err(e.into()),
                 }
             }
         });
-        opened.await?
+        looked.await?
+    }
+
+    /// What is known of the bytes' condition.
+    pub(super) async fn integrity(&self) -> Integrity {
+        let known = self.read(|rows| Ok((rows.damaged_blobs()?, rows.last_pass()?))).await;
+        let (damaged_blobs, last_pass) = known.map_or((None, None), |(blobs, pass)| (Some(blobs), pass));
+        let counters = self.watch.counters();
+        Integrity {
+            damaged_blobs,
+            last_pass,
+            refused_reads: counters.refused.load(Ordering::Relaxed),
+            scrubbed_blobs: counters.scrubbed_blobs.load(Ordering::Relaxed),
+            scrubbed_bytes: counters.scrubbed_bytes.load(Ordering::Relaxed),
+        }
     }
 
     /// Takes in a body for a bucket: bytes go to the disk as they come, and are verified before this returns.
@@ -162,6 +233,19 @@ impl Operations {
         let Upload { size, md5, declared, trailers } = upload;
         let algorithm = declared.algorithm();
         let (readers, blobs, bucket) = (self.index.readers().clone(), self.blobs.clone(), bucket.to_owned());
+        let room = self.room.clone();
+        // Given back when the body has been taken in, or has ended early.
+        let claim = blocking(move || {
+            let claim = room.get().map(|room| room.claim(size).ok_or_else(|| io::ErrorKind::StorageFull.into()));
+            claim.transpose().map_err(Fault::Disk)
+        });
+        let _claim = match claim.await {
+            Ok(claim) => claim,
+            Err(full) => {
+                pass_over(&mut body).await;
+                return Err(full.into());
+            }
+        };
         let mut writing: JoinHandle<S3Result<BlobWriter>> = tokio::task::spawn_blocking(move || {
             let exists = readers.read(|rows| rows.has_bucket(&bucket)).map_err(Fault::from)?;
             if exists { Ok(blobs.create(size, algorithm).map_err(Fault::from)?) } else { Err(no_such_bucket()) }
@@ -292,6 +376,20 @@ async fn next_piece(body: &mut StreamingBlob) -> Result<Piece, StdError> {
     Ok(Piece { chunks, last: false })
 }
 
+/// How much of a refused body is read. A client that still sends when the connection is closed does not see the answer.
+const PASSED_OVER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Reads a refused body and keeps nothing of it.
+async fn pass_over(body: &mut StreamingBlob) {
+    let mut read = 0;
+    while read < PASSED_OVER_BYTES
+        && let Ok(piece) = next_piece(body).await
+        && !piece.last
+    {
+        read += piece.chunks.iter().map(Bytes::len).sum::<usize>();
+    }
+}
+
 impl From<WriteError> for S3Error {
     fn from(error: WriteError) -> Self {
         match error {
@@ -338,6 +436,15 @@ fn find(rows: Rows<'_>, at: &Location) -> rusqlite::Result<S3Result<Object>> {
         Some(object) => Ok(Ok(object)),
         None if rows.has_bucket(&at.bucket)? => Ok(Err(no_such_key())),
         None => Ok(Err(no_such_bucket())),
+    }
+}
+
+/// The object that the conditions of a write are about. A damaged one counts as
+/// absent, so that a client that can produce the bytes again, such as the worker, may replace it.
+fn replaceable(rows: Rows<'_>, at: &Location) -> rusqlite::Result<Option<Object>> {
+    match rows.object(at)? {
+        Some(object) if rows.damage(&object.blob)?.is_some() => Ok(None),
+        found => Ok(found),
     }
 }
 
@@ -545,22 +652,25 @@ impl S3 for Operations {
             facts: Facts { headers, checksum: checksum.clone() },
         };
         let e_tag = Some(etag(&object.md5));
-        let created = self.listener.get().map(|listener| (listener, self.created(&at, &object)));
-        let put = self.change(move |batch| {
+        let created = self.listener.get().map(|listener| (listener.clone(), self.created(&at, &object)));
+        let put = move |batch: &mut Batch<'_>| {
             if !batch.rows().has_bucket(&at.bucket)? {
                 return Ok(Err(no_such_bucket()));
             }
-            let current = batch.rows().object(&at)?;
+            let current = replaceable(batch.rows(), &at)?;
             if let Err(refusal) = conditions.check(current.as_ref().map(|o| o.md5.as_str())) {
                 return Ok(Err(refusal));
             }
             batch.put(&at, &object, blob).map(Ok)
-        });
-        put.await?;
-        if let Some((listener, created)) = created {
-            // Nobody listens any more when the stack ends.
-            drop(listener.send(created));
-        }
+        };
+        // Told by the index itself: the object is there even if its client leaves now, and the listener must hear of it.
+        let tell = move |stored: &S3Result<()>| {
+            if let (Ok(()), Some((listener, created))) = (stored, created) {
+                // When the stack ends, or too many wait, the client's confirmation is left to do it.
+                drop(listener.try_send(created));
+            }
+        };
+        self.index.change_then(put, tell).await.map_err(Fault::from)??;
 
         let checksum = checksum.map(Checksum::into_fields).unwrap_or_default();
         Ok(S3Response::new(dto::PutObjectOutput {
@@ -595,9 +705,8 @@ impl S3 for Operations {
         let input = request.input;
         whole_current_object(input.version_id.as_deref(), input.part_number)?;
         let at = Location { bucket: input.bucket, key: input.key };
-        let object = self.read(move |rows| find(rows, &at)).await??;
-        readable(&object, &read_conditions_of!(input))?;
-        let slice = Slice::of(input.range, object.size)?;
+        let stat = |blobs: &Blobs, object: &Object, _: &Slice| blobs.stat(&object.blob, object.size);
+        let (_, object, slice, ()) = self.look(at, read_conditions_of!(input), input.range, stat).await?;
         let status = if slice.content_range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
         Ok(S3Response::with_status(present!(HeadObjectOutput, object, slice, input.checksum_mode), status))
     }
@@ -699,7 +808,7 @@ impl S3 for Operations {
             if !batch.rows().has_bucket(&to.bucket)? {
                 return Ok(Err(no_such_bucket()));
             }
-            let current = batch.rows().object(&to)?;
+            let current = replaceable(batch.rows(), &to)?;
             if let Err(refusal) = conditions.check(current.as_ref().map(|o| o.md5.as_str())) {
                 return Ok(Err(refusal));
             }

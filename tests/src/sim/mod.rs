@@ -13,12 +13,20 @@ mod random;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use aws_sdk_s3::primitives::ByteStream;
-use axum::{Router, body::Body};
+use axum::{
+    Router,
+    body::Body,
+    middleware::{self, Next},
+    response::IntoResponse as _,
+};
 use http::{Request, StatusCode};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -38,7 +46,7 @@ use xfiles_core::{
     variant::{ImageFormat, VariantSpec, Width},
     webhook::{Delivery, DeliveryStatus, Endpoint, Reach, TargetUrl},
 };
-use xfiles_edge_variants::Worker;
+use xfiles_edge_variants::{Invocations, Worker};
 use xfiles_standalone::{
     BUCKET, Engines, REGION, TABLE,
     distribution::{self, Bucket, Distribution, TrustedKey},
@@ -49,7 +57,7 @@ use xfiles_standalone::{
 use self::{
     inbox::Inbox,
     model::{Before, Kind, Known, etag_of},
-    network::{Fate, Network, OPERATION, Process},
+    network::{Fate, Network, OPERATION, Pending, Process},
     random::Choices,
 };
 use crate::wire;
@@ -64,10 +72,18 @@ const SWEEP_LIFE: Duration = Duration::from_secs(120);
 /// How long a slow client may take for its upload.
 const UPLOAD_LIFE: Duration = Duration::from_secs(3600);
 
+/// How likely it is, in percent, that one of the requests that were given up takes effect next, and that a copy writes at
+/// another moment than it reads.
+const LATE_ONES_GO: u32 = 15;
+const COPIES_IN_HALVES: u32 = 40;
+
 const QUOTA: u64 = 400;
 
 /// The variant that everybody looks at.
 const VARIANT: VariantSpec = VariantSpec { width: Width::ALL[0], format: ImageFormat::Png };
+
+/// One for which nobody waits: it is made while others are answered.
+const SLOW_VARIANT: VariantSpec = VariantSpec { width: Width::ALL[0], format: ImageFormat::Avif };
 
 /// What a run that held all promises did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,6 +141,7 @@ struct Weather {
     lost: u32,
     reply_lost: u32,
     refused: u32,
+    late: u32,
     old: u32,
     death: u32,
     time: u32,
@@ -150,11 +167,15 @@ struct World {
     edge: Router,
     workers: usize,
     worker_busy_since: Option<Timestamp>,
+    /// How many invocations the worker has. Without one it is frozen, whatever it is still doing.
+    invocations: Arc<AtomicUsize>,
     project: ProjectId,
     inbox: Inbox,
     endpoint: EndpointId,
     known: Vec<Known>,
     running: BTreeMap<usize, Running>,
+    /// When each operation's process ends at the latest.
+    ends: BTreeMap<usize, Timestamp>,
     ended: Arc<Mutex<Vec<(usize, Outcome)>>>,
     done: Run,
     trace: Vec<String>,
@@ -165,6 +186,7 @@ struct World {
 struct Running {
     operation: Operation,
     before: Option<Before>,
+    began: Timestamp,
     ends_at: Timestamp,
     task: JoinHandle<()>,
 }
@@ -262,6 +284,7 @@ impl World {
             lost: up_to(8),
             reply_lost: up_to(8),
             refused: up_to(8),
+            late: up_to(8),
             old: up_to(30),
             death: up_to(8),
             time: up_to(12),
@@ -284,11 +307,13 @@ impl World {
             edge: Router::new(),
             workers: 0,
             worker_busy_since: None,
+            invocations: Arc::default(),
             project: project.id,
             inbox,
             endpoint: endpoint.id,
             known: Vec::new(),
             running: BTreeMap::new(),
+            ends: BTreeMap::new(),
             ended: Arc::default(),
             done: Run::default(),
             trace: Vec::new(),
@@ -311,7 +336,9 @@ impl World {
         self.workers += 1;
         let line = self.network.connection_of(Process::Worker(self.workers));
         let files = self.engines.files(self.truth.cdn.clone(), |client| wire::through(line.clone(), client));
-        self.edge = self.distribution.router(Worker::new(files, 1).router());
+        let worker = Worker::new(files, 1);
+        self.invocations = Arc::default();
+        self.edge = self.distribution.router(as_function(worker, self.invocations.clone()));
         self.worker_busy_since = None;
     }
 
@@ -332,11 +359,13 @@ impl World {
                 self.kill_somebody();
             } else if may_begin && (waiting == 0 || self.choices.percent(25)) {
                 self.begin_something();
+            } else if self.network.late() > 0 && self.choices.percent(LATE_ONES_GO) {
+                let pending = self.network.take_late(self.choices.below(self.network.late()));
+                self.end_late(pending, true);
             } else if waiting > 0 {
                 let pending = self.network.take(self.choices.below(waiting));
-                let fate = self.fate(&pending.what);
-                self.note(|| format!("  {:?}: {} {fate:?}", pending.process, pending.what));
-                self.network.carry_out(pending, fate);
+                let fate = self.fate(&pending);
+                self.carry_out(pending, fate);
                 self.done.requests += 1;
             }
         }
@@ -347,17 +376,60 @@ impl World {
         Ok(self.done)
     }
 
-    fn fate(&mut self, what: &str) -> Fate {
-        if what.starts_with("Query ") && self.choices.percent(self.weather.old) {
+    fn fate(&mut self, pending: &Pending) -> Fate {
+        if pending.what.starts_with("Query ") && self.choices.percent(self.weather.old) {
             return Fate::AnsweredOld;
         }
-        let Weather { lost, reply_lost, refused, .. } = self.weather;
-        for (fate, chance) in [(Fate::Lost, lost), (Fate::ReplyLost, reply_lost), (Fate::Refused, refused)] {
-            if self.choices.percent(chance) {
+        let Weather { lost, reply_lost, refused, late, .. } = self.weather;
+        for (fate, chance) in
+            [(Fate::Lost, lost), (Fate::ReplyLost, reply_lost), (Fate::Refused, refused), (Fate::Late, late)]
+        {
+            if self.choices.percent(chance) && (fate != Fate::Late || pending.writes()) {
                 return fate;
             }
         }
+        if pending.is_unread_copy() && self.choices.percent(COPIES_IN_HALVES) {
+            return Fate::ReadsItsSource;
+        }
         Fate::Arrives
+    }
+
+    /// Lets a request meet its fate, and notes what it may bring back.
+    fn carry_out(&mut self, pending: Pending, fate: Fate) {
+        self.note(|| format!("  {:?}: {} {fate:?}", pending.process, pending.what));
+        let now = self.clock.now();
+        if matches!(fate, Fate::Arrives | Fate::ReplyLost)
+            && let Some(key) = pending.brings().and_then(|key| key.parse::<ObjectKey>().ok())
+            && !matches!(key, ObjectKey::Staging { .. })
+            && let Some(known) = self.known.iter_mut().find(|known| known.id == key.file())
+        {
+            known.brought_at = Some(now);
+        }
+        let until = self.end_of(pending.process);
+        self.network.carry_out(pending, fate, until);
+    }
+
+    /// Until when what a process has sent may take effect: as long as it may live.
+    fn end_of(&self, process: Process) -> Timestamp {
+        let now = self.clock.now();
+        match process {
+            Process::Operation(number) => self.ends.get(&number).copied().unwrap_or(now),
+            Process::Worker(_) => self.worker_busy_since.unwrap_or(now) + WORKER_LIMIT,
+            Process::Edge => now,
+        }
+    }
+
+    /// What was given up takes effect, a copy perhaps by half, or never does.
+    fn end_late(&mut self, pending: Pending, may_wait: bool) {
+        let fate = if !may_wait && self.choices.percent(50) {
+            Fate::Lost
+        } else if may_wait && pending.is_unread_copy() && self.choices.percent(COPIES_IN_HALVES) {
+            Fate::ReadsItsSource
+        } else {
+            Fate::Arrives
+        };
+        self.note(|| "  late:".to_owned());
+        self.carry_out(pending, fate);
     }
 
     /// Lets everybody run until each waits for a store, and hears those who have ended.
@@ -365,7 +437,9 @@ impl World {
         // The time of this runtime stands still while anything can run, and jumps over every backoff.
         tokio::time::sleep(Duration::from_secs(600)).await;
         let is_worker = |process| matches!(process, Process::Worker(_));
-        self.worker_busy_since = match self.network.anything_of(is_worker) {
+        let is_awake = self.invocations.load(Ordering::SeqCst) > 0;
+        self.network.freeze((!is_awake).then_some(self.workers));
+        self.worker_busy_since = match is_awake && self.network.anything_of(is_worker) {
             true => self.worker_busy_since.or(Some(self.clock.now())),
             false => None,
         };
@@ -385,6 +459,9 @@ impl World {
 
     /// Time passes; whoever has had all of his ends.
     fn pass(&mut self, time: Duration) {
+        for pending in self.network.take_ended(self.clock.now() + time) {
+            self.end_late(pending, false);
+        }
         self.clock.advance(time);
         let now = self.clock.now();
         self.note(|| format!("{} s pass", time.as_secs()));
@@ -422,10 +499,20 @@ impl World {
     }
 
     fn let_go(&mut self, of: Process) {
+        let is_frozen = matches!(of, Process::Worker(_)) && self.invocations.load(Ordering::SeqCst) == 0;
         for pending in self.network.take_of(|process| process == of) {
-            let fate = if self.choices.percent(50) { Fate::ReplyLost } else { Fate::Lost };
-            self.note(|| format!("  {of:?}: {} {fate:?}", pending.what));
-            self.network.carry_out(pending, fate);
+            if is_frozen {
+                // It was never sent.
+                self.network.carry_out(pending, Fate::Lost, self.clock.now());
+                continue;
+            }
+            let late = self.weather.late > 0 && pending.writes() && self.choices.percent(30);
+            let fate = match self.choices.percent(50) {
+                _ if late => Fate::Late,
+                true => Fate::ReplyLost,
+                false => Fate::Lost,
+            };
+            self.carry_out(pending, fate);
         }
     }
 
@@ -489,7 +576,8 @@ impl World {
         if self.known[file].kind == Kind::Text || self.choices.percent(35) {
             return seen.original_key_at(visibility);
         }
-        seen.variant_key(visibility, VARIANT)
+        let slowly = self.choices.percent(8);
+        seen.variant_key(visibility, if slowly { SLOW_VARIANT } else { VARIANT })
     }
 
     fn begin(&mut self, operation: Operation) {
@@ -565,6 +653,9 @@ impl World {
                 if patch.visibility == Some(Visibility::Public) {
                     known.original_closed = false;
                 }
+                if patch.variants_visibility == Some(Visibility::Public) {
+                    known.variants_closed = false;
+                }
                 let (id, patch) = (known.id, patch.clone());
                 Box::pin(async move { Outcome::File(files.patch(project, id, &patch, None).await) })
             }
@@ -620,12 +711,13 @@ impl World {
             let outcome = work.await;
             ended.lock().expect("no holder panics").push((number, outcome));
         }));
-        self.running.insert(number, Running { operation, before, ends_at: now + life, task });
+        self.ends.insert(number, now + life);
+        self.running.insert(number, Running { operation, before, began: now, ends_at: now + life, task });
     }
 
     /// Compares an answer with what was known when the question was asked.
     fn hear(&mut self, number: usize, running: Running, outcome: Outcome) -> Result<(), String> {
-        let Running { operation, before, .. } = running;
+        let Running { operation, before, began, .. } = running;
         self.note(|| format!("{number}: {}", outcome.describe()));
         if let Some(Error::Internal(cause)) = outcome.error() {
             return Err(format!("{number} {operation:?} ended in an internal error: {cause}"));
@@ -660,28 +752,41 @@ impl World {
                         self.running.values().any(|r| matches!(&r.operation, Operation::Patch(f, _) if *f == file));
                     let known = &mut self.known[file];
                     known.changes_begun -= 1;
-                    known.original_closed =
-                        patch.visibility == Some(Visibility::Private) && known.changes_begun == 0 && !others;
+                    let alone = known.changes_begun == 0 && !others;
+                    known.original_closed = patch.visibility == Some(Visibility::Private) && alone;
+                    known.variants_closed = patch.variants_visibility == Some(Visibility::Private) && alone;
+                    known.closed_by(began);
                 }
                 Err(Error::FileNotFound) => self.miss(file, &before)?,
                 Err(_) => {}
             },
-            (Operation::Delete(file), Some(_), Outcome::Done(Ok(()))) => self.known[file].removed = true,
-            (Operation::Erase(file), Some(_), Outcome::Erased(Ok(_))) => self.known[file].removed = true,
+            (Operation::Delete(file), Some(_), Outcome::Done(Ok(()))) => self.known[file].is_removed(began),
+            (Operation::Erase(file), Some(_), Outcome::Erased(Ok(_))) => self.known[file].is_removed(began),
+            (Operation::Sweep, _, Outcome::Swept(Ok(sweep))) if sweep.failed.is_empty() && !sweep.more => {
+                for known in &mut self.known {
+                    known.swept(began);
+                }
+            }
             (Operation::View { file, key }, Some(before), Outcome::Viewed(StatusCode::OK, bytes)) => {
                 let known = &self.known[file];
                 if !known.confirm_begun {
                     return Err(format!("{key:?} could be read before anybody confirmed it"));
                 }
-                if before.removed {
+                if before.removed && !known.may_be_back() {
                     return Err(format!("{key:?} could be read after its removal was acknowledged"));
+                }
+                if let ObjectKey::Variant { visibility: Visibility::Public, .. } = &key
+                    && before.variants_closed
+                    && !known.may_be_back()
+                {
+                    return Err(format!("{key:?} could be read after variants were made private"));
                 }
                 if let ObjectKey::Original { visibility, .. } = &key {
                     let etag = etag_of(&bytes);
                     if !known.sent.contains_key(&etag) || known.confirmed.as_ref().is_some_and(|e| *e != etag) {
                         return Err(format!("{key:?} has other bytes than were confirmed"));
                     }
-                    if *visibility == Visibility::Public && before.original_closed {
+                    if *visibility == Visibility::Public && before.original_closed && !known.may_be_back() {
                         return Err(format!("{key:?} could be read after it was made private"));
                     }
                 }
@@ -702,11 +807,13 @@ impl World {
 
     /// The weather clears: those who still run end or die, and the cleanup runs until nothing is owed.
     async fn heal(&mut self) -> Result<(), String> {
-        self.weather = Weather { lost: 0, reply_lost: 0, refused: 0, old: 0, death: 0, time: 0 };
+        self.weather = Weather { lost: 0, reply_lost: 0, refused: 0, late: 0, old: 0, death: 0, time: 0 };
         for number in self.running.keys().copied().collect::<Vec<_>>() {
             self.kill(number);
         }
         self.serve_all().await?;
+        // What is frozen in it is never done.
+        self.kill_worker();
         for round in 0.. {
             self.pass(if round == 0 { LEASE + Duration::from_secs(1800 + 1) } else { WORKER_LIFE + LEASE });
             self.begin(Operation::Sweep);
@@ -721,6 +828,7 @@ impl World {
         self.send_all().await?;
         // What a plan owes must not need the reconciliation, which would hide that it was left.
         self.check_objects("files/", &self.records().await).await?;
+        self.check_uploads_are_uncounted().await?;
         // What only the reconciliation can find must be found twice, a day apart; a walk that was left half-way is
         // finished first.
         for _ in 0..3 {
@@ -763,8 +871,7 @@ impl World {
                 return Ok(());
             }
             let pending = self.network.take(0);
-            self.note(|| format!("  {:?}: {}", pending.process, pending.what));
-            self.network.carry_out(pending, Fate::Arrives);
+            self.carry_out(pending, Fate::Arrives);
         }
     }
 
@@ -786,6 +893,17 @@ impl World {
         let ids = partitions.iter().filter_map(|partition| partition.strip_prefix("F#"));
         let ids: Vec<FileId> = ids.map(|id| id.parse().expect("a record is named by its id")).collect();
         self.truth.catalog.records(&ids).await.expect("records can be read").into_iter().collect()
+    }
+
+    /// What is counted of uploads is given back once they have ended and none can arrive any more.
+    async fn check_uploads_are_uncounted(&self) -> Result<(), String> {
+        let project = self.truth.catalog.project(self.project, Consistency::Strong).await;
+        let project = project.expect("the project is there");
+        let counted = (project.reserved_bytes, project.late_bytes, project.pending_uploads);
+        if counted != (0, 0, 0) {
+            return Err(format!("reserved and late bytes, and pending uploads, are {counted:?} when none is left"));
+        }
+        Ok(())
     }
 
     /// What must hold when nobody is in the middle of anything.
@@ -957,6 +1075,24 @@ impl Outcome {
             _ => self.error().map_or_else(|| "done".to_owned(), ToString::to_string),
         }
     }
+}
+
+/// The worker as Lambda runs it: an invocation goes on when nobody waits for it any more, and between two of them the
+/// process is frozen.
+fn as_function(worker: Worker, running: Arc<AtomicUsize>) -> Router {
+    let invocations = Arc::new(Invocations::of(worker.clone()));
+    worker.router().layer(middleware::from_fn(move |request: Request<Body>, next: Next| {
+        let (invocations, running) = (invocations.clone(), running.clone());
+        async move {
+            let invocation = tokio::spawn(async move {
+                running.fetch_add(1, Ordering::SeqCst);
+                let response = invocations.run(next.run(request)).await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                response
+            });
+            invocation.await.unwrap_or_else(|_| StatusCode::BAD_GATEWAY.into_response())
+        }
+    }))
 }
 
 async fn view(edge: Router, url: &str) -> Outcome {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use md5::{Digest as _, Md5};
 use xfiles_core::{
     blobs::PresignedPut,
-    file::{File, State},
+    clock::Timestamp,
+    file::{File, LATE_COPIES, State},
     id::FileId,
 };
 
@@ -70,8 +71,13 @@ pub(super) struct Known {
     pub(super) removed: bool,
     /// Since when the public may not read the original, by an acknowledged change and none since.
     pub(super) original_closed: bool,
+    /// The same for the variants.
+    pub(super) variants_closed: bool,
     /// How many changes of it are under way or ended without an answer.
     pub(super) changes_begun: u32,
+    /// When an object of it last arrived in the bucket, unless a cleanup has looked since or it was removed or closed
+    /// by an operation that began later.
+    pub(super) brought_at: Option<Timestamp>,
 }
 
 impl Known {
@@ -87,7 +93,33 @@ impl Known {
             removal_begun: false,
             removed: false,
             original_closed: false,
+            variants_closed: false,
             changes_begun: 0,
+            brought_at: None,
+        }
+    }
+
+    /// A removal that began then was acknowledged.
+    pub(super) fn is_removed(&mut self, began: Timestamp) {
+        self.removed = true;
+        self.closed_by(began);
+    }
+
+    /// An operation that began then has removed what must not be read any more.
+    pub(super) fn closed_by(&mut self, began: Timestamp) {
+        self.brought_at = self.brought_at.filter(|at| *at >= began);
+    }
+
+    /// Whether something of it may be readable for a moment although it should not be: a request that was under way when
+    /// it was removed or closed has brought it back, and the cleanup has not had its time.
+    pub(super) fn may_be_back(&self) -> bool {
+        self.brought_at.is_some()
+    }
+
+    /// A cleanup that began then has done everything that was due.
+    pub(super) fn swept(&mut self, began: Timestamp) {
+        if self.brought_at.is_some_and(|at| began.since(at) > LATE_COPIES) {
+            self.brought_at = None;
         }
     }
 
@@ -122,6 +154,7 @@ impl Known {
             removal_begun: self.removal_begun,
             removed: self.removed,
             original_closed: self.original_closed,
+            variants_closed: self.variants_closed,
         }
     }
 }
@@ -134,4 +167,5 @@ pub(super) struct Before {
     pub(super) removal_begun: bool,
     pub(super) removed: bool,
     pub(super) original_closed: bool,
+    pub(super) variants_closed: bool,
 }

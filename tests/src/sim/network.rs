@@ -1,9 +1,12 @@
 //! The network between the processes and the stores: requests wait here until the schedule picks one and says what
 //! becomes of it. While one is carried out nothing else runs, so a schedule is the order of these requests.
+//!
+//! A request that its sender has given up may still take effect later, and a copy is two moments: it reads its source at
+//! one and writes its target at another.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
 };
 
 use aws_smithy_runtime_api::{
@@ -16,7 +19,8 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::{runtime::Runtime, sync::oneshot};
+use xfiles_core::clock::Timestamp;
 
 use crate::wire::Line;
 
@@ -45,6 +49,10 @@ pub(super) enum Fate {
     Refused,
     /// An index answers what it answered before; the table itself never does.
     AnsweredOld,
+    /// Its sender waits no longer, and it takes effect at some later time, or never.
+    Late,
+    /// A copy has read its source, and its target is still to be written.
+    ReadsItsSource,
 }
 
 /// A request on its way.
@@ -53,16 +61,50 @@ pub(super) struct Pending {
     pub(super) what: String,
     request: HttpRequest,
     store: SharedHttpConnector,
-    reply: oneshot::Sender<Result<HttpResponse, ConnectorError>>,
+    /// Who waits for the answer. `None`: the sender has given it up.
+    reply: Option<oneshot::Sender<Result<HttpResponse, ConnectorError>>>,
+    /// Whether it is the second half of a copy, whose answer is that of a copy.
+    is_copy: bool,
+    /// Until when it may take effect once its sender has given it up.
+    until: Timestamp,
+}
+
+impl Pending {
+    /// Whether a store is another one after it.
+    pub(super) fn writes(&self) -> bool {
+        !["GET ", "HEAD ", "Query", "GetItem", "BatchGetItem", "Scan"].iter().any(|read| self.what.starts_with(read))
+    }
+
+    /// Whether it is a copy that has not read its source yet.
+    pub(super) fn is_unread_copy(&self) -> bool {
+        self.what.starts_with("COPY ")
+    }
+
+    /// The key of the object that it brings about, if it does.
+    pub(super) fn brings(&self) -> Option<&str> {
+        let target = self.what.strip_prefix("WRITE ").or_else(|| self.what.strip_prefix("PUT "));
+        let target = target.or_else(|| self.what.split_once(" -> ").map(|(_, target)| target))?;
+        target.split_once('/').map(|(_, key)| key)
+    }
 }
 
 #[derive(Default)]
 struct State {
     pending: Vec<Pending>,
+    /// Requests that were given up and may still take effect.
+    late: Vec<Pending>,
     /// Workers that have died: their requests go nowhere.
     dead_workers: Vec<usize>,
+    /// The worker that is frozen because it has no invocation: what it was about to send waits.
+    frozen_worker: Option<usize>,
     /// What each index partition answered last.
     answers: HashMap<String, Bytes>,
+}
+
+impl State {
+    fn is_frozen(&self, process: Process) -> bool {
+        matches!(process, Process::Worker(n) if self.frozen_worker == Some(n))
+    }
 }
 
 /// All requests on their way.
@@ -91,7 +133,9 @@ impl Line for Connection {
         let mut state = self.network.state();
         let dead = matches!(process, Process::Worker(n) if state.dead_workers.contains(&n));
         if !dead {
-            state.pending.push(Pending { process, what: describe(&request), request, store, reply });
+            let what = describe(&request);
+            let (reply, until) = (Some(reply), Timestamp::from_millis(0));
+            state.pending.push(Pending { process, what, request, store, reply, is_copy: false, until });
         }
         HttpConnectorFuture::new(async move { replied.await.unwrap_or_else(|_| Err(lost())) })
     }
@@ -144,7 +188,13 @@ impl Network {
 
     /// How many requests are on their way.
     pub(super) fn len(&self) -> usize {
-        self.state().pending.len()
+        let state = self.state();
+        state.pending.iter().filter(|p| !state.is_frozen(p.process)).count()
+    }
+
+    /// From now on this worker is frozen, or none is.
+    pub(super) fn freeze(&self, worker: Option<usize>) {
+        self.state().frozen_worker = worker;
     }
 
     pub(super) fn anything_of(&self, of: impl Fn(Process) -> bool) -> bool {
@@ -155,6 +205,8 @@ impl Network {
     pub(super) fn take(&self, n: usize) -> Pending {
         let mut state = self.state();
         state.pending.sort_by_key(|p| p.process);
+        let mut awake = (0..state.pending.len()).filter(|i| !state.is_frozen(state.pending[*i].process));
+        let n = awake.nth(n).expect("it is one of those that are counted");
         state.pending.remove(n)
     }
 
@@ -170,32 +222,80 @@ impl Network {
         self.state().dead_workers.push(n);
     }
 
-    /// Lets a request meet its fate. The world stands still meanwhile.
-    pub(super) fn carry_out(&self, pending: Pending, fate: Fate) {
-        let Pending { what, request, store, reply, .. } = pending;
+    /// Lets a request meet its fate; what is late may take effect until a time. The world stands still meanwhile.
+    pub(super) fn carry_out(&self, pending: Pending, fate: Fate, until: Timestamp) {
         let answer = match fate {
             Fate::Lost => Err(lost()),
-            Fate::Refused => Ok(refusal(&request)),
-            Fate::AnsweredOld => Ok(self.old_answer(&what)),
+            Fate::Refused => Ok(refusal(&pending)),
+            Fate::AnsweredOld => Ok(self.old_answer(&pending.what)),
+            Fate::Late => {
+                let Pending { process, what, request, store, reply, is_copy, .. } = pending;
+                self.state().late.push(Pending { process, what, request, store, reply: None, is_copy, until });
+                if let Some(reply) = reply {
+                    drop(reply.send(Err(lost())));
+                }
+                return;
+            }
+            Fate::ReadsItsSource => match read_source(&pending) {
+                Ok(write) => {
+                    let Pending { process, store, reply, until, .. } = pending;
+                    let what = describe(&write).replacen("PUT", "WRITE", 1);
+                    let given_up = reply.is_none();
+                    let half = Pending { process, what, request: write, store, reply, is_copy: true, until };
+                    let mut state = self.state();
+                    if given_up {
+                        state.late.push(half)
+                    } else {
+                        state.pending.push(half)
+                    }
+                    return;
+                }
+                Err(answer) => answer,
+            },
             Fate::Arrives => {
-                let answer = ask(&store, request);
-                if what.starts_with("Query ")
+                let Pending { request, store, .. } = &pending;
+                let answer = ask(store, request.try_clone().expect("the body is in memory"));
+                if pending.what.starts_with("Query ")
                     && let Ok((_, body)) = &answer
                 {
-                    self.state().answers.insert(what, body.clone());
+                    self.state().answers.insert(pending.what.clone(), body.clone());
                 }
                 answer.map(|(mut answer, body)| {
+                    if pending.is_copy && answer.status().is_success() {
+                        return copied(&answer);
+                    }
                     *answer.body_mut() = SdkBody::from(body);
                     answer
                 })
             }
             Fate::ReplyLost => {
-                drop(ask(&store, request));
+                let Pending { request, store, .. } = &pending;
+                drop(ask(store, request.try_clone().expect("the body is in memory")));
                 Err(lost())
             }
         };
         // Whoever asked may be gone.
-        drop(reply.send(answer));
+        if let Some(reply) = pending.reply {
+            drop(reply.send(answer));
+        }
+    }
+
+    /// How many requests were given up and may still take effect.
+    pub(super) fn late(&self) -> usize {
+        self.state().late.len()
+    }
+
+    /// Takes one of them.
+    pub(super) fn take_late(&self, n: usize) -> Pending {
+        self.state().late.remove(n)
+    }
+
+    /// Those whose time ends at a moment.
+    pub(super) fn take_ended(&self, at: Timestamp) -> Vec<Pending> {
+        let mut state = self.state();
+        let (ended, left) = std::mem::take(&mut state.late).into_iter().partition(|p| p.until <= at);
+        state.late = left;
+        ended
     }
 
     fn old_answer(&self, what: &str) -> HttpResponse {
@@ -207,6 +307,8 @@ impl Network {
 
 /// Asks a store and waits, with everybody else, until the whole answer is there.
 fn ask(store: &SharedHttpConnector, request: HttpRequest) -> Result<(HttpResponse, Bytes), ConnectorError> {
+    // A store may carry a request out in a task. The simulation's own runtime waits here, so that it has another.
+    let _stores = STORES.enter();
     futures::executor::block_on(async {
         let mut answer = store.call(request).await?;
         let body = std::mem::replace(answer.body_mut(), SdkBody::empty());
@@ -215,10 +317,53 @@ fn ask(store: &SharedHttpConnector, request: HttpRequest) -> Result<(HttpRespons
     })
 }
 
+/// Where the stores' tasks run.
+static STORES: LazyLock<Runtime> = LazyLock::new(|| {
+    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
+    threads.expect("a runtime starts")
+});
+
+/// The first half of a copy: what is then to be written, or the answer if its source is gone or another one.
+#[expect(clippy::result_large_err, reason = "the caller takes it apart at once")]
+fn read_source(copy: &Pending) -> Result<HttpRequest, Result<HttpResponse, ConnectorError>> {
+    let request = &copy.request;
+    let header = |name: &str| request.headers().get(name).map(str::to_owned);
+    let source = header("x-amz-copy-source").expect("a copy has a source");
+    let target = request.uri().split('?').next().unwrap_or_default().to_owned();
+    let root = target.split('/').take(3).collect::<Vec<_>>().join("/");
+    let mut get = HttpRequest::new(SdkBody::empty());
+    get.set_uri(format!("{root}/{source}")).expect("a URI");
+    if let Some(etag) = header("x-amz-copy-source-if-match") {
+        get.headers_mut().insert("if-match", etag);
+    }
+    let (mut answer, body) = ask(&copy.store, get).map_err(Err)?;
+    if !answer.status().is_success() {
+        *answer.body_mut() = SdkBody::from(body);
+        return Err(Ok(answer));
+    }
+    let mut put = HttpRequest::new(SdkBody::from(body.to_vec()));
+    put.set_method("PUT").expect("a method");
+    put.set_uri(target).expect("a URI");
+    for name in ["content-type", "cache-control", "content-disposition", "if-none-match"] {
+        if let Some(value) = header(name) {
+            put.headers_mut().insert(name, value);
+        }
+    }
+    Ok(put)
+}
+
+/// What a copy answers where a put answered this.
+fn copied(put: &HttpResponse) -> HttpResponse {
+    let etag = put.headers().get("etag").unwrap_or_default();
+    let body =
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>");
+    response(200, "application/xml", Bytes::from(body))
+}
+
 /// A store that is busy, in its own words.
-fn refusal(request: &HttpRequest) -> HttpResponse {
+fn refusal(refused: &Pending) -> HttpResponse {
     let json = "application/x-amz-json-1.0";
-    match request.headers().get("x-amz-target").map(|target| target.rsplit('.').next().unwrap_or(target)) {
+    match refused.request.headers().get("x-amz-target").map(|target| target.rsplit('.').next().unwrap_or(target)) {
         Some("TransactWriteItems") => response(
             400,
             json,
@@ -236,7 +381,7 @@ fn refusal(request: &HttpRequest) -> HttpResponse {
         None => {
             let error = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
             // A copy that fails after S3 has begun to answer says so in the body of a 200.
-            let status = if request.headers().get("x-amz-copy-source").is_some() { 200 } else { 503 };
+            let status = if refused.is_copy || refused.is_unread_copy() { 200 } else { 503 };
             response(status, "application/xml", Bytes::from_static(error.as_bytes()))
         }
     }

@@ -8,9 +8,9 @@ use webp::{BitstreamFeatures, PixelLayout};
 use xfiles_core::sniff::Dimensions;
 use xfiles_webp_planes::Finish;
 
-use super::Decoded;
+use super::{Decoded, png};
 use crate::render::{
-    Refusal, limits,
+    Refusal, limits, need,
     planes::{Planar, Plane, Range},
 };
 
@@ -26,6 +26,18 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
         still(original, stored)?
     };
     Ok(Decoded::new(pixels, chunk(*b"ICCP").map(<[u8]>::to_vec)))
+}
+
+/// What decoding takes, and making smaller.
+pub(super) fn need(head: &[u8], stored: Dimensions, wanted: Dimensions) -> u64 {
+    let pixels = stored.pixels();
+    if head.get(12..16) == Some(b"VP8 ") {
+        // Planes of the whole, and rows of the decoder.
+        pixels * 2 + u64::from(stored.width) * 128 + need::streaming(stored, wanted, 1)
+    } else {
+        // Its own words and what they were transformed from, and our copy.
+        pixels * 13 + need::whole(stored, wanted, 4, false)
+    }
 }
 
 /// The planes of a lossy still picture without alpha.
@@ -49,13 +61,21 @@ fn still(file: &[u8], stored: Dimensions) -> Result<DynamicImage, Refusal> {
         return Err(Refusal::Corrupt);
     }
     limits::frame_bytes(stored, 4)?;
-    let decoded = webp::Decoder::new(file).decode().ok_or(Refusal::Corrupt)?;
+    let Some(decoded) = webp::Decoder::new(file).decode() else { return beginning(file, stored) };
     let samples = decoded.to_vec();
     let pixels = match decoded.layout() {
         PixelLayout::Rgb => RgbImage::from_raw(width, height, samples).map(DynamicImage::from),
         PixelLayout::Rgba => RgbaImage::from_raw(width, height, samples).map(DynamicImage::from),
     };
     Ok(pixels.expect("there is one sample for each channel of each pixel"))
+}
+
+/// As much of a picture as is there.
+fn beginning(file: &[u8], stored: Dimensions) -> Result<DynamicImage, Refusal> {
+    let (width, height) = (stored.width as usize, stored.height as usize);
+    let (pixels, rows) = xfiles_webp_planes::decode_beginning(file, width, height).map_err(|_| Refusal::Corrupt)?;
+    let whole = RgbaImage::from_raw(stored.width, stored.height, pixels);
+    Ok(png::cut(whole.expect("there is one sample for each channel of each pixel").into(), rows))
 }
 
 /// Puts the first frame in its place. What it leaves free is transparent: no viewer paints the background that a file

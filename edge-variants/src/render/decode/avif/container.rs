@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use xfiles_core::sniff::boxes;
+use xfiles_core::sniff::{Aperture, Dimensions, boxes};
 
 use crate::render::limits::MAX_PROFILE_BYTES;
 
@@ -23,6 +23,12 @@ pub(super) struct Item {
     pub colour: Option<Colour>,
     /// An ICC profile.
     pub profile: Option<Vec<u8>>,
+    /// Of the pixels, if the file says it.
+    pub size: Option<Dimensions>,
+    /// The part of it that is shown, if that is not all.
+    pub aperture: Option<Aperture>,
+    /// Whether samples have more than 8 bits, as far as the file says.
+    pub is_deep: bool,
 }
 
 pub(super) enum Content {
@@ -85,6 +91,13 @@ struct Link {
     to: Vec<u32>,
 }
 
+impl Pictures {
+    /// Whether samples may have more than 8 bits.
+    pub(super) fn is_deep(&self) -> bool {
+        self.colour.is_deep
+    }
+}
+
 impl<'a> Meta<'a> {
     fn read(file: &'a [u8]) -> Option<Self> {
         let (_, payload) = boxes(file).find(|(kind, _)| kind == b"meta")?;
@@ -116,12 +129,24 @@ impl<'a> Meta<'a> {
                 _ => {}
             }
         }
+        let of = |name: &[u8; 4]| self.properties(id).find_map(|(kind, payload)| (kind == *name).then_some(payload));
+        let size = of(b"ispe").and_then(|payload| {
+            let (width, height) = (be(payload.get(4..)?, 4)?, be(payload.get(8..)?, 4)?);
+            (width > 0 && height > 0).then_some(Dimensions { width, height })
+        });
+        let aperture = of(b"clap").zip(size).and_then(|(payload, size)| Aperture::of(payload, size));
+        // Bits of each channel, or those of the coder's configuration.
+        let is_deep = match (of(b"pixi").and_then(|payload| payload.get(5)), of(b"av1C").and_then(|it| it.get(2))) {
+            (Some(bits), _) => *bits > 8,
+            (None, Some(flags)) => flags & 0x40 != 0,
+            (None, None) => true,
+        };
         let content = match &self.kind(id)? {
             b"av01" => Content::Bits(self.data(id)?),
             b"grid" => self.grid(id)?,
             _ => return None,
         };
-        Some(Item { content, colour, profile })
+        Some(Item { content, colour, profile, size, aperture, is_deep })
     }
 
     fn grid(&self, id: u32) -> Option<Content> {

@@ -23,10 +23,20 @@ use crate::render::{
 const PQ: u16 = 16;
 const HLG: u16 = 18;
 
+/// What decoding takes: planes in the decoder, and pixels that are made of them where they do not stay planes.
+pub(super) fn need(original: &[u8], stored: Dimensions) -> u64 {
+    let is_deep = container::read(original).is_none_or(|pictures| pictures.is_deep());
+    let (plane, pixel) = if is_deep { (2, 8) } else { (1, 4) };
+    stored.pixels() * (plane * 4 + pixel)
+}
+
 /// The planes of an opaque picture in one piece whose colours are coded as in JPEG; the pixels of others.
 pub(super) fn source(original: &[u8], stored: Dimensions, hides_blocks: bool) -> Result<Source, Refusal> {
     let finish = if hides_blocks { Finish::Bare } else { Finish::Whole };
     let (pictures, first) = opened(original, stored, finish)?;
+    if pictures.colour.aperture.is_some() {
+        return cropped(&pictures, first, stored, finish).map(Source::Pixels);
+    }
     let Pictures { colour, alpha, .. } = &pictures;
     let Colour { primaries, transfer, matrix, full_range } = coding(colour, &first);
     let is_usual = alpha.is_none()
@@ -58,15 +68,30 @@ fn planes(picture: Picture, stored: Dimensions) -> Vec<render::planes::Plane> {
 
 pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
     let (pictures, first) = opened(original, stored, Finish::Whole)?;
-    painted(&pictures, first, stored, Finish::Whole)
+    cropped(&pictures, first, stored, Finish::Whole)
+}
+
+/// Of a picture that is not shown whole, the part that is.
+fn cropped(pictures: &Pictures, first: Picture, stored: Dimensions, finish: Finish) -> Result<Decoded, Refusal> {
+    let (Some(whole), Some(part)) = (pictures.colour.size, pictures.colour.aperture) else {
+        return painted(pictures, first, stored, finish);
+    };
+    if part.size != stored {
+        return Err(Refusal::Corrupt);
+    }
+    let mut decoded = painted(pictures, first, whole, finish)?;
+    decoded.pixels = decoded.pixels.crop_imm(part.left, part.top, stored.width, stored.height);
+    Ok(decoded)
 }
 
 /// What the file holds, and the first tile of the picture.
 fn opened(original: &[u8], stored: Dimensions, finish: Finish) -> Result<(Pictures, Picture), Refusal> {
     let pictures = container::read(original).ok_or(Refusal::Corrupt)?;
+    let whole = pictures.colour.size.filter(|_| pictures.colour.aperture.is_some()).unwrap_or(stored);
+    limits::admit(whole)?;
     // Planes of two bytes in the decoder, and the frame that is made of them.
-    limits::frame_bytes(stored, 6)?;
-    let first = first_tile(&pictures.colour, stored, finish)?;
+    limits::frame_bytes(whole, 6)?;
+    let first = first_tile(&pictures.colour, whole, finish)?;
     Ok((pictures, first))
 }
 
@@ -303,11 +328,19 @@ impl Levels {
 /// From luma and chroma to red, green and blue of 16 bits.
 struct Conversion {
     levels: Levels,
-    /// None where the planes are green, blue and red.
-    weights: Option<Weights>,
+    matrix: Matrix,
+}
+
+enum Matrix {
+    /// The planes are green, blue and red.
+    None,
+    Differences(Weights),
+    /// Green and orange, as differences of whole steps: the factor of both.
+    GreenOrange(i64),
 }
 
 /// What a step of chroma adds, in 2^-12 of a step of 16 bits.
+#[derive(Clone, Copy)]
 struct Weights {
     red_by_v: i64,
     green_by_u: i64,
@@ -321,34 +354,50 @@ impl Conversion {
             return Err(Refusal::HighDynamicRange);
         }
         let levels = Levels::of(depth, coding.full_range);
+        #[expect(clippy::cast_possible_truncation, reason = "at most twice 65535 over 224, times 2^12")]
+        let weight = |factor: f64| (factor * levels.chroma * 4096.0).round() as i64;
         let (red, blue) = match coding.matrix {
-            0 => return Ok(Self { levels, weights: None }),
+            0 => return Ok(Self { levels, matrix: Matrix::None }),
             1 => (0.2126, 0.0722),
             // Unspecified is what JPEG has.
             2 | 5 | 6 => (0.299, 0.114),
+            4 => (0.30, 0.11),
+            7 => (0.212, 0.087),
+            8 => return Ok(Self { levels, matrix: Matrix::GreenOrange(weight(1.0)) }),
             9 => (0.2627, 0.0593),
+            // By the primaries.
+            12 => match coding.primaries {
+                9 => (0.2627, 0.0593),
+                12 => (0.229, 0.0793),
+                5..=7 => (0.2124, 0.0866),
+                _ => (0.2126, 0.0722),
+            },
             _ => return Err(Refusal::Unsupported),
         };
         let green = 1.0 - red - blue;
-        #[expect(clippy::cast_possible_truncation, reason = "at most twice 65535 over 224, times 2^12")]
-        let weight = |factor: f64| (factor * levels.chroma * 4096.0).round() as i64;
         let weights = Weights {
             red_by_v: weight(2.0 * (1.0 - red)),
             green_by_u: weight(-2.0 * (1.0 - blue) * blue / green),
             green_by_v: weight(-2.0 * (1.0 - red) * red / green),
             blue_by_u: weight(2.0 * (1.0 - blue)),
         };
-        Ok(Self { levels, weights: Some(weights) })
+        Ok(Self { levels, matrix: Matrix::Differences(weights) })
     }
 
     fn rgb(&self, y: i32, u: i32, v: i32) -> [i32; 3] {
         let Levels { middle, .. } = self.levels;
-        let Some(Weights { red_by_v, green_by_u, green_by_v, blue_by_u }) = self.weights else {
+        if matches!(self.matrix, Matrix::None) {
             return [v, y, u].map(|sample| self.levels.luma(sample));
-        };
+        }
         let (luma, u, v) = (i64::from(self.levels.luma(y)), i64::from(u - middle), i64::from(v - middle));
         let add = |chroma: i64| i32::try_from((luma + ((chroma + 2048) >> 12)).clamp(0, 65_535)).expect("clamped");
-        [add(red_by_v * v), add(green_by_u * u + green_by_v * v), add(blue_by_u * u)]
+        match self.matrix {
+            Matrix::Differences(Weights { red_by_v, green_by_u, green_by_v, blue_by_u }) => {
+                [add(red_by_v * v), add(green_by_u * u + green_by_v * v), add(blue_by_u * u)]
+            }
+            Matrix::GreenOrange(weight) => [add(weight * (v - u)), add(weight * u), add(weight * (-u - v))],
+            Matrix::None => [0; 3],
+        }
     }
 }
 

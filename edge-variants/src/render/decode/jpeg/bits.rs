@@ -56,14 +56,19 @@ impl<'a, 'o> Bits<'a, 'o> {
         self.at
     }
 
-    /// Drops what is left before the next marker and, if that is a restart marker, goes on behind it.
-    pub(super) fn restart(&mut self) -> bool {
-        let at = next_marker(self.original, self.at);
-        let is_restart = self.original.byte(at + 1).is_some_and(|code| (0xD0..=0xD7).contains(&code));
-        self.at = if is_restart { at + 2 } else { at };
+    /// Drops what is left before the next marker and, if that is a restart marker, goes on behind it and tells its number,
+    /// which goes from 0 to 7.
+    pub(super) fn restart(&mut self) -> Option<u8> {
+        let mut at = next_marker(self.original, self.at);
+        // What no marker has as its code is damage.
+        while self.original.byte(at + 1).is_some_and(|code| code < 0xC0) {
+            at = next_marker(self.original, at + 2);
+        }
+        let number = self.original.byte(at + 1).filter(|code| (0xD0..=0xD7).contains(code)).map(|code| code & 7);
+        self.at = if number.is_some() { at + 2 } else { at };
         self.reader = Reader { next: self.filled, ..Reader::default() };
         self.fill();
-        is_restart
+        number
     }
 
     /// The window, with a unit in it or all that is left, and the place to read from. How far that went is to be told to

@@ -4,12 +4,16 @@
 //! What it does not know, the rarer kinds and files that are damaged, [`decode`] makes whole by another decoder.
 
 mod bits;
+mod head;
 mod huffman;
 mod progressive;
 mod reduced;
 #[cfg(test)]
 mod tests;
 mod transform;
+mod usual;
+
+use std::borrow::Cow;
 
 use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
 use xfiles_core::sniff::Dimensions;
@@ -26,7 +30,8 @@ use crate::render::{
     Refusal,
     colour::{self, Inks},
     deadline::Deadline,
-    limits::{self, MAX_SCANS, MAX_WALKED_SIDE},
+    limits::{self, MAX_SCANS, MAX_SIDE},
+    need,
     original::Original,
     planes::{Planar, Range},
 };
@@ -36,7 +41,8 @@ use crate::render::{
 /// CMYK is taken as Adobe writes it, inverted, as every program does, and converted without its profile.
 pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
     limits::admit(stored)?;
-    let mut decoder = opened(original)?;
+    let original = plain(original);
+    let mut decoder = opened(&original)?;
     let info = decoder.info().ok_or(Refusal::Corrupt)?;
     if (u32::from(info.width), u32::from(info.height)) != (stored.width, stored.height) {
         return Err(Refusal::Corrupt);
@@ -101,6 +107,21 @@ pub(super) fn scales(stored: Dimensions, wanted: Dimensions, has_half_colours: b
     if has_half_colours { Scales::for_halves(scale) } else { Scales::for_pixels(scale) }
 }
 
+/// What [`decode_planes`] takes, and making its planes smaller.
+pub(super) fn planes_need(original: &mut Original<'_>, stored: Dimensions, wanted: Dimensions, scales: Scales) -> u64 {
+    let channels = 3;
+    let streaming = need::streaming(stored, wanted, 1) + need::small(wanted);
+    reduced::need(original, stored, scales).unwrap_or(stored.pixels() * channels) + streaming
+}
+
+/// What the decoder of whole pictures takes, and making what it yields smaller.
+pub(super) fn whole_need(original: &mut Original<'_>, stored: Dimensions, wanted: Dimensions) -> u64 {
+    let is_progressive = reduced::process(original).is_some_and(|(process, _)| process == 0xC2);
+    // Four channels, and of a progressive one all coefficients.
+    let per_pixel = if is_progressive { 4 + 8 } else { 4 };
+    stored.pixels() * per_pixel + u64::from(stored.width) * 512 + need::whole(stored, wanted, 4, false)
+}
+
 /// Decodes at those scales. `None` if the file is of a rarer kind or damaged, and at the deadline.
 pub(super) fn decode_planes(
     original: &mut Original<'_>,
@@ -108,12 +129,11 @@ pub(super) fn decode_planes(
     scales: Scales,
     deadline: Deadline,
 ) -> Option<Planar> {
-    let (_, start) = reduced::process(original)?;
-    let decoder = opened(original.head(start)).ok()?;
-    if !matches!(decoder.input_colorspace()?, ColorSpace::Luma | ColorSpace::YCbCr) {
+    let head = head::Head::of(original)?;
+    if !head.is_in_planes() {
         return None;
     }
-    let profile = decoder.icc_profile();
+    let profile = head.profile();
     let planes = reduced::decode(original, stored, scales, deadline)?;
     Some(Planar { planes, range: Range::Full, profile })
 }
@@ -121,6 +141,25 @@ pub(super) fn decode_planes(
 /// Whether [`decode_planes`] knows the coding process, and holds nothing but the smaller picture.
 pub(super) fn walks(original: &mut Original<'_>) -> bool {
     matches!(reduced::process(original), Some((0xC0 | 0xC1, _)))
+}
+
+/// The file, without what the other decoder takes for a statement about its colours and should not: where a file says that
+/// it is JFIF, its three colours are those of JFIF.
+fn plain(original: &[u8]) -> Cow<'_, [u8]> {
+    let head = head::Head::of(&mut Original::from(original));
+    match head.and_then(|head| head.misleading_adobe()) {
+        Some(at) => {
+            let mut plain = original.to_vec();
+            plain[at] = b'-';
+            Cow::Owned(plain)
+        }
+        None => Cow::Borrowed(original),
+    }
+}
+
+/// Where the first scan begins, or 0 if there is none.
+pub(super) fn start(original: &mut Original<'_>) -> usize {
+    reduced::process(original).map_or(0, |(_, start)| start)
 }
 
 /// A decoder that has read the header.
@@ -131,7 +170,7 @@ fn opened(original: &[u8]) -> Result<JpegDecoder<ZCursor<&[u8]>>, Refusal> {
 }
 
 fn options() -> DecoderOptions {
-    let max_side = usize::try_from(MAX_WALKED_SIDE).expect("a side is within 16 bits");
+    let max_side = usize::try_from(MAX_SIDE).expect("a side is within 16 bits");
     DecoderOptions::default()
         .set_strict_mode(false)
         .set_max_width(max_side)

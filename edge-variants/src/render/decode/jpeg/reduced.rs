@@ -16,6 +16,7 @@ use super::{
     huffman::{Code, Coefficients, Differences, Runs},
     progressive::{Gathered, Others, Spectrum},
     transform::{self, Band, Steps},
+    usual,
 };
 use crate::render::{deadline::Deadline, limits::MAX_SCANS, original::Original, planes::Plane, zig_zag::ZIG_ZAG};
 
@@ -107,7 +108,7 @@ impl Scales {
 pub(super) type Places = [u8; 128];
 
 /// A scan, a part of the picture, follows the segment.
-const START_OF_SCAN: u8 = 0xDA;
+pub(super) const START_OF_SCAN: u8 = 0xDA;
 
 /// More blocks in a unit than the standard allows make no picture.
 const MOST_BLOCKS: usize = 10;
@@ -151,7 +152,7 @@ pub(super) fn decode(
     scales: Scales,
     deadline: Deadline,
 ) -> Option<Vec<Plane>> {
-    let mut tables = Tables::default();
+    let mut tables = Tables::new();
     let mut frame: Option<Frame> = None;
     let mut scans = 0;
     let mut at = 2;
@@ -182,6 +183,20 @@ pub(super) fn decode(
     frame?.planes(stored)
 }
 
+/// What [`decode`] takes. `None` if it would not decode.
+pub(super) fn need(original: &mut Original<'_>, stored: Dimensions, scales: Scales) -> Option<u64> {
+    let mut at = 2;
+    while let Some((marker, payload)) = next_segment(original, &mut at) {
+        if matches!(marker, 0xC0..=0xC2) {
+            return Some(Layout::parse(payload, stored, scales)?.bytes(marker == 0xC2));
+        }
+        if marker == START_OF_SCAN {
+            return None;
+        }
+    }
+    None
+}
+
 /// The coding process of the first frame, by its marker, and where the first scan begins. Until there all has arrived.
 pub(super) fn process(original: &mut Original<'_>) -> Option<(u8, usize)> {
     let (mut process, mut at) = (None, 2);
@@ -197,7 +212,7 @@ pub(super) fn process(original: &mut Original<'_>) -> Option<(u8, usize)> {
 
 /// The marker and the payload of the next segment that has one, and the place behind it. `None` at the end of the picture
 /// or of the file.
-fn next_segment<'a>(original: &'a mut Original<'_>, at: &mut usize) -> Option<(u8, &'a [u8])> {
+pub(super) fn next_segment<'a>(original: &'a mut Original<'_>, at: &mut usize) -> Option<(u8, &'a [u8])> {
     loop {
         *at = next_marker(original, *at);
         match original.byte(*at + 1)? {
@@ -206,14 +221,14 @@ fn next_segment<'a>(original: &'a mut Original<'_>, at: &mut usize) -> Option<(u
             marker => {
                 let start = *at + 4;
                 let length = u16::from_be_bytes(*original.up_to(start).get(*at + 2..)?.first_chunk()?);
-                *at += 2 + usize::from(length);
+                // The length counts itself, so less is wrong; decoders take the segment for empty then.
+                *at += 2 + usize::from(length.max(2));
                 return Some((marker, original.up_to(*at).get(start..*at)?));
             }
         }
     }
 }
 
-#[derive(Default)]
 struct Tables {
     quantization: [Option<[u8; 64]>; 4],
     dc: [Option<Code>; 4],
@@ -222,12 +237,33 @@ struct Tables {
 }
 
 impl Tables {
+    /// The codes are those that the standard has as examples, because frames of motion JPEG come without.
+    fn new() -> Self {
+        let mut tables =
+            Self { quantization: [None; 4], dc: Default::default(), ac: Default::default(), restart_interval: 0 };
+        for (table, [dc, ac]) in usual::CODES.into_iter().enumerate() {
+            tables.dc[table] = Some(Code::new(*dc.0, dc.1));
+            tables.ac[table] = Some(Code::new(*ac.0, ac.1));
+        }
+        tables
+    }
+
     fn quantization(&mut self, mut payload: &[u8]) -> Option<()> {
         while let Some((&kind, rest)) = payload.split_first() {
             // The upper half says whether the steps have 16 bits.
-            let steps = rest.first_chunk::<64>().filter(|_| kind < 4)?;
-            self.quantization[usize::from(kind)] = Some(*steps);
-            payload = &rest[64..];
+            let place = self.quantization.get_mut(usize::from(kind & 15)).filter(|_| kind < 0x20)?;
+            if kind < 0x10 {
+                *place = Some(*rest.first_chunk::<64>()?);
+                payload = &rest[64..];
+            } else {
+                let wide = rest.first_chunk::<128>()?.as_chunks::<2>().0;
+                let mut steps = [0; 64];
+                for (step, wide) in steps.iter_mut().zip(wide) {
+                    *step = u8::try_from(u16::from_be_bytes(*wide)).ok()?;
+                }
+                *place = Some(steps);
+                payload = &rest[128..];
+            }
         }
         Some(())
     }
@@ -246,12 +282,31 @@ impl Tables {
     }
 }
 
-impl Frame {
-    fn parse(payload: &[u8], is_progressive: bool, stored: Dimensions, scales: Scales) -> Option<Self> {
+/// What the header of a frame says, at the scales at which it is decoded.
+struct Layout {
+    units: (usize, usize),
+    components: Vec<Shape>,
+}
+
+/// A component in it.
+struct Shape {
+    id: u8,
+    quantization_table: usize,
+    across: usize,
+    down: usize,
+    blocks: (usize, usize),
+    blocks_across: usize,
+    blocks_down: usize,
+    scale: Scale,
+}
+
+impl Layout {
+    fn parse(payload: &[u8], stored: Dimensions, scales: Scales) -> Option<Self> {
         let (&[depth, h0, h1, w0, w1, count], specs) = payload.split_first_chunk()?;
-        let claimed = [u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])].map(u32::from);
-        let known = depth == 8 && claimed == [stored.width, stored.height] && matches!(count, 1 | 3);
-        if !known {
+        let [width, height] = [u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])].map(u32::from);
+        // A height that is told after the first scan is zero here.
+        let is_size = width == stored.width && (height == stored.height || height == 0);
+        if depth != 8 || !is_size || !matches!(count, 1 | 3) {
             return None;
         }
         let specs = specs.as_chunks::<3>().0.get(..usize::from(count))?;
@@ -269,21 +324,51 @@ impl Frame {
         let units = (sides.0.div_ceil(8 * most.0), sides.1.div_ceil(8 * most.1));
         let components = specs.iter().map(|spec| {
             let (across, down) = factors(spec);
-            let blocks = ((sides.0 * across).div_ceil(most.0 * 8), (sides.1 * down).div_ceil(most.1 * 8));
-            let (blocks_across, blocks_down) = (units.0 * across, units.1 * down);
             let is_halved = most.0 >= 2 * across && most.1 >= 2 * down;
-            let scale = if is_halved { scales.halved } else { scales.whole };
+            Shape {
+                id: spec[0],
+                quantization_table: usize::from(spec[2]),
+                across,
+                down,
+                blocks: ((sides.0 * across).div_ceil(most.0 * 8), (sides.1 * down).div_ceil(most.1 * 8)),
+                blocks_across: units.0 * across,
+                blocks_down: units.1 * down,
+                scale: if is_halved { scales.halved } else { scales.whole },
+            }
+        });
+        Some(Self { units, components: components.collect() })
+    }
+
+    /// The bytes of its planes, and of the coefficients that are gathered for them.
+    fn bytes(&self, is_progressive: bool) -> u64 {
+        let of = |it: &Shape| {
+            let area = it.scale.side() * it.scale.side();
+            let samples = Band::stride(it.scale.side(), it.blocks_across) * it.blocks_down * it.scale.side();
+            let band = it.blocks_across.next_multiple_of(16) * (area + 1) * 2;
+            let blocks = it.blocks_across * it.blocks_down;
+            let gathered = if is_progressive { blocks * (area * 2 + 8) } else { band * it.down };
+            (samples + gathered + band) as u64
+        };
+        self.components.iter().map(of).sum()
+    }
+}
+
+impl Frame {
+    fn parse(payload: &[u8], is_progressive: bool, stored: Dimensions, scales: Scales) -> Option<Self> {
+        let Layout { units, components } = Layout::parse(payload, stored, scales)?;
+        let components = components.into_iter().map(|it| {
+            let Shape { id, quantization_table, across, down, blocks, blocks_across, blocks_down, scale } = it;
             let stride = Band::stride(scale.side(), blocks_across);
             let bands = if is_progressive { 0 } else { down };
             let places = scale.places();
             let gathered = || Gathered::new(scale, places, blocks_across * blocks_down);
             Component {
-                id: spec[0],
+                id,
                 scale,
                 wanted: scale.wanted(),
                 across,
                 down,
-                quantization_table: usize::from(spec[2]),
+                quantization_table,
                 places,
                 steps: [0; 64],
                 blocks,
@@ -306,14 +391,14 @@ impl Frame {
         let spectrum = if self.is_progressive { Some(Spectrum::parse(*rest.first_chunk()?)?) } else { None };
         let mut chosen_parts = Vec::<(usize, Option<&Code>, Option<&Code>)>::new();
         for [id, choice] in chosen.as_chunks::<2>().0 {
-            let index = self.components.iter().position(|it| it.id == *id)?;
+            // Some writers give several components one number; they come in order then.
+            let is_free = |index: usize| chosen_parts.iter().all(|(other, ..)| *other != index);
+            let index =
+                (0..self.components.len()).find(|index| self.components[*index].id == *id && is_free(*index))?;
             let component = &mut self.components[index];
             component.quantize(tables.quantization.get(component.quantization_table)?.as_ref()?);
             let dc = tables.dc.get(usize::from(choice >> 4))?.as_ref();
             let ac = tables.ac.get(usize::from(choice & 15))?.as_ref();
-            if chosen_parts.iter().any(|(other, ..)| *other == index) {
-                return None;
-            }
             chosen_parts.push((index, dc, ac));
         }
         // Only means are told of several components at once.
@@ -356,6 +441,7 @@ impl Frame {
         let interleaved = parts.len() > 1;
         let (columns, rows) = if interleaved { self.units } else { self.components[parts.first()?.index].blocks };
         let mut until_restart = restart_interval;
+        let mut restarts = Restarts::default();
         for row in 0..rows {
             if deadline.is_past() {
                 return None;
@@ -364,7 +450,7 @@ impl Frame {
             for column in 0..columns {
                 if restart_interval > 0 {
                     if until_restart == 0 {
-                        if !bits.restart() {
+                        if restarts.next(bits).is_none() {
                             goes_on = false;
                             break;
                         }
@@ -372,16 +458,27 @@ impl Frame {
                         until_restart = restart_interval;
                     }
                     until_restart -= 1;
+                    if restarts.is_lost {
+                        continue;
+                    }
                 }
                 let (mut reader, window) = bits.unit();
-                for part in &mut *parts {
+                'unit: for part in &mut *parts {
                     let component = &mut self.components[part.index];
                     let (across, down) = if interleaved { (component.across, component.down) } else { (1, 1) };
                     for y in 0..down {
                         for x in 0..across {
                             let place = Place { column: column * across + x, row: row * down + y, band: y };
                             reader.refill(window);
-                            reader = read(component, part, reader, window, place)?;
+                            match read(component, part, reader, window, place) {
+                                Some(next) => reader = next,
+                                // Damage reaches to the next marker, if there are any.
+                                None if restart_interval > 0 => {
+                                    restarts.is_lost = true;
+                                    break 'unit;
+                                }
+                                None => return None,
+                            }
                         }
                     }
                 }
@@ -485,6 +582,40 @@ impl Component {
                 band.finish(samples, self.stride, &self.steps);
             }
         }
+    }
+}
+
+/// The restart markers of a scan.
+#[derive(Default)]
+struct Restarts {
+    /// The number of the next.
+    number: u8,
+    /// How many intervals, the present one among them, come before the one that the file goes on with.
+    missing: u8,
+    /// Whether the present interval is not read, or no further.
+    is_lost: bool,
+}
+
+impl Restarts {
+    /// Begins the next interval. `None` if there are no more.
+    ///
+    /// As libjpeg does: a number that is a little ahead says that intervals are missing, one that is a little behind
+    /// belongs to what was read, and any other is taken for the right one.
+    fn next(&mut self, bits: &mut Bits<'_, '_>) -> Option<()> {
+        if self.missing > 0 {
+            self.missing -= 1;
+        } else {
+            self.missing = loop {
+                match bits.restart()?.wrapping_sub(self.number) & 7 {
+                    6 | 7 => {}
+                    ahead @ (1 | 2) => break ahead,
+                    _ => break 0,
+                }
+            };
+        }
+        self.number = (self.number + 1) & 7;
+        self.is_lost = self.missing > 0;
+        Some(())
     }
 }
 

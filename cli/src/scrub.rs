@@ -1,0 +1,86 @@
+//! `xf scrub`: reads everything in a data directory and compares it with what was uploaded.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use xfiles_core::clock::Clock;
+use xfiles_standalone::s3::{DamagedBlob, ScrubError, scrub};
+
+use crate::{
+    failure::{Exit, Failure, os_text},
+    output::{Console, printable_line},
+    progress::Bars,
+    units::Bytes,
+};
+
+/// Read all stored bytes of a data directory and compare them with what was uploaded
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xf scrub
+  xf scrub --data /var/lib/xfiles
+  xf scrub --json | jq -r '.damaged[].path'
+
+It needs no key, only the data directory, whether or not a server runs on it. A server does the same by itself, slowly \
+(`xf serve --scrub-days`). What is damaged is not served until it is whole again: put the blob's file back from a \
+backup, under the path that is printed, and run this command once more. Something damaged is exit code 1.")]
+pub(crate) struct ScrubArgs {
+    /// The data directory of `xf serve`
+    #[arg(long, value_name = "DIR", default_value = "./.xfiles")]
+    data: PathBuf,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &ScrubArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let bars = Bars::new(console.shows_progress());
+    let bar = bars.start("scrub", 0);
+    bar.phase("reading");
+    let report = scrub(&args.data, &Clock::system(), |read, total| bar.reach(read, total));
+    drop(bar);
+    let report = report.map_err(|error| failure(&error))?;
+    if args.json {
+        let damaged: Vec<_> = report.damaged.iter().map(as_json).collect();
+        console.json(&json!({
+            "blobs": report.blobs, "bytes": report.bytes, "damaged": damaged, "healed": report.healed,
+        }))?;
+    } else {
+        for blob in &report.damaged {
+            for key in &blob.keys {
+                let path = blob.path.to_string_lossy();
+                console.result(format_args!(
+                    "{}: {} ({}, {})",
+                    printable_line(key),
+                    blob.damage.describe(),
+                    printable_line(&path),
+                    Bytes(blob.size)
+                ))?;
+            }
+        }
+        if report.healed > 0 {
+            console.note(format_args!("{} whole again, and served from now on", report.healed));
+        }
+        let damaged = report.damaged.len();
+        console.note(format_args!("{} blobs read, {}; {damaged} damaged", report.blobs, Bytes(report.bytes)));
+    }
+    Ok(if report.damaged.is_empty() { Exit::Ok } else { Exit::Failed })
+}
+
+fn as_json(blob: &DamagedBlob) -> serde_json::Value {
+    json!({
+        "blob": blob.blob, "path": blob.path.to_string_lossy(), "damage": blob.damage.as_str(), "size": blob.size,
+        "keys": blob.keys,
+    })
+}
+
+fn failure(error: &ScrubError) -> Failure {
+    match error {
+        ScrubError::NoStore { .. } | ScrubError::Index(_) | ScrubError::Custody(_) => {
+            Failure::new(Exit::Unavailable, error.to_string())
+        }
+        ScrubError::Disk(source) => {
+            Failure::new(Exit::Failed, format!("the object store's files cannot be read: {}", os_text(source)))
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `store.json`: which store a data directory is, how often it was started, and what its databases were when it was
+//! last stopped.
+
+use std::{fs, io, path::Path};
+
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::secrets::write_private;
+
+/// The file, in the data directory.
+pub(super) const FILE: &str = "store.json";
+
+/// The version of the file's shape. A program that finds a higher one leaves the directory alone.
+const FORMAT: u64 = 1;
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Identity {
+    /// The version of this shape.
+    pub(super) format: u64,
+    /// A random name that the databases carry as well.
+    pub(super) store: String,
+    /// The number of the last start that went through. Each database carries this or a higher number.
+    pub(super) generation: u64,
+    /// The number of the start that is under way, or was when it was interrupted. No database carries a higher number.
+    pub(super) opening: u64,
+    /// What is known of the databases.
+    pub(super) state: State,
+    /// SHA-256 of `secrets.json` in hex: one value, or the values before and after a rotation that is under way.
+    pub(super) secrets: Vec<String>,
+}
+
+/// What is known of the databases in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum State {
+    /// The first start has not gone through, so nothing was ever acknowledged and anything may be missing.
+    New,
+    /// An earlier version made the directory, or a repair, and everything was found to agree. Nothing may be missing.
+    Adopted,
+    /// A server has it, or had it when it was killed. The marks say how far each database must reach.
+    Open,
+    /// Stopped: each main file is complete and has exactly these bytes.
+    Closed {
+        /// The object index.
+        index: Seal,
+        /// The metadata database.
+        table: Seal,
+    },
+}
+
+/// A database at rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Seal {
+    /// Its counter of changes.
+    pub(super) ticks: u64,
+    /// The size of its main file.
+    pub(super) bytes: u64,
+    /// The SHA-256 of its main file in hex. `None`: the file is too large to be read at each start.
+    pub(super) sha256: Option<String>,
+}
+
+/// Why the file cannot be used.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// It cannot be read.
+    Io(io::Error),
+    /// It is not what was written.
+    Damaged,
+    /// It is of a newer version.
+    Newer,
+}
+
+/// The file: the identity and a digest of it, so that damage is not taken for a statement.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    identity: Identity,
+    sha256: String,
+}
+
+impl Identity {
+    /// A store that nobody has started yet.
+    pub(super) fn mint(state: State, secrets: Vec<String>) -> Self {
+        let mut name = [0; 16];
+        getrandom::fill(&mut name).expect("the operating system has random bytes");
+        Self { format: FORMAT, store: hex::encode(name), generation: 0, opening: 0, state, secrets }
+    }
+
+    /// The identity of a data directory. `None`: it has none.
+    pub(super) fn read(data: &Path) -> Result<Option<Self>, Unusable> {
+        let bytes = match fs::read(data.join(FILE)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Unusable::Io(error)),
+        };
+        let value: Value = serde_json::from_slice(&bytes).map_err(|_| Unusable::Damaged)?;
+        match value.pointer("/identity/format").and_then(Value::as_u64) {
+            Some(format) if format > FORMAT => return Err(Unusable::Newer),
+            Some(FORMAT) => {}
+            _ => return Err(Unusable::Damaged),
+        }
+        let stored: Stored = serde_json::from_value(value).map_err(|_| Unusable::Damaged)?;
+        if stored.sha256 == stored.identity.digest() { Ok(Some(stored.identity)) } else { Err(Unusable::Damaged) }
+    }
+
+    /// Puts it in a data directory, whole or not at all, and on the disk.
+    pub(super) fn write(&self, data: &Path) -> io::Result<()> {
+        let stored = Stored { identity: self.clone(), sha256: self.digest() };
+        write_private(&data.join(FILE), &serde_json::to_vec_pretty(&stored).expect("an identity is plain data"))
+    }
+
+    fn digest(&self) -> String {
+        let bytes = serde_json::to_vec(self).expect("an identity is plain data");
+        hex::encode(digest(&SHA256, &bytes))
+    }
+
+    /// The number of the next start: none that was ever begun has it.
+    pub(super) fn next_generation(&self) -> u64 {
+        self.generation.max(self.opening) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_that_was_changed_by_a_byte_is_damaged_and_a_newer_one_is_called_newer() {
+        let data = tempfile::tempdir().unwrap();
+        assert!(matches!(Identity::read(data.path()), Ok(None)));
+        let seal = Seal { ticks: 7, bytes: 4096, sha256: Some("00".repeat(32)) };
+        let state = State::Closed { index: seal.clone(), table: seal };
+        let identity = Identity { generation: 3, opening: 3, ..Identity::mint(state, vec!["ab".to_owned()]) };
+        identity.write(data.path()).unwrap();
+        assert_eq!(Identity::read(data.path()).unwrap(), Some(identity.clone()));
+
+        let path = data.path().join(FILE);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"ticks\": 7", "\"ticks\": 6")).unwrap();
+        assert!(matches!(Identity::read(data.path()), Err(Unusable::Damaged)));
+        fs::write(&path, &text[..text.len() / 2]).unwrap();
+        assert!(matches!(Identity::read(data.path()), Err(Unusable::Damaged)));
+        Identity { format: FORMAT + 1, ..identity }.write(data.path()).unwrap();
+        assert!(matches!(Identity::read(data.path()), Err(Unusable::Newer)));
+    }
+}
