@@ -137,7 +137,7 @@ impl fmt::Display for Mismatch {
 
 /// A data directory whose parts belong together, in the hands of this process.
 pub(crate) struct Custody {
-    /// Keeps the object index. Held by whoever works on it until he has closed it.
+    /// Keeps the object index. Held until the index is closed.
     pub(crate) index: Keeper,
     /// Keeps the metadata database, likewise.
     pub(crate) table: Keeper,
@@ -317,7 +317,7 @@ pub(crate) struct Locks {
 }
 
 impl Locks {
-    /// Locks the directory itself, which nobody can remove without its content, and the file that earlier versions lock.
+    /// Locks the directory itself, which cannot be removed without its content, and the file that earlier versions lock.
     pub(crate) fn take(data: &Path) -> Result<Self, CustodyError> {
         let failed = |source| CustodyError::Io { path: data.to_owned(), source };
         let locked = || CustodyError::Locked { path: data.to_owned() };
@@ -327,7 +327,7 @@ impl Locks {
             Err(TryLockError::WouldBlock) => return Err(locked()),
             Err(TryLockError::Error(error)) => {
                 // Some network file systems lock files only. SQLite warns against those anyway.
-                tracing::warn!(%error, "the data directory cannot be locked itself; nobody may remove the file `lock`");
+                tracing::warn!(%error, "the data directory itself cannot be locked; do not remove the file `lock`");
                 None
             }
         };
