@@ -149,6 +149,19 @@ async fn an_original_that_breaks_off_or_ends_early_is_unavailable_stores_nothing
 }
 
 #[tokio::test]
+async fn a_request_that_follows_an_error_at_once_reads_the_original_itself() {
+    let world = World::start().await;
+    let picture = fixture("photo-baseline.jpg");
+    let path = uploaded(&world, "image/jpeg", &picture, 300).await;
+    let (broken, tap) = worker(&world, Fault::End, 0);
+    for reads in 1..=500 {
+        assert_eq!(ask(&broken, &path).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(tap.reads.load(Ordering::SeqCst), reads);
+    }
+    world.end().await;
+}
+
+#[tokio::test]
 async fn an_original_that_stalls_keeps_its_place_no_longer_than_a_picture_may_take() {
     let world = World::start().await;
     let photo = fixture("photo-12mp.jpg");

@@ -285,8 +285,11 @@ impl Worker {
                     let (worker, key, lane) = (self.clone(), key.clone(), lane.clone());
                     tokio::spawn(share::carried(async move {
                         // Also if it panics: the path is free then.
-                        let _landed = Landed { flights: Arc::clone(&worker.flights), key: key.clone() };
-                        outcome.send_replace(Some(worker.make_or_explain(&key, &lane).await));
+                        let landed = Landed { flights: Arc::clone(&worker.flights), key: key.clone() };
+                        let made = worker.make_or_explain(&key, &lane).await;
+                        // Before the outcome is sent: a request that follows an error is not given the same one.
+                        drop(landed);
+                        outcome.send_replace(Some(made));
                     }));
                     landing
                 }
@@ -554,9 +557,10 @@ impl Queue {
                     continue;
                 }
                 Err(Unfinished::CutOff) => {
-                    drop(order.reply.send(Err(Failure::Unavailable(Duration::from_secs(1)))));
-                    next = self.next(&decoding);
-                    continue;
+                    // All of it at once, and closed before the first answer: a request that follows reads again.
+                    self.put_back(order);
+                    self.fail(Failure::Unavailable(Duration::from_secs(1)));
+                    return Served::All;
                 }
                 Err(Unfinished::Short { bytes }) => {
                     self.put_back(order);
