@@ -212,7 +212,7 @@ impl<'a> LocalFile<'a> {
         }
         let size = ByteSize::new(facts.len()).ok_or_else(|| {
             let (size, max) = (Bytes(facts.len()), Bytes(ByteSize::MAX.bytes()));
-            Failure::new(Exit::Failed, format!("{size} is not between 1 B and {max}"))
+            Failure::new(Exit::Failed, format!("{size} is more than the {max} that an upload may have"))
         })?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if OriginalFilename::new(name.as_str()).is_none() {

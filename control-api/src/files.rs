@@ -139,11 +139,11 @@ pub(crate) async fn urls(
     caller: Caller,
     PathId(id): PathId,
     parameters: Parameters,
-    body: Option<Body>,
+    body: Body,
 ) -> Answer<UrlsView> {
     let project = caller.with(Scope::Read)?;
     let format = parameters.format()?;
-    let (life, as_download) = Body::or_empty(body).url_terms()?;
+    let (life, as_download) = body.url_terms()?;
     if life.is_some_and(|life| life > MAX_READ_LIFE) {
         caller.with(Scope::Write)?;
     }

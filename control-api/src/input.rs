@@ -1,6 +1,7 @@
 //! From a request's text to the core's types. All faults of one request are found at once.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashSet},
     num::NonZeroU32,
     str::FromStr,
@@ -8,7 +9,8 @@ use std::{
 };
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Query, Request, rejection::BytesRejection},
+    body::HttpBody as _,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
     response::IntoResponse as _,
 };
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use xfiles_core::{
     catalog::{Catalog, Cursor, FileFilter, NamePrefix, PageNumber, PageSize, PendingCursor},
     cdn::Expiry,
     clock::Timestamp,
+    content_type::ContentType,
     error::Error,
     event::{EventId, EventType},
     file::Patch,
@@ -32,9 +35,11 @@ use xfiles_core::{
 use crate::{
     error::{Code, FieldError, Problem},
     request::check_length,
+    spelling,
 };
 
-/// A request body that is a JSON object.
+/// A request body that is a JSON object. A request without bytes says the same as `{}`, whatever its headers declare:
+/// HTTP libraries send `Content-Type` with requests that have no body.
 pub(crate) struct Body(Map<String, Value>);
 
 impl<S: Send + Sync> FromRequest<S> for Body {
@@ -44,34 +49,24 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         let declared = request.headers().get(header::CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or("");
         let media_type = declared.split(';').next().unwrap_or("").trim();
         let json = media_type.eq_ignore_ascii_case("application/json") || media_type.ends_with("+json");
-        if !json {
+        // Bytes that were announced need not be read to be refused.
+        if !json && request.body().size_hint().lower() > 0 {
             return Err(Problem::new(Code::UnsupportedMediaType));
         }
         check_length(request.headers())?;
         let bytes = Bytes::from_request(request, state).await.map_err(|e| unread(&e))?;
+        if bytes.is_empty() {
+            return Ok(Self(Map::new()));
+        }
+        if !json {
+            return Err(Problem::new(Code::UnsupportedMediaType));
+        }
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(object)) => Ok(Self(object)),
             Ok(_) => Err(Problem::new(Code::MalformedJson)),
             // serde_json names line and column and never repeats the text.
             Err(e) => Err(Problem::new(Code::MalformedJson).because(format!("the body is not JSON: {e}"))),
         }
-    }
-}
-
-/// A body may be left out where all its fields may be.
-impl<S: Send + Sync> OptionalFromRequest<S> for Body {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
-        let sent = request.headers().contains_key(header::CONTENT_TYPE);
-        if sent { <Self as FromRequest<S>>::from_request(request, state).await.map(Some) } else { Ok(None) }
-    }
-}
-
-impl Body {
-    /// What a body that was left out says.
-    pub(crate) fn or_empty(body: Option<Self>) -> Self {
-        body.unwrap_or_else(|| Self(Map::new()))
     }
 }
 
@@ -315,12 +310,11 @@ fn intent_of(fields: &mut Fields<'_>) -> Option<UploadIntent> {
         text(v).and_then(OriginalFilename::new).ok_or("must be a string of 1 to 1024 characters")
     });
     let content_type = fields.need("contentType", |v| {
-        text(v)
-            .and_then(|t| t.parse().ok())
-            .ok_or("must be an allowed media type without parameters, such as image/jpeg")
+        let text = v.as_str().ok_or(Cow::Borrowed("must be a string"))?;
+        text.parse::<ContentType>().map_err(|_| near_media_types(text))
     });
     let size = fields
-        .need("size", |v| whole(v).and_then(ByteSize::new).ok_or("must be a whole number of bytes, 1 to 104857600"));
+        .need("size", |v| whole(v).and_then(ByteSize::new).ok_or("must be a whole number of bytes, 0 to 104857600"));
     let visibility = fields.maybe("visibility", readers);
     let owner = fields.maybe("ownerUserId", owner);
     let entity = fields.maybe_object("entity", |entity| {
@@ -353,6 +347,21 @@ fn intent_of(fields: &mut Fields<'_>) -> Option<UploadIntent> {
         variants: variants.unwrap_or_default(),
         checksum,
     })
+}
+
+/// The rule for a media type, with the allowed ones that its writer may have meant.
+fn near_media_types(text: &str) -> Cow<'static, str> {
+    const SUCH_AS: &str = "must be an allowed media type, such as `image/jpeg`";
+    let (family, _) = text.split_once('/').unwrap_or((text, ""));
+    let names: Vec<&str> = ContentType::names().collect();
+    let nearest = spelling::nearest(text, &names).map(|name| vec![name]);
+    let relatives = || names.iter().filter(|name| name.split('/').next() == Some(family)).copied().collect();
+    let near: Vec<&str> = nearest.unwrap_or_else(relatives);
+    if near.is_empty() {
+        SUCH_AS.into()
+    } else {
+        format!("must be an allowed media type; near it are `{}`", near.join("`, `")).into()
+    }
 }
 
 fn parse_file_id(id: &str) -> Result<FileId, Problem> {
@@ -404,48 +413,62 @@ fn word(value: &Value) -> Rule<EntityWord> {
     text(value).and_then(EntityWord::new).ok_or("must be a string of 1 to 256 characters")
 }
 
-/// The fields of a JSON object, and what was wrong with those that were read. An absent field and `null` are the same.
+/// The fields of a JSON object, and what was wrong with those that were read. An absent field and `null` are the same. A
+/// field that was not read does not exist, and is refused by name.
 struct Fields<'a> {
     object: &'a Map<String, Value>,
     pointer: String,
+    known: Vec<&'static str>,
     errors: Vec<FieldError>,
 }
 
 impl<'a> Fields<'a> {
     fn of(object: &'a Map<String, Value>) -> Self {
-        Self { object, pointer: String::new(), errors: Vec::new() }
+        Self::at(object, String::new())
     }
 
-    fn need<T>(&mut self, name: &str, parse: impl FnOnce(&Value) -> Rule<T>) -> Option<T> {
+    fn at(object: &'a Map<String, Value>, pointer: String) -> Self {
+        Self { object, pointer, known: Vec::new(), errors: Vec::new() }
+    }
+
+    fn need<T, R: Into<Cow<'static, str>>>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, R>,
+    ) -> Option<T> {
         if self.get(name).is_none() {
             self.refuse(name, "required", "is required");
         }
         self.maybe(name, parse)
     }
 
-    fn maybe<T>(&mut self, name: &str, parse: impl FnOnce(&Value) -> Rule<T>) -> Option<T> {
+    fn maybe<T, R: Into<Cow<'static, str>>>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, R>,
+    ) -> Option<T> {
         match parse(self.get(name)?) {
             Ok(value) => Some(value),
             Err(rule) => {
-                self.refuse(name, "invalid", rule);
+                self.refuse(name, "invalid", &rule.into());
                 None
             }
         }
     }
 
-    fn maybe_object<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+    fn maybe_object<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let Some(object) = self.get(name)?.as_object() else {
             self.refuse(name, "invalid", "must be an object");
             return None;
         };
-        let mut inner = Self { object, pointer: format!("{}/{name}", self.pointer), errors: Vec::new() };
+        let mut inner = Self::at(object, format!("{}/{name}", self.pointer));
         let value = read(&mut inner);
-        self.errors.append(&mut inner.errors);
+        self.errors.extend(inner.into_errors());
         value
     }
 
     /// A list of at most so many objects, each read by itself.
-    fn objects<T>(&mut self, name: &str, most: usize, read: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+    fn objects<T>(&mut self, name: &'static str, most: usize, read: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let values = self.list(name, most)?;
         let mut items = Vec::with_capacity(values.len());
         for (i, value) in values.iter().enumerate() {
@@ -454,15 +477,15 @@ impl<'a> Fields<'a> {
                 self.errors.push(FieldError::invalid(pointer, "must be an object"));
                 continue;
             };
-            let mut inner = Self { object, pointer, errors: Vec::new() };
+            let mut inner = Self::at(object, pointer);
             items.extend(read(&mut inner));
-            self.errors.append(&mut inner.errors);
+            self.errors.extend(inner.into_errors());
         }
         Some(items)
     }
 
     /// A list of at most so many strings.
-    fn texts(&mut self, name: &str, most: usize) -> Option<Vec<&'a str>> {
+    fn texts(&mut self, name: &'static str, most: usize) -> Option<Vec<&'a str>> {
         let texts: Option<Vec<&str>> = self.list(name, most)?.iter().map(Value::as_str).collect();
         if texts.is_none() {
             self.refuse(name, "invalid", "must be a list of strings");
@@ -470,7 +493,7 @@ impl<'a> Fields<'a> {
         texts
     }
 
-    fn list(&mut self, name: &str, most: usize) -> Option<&'a Vec<Value>> {
+    fn list(&mut self, name: &'static str, most: usize) -> Option<&'a Vec<Value>> {
         let Some(value) = self.get(name) else {
             self.refuse(name, "required", "is required");
             return None;
@@ -484,13 +507,23 @@ impl<'a> Fields<'a> {
 
     /// What was read, if nothing was wrong with any field.
     fn finish<T>(self, value: Option<T>) -> Result<T, Problem> {
-        match value {
-            Some(value) if self.errors.is_empty() => Ok(value),
-            _ => Err(Problem::invalid(self.errors)),
+        match (value, self.into_errors()) {
+            (Some(value), errors) if errors.is_empty() => Ok(value),
+            (_, errors) => Err(Problem::invalid(errors)),
         }
     }
 
-    fn get(&self, name: &str) -> Option<&'a Value> {
+    /// The faults of the fields that were read, and of those that there are beside them.
+    fn into_errors(mut self) -> Vec<FieldError> {
+        let names = self.object.keys().map(String::as_str);
+        self.errors.extend(spelling::unknown(names, &self.known, &format!("{}/", self.pointer), "field"));
+        self.errors
+    }
+
+    fn get(&mut self, name: &'static str) -> Option<&'a Value> {
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.object.get(name).filter(|value| !value.is_null())
     }
 
@@ -742,11 +775,6 @@ impl Parameters {
             role: self.word("role", &mut errors),
             ..FileFilter::default()
         };
-        let known = ["entityType", "entityId", "role"];
-        // A filter that is not known here would delete more than its writer meant.
-        for (name, _) in self.0.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
-            errors.push(FieldError::invalid(format!("?{name}"), "is not a filter of this request"));
-        }
         if self.0.is_empty() {
             errors.push(FieldError::invalid("?entityType", "or `entityId` or `role` is required"));
         }

@@ -17,7 +17,9 @@ mod input;
 mod once;
 pub mod openapi;
 mod projects;
+mod query;
 mod request;
+mod spelling;
 mod view;
 mod webhooks;
 mod work;
@@ -135,6 +137,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/usage", get(projects::usage))
         .nest("/api/v1/projects", projects)
         .route("/api/v1/cleanup", post(admin::cleanup))
+        .layer(middleware::from_fn(query::refuse_unknown))
         .layer(middleware::from_fn_with_state(api.clone(), once::handle))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))

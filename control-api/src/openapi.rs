@@ -36,6 +36,11 @@ pub(crate) async fn serve() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str())
 }
 
+/// Each operation's method, path and the names of its query parameters.
+pub(crate) fn query_parameters() -> impl Iterator<Item = (&'static str, &'static str, Vec<String>)> {
+    operations::all().into_iter().map(|operation| (operation.method, operation.path, operation.query_names()))
+}
+
 fn describe() -> Value {
     let mut components = Components::default();
     components.add::<ProblemSchema>();
@@ -80,8 +85,9 @@ A file is uploaded in three steps: ask for an upload (`POST /api/v1/files/upload
 the answer, confirm (`POST /api/v1/files/confirm`). Bytes never pass through this API, and nothing is readable before \
 it is confirmed.
 
-JSON is camelCase, times are RFC 3339 in UTC with milliseconds, ids are lower-case. Unknown fields are ignored, and a \
-field that is null counts as left out unless its description says otherwise.
+JSON is camelCase, times are RFC 3339 in UTC with milliseconds, ids are lower-case. A field or a query \
+parameter that an operation does not have is refused by its name. A field that is null counts as left out unless its \
+description says otherwise, and a request without a body counts as one with `{}`.
 
 Every refusal, by whatever layer, is `application/problem+json` with a stable `code`; all faults of a request are \
 reported together. An unknown path answers `route_not_found`, an unknown method `method_not_allowed` with `Allow`. \
@@ -124,7 +130,7 @@ fn headers() -> Value {
 fn example(code: Code) -> Value {
     let problem = match code {
         Code::InvalidRequest => {
-            Problem::invalid(vec![FieldError::invalid("/size", "must be a whole number of bytes, 1 to 104857600")])
+            Problem::invalid(vec![FieldError::invalid("/size", "must be a whole number of bytes, 0 to 104857600")])
         }
         code => Problem::new(code),
     };

@@ -69,7 +69,7 @@ pub(crate) struct FileView {
     original_filename: String,
     content_type: String,
     /// Bytes.
-    #[schema(minimum = 1, maximum = 104857600)]
+    #[schema(minimum = 0, maximum = 104857600)]
     size: u64,
     #[schema(value_type = Visibility)]
     visibility: &'static str,

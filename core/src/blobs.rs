@@ -266,7 +266,7 @@ impl Blobs {
             .put_object()
             .bucket(&self.bucket)
             .key(file.staging_key().to_string())
-            .content_type(file.content_type.as_str())
+            .content_type(file.content_type.declared())
             .content_length(length)
             .set_checksum_sha256(file.checksum.map(|c| c.to_string()))
             .presigned(config)
@@ -311,7 +311,9 @@ impl Blobs {
         let object = match get.send().await {
             Ok(object) => object,
             // Without the right to list the bucket, S3 answers 403 for a key that does not exist.
-            Err(e) if matches!(status(&e), Some(404 | 403 | 416)) => return Ok(None),
+            Err(e) if matches!(status(&e), Some(404 | 403)) => return Ok(None),
+            // No range can be satisfied of an object without bytes.
+            Err(e) if status(&e) == Some(416) => return self.inspect_empty(key).await,
             Err(e) => return Err(failed("inspecting an upload", e)),
         };
         let size = full_size(&object).ok_or_else(|| {
@@ -324,6 +326,23 @@ impl Blobs {
             head.extend(self.read_on(key, &etag).await?);
         }
         Ok(Some(Upload { etag, size, content_type, head }))
+    }
+
+    /// Looks at an object that had no bytes a moment ago. `None`: it is gone, or has bytes by now, and will be looked at
+    /// when it is confirmed again.
+    async fn inspect_empty(&self, key: &ObjectKey) -> Result<Option<Upload>> {
+        let head = self.s3.head_object().bucket(&self.bucket).key(key.to_string());
+        match head.send().await {
+            Ok(object) if object.content_length == Some(0) => Ok(Some(Upload {
+                etag: object.e_tag.unwrap_or_default(),
+                size: 0,
+                content_type: object.content_type.unwrap_or_default(),
+                head: Vec::new(),
+            })),
+            Ok(_) => Ok(None),
+            Err(e) if matches!(status(&e), Some(404 | 403)) => Ok(None),
+            Err(e) => Err(failed("inspecting an upload", e)),
+        }
     }
 
     /// What comes after the head of the object with this ETag. Nothing, if it is another one by now.

@@ -312,7 +312,11 @@ impl File {
     /// Claims the inspected bytes for publication.
     pub fn claim(&self, etag: String, dimensions: Option<Dimensions>, now: Timestamp) -> Result<Self> {
         match self.state {
-            State::Pending => Ok(Self { dimensions, ..self.next(State::Confirming { etag }, Some(now + LEASE)) }),
+            State::Pending => Ok(Self {
+                dimensions,
+                content_type: self.content_type.published(),
+                ..self.next(State::Confirming { etag }, Some(now + LEASE))
+            }),
             State::Confirming { .. } | State::Confirmed { .. } | State::Moving { .. } => Err(Error::Conflict),
             State::Expiring | State::Deleting { .. } | State::Removed { .. } => Err(Error::FileNotFound),
         }

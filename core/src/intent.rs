@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use deunicode::deunicode;
 
 use crate::{content_type::ContentType, id::random_text, object_key::Visibility};
 
@@ -45,7 +46,7 @@ impl Default for VariantPolicy {
     }
 }
 
-/// A size in bytes that an upload may have: 1..=104,857,600.
+/// A size in bytes that an upload may have: 0..=104,857,600.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(u64);
 
@@ -55,7 +56,7 @@ impl ByteSize {
 
     /// Checks the bounds.
     pub const fn new(bytes: u64) -> Option<Self> {
-        if bytes >= 1 && bytes <= Self::MAX.0 { Some(Self(bytes)) } else { None }
+        if bytes <= Self::MAX.0 { Some(Self(bytes)) } else { None }
     }
 
     /// Bytes.
@@ -193,8 +194,8 @@ const SUFFIX: usize = 6;
 const MAX_EXTENSION: usize = 10;
 
 impl Filename {
-    /// A stored name made from the client's: lower-case, spaces to hyphens, special characters removed, a random
-    /// suffix against collisions and guesses, the extension kept.
+    /// A stored name made from the client's: other scripts transliterated to ASCII, lower-case, spaces to hyphens,
+    /// special characters removed, a random suffix against collisions and guesses, the extension kept.
     pub fn mint(original: &str, content_type: &ContentType) -> Self {
         let (base, extension) = match original.rsplit_once('.') {
             Some((base, extension)) if Self::is_extension(&extension.to_ascii_lowercase()) => {
@@ -218,7 +219,9 @@ impl Filename {
 impl Stem {
     fn mint(base: &str) -> Self {
         let mut clean = String::new();
-        for c in base.to_lowercase().chars() {
+        // Some characters become several words; what is cut off below need not be transliterated.
+        let ascii = deunicode(&base.chars().take(OriginalFilename::MAX_CHARS).collect::<String>());
+        for c in ascii.to_lowercase().chars() {
             if c.is_ascii_lowercase() || c.is_ascii_digit() {
                 clean.push(c);
             } else if (c.is_whitespace() || c == '-') && !clean.is_empty() && !clean.ends_with('-') {
@@ -308,7 +311,10 @@ mod tests {
             ("archive.tar.gz", "archivetar", "gz"),
             ("noextension", "noextension", "jpg"),
             ("..", "file", "jpg"),
-            ("ünïcödé.jpg", "ncd", "jpg"),
+            ("ünïcödé.jpg", "unicode", "jpg"),
+            ("Größe.png", "grosse", "png"),
+            ("日本.png", "ri-ben", "png"),
+            ("🦀.png", "crab", "png"),
             ("x.thisisnotanextension", "xthisisnotanextension", "jpg"),
             ("../../etc/passwd", "etcpasswd", "jpg"),
             ("a\r\nSet-Cookie: x.jpg", "a-set-cookie-x", "jpg"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use utoipa::{
     ToSchema,
-    openapi::{RefOr, Schema},
+    openapi::{RefOr, Schema, schema::AdditionalProperties},
 };
 use xfiles_core::api_key::Scope;
 
@@ -21,8 +21,24 @@ pub(super) struct Components {
 impl Components {
     /// Adds a schema and those that it refers to. Gives the reference to it.
     pub(super) fn add<T: ToSchema>(&mut self) -> Value {
+        self.add_each::<T>(|_| {})
+    }
+
+    /// The same for the body of a request, whose objects have no fields but those that are listed.
+    fn add_request<T: ToSchema>(&mut self) -> Value {
+        self.add_each::<T>(|schema| {
+            if let RefOr::T(Schema::Object(object)) = schema
+                && !object.properties.is_empty()
+            {
+                object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+            }
+        })
+    }
+
+    fn add_each<T: ToSchema>(&mut self, adapt: impl Fn(&mut RefOr<Schema>)) -> Value {
         let mut named = vec![(T::name().into_owned(), T::schema())];
         T::schemas(&mut named);
+        named.iter_mut().for_each(|(_, schema)| adapt(schema));
         self.schemas.extend(named);
         json!({"$ref": format!("#/components/schemas/{}", T::name())})
     }
@@ -105,7 +121,7 @@ impl Operation {
 
     pub(super) fn reads<T: ToSchema>(self, example: Value) -> Self {
         let examples = vec![("usual", example)];
-        Self { body: Some(Body { required: true, shape: Components::add::<T>, examples }), ..self }
+        Self { body: Some(Body { required: true, shape: Components::add_request::<T>, examples }), ..self }
     }
 
     /// Reads a body that may be left out.
@@ -141,6 +157,12 @@ impl Operation {
     /// Refuses for these reasons besides those of every operation of its kind.
     pub(super) fn refuses(self, refusals: impl Into<Vec<Code>>) -> Self {
         Self { refusals: refusals.into(), ..self }
+    }
+
+    /// The names of its query parameters.
+    pub(super) fn query_names(&self) -> Vec<String> {
+        let named = self.parameters.iter().filter(|parameter| parameter["in"] == "query");
+        named.filter_map(|parameter| parameter["name"].as_str().map(str::to_owned)).collect()
     }
 
     /// The operation object.
@@ -226,8 +248,8 @@ impl Operation {
     /// Why it may refuse, by status: for reasons of its own, and for those that follow from its kind.
     fn all_refusals(&self) -> BTreeMap<u16, Vec<Code>> {
         let mut codes = self.refusals.clone();
-        let has_query = self.parameters.iter().any(|p| p["in"] == "query");
-        if has_query || self.body.is_some() || self.is_replayable() {
+        // An unknown query parameter is refused by every operation that needs a key.
+        if self.scope.is_some() {
             codes.push(Code::InvalidRequest);
         }
         if self.body.is_some() {

@@ -394,7 +394,7 @@ fn keys() -> Vec<Operation> {
             )
             .needs(Scope::Admin)
             .takes([project_id(), key_id()])
-            .reads::<KeyRotation>(json!({"gracePeriod": 3600}))
+            .may_read::<KeyRotation>(json!({"gracePeriod": 3600}))
             .with_status(201)
             .answers(made())
             .refuses([Code::NotFound, Code::Conflict]),
@@ -449,7 +449,7 @@ fn webhooks() -> Vec<Operation> {
             )
             .needs(Scope::Admin)
             .takes([project_id(), webhook_id()])
-            .reads::<SecretRotation>(json!({"gracePeriod": 3600}))
+            .may_read::<SecretRotation>(json!({"gracePeriod": 3600}))
             .answers(made())
             .refuses([Code::NotFound, Code::Conflict]),
         Operation::new::<DeliveriesAnswer>("get", "/api/v1/projects/{id}/webhooks/{webhook}/deliveries", "listDeliveries")
@@ -479,7 +479,7 @@ fn webhooks() -> Vec<Operation> {
             )
             .needs(Scope::Admin)
             .takes([project_id(), webhook_id()])
-            .reads::<ReplayWish>(json!({"deliveryId": DELIVERY}))
+            .may_read::<ReplayWish>(json!({"deliveryId": DELIVERY}))
             .or_reads("all", json!({}))
             .answers(json!({"replayed": 1, "more": false}))
             .refuses([Code::NotFound, Code::Conflict]),
@@ -499,7 +499,7 @@ fn running() -> Vec<Operation> {
                  records with the quota; what has not agreed for a day the scheduled cleanup repairs.",
             )
             .needs(Scope::Admin)
-            .reads::<CleanupWish>(json!({"dryRun": true}))
+            .may_read::<CleanupWish>(json!({"dryRun": true}))
             .or_reads("run", json!({}))
             .answers(json!({"overdue": [overdue], "more": false}))
             .or_answers("run", json!({"settled": 7, "failed": [], "more": false}))

@@ -101,6 +101,7 @@ pub(crate) enum DebtorState {
 pub(crate) enum FieldRule {
     Required,
     Invalid,
+    Unknown,
 }
 
 /// What `include=urls` adds to a file of a list.

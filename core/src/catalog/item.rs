@@ -223,7 +223,8 @@ pub(super) fn file_to_item(file: &File) -> Item {
     set("project", s(file.project.as_str()));
     set("name", s(file.name.to_string()));
     set("originalFilename", s(file.original_filename.as_str()));
-    set("contentType", s(file.content_type.as_str()));
+    // A pending upload is compared with what its client declared; a published one has forgotten it.
+    set("contentType", s(file.content_type.declared()));
     set("size", n(file.size.bytes()));
     set("visibility", s(file.visibility.as_str()));
     set("variantsEnabled", AttributeValue::Bool(file.variants.enabled));

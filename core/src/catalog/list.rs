@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    content_type::ContentType,
     error::{Cause, Error, Result},
     file::File,
     id::{FileId, ProjectId},
@@ -81,7 +82,11 @@ impl FromStr for TypeFilter {
         let text = text.to_ascii_lowercase();
         match text.split_once('/') {
             Some((family, "*")) if !family.is_empty() => Ok(Self::Family(format!("{family}/"))),
-            Some((family, subtype)) if !family.is_empty() && !subtype.is_empty() => Ok(Self::Exact(text)),
+            Some((family, subtype)) if !family.is_empty() && !subtype.is_empty() => {
+                // An alias finds what was published under the registered name.
+                let registered = text.parse::<ContentType>().map(|known| known.essence().to_owned());
+                Ok(Self::Exact(registered.unwrap_or(text)))
+            }
             _ => Err(InvalidTypeFilter),
         }
     }
@@ -186,7 +191,7 @@ impl FileFilter {
         expression.begins("nameKey", self.name_prefix.as_ref().map(|prefix| s(&prefix.0)));
         match &self.content_type {
             None => {}
-            Some(TypeFilter::Exact(mime)) => expression.equal("contentType", Some(s(mime))),
+            Some(TypeFilter::Exact(mime)) => expression.equal_or_with_parameters("contentType", mime),
             Some(TypeFilter::Family(family)) => expression.begins("contentType", Some(s(family))),
         }
         (!expression.terms.is_empty()).then_some(expression)
@@ -218,6 +223,14 @@ impl Expression {
 
     fn begins(&mut self, name: &str, value: Option<AttributeValue>) {
         self.term(name, value, |name, value| format!("begins_with({name}, {value})"));
+    }
+
+    /// A media type is followed by its charset, if it has one.
+    fn equal_or_with_parameters(&mut self, name: &str, mime: &str) {
+        let parameters = format!(":p{}", self.terms.len());
+        let written = parameters.clone();
+        self.term(name, Some(s(mime)), |name, value| format!("({name} = {value} OR begins_with({name}, {written}))"));
+        self.values.insert(parameters, s(format!("{mime};")));
     }
 
     fn term(&mut self, name: &str, value: Option<AttributeValue>, write: impl FnOnce(&str, &str) -> String) {

@@ -191,6 +191,6 @@ impl Files {
 /// ours might not have checked it.
 fn agrees(file: &File, staged: &Upload) -> bool {
     staged.size == file.size.bytes()
-        && staged.content_type.eq_ignore_ascii_case(file.content_type.as_str())
+        && file.content_type.is(&staged.content_type)
         && sniff::agrees(&file.content_type, &staged.head)
 }
