@@ -19,7 +19,7 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::Value;
 use xfiles_core::{
     cdn::{Cdn, Invalidate, InvalidateFuture, KeyPairId, Signer, SigningKey, URL_LIFE},
-    lifecycle::Files,
+    operations::Files,
 };
 use xfiles_standalone::Stack;
 

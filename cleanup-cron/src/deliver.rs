@@ -31,7 +31,7 @@ use xfiles_core::{
     error::Error,
     event::{Event, EventId},
     id::{EndpointId, ProjectId},
-    lifecycle::Files,
+    operations::Files,
     share::{Class, Share},
     webhook::{Attempt, Delivery, DeliveryStatus, Endpoint},
 };

@@ -14,8 +14,8 @@ use serde::Serialize;
 use serde_json::Value;
 use xfiles_core::{
     error::{Cause, Error},
-    lifecycle::{Files, Reconciling},
     object_key::ObjectKey,
+    operations::{Files, Reconciling},
     share::{Class, Share},
     store_event,
 };

@@ -8,12 +8,13 @@ use std::{
 use clap::Subcommand;
 use serde_json::{Value, json};
 use xfiles_core::{
-    api_key::{ApiKey, Scope},
+    api_key::Scope,
     catalog::KeyRecord,
     clock::{Clock, Timestamp},
     id::KeyId,
+    operations::{IssuedKey, NewKey},
 };
-use xfiles_standalone::open_catalog;
+use xfiles_standalone::open_projects;
 
 use crate::{
     args::{ServerArgs, name},
@@ -194,15 +195,12 @@ fn create_at_server(args: &CreateKey) -> Result<Made, Failure> {
 }
 
 async fn create_in(data: &Path, args: &CreateKey) -> Result<Made, Failure> {
-    let catalog = open_catalog(data).await?;
+    let projects = open_projects(data).await?;
     let wanted = args.project.project.as_deref();
-    let project = choose(catalog.projects().await?, wanted, |project| (project.id, &project.name))?;
-    let (key, now) = (ApiKey::mint(), Clock::system().now());
-    let record = KeyRecord {
-        expires_at: args.expires_in.map(|Span(span)| now + span),
-        ..KeyRecord::new(&key, project.id, &args.name, &scopes(args), now)
-    };
-    catalog.create_key(&record).await?;
+    let project = choose(projects.list().await?, wanted, |project| (project.id, &project.name))?;
+    let expires_in = args.expires_in.map(|Span(span)| span);
+    let new = NewKey { name: args.name.clone(), scopes: scopes(args), expires_in };
+    let IssuedKey { record, key } = projects.create_key(project.id, new, None).await?;
     let raw = json!({"key": key_to_json(&record), "apiKey": key.reveal()});
     Ok(Made { id: record.id, key: key.reveal().to_owned(), project_name: project.name, raw })
 }
@@ -297,7 +295,7 @@ fn key_to_json(key: &KeyRecord) -> Value {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize as _;
-    use xfiles_core::id::ProjectId;
+    use xfiles_core::{api_key::ApiKey, id::ProjectId};
 
     use super::*;
 

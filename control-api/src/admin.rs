@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{Json, extract::State};
-use xfiles_core::{api_key::Scope, lifecycle::Reconciling};
+use xfiles_core::{api_key::Scope, operations::Reconciling};
 
 use crate::{
     Api,

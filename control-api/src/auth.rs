@@ -11,11 +11,11 @@ use axum::extract::FromRequestParts;
 use http::{header, request::Parts};
 use xfiles_core::{
     api_key::{ApiKey, KeyHash, Scope},
-    catalog::{Attempt, Catalog, KeyRecord},
-    clock::{Clock, Moment, Timestamp},
+    catalog::{Attempt, KeyRecord},
+    clock::{Clock, Moment},
     error::Error,
     id::{KeyId, ProjectId},
-    lifecycle::Uploader,
+    operations::{KeyAttempt, Projects, Uploader},
     share::Share,
 };
 
@@ -41,7 +41,7 @@ const NOTE_TIME: Duration = Duration::from_millis(250);
 /// Keys that were looked up lately.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyCache {
-    catalog: Catalog,
+    projects: Projects,
     clock: Clock,
     seen: Arc<Mutex<HashMap<KeyHash, Seen>>>,
 }
@@ -52,27 +52,27 @@ struct Seen {
     record: KeyRecord,
     /// When it was read. A clock that is set back must not make it last longer.
     at: Moment,
-    /// [`Catalog::key_changes`] before it was read: when the number is another one, this process has changed a key.
+    /// [`Projects::key_changes`] before it was read: when the number is another one, this process has changed a key.
     changes: u64,
 }
 
 impl KeyCache {
-    pub(crate) fn new(catalog: Catalog, clock: Clock) -> Self {
-        Self { catalog, clock, seen: Arc::default() }
+    pub(crate) fn new(projects: Projects, clock: Clock) -> Self {
+        Self { projects, clock, seen: Arc::default() }
     }
 
     async fn live(&self, key: &ApiKey) -> Result<Option<KeyRecord>, Error> {
         let hash = key.hash();
         let now = self.clock.now();
-        let (at, changes) = (self.clock.monotonic(), self.catalog.key_changes());
+        let (at, changes) = (self.clock.monotonic(), self.projects.key_changes());
         if let Some(record) = self.remembered(&hash, at, changes) {
             return Ok(Some(record).filter(|record| record.is_live(now)));
         }
-        let found = self.catalog.key(&hash).await?;
+        let found = self.projects.key(&hash).await?;
         if let Some(record) = &found {
             let noted = record.last_used.is_some_and(|last| now.since(last) < LAST_USED_GRAIN);
             if record.is_live(now) && !noted {
-                self.note_use(record, now).await;
+                self.note_use(record).await;
             }
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if seen.len() >= KEYS_REMEMBERED {
@@ -83,8 +83,8 @@ impl KeyCache {
         Ok(found.filter(|record| record.is_live(now)))
     }
 
-    async fn note_use(&self, record: &KeyRecord, now: Timestamp) {
-        let noted = tokio::time::timeout(NOTE_TIME, self.catalog.touch_key(&record.hash, now)).await;
+    async fn note_use(&self, record: &KeyRecord) {
+        let noted = tokio::time::timeout(NOTE_TIME, self.projects.note_key_use(&record.hash)).await;
         if !matches!(noted, Ok(Ok(()))) {
             tracing::warn!(key.id = %record.id, "the last use of a key could not be noted");
         }
@@ -130,14 +130,9 @@ impl Caller {
         Ok(Uploader { project, key: Some(self.key), attempt: self.attempt.clone() })
     }
 
-    /// A new API key; in another attempt at the same request the same one again.
-    pub(crate) fn mint_key(&self) -> ApiKey {
-        self.attempt.as_ref().map_or_else(ApiKey::mint, |attempt| ApiKey::derived(&attempt.seed, &self.raw))
-    }
-
-    /// Returns true if an earlier attempt at this request may have made what this one is to make.
-    pub(crate) fn is_repeated(&self) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| attempt.is_repeated)
+    /// The attempt at a request that makes an API key.
+    pub(crate) fn key_attempt(&self) -> Option<KeyAttempt<'_>> {
+        self.attempt.as_ref().map(|attempt| KeyAttempt { attempt, caller: &self.raw })
     }
 }
 
@@ -155,7 +150,7 @@ impl FromRequestParts<Api> for Caller {
             None => true,
         };
         if first {
-            api.rate.take(record.id, api.files.clock.monotonic())?;
+            api.rate.take(record.id, api.files.clock().monotonic())?;
         }
         let attempt = parts.extensions.get::<Attempt>().cloned();
         Ok(Self { project: record.project, key: record.id, scopes: record.scopes, attempt, raw: key })

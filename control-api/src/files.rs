@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{Json, extract::State, response::IntoResponse};
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Value, json};
-use xfiles_core::{api_key::Scope, error::Result as CoreResult, file::File, lifecycle::Begun};
+use xfiles_core::{api_key::Scope, error::Result as CoreResult, file::File, operations::Begun};
 
 use crate::{
     Api,
@@ -70,7 +70,7 @@ pub(crate) async fn confirms(State(api): State<Api>, caller: Caller, body: Body)
 pub(crate) async fn list(State(api): State<Api>, caller: Caller, parameters: Parameters) -> Answer<PageAnswer> {
     let project = caller.with(Scope::Read)?;
     if let Some(query) = parameters.pending()? {
-        let run = api.files.catalog.pending(project, query.cursor.as_ref(), query.size).await?;
+        let run = api.files.pending(project, query.cursor.as_ref(), query.size).await?;
         let next_cursor = run.next.map(|cursor| cursor.to_string());
         let pending = |file| ListedFile { file: FileView::from(file), urls: None };
         let files = run.files.iter().map(pending).collect();

@@ -28,6 +28,7 @@ use xfiles_core::{
     id::{EndpointId, FileId, KeyId, ProjectId},
     intent::{ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, UploadIntent, VariantPolicy},
     object_key::Visibility,
+    operations::{EndpointChange, NewEndpoint, NewKey, NewProject, ProjectChange},
     variant::ImageFormat,
     webhook::{DeliveryStatus, Reach, TargetUrl},
 };
@@ -174,9 +175,9 @@ impl Body {
     }
 
     /// `PATCH /projects/{id}`.
-    pub(crate) fn project_patch(&self) -> Result<ProjectPatch, Problem> {
+    pub(crate) fn project_patch(&self) -> Result<ProjectChange, Problem> {
         let mut fields = Fields::of(&self.0);
-        let patch = ProjectPatch { name: fields.maybe("name", name), quota_bytes: fields.maybe("quotaBytes", quota) };
+        let patch = ProjectChange { name: fields.maybe("name", name), quota_bytes: fields.maybe("quotaBytes", quota) };
         fields.finish(Some(patch))
     }
 
@@ -215,21 +216,21 @@ impl Body {
 
 impl Body {
     /// `POST /projects/{id}/webhooks`.
-    pub(crate) fn webhook(&self, reach: Reach) -> Result<NewWebhook, Problem> {
+    pub(crate) fn webhook(&self, reach: Reach) -> Result<NewEndpoint, Problem> {
         let mut fields = Fields::of(&self.0);
         let url = fields.need("url", |v| target(v, reach));
-        let events = fields.maybe("events", event_types).unwrap_or_default();
+        let types = fields.maybe("events", event_types).unwrap_or_default();
         let enabled = fields.maybe("enabled", flag).unwrap_or(true);
-        fields.finish(url.map(|url| NewWebhook { url, events, enabled }))
+        fields.finish(url.map(|url| NewEndpoint { url, types, enabled }))
     }
 
     /// `PATCH /projects/{id}/webhooks/{webhook}`.
-    pub(crate) fn webhook_patch(&self, reach: Reach) -> Result<WebhookPatch, Problem> {
+    pub(crate) fn webhook_patch(&self, reach: Reach) -> Result<EndpointChange, Problem> {
         let mut fields = Fields::of(&self.0);
         let url = fields.maybe("url", |v| target(v, reach));
-        let events = fields.maybe("events", event_types);
+        let types = fields.maybe("events", event_types);
         let enabled = fields.maybe("enabled", flag);
-        fields.finish(Some(WebhookPatch { url, events, enabled }))
+        fields.finish(Some(EndpointChange { url, types, enabled }))
     }
 
     /// `POST /projects/{id}/webhooks/{webhook}/replay`.
@@ -239,20 +240,6 @@ impl Body {
             fields.maybe("deliveryId", |v| v.as_str().and_then(delivery_name).ok_or("must be the id of a delivery"));
         fields.finish(Some(id))
     }
-}
-
-/// A webhook to make.
-pub(crate) struct NewWebhook {
-    pub(crate) url: TargetUrl,
-    pub(crate) events: Vec<EventType>,
-    pub(crate) enabled: bool,
-}
-
-/// A change to a webhook.
-pub(crate) struct WebhookPatch {
-    pub(crate) url: Option<TargetUrl>,
-    pub(crate) events: Option<Vec<EventType>>,
-    pub(crate) enabled: Option<bool>,
 }
 
 fn target(value: &Value, reach: Reach) -> Rule<TargetUrl> {
@@ -285,25 +272,6 @@ pub(crate) const MAX_BATCH: usize = 100;
 const MAX_KEY_LIFE: u64 = 10 * 365 * 24 * 60 * 60;
 /// Thirty days, in seconds.
 const MAX_GRACE: u64 = 30 * 24 * 60 * 60;
-
-/// A project to make.
-pub(crate) struct NewProject {
-    pub(crate) name: String,
-    pub(crate) quota_bytes: u64,
-}
-
-/// A change to a project.
-pub(crate) struct ProjectPatch {
-    pub(crate) name: Option<String>,
-    pub(crate) quota_bytes: Option<u64>,
-}
-
-/// A key to make.
-pub(crate) struct NewKey {
-    pub(crate) name: String,
-    pub(crate) scopes: Vec<Scope>,
-    pub(crate) expires_in: Option<Duration>,
-}
 
 fn intent_of(fields: &mut Fields<'_>) -> Option<UploadIntent> {
     let original_filename = fields.need("filename", |v| {

@@ -33,7 +33,7 @@ use axum::{
     routing::{delete, get, patch, post, put},
 };
 use tokio::sync::watch;
-use xfiles_core::{lifecycle::Files, prometheus::Registry, webhook::Reach};
+use xfiles_core::{operations::Files, prometheus::Registry, webhook::Reach};
 
 use self::{
     auth::{KeyCache, RateLimit},
@@ -74,7 +74,7 @@ pub struct Api {
 impl Api {
     /// The API of these files.
     pub fn new(files: Files, options: ApiOptions) -> Self {
-        let keys = KeyCache::new(files.catalog.clone(), files.clock.clone());
+        let keys = KeyCache::new(files.projects(), files.clock().clone());
         let rate = RateLimit::new(options.requests_per_second);
         let (origins, webhooks) = (options.allowed_origins.into(), options.webhooks);
         let served = Served::new(&Registry::default());

@@ -63,8 +63,8 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
     digest.update(&body);
     let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
 
-    let catalog = &api.files.catalog;
-    let taken = catalog.take_once(caller.project, &key, &digest, api.files.clock.now()).await;
+    let projects = api.files.projects();
+    let taken = projects.take_once(caller.project, &key, &digest).await;
     if matches!(taken, Err(Error::StorageFull(_))) && only_reads(parts.uri.path()) {
         // It can be done twice, so a disk without room for the record is no reason to refuse it.
         return Ok(next.run(Request::from_parts(parts, Body::from(body))).await);
@@ -88,7 +88,7 @@ async fn carry_out_once(api: &Api, key: &HeaderValue, request: Request, next: Ne
             }
             None => {
                 // A key that could not be given back is free again in a minute. The caller hears why the request failed.
-                if let Err(error) = catalog.forget_once(caller.project, &key, &attempt).await {
+                if let Err(error) = projects.forget_once(caller.project, &key, &attempt).await {
                     tracing::warn!(%error, "an idempotency key could not be given back");
                 }
             }
@@ -120,7 +120,7 @@ async fn hold_while<T>(
         tokio::select! {
             done = &mut work => return done,
             () = tokio::time::sleep(Attempt::RENEW_EVERY) => {
-                if let Err(error) = api.files.catalog.renew_once(project, key, attempt, api.files.clock.now()).await {
+                if let Err(error) = api.files.projects().renew_once(project, key, attempt).await {
                     tracing::warn!(%error, "the hold on an idempotency key could not be renewed");
                 }
             }
@@ -130,7 +130,7 @@ async fn hold_while<T>(
 
 /// Keeps an outcome. The work is done; that its outcome could not be kept must not make it look undone.
 async fn keep(api: &Api, project: ProjectId, key: &str, attempt: &Attempt, outcome: &Outcome) {
-    if let Err(error) = api.files.catalog.keep_outcome(project, key, attempt, outcome).await {
+    if let Err(error) = api.files.projects().keep_outcome(project, key, attempt, outcome).await {
         tracing::warn!(%error, "an outcome could not be kept under its idempotency key");
     }
 }

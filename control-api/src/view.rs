@@ -7,7 +7,7 @@ use xfiles_core::{
     clock::Timestamp,
     file::{File, State},
     id::{EndpointId, FileId, KeyId, ProjectId},
-    lifecycle::{Begun, Erased, FileUrls, Overdue, Reconciliation},
+    operations::{Begun, Erased, FileUrls, Overdue, Reconciliation},
     webhook::{Attempt, Delivery, Endpoint},
 };
 

@@ -18,8 +18,8 @@ use crate::{
     clock::Clock,
     config::{CleanupConfig, SigningKeySource, SigningSecret, StoreConfig},
     error::{Cause, Error, Result},
-    lifecycle::{Files, Stores},
     metrics::Metrics,
+    operations::{Files, Stores},
 };
 
 /// How long a store may take to accept a connection.

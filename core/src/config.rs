@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32, str::FromStr};
 use crate::{
     catalog::UploadLimits,
     cdn::{BaseUrl, KeyPairId, SigningKey},
-    lifecycle::Reconciling,
+    operations::Reconciling,
     variant::Colour,
 };
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
-use crate::cdn::InvalidateError;
+use crate::{cdn::InvalidateError, webhook::MAX_ENDPOINTS};
 
 /// The result of an operation on files.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -22,6 +22,9 @@ pub enum Error {
     /// The project has no such webhook.
     #[error("no such webhook")]
     EndpointNotFound,
+    /// The project has [`MAX_ENDPOINTS`] webhooks.
+    #[error("the project has {MAX_ENDPOINTS} webhooks, and none has more")]
+    TooManyEndpoints,
     /// The endpoint has no such delivery, or no longer.
     #[error("no such delivery")]
     DeliveryNotFound,

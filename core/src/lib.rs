@@ -25,7 +25,7 @@ pub mod webhook;
 
 pub mod store_event;
 
-pub mod lifecycle;
+pub mod operations;
 
 pub mod catalog;
 

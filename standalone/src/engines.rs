@@ -14,7 +14,7 @@ use xfiles_core::{
     catalog::Catalog,
     cdn::{BaseUrl, Cdn},
     clock::Clock,
-    lifecycle::Files,
+    operations::Files,
 };
 
 use crate::{

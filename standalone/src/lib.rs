@@ -33,7 +33,7 @@ pub use xfiles_control_api::ApiOptions;
 pub use metrics::MetricsListen;
 
 pub use engines::{BUCKET, Engines, REGION, TABLE};
-pub use stack::{Data, Placeholders, Stack, StackOptions, StartError, first_project, open_catalog};
+pub use stack::{Data, Placeholders, Stack, StackOptions, StartError, open_projects};
 
 /// What to log when nothing else is asked for. The protocol layer of the object store logs signatures and signed URLs,
 /// so every filter must end in [`s3::LOG_DIRECTIVE`].

@@ -27,14 +27,14 @@ use tokio::{
 use xfiles_cleanup_cron::Courier;
 use xfiles_control_api::{Api, ApiOptions};
 use xfiles_core::{
-    api_key::{ApiKey, Scope},
-    catalog::{Catalog, KeyRecord, Project, UploadLimits},
+    api_key::ApiKey,
+    catalog::{Catalog, UploadLimits},
     cdn::{BaseUrl, Cdn, Signer, URL_LIFE},
-    clock::{Clock, Timestamp},
+    clock::Clock,
     error::{Cause, Error},
     event::{Event, published_picture},
     id::{FileId, ProjectId},
-    lifecycle::Files,
+    operations::{Files, Projects},
     prometheus::Registry,
     share::{Class, Share},
     variant::Colour,
@@ -52,8 +52,6 @@ use crate::{
     secrets::Secrets,
     server::{self, ConnectionLimits, Port, TooFew},
 };
-
-const DEFAULT_PROJECT: &str = "default";
 
 /// How long staged bytes are kept that no record knows of any more, such as those of a replayed upload URL.
 const STAGING_LIFE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
@@ -532,9 +530,9 @@ fn address_of(listener: &TcpListener) -> BaseUrl {
     format!("http://{address}").parse().expect("an address is a host and a port")
 }
 
-/// The records in a data directory, whether or not a server runs on it: how whoever owns the machine makes a key when
-/// all are lost.
-pub async fn open_catalog(data: &Path) -> Result<Catalog, StartError> {
+/// The projects in a data directory, whether or not a server runs on it. With this the owner of the machine makes a key
+/// when all keys are lost.
+pub async fn open_projects(data: &Path) -> Result<Projects, StartError> {
     let database = Piece::Table.path(data);
     if !custody::was_served(data) {
         let source = io::Error::new(io::ErrorKind::NotFound, "nothing was ever served from it");
@@ -550,38 +548,16 @@ pub async fn open_catalog(data: &Path) -> Result<Catalog, StartError> {
         Err(error) => return Err(error.into()),
     };
     let dynamo = Dynamo::open_held(&database, hold, None)?;
-    Ok(Catalog::new(dynamodb_client(dynamo.http_client(), Clock::system()), TABLE))
+    let clock = Clock::system();
+    Ok(Projects::new(Catalog::new(dynamodb_client(dynamo.http_client(), clock.clone()), TABLE), clock))
 }
 
 /// Makes what a first start needs and finds what a later one has.
 async fn prepare(files: &Files, quota_bytes: u64) -> Result<(ProjectId, Option<ApiKey>), Error> {
     files.catalog.create_table().await?;
     files.blobs.create_bucket().await?;
-    first_project(&files.catalog, quota_bytes, files.clock.now()).await
-}
-
-/// The oldest project, made if there is none, and its first key if it has none.
-pub async fn first_project(
-    catalog: &Catalog,
-    quota_bytes: u64,
-    now: Timestamp,
-) -> Result<(ProjectId, Option<ApiKey>), Error> {
-    let projects = catalog.projects().await?;
-    let project = match projects.first() {
-        Some(project) => project.id,
-        None => {
-            let project = Project::new(DEFAULT_PROJECT, quota_bytes, now);
-            catalog.create_project(&project).await?;
-            project.id
-        }
-    };
-    // A crash between project and key leaves a project without one.
-    if !catalog.keys(project).await?.is_empty() {
-        return Ok((project, None));
-    }
-    let key = ApiKey::mint();
-    catalog.create_key(&KeyRecord::new(&key, project, DEFAULT_PROJECT, &Scope::ALL, now)).await?;
-    Ok((project, Some(key)))
+    let (project, first_key) = files.projects().first(quota_bytes).await?;
+    Ok((project, first_key.map(|issued| issued.key)))
 }
 
 /// Confirms what has arrived, or only removes what arrived after its upload had ended. What is under way when the stack

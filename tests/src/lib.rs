@@ -25,7 +25,7 @@ use xfiles_core::{
     file::{File, State},
     id::{FileId, ProjectId},
     intent::UPLOAD_URL_LIFE,
-    lifecycle::Files,
+    operations::Files,
     webhook::Reach,
 };
 use xfiles_standalone::{ApiOptions, BUCKET, Data, Placeholders, Stack, StackOptions, server::ConnectionLimits};

@@ -11,8 +11,8 @@ use xfiles_core::{
     catalog::{FileFilter, PageNumber, PageSize},
     id::FileId,
     intent::{ByteSize, Entity, EntityWord, OriginalFilename, Position, UploadIntent, VariantPolicy},
-    lifecycle::Files,
     object_key::Visibility,
+    operations::Files,
     variant::{ImageFormat, VariantSpec},
 };
 use xfiles_edge_variants::Worker;

@@ -28,8 +28,8 @@ use xfiles_core::{
     file::{LATE_COPIES, Patch},
     id::{FileId, ProjectId},
     intent::{EntityWord, UploadIntent},
-    lifecycle::Files,
     object_key::{ObjectKey, Visibility},
+    operations::Files,
     webhook::Reach,
 };
 use xfiles_tests::{
@@ -489,7 +489,7 @@ async fn furnish(world: &World, given: &[Given]) -> Cast {
                 let put = world.stack.s3_client().put_object().bucket(xfiles_standalone::BUCKET).key(key.to_string());
                 put.body(TEXT.2.to_vec().into()).send().await.unwrap();
                 world.sweep().await;
-                world.pass(xfiles_core::lifecycle::CERTAINTY + Duration::from_secs(3600));
+                world.pass(xfiles_core::operations::CERTAINTY + Duration::from_secs(3600));
             }
             Given::Deleted(name) => {
                 client.delete(&cast.path(name)).await.ok();

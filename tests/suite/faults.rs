@@ -27,8 +27,8 @@ use xfiles_core::{
     cdn::{Cdn, Invalidate, InvalidateError, InvalidateFuture, KeyPairId, Signer, SigningKey, URL_LIFE},
     error::Error,
     intent::{ByteSize, OriginalFilename, UploadIntent, VariantPolicy},
-    lifecycle::Files,
     object_key::Visibility,
+    operations::Files,
 };
 use xfiles_edge_variants::Worker;
 use xfiles_tests::{

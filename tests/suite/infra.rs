@@ -25,9 +25,9 @@ use xfiles_core::{
     catalog::{INDEXES, PROJECTED, TTL},
     cdn::{Cdn, Invalidate, InvalidateFuture, KeyPairId, Signer, SigningKey, URL_LIFE, disposition},
     config::{API_VARIABLES, CDN_VARIABLES, EVENT_VARIABLES, STORE_VARIABLES, WORKER_VARIABLES},
-    lifecycle::Files,
     metrics::Metric,
     object_key::ObjectKey,
+    operations::Files,
     variant::Colour,
 };
 use xfiles_edge_variants::Worker;

@@ -33,8 +33,8 @@ use xfiles_core::{
     file::{File, LATE_COPIES, LEASE, Patch, SWEEP_LEASE, WORKER_LIFE},
     id::FileId,
     intent::EntityWord,
-    lifecycle::{Files, Reconciling},
     object_key::{ObjectKey, Visibility},
+    operations::{Files, Reconciling},
     variant::VariantSpec,
 };
 use xfiles_edge_variants::Worker;

@@ -8,7 +8,7 @@ use xfiles_core::{
     catalog::{Consistency, UploadLimits},
     error::Error,
     file::File,
-    lifecycle::Reconciling,
+    operations::Reconciling,
 };
 use xfiles_standalone::{Data, Stack, StackOptions};
 use xfiles_tests::{Client, TEXT, World, WorldOptions, file_id, id_of};
@@ -295,7 +295,7 @@ async fn counters_that_are_off_are_put_right_after_a_day() {
         pending_by_key: [(xfiles_core::id::KeyId::mint(), 3)].into(),
     };
     assert!(world.files().catalog.repair_upload_counts(&project, &wrong).await.unwrap());
-    let drifts = |found: xfiles_core::lifecycle::Reconciliation| found.drifts;
+    let drifts = |found: xfiles_core::operations::Reconciliation| found.drifts;
     let found = world.files().reconcile(Reconciling::Repair, Duration::from_secs(60)).await.unwrap();
     assert!(drifts(found)[0].counters.contains("pendingUploads -7"), "it is reported");
     assert_eq!(world.project().await.pending_uploads, 7, "nothing is repaired at first sight");

@@ -16,8 +16,8 @@ use xfiles_core::{
     event::EventType,
     file::{Patch, State, WORKER_LIFE},
     id::FileId,
-    lifecycle::Files,
     object_key::{ObjectKey, Visibility},
+    operations::Files,
 };
 use xfiles_edge_variants::Worker;
 use xfiles_tests::{

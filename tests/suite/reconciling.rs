@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::json;
-use xfiles_core::lifecycle::Reconciling;
+use xfiles_core::operations::Reconciling;
 use xfiles_standalone::BUCKET;
 use xfiles_tests::{TEXT, World, id_of};
 

@@ -18,7 +18,7 @@ use xfiles_core::{
     file::Patch,
     id::{FileId, ProjectId},
     intent::OwnerId,
-    lifecycle::Files,
+    operations::Files,
 };
 use xfiles_tests::{
     Answer, Client, TEXT, World, WorldOptions, file_id, id_of,

@@ -22,8 +22,8 @@ use xfiles_core::{
     intent::{
         ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, UPLOAD_URL_LIFE, UploadIntent, VariantPolicy,
     },
-    lifecycle::Files,
     object_key::Visibility,
+    operations::Files,
     variant::{ImageFormat, VariantSpec},
     webhook::{Endpoint, Reach},
 };

@@ -6,10 +6,8 @@ use serde_json::{Value, json};
 use xfiles_core::{
     api_key::ApiKey,
     cdn::{KeyPairId, SigningKey},
-    clock::Clock,
     id::ProjectId,
 };
-use xfiles_standalone::first_project;
 
 use super::{Account, Deployed, StackName, command::Command, functions, secret_name, table, trouble};
 use crate::{
@@ -400,6 +398,6 @@ fn change(args: &DeployArgs, bucket: &str, packaged: &str, parameters: &[String]
 async fn first_key(deployed: &Deployed) -> Result<(ProjectId, Option<ApiKey>), Failure> {
     let quota = deployed.output("DefaultQuotaBytes")?;
     let quota = quota.parse().map_err(|_| Failure::new(Exit::Failed, "the output DefaultQuotaBytes is no number"))?;
-    let catalog = table::catalog(deployed.output("TableName")?);
-    Ok(first_project(&catalog, quota, Clock::system().now()).await?)
+    let (project, key) = table::projects(deployed.output("TableName")?).first(quota).await?;
+    Ok((project, key.map(|issued| issued.key)))
 }

@@ -1,4 +1,4 @@
-//! The table of a deployment as a [`Catalog`]: the core's own SDK client, whose requests the AWS CLI carries.
+//! The table of a deployment as [`Projects`]: the core's own SDK client, whose requests the AWS CLI carries.
 //! DynamoDB's requests and answers are JSON of the same shape in both.
 
 use std::io::{self, Write as _};
@@ -10,12 +10,12 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
 };
 use aws_smithy_types::body::SdkBody;
-use xfiles_core::catalog::Catalog;
+use xfiles_core::{catalog::Catalog, clock::Clock, operations::Projects};
 
 use super::command::Command;
 
-/// The catalog in this table.
-pub(super) fn catalog(table: &str) -> Catalog {
+/// The projects in this table.
+pub(super) fn projects(table: &str) -> Projects {
     let connector = SharedHttpConnector::new(AwsCli);
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -25,7 +25,7 @@ pub(super) fn catalog(table: &str) -> Catalog {
         .http_client(http_client_fn(move |_, _| connector.clone()))
         .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
         .build();
-    Catalog::new(aws_sdk_dynamodb::Client::from_conf(config), table)
+    Projects::new(Catalog::new(aws_sdk_dynamodb::Client::from_conf(config), table), Clock::system())
 }
 
 #[derive(Debug)]

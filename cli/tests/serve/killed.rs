@@ -14,8 +14,8 @@ use std::{
 use xfiles_core::{
     catalog::{Catalog, Consistency, Debtor},
     clock::Timestamp,
-    lifecycle::Reconciling,
     object_key::ObjectKey,
+    operations::Reconciling,
 };
 use xfiles_standalone::{BUCKET, Data, Stack, StackOptions};
 

@@ -41,8 +41,8 @@ use xfiles_core::{
     file::{File, LEASE, Patch, State, WORKER_LIFE},
     id::{EndpointId, FileId, ProjectId, simulation},
     intent::{ByteSize, OriginalFilename, UploadIntent, VariantPolicy},
-    lifecycle::{Begun, BulkDeleted, CERTAINTY, Erased, Files, Reconciliation, Reconciling, Sweep},
     object_key::{ObjectKey, Visibility},
+    operations::{Begun, BulkDeleted, CERTAINTY, Erased, Files, Reconciliation, Reconciling, Sweep},
     variant::{ImageFormat, VariantSpec, Width},
     webhook::{Delivery, DeliveryStatus, Endpoint, Reach, TargetUrl},
 };

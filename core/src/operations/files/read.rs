@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Files;
+use crate::operations::Files;
 use crate::{
-    catalog::{Consistency, Cursor, FileFilter, FilePage, FileRun, PageNumber, PageSize},
+    catalog::{Consistency, Cursor, FileFilter, FilePage, FileRun, PageNumber, PageSize, PendingCursor, PendingRun},
     cdn::{CdnUrl, Expiry},
     error::{Error, Result},
     file::{File, State},
@@ -92,6 +92,16 @@ impl Files {
         size: PageSize,
     ) -> Result<FileRun> {
         self.catalog.walk(project, filter, from, size).await
+    }
+
+    /// One page of the project's pending uploads.
+    pub async fn pending(
+        &self,
+        project: ProjectId,
+        from: Option<&PendingCursor>,
+        size: PageSize,
+    ) -> Result<PendingRun> {
+        self.catalog.pending(project, from, size).await
     }
 
     /// The URLs of a confirmed file, permanent or signed by what they lead to; signed ones live as long as is asked for,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Files;
+use crate::operations::Files;
 use crate::{
     catalog::{Clearing, Consistency, FileFilter},
     clock::Timestamp,
@@ -38,7 +38,7 @@ impl Files {
     }
 
     /// Goes on with a clearing for some time.
-    pub(super) async fn clear(&self, id: ProjectId, time: Duration) -> Result<Cleared> {
+    pub(in crate::operations) async fn clear(&self, id: ProjectId, time: Duration) -> Result<Cleared> {
         let project = match self.catalog.project(id, Consistency::Strong).await {
             Err(Error::ProjectNotFound) => return Ok(Cleared::Nothing),
             project => project?,
@@ -80,7 +80,7 @@ impl Files {
 
 /// How far a clearing came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cleared {
+pub(in crate::operations) enum Cleared {
     /// There is nothing left to clear.
     Whole,
     /// Its time ran out with more to do.

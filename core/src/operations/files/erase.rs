@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Files, delete::AT_ONCE};
+use crate::operations::{AT_ONCE, Files};
 use crate::{
     catalog::Consistency,
     clock::Timestamp,

@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 
-use super::Files;
+use crate::operations::{AT_ONCE, Files};
 use crate::{
     catalog::{Consistency, FileFilter},
     error::{Cause, Error, Result},
     file::{File, State},
     id::{FileId, ProjectId},
 };
-
-/// How many files of one request are worked on at the same time.
-pub(super) const AT_ONCE: usize = 8;
 
 /// What a bulk deletion did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Begun, Files};
+use crate::operations::{Begun, Files};
 use crate::{
     catalog::Consistency,
     error::{Error, Result},
@@ -77,7 +77,7 @@ impl Files {
         self.renew(&file).await
     }
 
-    pub(super) async fn renew(&self, file: &File) -> Result<Begun> {
+    pub(in crate::operations) async fn renew(&self, file: &File) -> Result<Begun> {
         let renewed = file.renew(self.clock.now())?;
         let upload = self.blobs.presign_put(&renewed).await?;
         self.catalog.replace(&renewed).await?;

@@ -2,7 +2,7 @@
 
 use futures::{StreamExt as _, stream};
 
-use super::{Files, delete::AT_ONCE};
+use crate::operations::{AT_ONCE, Files};
 use crate::{
     blobs::{Copied, Upload},
     catalog::Consistency,
@@ -142,7 +142,7 @@ impl Files {
     ///
     /// The staged bytes go before the record is cleared, so that a crash in between leaves work on the record rather
     /// than an object that nobody knows of.
-    pub(super) async fn publish(&self, file: &File) -> Result<Option<File>> {
+    pub(in crate::operations) async fn publish(&self, file: &File) -> Result<Option<File>> {
         let State::Confirming { etag } = &file.state else {
             return Err(Error::Conflict);
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 
-use super::{Files, clear::Cleared, delete::AT_ONCE};
+use crate::operations::{AT_ONCE, Files, projects::Cleared};
 use crate::{
     blobs::{Copied, Deletion},
     catalog::{Catalog, Consistency, Debtor, DuePosition, Project},
@@ -123,7 +123,7 @@ impl Files {
 
     /// Has the record owe an original that was found at the visibility where the file is not, and removes it. The file
     /// may move there at any moment: then its record must know of the removal.
-    pub(super) async fn remove_left_behind(&self, file: &File, visibility: Visibility) -> Result<()> {
+    pub(in crate::operations) async fn remove_left_behind(&self, file: &File, visibility: Visibility) -> Result<()> {
         let leaving = file.leaves_behind(visibility, self.clock.now())?;
         self.catalog.replace(&leaving).await?;
         Box::pin(self.settle(&leaving)).await
@@ -131,7 +131,7 @@ impl Files {
 
     /// The record changed while the original was copied to this visibility. Unless the record as it is now accounts for
     /// the copy, it goes: at once, because nothing else would look for it before the late copies are due.
-    pub(super) async fn account_for_copy(&self, file: &File, visibility: Visibility) -> Result<()> {
+    pub(in crate::operations) async fn account_for_copy(&self, file: &File, visibility: Visibility) -> Result<()> {
         let now = match self.catalog.file(file.id, Consistency::Strong).await {
             Err(Error::FileNotFound) => return self.remove_copy(file, visibility).await,
             now => now?,
@@ -168,7 +168,7 @@ impl Files {
     }
 
     /// Moves the published bytes to the other visibility, and removes what the move leaves behind.
-    pub(super) async fn move_original(&self, file: &File, etag: &str, to: Visibility) -> Result<File> {
+    pub(in crate::operations) async fn move_original(&self, file: &File, etag: &str, to: Visibility) -> Result<File> {
         let etag = match self.copy_for_move(file, etag, to).await? {
             Copied::Yes { etag } => etag,
             Copied::SourceChanged => {
@@ -214,7 +214,7 @@ impl Files {
     }
 
     /// Removes what a change left behind. Bytes go before cached copies, or an edge would fetch and cache them again.
-    pub(super) async fn purge(&self, file: &File, purge: Purge) -> Result<File> {
+    pub(in crate::operations) async fn purge(&self, file: &File, purge: Purge) -> Result<File> {
         // What lies where the file now is, is no leftover: the file came back before this was done.
         let original = purge.original.filter(|visibility| *visibility != file.visibility);
         let variants = purge.variants().flat_map(|v| VariantSpec::all().map(move |spec| file.variant_key(v, spec)));
@@ -444,7 +444,7 @@ impl Files {
     }
 
     /// Settles for somebody who has died, and for this long alone if bytes are on the move.
-    pub(super) async fn take_over_and_settle(&self, file: &File, lease: Duration) -> Result<()> {
+    pub(in crate::operations) async fn take_over_and_settle(&self, file: &File, lease: Duration) -> Result<()> {
         if !file.is_on_the_move() {
             return self.settle(file).await;
         }

@@ -1,6 +1,6 @@
 //! Beginning uploads: mint, presign, reserve.
 
-use super::Files;
+use crate::operations::Files;
 use crate::{
     blobs::PresignedPut,
     catalog::{Attempt, Catalog, Consistency},

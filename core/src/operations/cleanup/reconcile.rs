@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, ops::RangeInclusive, str::FromStr, time::Duration};
 
-use super::Files;
+use crate::operations::Files;
 use crate::{
     blobs::Presence,
     catalog::{Catalog, Consistency, Cursor, Debtor, FileFilter, PageSize, UploadCounts, WalkCounts},
