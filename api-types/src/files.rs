@@ -1,15 +1,19 @@
-//! Files: uploads, lists, URLs, changes and deletions.
+//! Files: uploads, lists, URLs, changes and deletions. What the core's types become stands below the declarations.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use xfiles_core::{
-    catalog::{Catalog, PageSize, TypeFilter},
+    catalog::{Catalog, FileFilter, PageSize, TypeFilter},
     clock::Timestamp,
     content_type::ContentType,
+    file::{self, Patch, State},
     id::FileId,
-    intent::{ByteSize, EntityWord, OriginalFilename, OwnerId, Position, Sha256Checksum},
+    intent::{
+        self, ByteSize, EntityWord, OriginalFilename, OwnerId, Position, Sha256Checksum, UPLOAD_URL_LIFE, VariantPolicy,
+    },
     object_key::Visibility,
+    operations::{Begun, Erased, FileUrls},
     variant::{ImageFormat, Width},
 };
 
@@ -196,7 +200,7 @@ object! {
         /// Where the file will be on the CDN once it is confirmed.
         key: String = format!("files/originals/private/{PROJECT}/{FILE}/best-ever-photo-2024-a7x9k2.jpg"),
         /// Seconds until the URL ends.
-        expires_in: Whole<1, { xfiles_core::intent::UPLOAD_URL_LIFE.as_secs() }> = 900,
+        expires_in: Whole<1, { UPLOAD_URL_LIFE.as_secs() }> = 900,
         expires_at: Timestamp = "2026-01-31T12:15:00.000Z",
     }
 
@@ -387,4 +391,155 @@ fn listed_with_urls() -> Value {
         }
     });
     file
+}
+
+impl From<UploadIntent> for intent::UploadIntent {
+    fn from(asked: UploadIntent) -> Self {
+        let image = asked.transformations.and_then(|asked| asked.image).unwrap_or_default();
+        Self {
+            original_filename: asked.filename,
+            content_type: asked.content_type,
+            size: asked.size,
+            visibility: asked.visibility,
+            owner: asked.owner_user_id,
+            entity: asked.entity.map(|EntityPlace { kind, id, role, position }| intent::Entity { kind, id, role, position }),
+            variants: VariantPolicy {
+                enabled: image.enabled.unwrap_or(false),
+                visibility: image.visibility.unwrap_or(Visibility::Private),
+            },
+            checksum: asked.checksum_sha256,
+        }
+    }
+}
+
+impl From<FileChange> for Patch {
+    fn from(asked: FileChange) -> Self {
+        let image = asked.transformations.and_then(|asked| asked.image).unwrap_or_default();
+        Self {
+            visibility: asked.visibility,
+            owner: asked.owner_user_id.into_option(),
+            position: asked.position,
+            variants_enabled: image.enabled,
+            variants_visibility: image.visibility,
+        }
+    }
+}
+
+impl From<EntityFilters> for FileFilter {
+    fn from(EntityFilters { entity_type, entity_id, role }: EntityFilters) -> Self {
+        Self { entity_type, entity_id, role, ..Self::default() }
+    }
+}
+
+impl ListQuery {
+    /// The filters alone.
+    pub fn into_filter(self) -> FileFilter {
+        FileFilter {
+            owner: self.owner_user_id,
+            visibility: self.visibility,
+            variants_visibility: self.variant_visibility,
+            created_after: self.created_after,
+            created_before: self.created_before,
+            content_type: self.content_type,
+            name_prefix: self.q.map(|beginning| beginning.prefix),
+            ..self.entity.0.into()
+        }
+    }
+}
+
+impl From<Begun> for Upload {
+    fn from(begun: Begun) -> Self {
+        let Begun { file, upload } = begun;
+        Self {
+            file_id: file.id,
+            key: file.original_key().to_string(),
+            method: Method::Put.into(),
+            headers: upload.headers.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            expires_in: Whole(upload.life.as_secs()),
+            expires_at: upload.expires_at,
+            upload_url: Url(upload.url),
+        }
+    }
+}
+
+impl From<&file::File> for File {
+    fn from(file: &file::File) -> Self {
+        let status = if file.is_confirmed() { UploadStatus::Confirmed } else { UploadStatus::Pending };
+        Self {
+            id: file.id,
+            filename: StoredName(file.name.to_string()),
+            original_filename: file.original_filename.clone(),
+            content_type: file.content_type.to_string(),
+            size: file.size,
+            visibility: file.visibility.into(),
+            upload_status: status.into(),
+            owner_user_id: Nullable(file.owner.clone()),
+            entity: Nullable(file.entity.clone().map(|intent::Entity { kind, id, role, position }| Entity {
+                kind,
+                id,
+                role: Nullable(role),
+                position,
+            })),
+            transformations: Transformations {
+                image: ImageTransformations {
+                    enabled: file.variants.enabled,
+                    visibility: file.variants.visibility.into(),
+                },
+            },
+            width: file.dimensions.map(|d| Whole(d.width.into())),
+            height: file.dimensions.map(|d| Whole(d.height.into())),
+            thumbhash: file.thumbhash.as_ref().map(|hash| Placeholder(hash.to_string())),
+            checksum_sha256: file.checksum,
+            created_at: file.created,
+            // An upload that is being published no longer expires.
+            expires_at: file.due.filter(|_| file.state == State::Pending),
+            etag: Etag::of(file),
+        }
+    }
+}
+
+impl Etag {
+    /// The file's version, as far as a client can see it.
+    pub fn of(file: &file::File) -> Self {
+        Self(format!("\"{}\"", file.revision))
+    }
+}
+
+impl From<FileUrls> for Urls {
+    fn from(urls: FileUrls) -> Self {
+        let signed = std::iter::once(&urls.original).chain(urls.variants.iter().map(|v| &v.url));
+        let expires_in = signed.filter_map(|url| url.expires_in()).min().map(|life| Whole(life.as_secs()));
+        let variants = urls.variants.into_iter();
+        let variants = variants.map(|v| Variant { width: v.width.pixels(), url: Url(v.url.into_string()) });
+        Self { url: Url(urls.original.into_string()), variants: List(variants.collect()), expires_in }
+    }
+}
+
+impl ListedFile {
+    pub fn new(file: &file::File, urls: Option<FileUrls>) -> Self {
+        let file = Flat(File::from(file));
+        match urls.map(Urls::from) {
+            Some(Urls { url, variants, expires_in }) => {
+                Self { file, url: Some(url), variants: Some(variants), expires_in }
+            }
+            None => Self { file, url: None, variants: None, expires_in: None },
+        }
+    }
+}
+
+impl Deletion {
+    /// The answer of a deletion that is no erasure.
+    pub const DONE: Self = Self { success: true, objects: None, paths: None, unverified_paths: None, again_at: None };
+}
+
+impl From<Erased> for Deletion {
+    fn from(erased: Erased) -> Self {
+        Self {
+            success: true,
+            objects: Some(erased.objects.iter().map(ToString::to_string).collect()),
+            paths: Some(erased.paths),
+            unverified_paths: Some(erased.unverified_paths),
+            again_at: erased.again_at,
+        }
+    }
 }

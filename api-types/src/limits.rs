@@ -27,8 +27,5 @@ pub const MAX_KEY_LIFE: u64 = 10 * 365 * 24 * 60 * 60;
 /// How long a replaced key or secret may go on working, in seconds: thirty days.
 pub const MAX_GRACE: u64 = 30 * 24 * 60 * 60;
 
-/// How long a replaced key or secret goes on working if the request does not say, in seconds: a day.
-pub const DEFAULT_GRACE: u64 = 24 * 60 * 60;
-
 /// How long a request may ask to wait for a confirmation, in seconds.
 pub const MAX_WAIT: u64 = 30;

@@ -7,7 +7,7 @@ macro_rules! codes {
         pub enum Code { $(#[doc = $cause] $name),* }
 
         impl Code {
-            pub const ALL: &[Self] = &[$(Self::$name),*];
+            pub const ALL: [Self; { [$($code),*].len() }] = [$(Self::$name),*];
 
             /// The code as it stands in answers.
             pub const fn as_str(self) -> &'static str {

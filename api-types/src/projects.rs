@@ -3,8 +3,10 @@
 use serde_json::json;
 use xfiles_core::{
     api_key::Scope,
+    catalog::{self, Clearing, KeyRecord},
     clock::Timestamp,
     id::{KeyId, ProjectId},
+    operations::{self, IssuedKey, ROTATION_GRACE},
 };
 
 use crate::{
@@ -42,13 +44,8 @@ object! {
     /// How the old key ends.
     pub struct KeyRotation {
         /// Seconds that the old key still works, 30 days at most.
-        grace_period: Grace [default default_grace()] = 3600,
+        grace_period: Grace [default Seconds(ROTATION_GRACE)] = 3600,
     }
-}
-
-/// How long a replaced key or secret goes on working if the request does not say.
-pub(crate) fn default_grace() -> Grace {
-    Seconds(std::time::Duration::from_secs(limits::DEFAULT_GRACE))
 }
 
 object! {
@@ -105,5 +102,77 @@ object! {
     pub struct KeyAnswer {
         key: Key,
         api_key: Option<RawKey>,
+    }
+}
+
+impl From<NewProject> for operations::NewProject {
+    fn from(NewProject { name: Name(name), quota_bytes: Quota(quota_bytes) }: NewProject) -> Self {
+        Self { name, quota_bytes }
+    }
+}
+
+impl From<ProjectChange> for operations::ProjectChange {
+    fn from(asked: ProjectChange) -> Self {
+        Self { name: asked.name.map(|name| name.0), quota_bytes: asked.quota_bytes.map(|quota| quota.0) }
+    }
+}
+
+impl From<NewKey> for operations::NewKey {
+    fn from(asked: NewKey) -> Self {
+        let mut scopes = asked.scopes.map_or_else(|| Scope::DEFAULT.to_vec(), |scopes| scopes.0);
+        scopes.sort_unstable();
+        scopes.dedup();
+        Self { name: asked.name.0, scopes, expires_in: asked.expires_in.map(|life| life.0) }
+    }
+}
+
+impl From<&catalog::Project> for Usage {
+    fn from(project: &catalog::Project) -> Self {
+        Self {
+            quota_bytes: project.quota_bytes,
+            used_bytes: project.used_bytes() - project.reserved_bytes,
+            reserved_bytes: project.reserved_bytes,
+            free_bytes: project.free_bytes,
+            files: project.file_count,
+        }
+    }
+}
+
+impl From<&catalog::Project> for Project {
+    fn from(project: &catalog::Project) -> Self {
+        let status = match project.clearing {
+            None => ProjectStatus::Active,
+            Some(Clearing { and_project: false, .. }) => ProjectStatus::Emptying,
+            Some(Clearing { and_project: true, .. }) => ProjectStatus::Deleting,
+        };
+        Self {
+            id: project.id,
+            name: Name(project.name.clone()),
+            status: status.into(),
+            usage: Usage::from(project),
+            created_at: project.created,
+        }
+    }
+}
+
+impl From<&KeyRecord> for Key {
+    fn from(key: &KeyRecord) -> Self {
+        Self {
+            id: key.id,
+            name: Name(key.name.clone()),
+            prefix: "xf_".to_owned(),
+            last_four: LastFour(key.last_four.clone()),
+            scopes: key.scopes.iter().map(|scope| (*scope).into()).collect(),
+            created_at: key.created,
+            last_used_at: Nullable(key.last_used),
+            expires_at: Nullable(key.expires_at),
+            revoked_at: Nullable(key.revoked_at),
+        }
+    }
+}
+
+impl From<&IssuedKey> for KeyAnswer {
+    fn from(issued: &IssuedKey) -> Self {
+        Self { key: Key::from(&issued.record), api_key: Some(RawKey(issued.key.reveal().to_owned())) }
     }
 }

@@ -1,6 +1,10 @@
 //! What the operator of a deployment asks: the cleanup, the health checks, and the version.
 
-use xfiles_core::clock::Timestamp;
+use xfiles_core::{
+    clock::Timestamp,
+    file::State,
+    operations::{self, Sweep},
+};
 
 use crate::words::{DebtorId, DebtorState, FILE, Word};
 
@@ -103,4 +107,61 @@ object! {
 one_of! {
     /// What a cleanup did, or would do.
     pub enum Cleanup { Due(CleanupDue), Done(CleanupDone), Report(CleanupReport) }
+}
+
+impl From<&State> for DebtorState {
+    fn from(state: &State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::Confirming { .. } => Self::Confirming,
+            State::Confirmed { .. } => Self::Confirmed,
+            State::Moving { .. } => Self::Moving,
+            State::Expiring => Self::Expiring,
+            State::Deleting { .. } => Self::Deleting,
+            State::Removed { .. } => Self::Removed,
+        }
+    }
+}
+
+impl From<&operations::Overdue> for Overdue {
+    fn from(overdue: &operations::Overdue) -> Self {
+        match overdue {
+            operations::Overdue::File(file) => Self {
+                id: DebtorId(file.id.to_string()),
+                state: DebtorState::from(&file.state).into(),
+                size: file.holds(),
+                created_at: file.created,
+            },
+            operations::Overdue::Project(project) => Self {
+                id: DebtorId(project.id.to_string()),
+                state: DebtorState::Clearing.into(),
+                size: project.used_bytes(),
+                created_at: project.created,
+            },
+        }
+    }
+}
+
+impl From<Sweep> for CleanupDone {
+    fn from(Sweep { settled, failed, more, .. }: Sweep) -> Self {
+        Self { settled, failed, more }
+    }
+}
+
+impl From<operations::Reconciliation> for Reconciliation {
+    fn from(found: operations::Reconciliation) -> Self {
+        let orphans = found.orphans.iter().map(|o| Orphan { key: o.key.to_string(), since: o.since });
+        let drifts = found.drifts.iter();
+        let drifts = drifts.map(|d| Drift { project_id: d.project.to_string(), missing_bytes: d.missing_bytes });
+        Self {
+            objects: found.objects,
+            records: found.records,
+            orphans: orphans.collect(),
+            foreign: found.foreign,
+            missing: found.missing.iter().map(ToString::to_string).collect(),
+            damaged: found.damaged.iter().map(ToString::to_string).collect(),
+            drifts: drifts.collect(),
+            more: found.more,
+        }
+    }
 }

@@ -1,18 +1,20 @@
 //! The webhooks of a project, and the deliveries to them.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use xfiles_core::{
     clock::Timestamp,
     event::{EventId, EventType},
     id::EndpointId,
-    webhook::{DeliveryStatus, MAX_ENDPOINTS},
+    operations::{EndpointChange, NewEndpoint, ROTATION_GRACE, Replayed},
+    webhook::{self, Attempt, DeliveryStatus, Endpoint, MAX_ENDPOINTS},
 };
 
 use crate::{
     limits,
-    projects::default_grace,
     wire::{List, Nullable},
-    words::{DeliveryCursor, DeliveryId, Grace, PublicUrl, RawSecret, Url, Word},
+    words::{DeliveryCursor, DeliveryId, Grace, PublicUrl, RawSecret, Seconds, Url, Word},
 };
 
 const ADDRESS: &str = "https://app.example.com/hooks/files";
@@ -38,7 +40,7 @@ object! {
     /// How the old secret ends.
     pub struct SecretRotation {
         /// Seconds for which messages carry the old secret's signature too, 30 days at most.
-        grace_period: Grace [default default_grace()] = 3600,
+        grace_period: Grace [default Seconds(ROTATION_GRACE)] = 3600,
     }
 
     /// What to replay.
@@ -113,5 +115,74 @@ object! {
         replayed: u64 = 1,
         /// Whether there are more: the same request goes on.
         more: bool = false,
+    }
+}
+
+/// Each type once.
+fn distinct(types: Vec<EventType>) -> Vec<EventType> {
+    types.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+impl From<NewWebhook> for NewEndpoint {
+    fn from(asked: NewWebhook) -> Self {
+        Self { url: asked.url.0, types: distinct(asked.events), enabled: asked.enabled }
+    }
+}
+
+impl From<WebhookChange> for EndpointChange {
+    fn from(asked: WebhookChange) -> Self {
+        Self { url: asked.url.map(|url| url.0), types: asked.events.map(distinct), enabled: asked.enabled }
+    }
+}
+
+impl From<&Endpoint> for Webhook {
+    fn from(endpoint: &Endpoint) -> Self {
+        Self {
+            id: endpoint.id,
+            url: Url(endpoint.url.to_string()),
+            events: List(endpoint.types.iter().map(|kind| (*kind).into()).collect()),
+            enabled: endpoint.enabled,
+            old_secret_until: Nullable(endpoint.retiring.as_ref().map(|(_, until)| *until)),
+            created_at: endpoint.created,
+        }
+    }
+}
+
+impl WebhookAnswer {
+    pub fn with_secret(endpoint: &Endpoint) -> Self {
+        let secret = Some(RawSecret(endpoint.secret.reveal().to_owned()));
+        Self { secret, ..Self::without_secret(endpoint) }
+    }
+
+    pub fn without_secret(endpoint: &Endpoint) -> Self {
+        Self { webhook: Webhook::from(endpoint), secret: None }
+    }
+}
+
+impl From<&webhook::Delivery> for Delivery {
+    fn from(delivery: &webhook::Delivery) -> Self {
+        let (at, last_status, last_error) = match delivery.last.clone() {
+            None => (None, None, None),
+            Some((at, Attempt::Answered(status))) => (Some(at), Some(status), None),
+            Some((at, Attempt::Failed(reason))) => (Some(at), None, Some(reason)),
+        };
+        Self {
+            id: DeliveryId::new(delivery.key().name()).expect("a delivery is named by its event's time and id"),
+            event_id: delivery.event.clone(),
+            kind: delivery.kind.into(),
+            status: delivery.status.into(),
+            attempts: delivery.attempts,
+            created_at: delivery.created,
+            last_attempt_at: Nullable(at),
+            last_status: Nullable(last_status),
+            last_error: Nullable(last_error),
+            next_attempt_at: Nullable(delivery.due),
+        }
+    }
+}
+
+impl From<Replayed> for ReplayedAnswer {
+    fn from(Replayed { count, more }: Replayed) -> Self {
+        Self { replayed: count, more }
     }
 }

@@ -206,7 +206,7 @@ impl<'v, 'r> Fields<'v, 'r> {
 
     /// Reads a field that has a default.
     pub(crate) fn take_or<T: Wire>(&mut self, name: &'static str, default: T) -> Option<T> {
-        Option::take(name, self).map(|found| found.unwrap_or(default))
+        <Option<T> as Wire>::take(name, self).map(|found| found.unwrap_or(default))
     }
 
     /// Refuses the names that are left.
@@ -318,14 +318,12 @@ pub(crate) fn join(docs: &[&str]) -> String {
 
 /// The schema of a value that may be null.
 fn nullable(mut schema: Value) -> Value {
-    match schema.get_mut("type") {
-        Some(kind) if schema.get("enum").is_none() => {
-            let kind = kind.take();
-            schema["type"] = json!([kind, "null"]);
-            schema
-        }
-        _ => json!({"oneOf": [schema, {"type": "null"}]}),
+    if schema.get("type").is_none() || schema.get("enum").is_some() {
+        return json!({"oneOf": [schema, {"type": "null"}]});
     }
+    let kind = schema["type"].take();
+    schema["type"] = json!([kind, "null"]);
+    schema
 }
 
 /// A field that may be left out. In a request null is the same; an answer never has null for it.
@@ -391,7 +389,7 @@ impl<T: Wire> Wire for Nullable<T> {
     }
 
     fn take(name: &'static str, fields: &mut Fields<'_, '_>) -> Option<Self> {
-        Option::take(name, fields).map(Self)
+        <Option<T> as Wire>::take(name, fields).map(Self)
     }
 
     fn exemplify(name: &'static str, object: &mut Map<String, Value>) {
@@ -437,7 +435,7 @@ impl<T: Wire> Wire for Change<T> {
 
     fn take(name: &'static str, fields: &mut Fields<'_, '_>) -> Option<Self> {
         let cleared = matches!(fields.source, Source::Object(object) if object.get(name).is_some_and(Value::is_null));
-        match Option::take(name, fields)? {
+        match <Option<T> as Wire>::take(name, fields)? {
             Some(value) => Some(Self::Set(value)),
             None if cleared => Some(Self::Clear),
             None => Some(Self::Keep),

@@ -18,9 +18,9 @@ use xfiles_core::{
 };
 
 use crate::{
-    Api, MAX_BODY_BYTES,
+    Api, Code, MAX_BODY_BYTES,
     auth::IdentitySlot,
-    error::{Code, Problem},
+    error::Problem,
     work::Client,
 };
 
