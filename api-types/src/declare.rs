@@ -81,12 +81,15 @@ macro_rules! object {
             }
 
             fn given(&self) -> Vec<&'static str> {
-                let fields = [$((name!($field $($name)?), $crate::wire::Wire::is_given(&self.$field)),)*];
-                fields.into_iter().filter_map(|(name, is_given)| is_given.then_some(name)).collect()
+                let mut names = Vec::new();
+                $($crate::wire::Wire::note(&self.$field, name!($field $($name)?), &mut names);)*
+                names
             }
         }
 
         impl $crate::wire::Wire for $object {
+            const IS_OBJECT: bool = true;
+
             fn schema(schemas: &mut $crate::wire::Schemas) -> serde_json::Value {
                 let mut object = $crate::wire::ObjectSchema::default();
                 <Self as $crate::wire::Object>::describe_fields(&mut object, schemas);

@@ -402,7 +402,12 @@ impl From<UploadIntent> for intent::UploadIntent {
             size: asked.size,
             visibility: asked.visibility,
             owner: asked.owner_user_id,
-            entity: asked.entity.map(|EntityPlace { kind, id, role, position }| intent::Entity { kind, id, role, position }),
+            entity: asked.entity.map(|EntityPlace { kind, id, role, position }| intent::Entity {
+                kind,
+                id,
+                role,
+                position,
+            }),
             variants: VariantPolicy {
                 enabled: image.enabled.unwrap_or(false),
                 visibility: image.visibility.unwrap_or(Visibility::Private),

@@ -14,6 +14,9 @@ use crate::{
 /// A type that stands in requests or answers. The methods from `take` on say what it does as a field of an object; only
 /// the types of this module that stand for an optional field differ from the default.
 pub trait Wire: Sized {
+    /// Whether it is an object, whose fields have faults of their own.
+    const IS_OBJECT: bool = false;
+
     /// Its JSON Schema, or a reference to it.
     fn schema(schemas: &mut Schemas) -> Value;
 
@@ -45,9 +48,9 @@ pub trait Wire: Sized {
         to.serialize_entry(name, &Written(self))
     }
 
-    /// Whether [`Wire::put`] writes anything.
-    fn is_given(&self) -> bool {
-        true
+    /// Adds the names of the fields that [`Wire::put`] writes.
+    fn note(&self, name: &'static str, names: &mut Vec<&'static str>) {
+        names.push(name);
     }
 
     /// Describes it as a field.
@@ -80,7 +83,7 @@ pub trait Object: Wire {
 
     fn describe_fields(object: &mut ObjectSchema, schemas: &mut Schemas);
 
-    /// The names of the optional fields that it has.
+    /// The names of the fields that it has.
     fn given(&self) -> Vec<&'static str>;
 }
 
@@ -294,7 +297,8 @@ impl ObjectSchema {
     pub(crate) fn into_value(self, docs: &[&str], side: Side) -> Value {
         let mut schema = json!({"type": "object"});
         if !self.properties.is_empty() {
-            schema["properties"] = self.properties.into_iter().map(|(n, s)| (n.to_owned(), s)).collect::<Map<_, _>>().into();
+            schema["properties"] =
+                self.properties.into_iter().map(|(n, s)| (n.to_owned(), s)).collect::<Map<_, _>>().into();
         }
         if !self.required.is_empty() {
             schema["required"] = self.required.into();
@@ -358,8 +362,8 @@ impl<T: Wire> Wire for Option<T> {
         self.as_ref().map_or(Ok(()), |value| value.put(name, to))
     }
 
-    fn is_given(&self) -> bool {
-        self.is_some()
+    fn note(&self, name: &'static str, names: &mut Vec<&'static str>) {
+        names.extend(self.is_some().then_some(name));
     }
 
     fn describe(name: &'static str, object: &mut ObjectSchema, schemas: &mut Schemas) -> Presence {
@@ -443,11 +447,11 @@ impl<T: Wire> Wire for Change<T> {
     }
 
     fn put<M: SerializeMap>(&self, name: &'static str, to: &mut M) -> Result<(), M::Error> {
-        if self.is_given() { to.serialize_entry(name, &Written(self)) } else { Ok(()) }
+        if matches!(self, Self::Keep) { Ok(()) } else { to.serialize_entry(name, &Written(self)) }
     }
 
-    fn is_given(&self) -> bool {
-        !matches!(self, Self::Keep)
+    fn note(&self, name: &'static str, names: &mut Vec<&'static str>) {
+        names.extend((!matches!(self, Self::Keep)).then_some(name));
     }
 
     fn describe(name: &'static str, object: &mut ObjectSchema, schemas: &mut Schemas) -> Presence {
@@ -484,6 +488,10 @@ impl<T: Object> Wire for Flat<T> {
         self.0.put_fields(to)
     }
 
+    fn note(&self, _: &'static str, names: &mut Vec<&'static str>) {
+        names.extend(self.0.given());
+    }
+
     fn describe(_: &'static str, object: &mut ObjectSchema, schemas: &mut Schemas) -> Presence {
         if schemas.side == Side::Query {
             T::describe_fields(object, schemas);
@@ -502,9 +510,16 @@ impl<T: Object> Wire for Flat<T> {
 }
 
 fn read_items<T: Wire>(items: &[Value], at: &At<'_>, reading: &mut Reading) -> Option<Vec<T>> {
+    let before = reading.faults.len();
     // All are read, so that all faults are found.
     let read: Vec<Option<T>> =
         items.iter().enumerate().map(|(i, item)| T::read(item, &At::Item(at, i), reading)).collect();
+    if !T::IS_OBJECT && reading.faults.len() > before {
+        // A list of single values is one field with one rule.
+        let rule = format!("each item {}", reading.faults.swap_remove(before).detail);
+        reading.faults.truncate(before);
+        return reading.refuse(at, FieldRule::Invalid, rule);
+    }
     read.into_iter().collect()
 }
 

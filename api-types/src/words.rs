@@ -56,15 +56,23 @@ pub(crate) fn alternatives<'w>(words: impl Iterator<Item = &'w str>) -> String {
     }
 }
 
-word!("Visibility", Visibility, Visibility::ALL, Visibility::as_str, [
-    "Who may read: everybody who knows the URL, or only with a signed URL."
-]);
+word!(
+    "Visibility",
+    Visibility,
+    Visibility::ALL,
+    Visibility::as_str,
+    ["Who may read: everybody who knows the URL, or only with a signed URL."]
+);
 word!("KeyScope", Scope, Scope::ALL, Scope::as_str, ["What a key may do."]);
 word!("EventName", EventType, EventType::ALL, EventType::as_str, ["What can happen to a file."]);
 word!("ImageFormat", ImageFormat, ImageFormat::ALL, ImageFormat::extension, ["The encoding of a variant."]);
-word!("DeliveryState", DeliveryStatus, DeliveryStatus::ALL, DeliveryStatus::as_str, [
-    "How far a delivery is: it will be tried, was accepted, or was given up and waits to be replayed."
-]);
+word!(
+    "DeliveryState",
+    DeliveryStatus,
+    DeliveryStatus::ALL,
+    DeliveryStatus::as_str,
+    ["How far a delivery is: it will be tried, was accepted, or was given up and waits to be replayed."]
+);
 
 words! {
     /// Whether the file is published.
@@ -324,12 +332,12 @@ fn near_media_types(text: &str) -> Cow<'static, str> {
 }
 
 leaf!(TypeFilter, {"type": "string", "pattern": r"^[^/]+/[\s\S]+$"},
-    |value| value.as_str().and_then(|t| t.parse().ok())
-        .ok_or("must be a media type such as image/jpeg, or a family such as image/*"),
-    |it| match it {
-        Self::Exact(name) => name.clone(),
-        Self::Family(beginning) => format!("{beginning}*"),
-    });
+|value| value.as_str().and_then(|t| t.parse().ok())
+    .ok_or("must be a media type such as image/jpeg, or a family such as image/*"),
+|it| match it {
+    Self::Exact(name) => name.clone(),
+    Self::Family(beginning) => format!("{beginning}*"),
+});
 
 /// Where a page of a list begins: at the start of a walk, which is the empty text, or after the page before.
 #[derive(Clone, Debug)]
@@ -342,17 +350,17 @@ pub enum ListCursor {
 }
 
 leaf!(ListCursor, {"type": "string"},
-    |value| match value.as_str() {
-        Some("") => Ok(Self::Start),
-        text => text
-            .and_then(|t| t.parse().map(Self::Pending).or_else(|_| t.parse().map(Self::Files)).ok())
-            .ok_or("must be a `nextCursor` of this list"),
-    },
-    |it| match it {
-        Self::Start => String::new(),
-        Self::Files(cursor) => cursor.to_string(),
-        Self::Pending(cursor) => cursor.to_string(),
-    });
+|value| match value.as_str() {
+    Some("") => Ok(Self::Start),
+    text => text
+        .and_then(|t| t.parse().map(Self::Pending).or_else(|_| t.parse().map(Self::Files)).ok())
+        .ok_or("must be a `nextCursor` of this list"),
+},
+|it| match it {
+    Self::Start => String::new(),
+    Self::Files(cursor) => cursor.to_string(),
+    Self::Pending(cursor) => cursor.to_string(),
+});
 
 /// Where a page of deliveries begins: at the newest, which is the empty text, or after the page before.
 #[derive(Clone, Debug)]

@@ -62,7 +62,9 @@ fn clean(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Resu
 }
 
 /// Sweeps until nothing is left to do: how many records were settled, which were not, and whether there is more.
-fn in_rounds(mut sweep: impl FnMut() -> Result<CleanupDone, Failure>) -> Result<(u64, BTreeSet<String>, bool), Failure> {
+fn in_rounds(
+    mut sweep: impl FnMut() -> Result<CleanupDone, Failure>,
+) -> Result<(u64, BTreeSet<String>, bool), Failure> {
     let (mut settled, mut failed) = (0, BTreeSet::new());
     loop {
         let round = sweep()?;

@@ -214,7 +214,9 @@ fn pending_as_table(pages: Walk<'_>, console: &mut Console<'_>) -> Result<Exit, 
     for page in pages {
         let files = page?.value.files.0;
         if !files.is_empty() {
-            console.result(table.lines(&files.iter().map(|listed| pending_row(&listed.file.0, now)).collect::<Vec<_>>()))?;
+            console.result(
+                table.lines(&files.iter().map(|listed| pending_row(&listed.file.0, now)).collect::<Vec<_>>()),
+            )?;
         }
         count += files.len() as u64;
         bytes += files.iter().map(|listed| listed.file.0.size.bytes()).sum::<u64>();

@@ -310,8 +310,7 @@ mod tests {
         let now = Timestamp::from_millis(1_760_000_000_000);
         let raw = ApiKey::mint();
         let live = KeyRecord::new(&raw, ProjectId::mint(), "web", &Scope::DEFAULT, now);
-        let shown =
-            |record: &KeyRecord| row(&Key::from(record), now + Duration::from_secs(120));
+        let shown = |record: &KeyRecord| row(&Key::from(record), now + Duration::from_secs(120));
         let state = |record: &KeyRecord| shown(record)[5].clone();
 
         assert_eq!(state(&live), "live");

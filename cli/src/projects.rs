@@ -209,7 +209,8 @@ fn create(args: &CreateProject, console: &mut Console<'_>) -> Result<Exit, Failu
         return Err(Failure::new(Exit::Failed, "there is a project of this name")
             .or_hint("xf projects list shows it; names must differ so that --project can take them"));
     }
-    let answer = client.create_project(&NewProject { name: Name(args.name.clone()), quota_bytes: Quota(args.quota.0) })?;
+    let answer =
+        client.create_project(&NewProject { name: Name(args.name.clone()), quota_bytes: Quota(args.quota.0) })?;
     if args.json {
         console.json(&answer.raw)?;
     } else {

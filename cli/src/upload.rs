@@ -175,10 +175,8 @@ fn finish(client: &Client, ticket: &Upload, file: &LocalFile<'_>, bar: &Bar, unf
 
 fn intent(args: &UploadArgs, file: &LocalFile<'_>, checksum: Sha256Checksum) -> UploadIntent {
     let visibility = if args.public { Visibility::Public } else { Visibility::Private };
-    let image = |asked: Option<Visibility>| ImageWish {
-        enabled: Some(true),
-        visibility: Some(asked.unwrap_or(visibility)),
-    };
+    let image =
+        |asked: Option<Visibility>| ImageWish { enabled: Some(true), visibility: Some(asked.unwrap_or(visibility)) };
     UploadIntent {
         filename: file.name.clone(),
         content_type: file.content_type.clone(),

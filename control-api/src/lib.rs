@@ -25,6 +25,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware};
 use tokio::sync::watch;
 use xfiles_core::{operations::Files, prometheus::Registry, webhook::Reach};
 
+pub use self::docs::docs_router;
 use self::{
     auth::{KeyCache, RateLimit},
     error::Problem,
@@ -32,7 +33,6 @@ use self::{
     request::Served,
     work::Work,
 };
-pub use self::docs::docs_router;
 pub use xfiles_api_types::problem::Code;
 
 /// The largest request body, in bytes. The largest legal one is a batch of a hundred intents.
@@ -104,7 +104,10 @@ pub fn router(api: Api) -> Router {
     let operations = resources::all().into_iter().flat_map(|resource| resource.operations);
     let (keyed, open): (Vec<_>, Vec<_>) = operations.partition(|operation| operation.scope.is_some());
     let routes = |operations: Vec<Operation>| {
-        operations.into_iter().map(Operation::into_route).fold(Router::new(), |router, (path, route)| router.route(path, route))
+        operations
+            .into_iter()
+            .map(Operation::into_route)
+            .fold(Router::new(), |router, (path, route)| router.route(path, route))
     };
     routes(keyed)
         .layer(middleware::from_fn_with_state(api.clone(), once::handle))

@@ -285,7 +285,13 @@ impl Operation {
         }
         if self.scope.is_some() {
             // An unknown query parameter is refused by every operation that needs a key.
-            codes.extend([Code::InvalidRequest, Code::Unauthorized, Code::MissingScope, Code::RateLimited, Code::Unavailable]);
+            codes.extend([
+                Code::InvalidRequest,
+                Code::Unauthorized,
+                Code::MissingScope,
+                Code::RateLimited,
+                Code::Unavailable,
+            ]);
             if !matches!(self.method, "get" | "delete") {
                 codes.push(Code::StorageFull);
             }

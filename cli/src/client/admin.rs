@@ -35,7 +35,11 @@ impl Client {
     }
 
     /// Changes a project's name or quota.
-    pub(crate) fn change_project(&self, id: ProjectId, change: &ProjectChange) -> Result<Answer<ProjectAnswer>, Failure> {
+    pub(crate) fn change_project(
+        &self,
+        id: ProjectId,
+        change: &ProjectChange,
+    ) -> Result<Answer<ProjectAnswer>, Failure> {
         self.api(Method::PATCH, &of_project(id, ""), Some(to_json(change)), None)
     }
 

@@ -87,7 +87,8 @@ impl Client {
 
     /// Asks for an upload. Safe to repeat under the same key.
     pub(crate) fn begin_upload(&self, intent: &UploadIntent, once: &IdempotencyKey) -> Result<Upload, Failure> {
-        self.api(Method::POST, "/api/v1/files/upload-intent", Some(to_json(intent)), Some(once)).map(|answer| answer.value)
+        self.api(Method::POST, "/api/v1/files/upload-intent", Some(to_json(intent)), Some(once))
+            .map(|answer| answer.value)
     }
 
     /// Sends the bytes to the upload's URL, with exactly its headers. Safe to repeat.

@@ -63,7 +63,6 @@ async fn rotate(
     KeyAt(project, key): KeyAt,
     Body(asked): Body<KeyRotation>,
 ) -> Result<Created<KeyAnswer>, Problem> {
-    let issued =
-        api.files.projects().rotate_key(project, key, Some(asked.grace_period.0), by.key_attempt()).await?;
+    let issued = api.files.projects().rotate_key(project, key, Some(asked.grace_period.0), by.key_attempt()).await?;
     Ok(Created(KeyAnswer::from(&issued)))
 }

@@ -90,7 +90,11 @@ async fn empty(State(api): State<Api>, by: By<Admin>, ProjectAt(id): ProjectAt) 
     Ok(Accepted(Done { success: true }))
 }
 
-async fn delete_project(State(api): State<Api>, _: By<Admin>, ProjectAt(id): ProjectAt) -> Result<Accepted<Done>, Problem> {
+async fn delete_project(
+    State(api): State<Api>,
+    _: By<Admin>,
+    ProjectAt(id): ProjectAt,
+) -> Result<Accepted<Done>, Problem> {
     api.files.delete_project(id).await?;
     Ok(Accepted(Done { success: true }))
 }

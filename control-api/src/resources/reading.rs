@@ -12,12 +12,7 @@ use xfiles_api_types::{
     wire::{Flat, List, Nullable, Object as _, Wire as _},
     words::{Etag, ListCursor, UploadStatus, Whole},
 };
-use xfiles_core::{
-    api_key::Scope,
-    catalog::PageNumber,
-    error::Result as CoreResult,
-    file,
-};
+use xfiles_core::{api_key::Scope, catalog::PageNumber, error::Result as CoreResult, file};
 
 use crate::{
     Api,
@@ -117,8 +112,7 @@ async fn list(State(api): State<Api>, by: By<Read>, Query(query): Query<ListQuer
 
 /// The list of pending uploads. It has no filters and no numbered pages.
 async fn pending(api: &Api, by: &By<Read>, query: ListQuery) -> Answer<FilePage> {
-    let filters = query.entity.0.given().into_iter().chain(query.given());
-    let others = filters.filter(|name| !["entity", "uploadStatus", "limit", "cursor"].contains(name));
+    let others = query.given().into_iter().filter(|name| !["uploadStatus", "limit", "cursor"].contains(name));
     let rule = "cannot be given together with `uploadStatus=pending`";
     let mut faults: Vec<_> = others.map(|name| FieldError::invalid(format!("?{name}"), rule)).collect();
     let from = match query.cursor {

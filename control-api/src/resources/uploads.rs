@@ -4,8 +4,8 @@ use axum::extract::State;
 use serde_json::json;
 use xfiles_api_types::{
     files::{
-        BatchOfFiles, BatchOfUploads, File, FileAnswer, FileReference, FileReferences, FileResult, Upload, UploadIntent,
-        UploadIntents, UploadResult,
+        BatchOfFiles, BatchOfUploads, File, FileAnswer, FileReference, FileReferences, FileResult, Upload,
+        UploadIntent, UploadIntents, UploadResult,
     },
     problem::Code,
     wire::{List, Wire as _, to_json},
@@ -78,7 +78,11 @@ async fn begin(State(api): State<Api>, by: By<Write>, Body(intent): Body<UploadI
     Ok(Json(api.files.begin(by.uploader(), intent.into()).await?.into()))
 }
 
-async fn begin_several(State(api): State<Api>, by: By<Write>, Body(asked): Body<UploadIntents>) -> Answer<BatchOfUploads> {
+async fn begin_several(
+    State(api): State<Api>,
+    by: By<Write>,
+    Body(asked): Body<UploadIntents>,
+) -> Answer<BatchOfUploads> {
     let UploadIntents { files: List(intents), all_or_nothing } = asked;
     let intents = intents.into_iter().map(Into::into).collect();
     let begun = if all_or_nothing {
