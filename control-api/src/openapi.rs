@@ -143,7 +143,7 @@ pub fn catalogue() -> String {
             text,
             "\n## `{}`\n\nStatus {}. {}.\n\n**Cause.** {}\n\n**Remedy.** {}\n",
             code.as_str(),
-            crate::error::status(*code),
+            crate::error::status(code),
             code.title(),
             code.cause(),
             code.remedy(),
