@@ -62,6 +62,3 @@ pub fn unknown_parameters(pairs: &[(String, String)], known: &[&str]) -> Vec<Fie
     let names = pairs.iter().map(|(name, _)| name.as_str()).filter(|name| !name.is_empty());
     spelling::unknown(names, known, &At::Query, "parameter")
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,14 +1,14 @@
+//! What the declarations of requests and answers promise of every field.
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use xfiles_core::{intent::OwnerId, webhook::Reach};
-
-use crate::{
+use xfiles_api_types::{
     files::{
         EntityFilters, File, FileChange, FileOrder, FileReference, FileReferences, FilesToDelete, ListQuery,
         UploadIntent, UploadIntents, UrlWish,
     },
-    problem::Code,
+    problem::{Code, FieldError},
     projects::{Key, KeyRotation, NewKey, NewProject, ProjectChange},
     read_answer, read_query, read_request,
     running::CleanupWish,
@@ -16,10 +16,10 @@ use crate::{
     webhooks::{NewWebhook, ReplayWish, SecretRotation, WebhookChange},
     wire::{Change, Object, Reading, Schemas, Side, Wire as _, to_json},
 };
+use xfiles_core::{intent::OwnerId, webhook::Reach};
 
 fn read<T: Object>(body: &Value) -> Result<T, Vec<(String, String)>> {
-    let faults =
-        |faults: Vec<_>| faults.into_iter().map(|fault: crate::problem::FieldError| (fault.pointer, fault.detail));
+    let faults = |faults: Vec<_>| faults.into_iter().map(|fault: FieldError| (fault.pointer, fault.detail));
     read_request(body, Reading::request(Reach::Public)).map_err(|found| faults(found).collect())
 }
 
