@@ -335,8 +335,7 @@ impl Stack {
         })
         .counting_in(&registry);
         let cdn = Cdn::new(url.clone(), Signer::new(secrets.signing_key, URL_LIFE), Arc::new(distribution.clone()));
-        let mut files = engines.files(cdn, |client| client);
-        files.catalog = files.catalog.with_limits(options.upload_limits);
+        let files = engines.files(cdn, |client| client).with_upload_limits(options.upload_limits);
         let renders = std::thread::available_parallelism().map_or(1, usize::from);
         let worker = Worker::new(files.clone(), renders)
             .flattening_on(options.jpeg_background)
@@ -447,7 +446,7 @@ impl Stack {
     /// The same files through connections that pass through `wrap`: what another process on the same stores would
     /// have, and where a test can lose requests and replies.
     pub fn files_through(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> Files {
-        self.engines.files(self.files.cdn.clone(), wrap)
+        self.engines.files(self.files.cdn().clone(), wrap)
     }
 
     /// The object store's API, straight.
@@ -554,8 +553,7 @@ pub async fn open_projects(data: &Path) -> Result<Projects, StartError> {
 
 /// Makes what a first start needs and finds what a later one has.
 async fn prepare(files: &Files, quota_bytes: u64) -> Result<(ProjectId, Option<ApiKey>), Error> {
-    files.catalog.create_table().await?;
-    files.blobs.create_bucket().await?;
+    files.create_stores().await?;
     let (project, first_key) = files.projects().first(quota_bytes).await?;
     Ok((project, first_key.map(|issued| issued.key)))
 }

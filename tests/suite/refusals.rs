@@ -200,7 +200,7 @@ async fn provoke(code: Code) -> (World, Answer) {
         Code::TooManyPendingUploads => {
             let limits = UploadLimits { per_project: NonZeroU32::MIN, per_key: NonZeroU32::MIN };
             let mut files = world.files().clone();
-            files.catalog = files.catalog.with_limits(limits);
+            files = files.with_upload_limits(limits);
             let limited = world.client_through(files).await;
             limited.intent("a.txt", "text/plain", 1, json!({})).await.ok();
             limited.intent("b.txt", "text/plain", 1, json!({})).await
@@ -208,7 +208,7 @@ async fn provoke(code: Code) -> (World, Answer) {
         Code::TooManyEndedUploads => {
             let project = world.project().await;
             let late = UploadCounts { late_bytes: LATE_BYTES_FLOOR + 1, ..UploadCounts::default() };
-            assert!(world.files().catalog.repair_upload_counts(&project, &late).await.unwrap());
+            assert!(world.files().inspect().catalog.repair_upload_counts(&project, &late).await.unwrap());
             client.intent("a.txt", "text/plain", 1, json!({})).await
         }
         Code::BodyTooLarge => raw(client, "application/json", format!("{{\"a\":\"{}\"}}", "x".repeat(600_000))).await,

@@ -8,7 +8,7 @@ use std::{collections::HashSet, ops::RangeInclusive, str::FromStr, time::Duratio
 use crate::operations::Files;
 use crate::{
     blobs::Presence,
-    catalog::{Catalog, Consistency, Cursor, Debtor, FileFilter, PageSize, UploadCounts, WalkCounts},
+    catalog::{Consistency, Cursor, Debtor, FileFilter, PageSize, UploadCounts, WalkCounts},
     clock::Timestamp,
     error::{Error, Result},
     file::File,
@@ -452,19 +452,12 @@ impl Files {
                 break;
             }
         }
-        for shard in 0..Catalog::DUE_SHARDS {
-            let mut after = None;
-            loop {
-                let page = self.catalog.due(shard, END_OF_TIME, after).await?;
-                ids.extend(page.debtors.into_iter().filter_map(|debtor| match debtor {
-                    Debtor::File(id) => Some(id),
-                    Debtor::Project(_) => None,
-                }));
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
-            }
+        let mut due = self.catalog.due(END_OF_TIME);
+        while let Some(debtors) = due.next().await? {
+            ids.extend(debtors.into_iter().filter_map(|debtor| match debtor {
+                Debtor::File(id) => Some(id),
+                Debtor::Project(_) => None,
+            }));
         }
         let ids: Vec<FileId> = ids.into_iter().collect();
         let mut files = Vec::new();

@@ -58,7 +58,9 @@ impl Files {
     async fn settle_change(&self, file: File) -> Result<File> {
         let settled = match &file.state {
             State::Moving { etag, to, .. } => Box::pin(self.move_original(&file, etag, *to)).await,
-            State::Confirmed { owes: Some(purge), .. } if !purge.again => Box::pin(self.purge(&file, *purge)).await,
+            State::Confirmed { owes: Some(leftovers), .. } if !leftovers.again => {
+                Box::pin(self.remove_leftovers(&file, *leftovers)).await
+            }
             _ => return Ok(file),
         };
         match settled {

@@ -8,6 +8,7 @@ use aws_sdk_cloudfront::{
 };
 
 use super::{Invalidate, InvalidateError, InvalidateFuture};
+use crate::stores::fault::Fault;
 
 /// The codes with which AWS asks for patience. CloudFront runs at most 15 wildcard invalidations at a time.
 const BUSY: [&str; 4] =
@@ -47,18 +48,9 @@ fn batch(
 }
 
 fn classify(error: SdkError<CreateInvalidationError>) -> InvalidateError {
-    match &error {
-        SdkError::ServiceError(answer) => {
-            if answer.err().code().is_some_and(|code| BUSY.contains(&code)) {
-                InvalidateError::Busy
-            } else if answer.raw().status().is_server_error() {
-                InvalidateError::Unreachable(error.into())
-            } else {
-                InvalidateError::Refused(error.into())
-            }
-        }
-        SdkError::ConstructionFailure(_) => InvalidateError::Refused(error.into()),
-        // A timeout, no connection, or an answer that made no sense.
-        _ => InvalidateError::Unreachable(error.into()),
+    match Fault::of(&error) {
+        _ if error.code().is_some_and(|code| BUSY.contains(&code)) => InvalidateError::Busy,
+        Fault::Passing | Fault::StorageFull => InvalidateError::Unreachable(error.into()),
+        Fault::Lasting => InvalidateError::Refused(error.into()),
     }
 }

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Catalog, failed,
+    Catalog,
     item::{Item, PK, Reader, SK, corrupt, key, millis, s},
 };
 use crate::{
@@ -17,11 +17,15 @@ use crate::{
     error::{Error, Result},
     event::{Event, EventType},
     id::ProjectId,
+    stores::fault::failed,
 };
 
 /// How many events one row holds. An event is up to 7 KB, if each character of owner and entity is six bytes of JSON, and
 /// an item of DynamoDB is at most 400 KB.
 const EVENTS_IN_A_ROW: usize = 49;
+
+/// How many rows one page has at most.
+const PAGE: i32 = 25;
 
 /// Some of the events of one change.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,41 +35,55 @@ pub struct OutboxRow {
     key: Item,
 }
 
-/// A page of an outbox partition.
+/// The outbox, read page by page, one partition after the other.
 #[derive(Debug)]
-pub struct OutboxPage {
-    /// The rows, oldest first.
-    pub rows: Vec<OutboxRow>,
-    /// Where the next page begins, if there may be one.
-    pub next: Option<OutboxPosition>,
+pub struct OutboxPages<'a> {
+    catalog: &'a Catalog,
+    shard: u8,
+    after: Option<Item>,
 }
 
-/// A place in an outbox partition.
-#[derive(Debug)]
-pub struct OutboxPosition(Item);
-
-impl Catalog {
-    /// How many partitions the outbox has. One takes about 1,000 written units a second, an event of up to 1 KB is two
-    /// when it is told and one when it is sent.
-    pub const OUTBOX_SHARDS: u8 = 8;
-
-    /// A page of one of the [`Catalog::OUTBOX_SHARDS`] partitions.
-    pub async fn outbox(&self, shard: u8, after: Option<OutboxPosition>) -> Result<OutboxPage> {
+impl OutboxPages<'_> {
+    /// The next page, its rows oldest first; it may be empty. `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<Vec<OutboxRow>>> {
+        if !self.has_more() {
+            return Ok(None);
+        }
         let page = self
+            .catalog
             .dynamodb
             .query()
-            .table_name(&self.table)
+            .table_name(&self.catalog.table)
             .consistent_read(true)
             .key_condition_expression(format!("{PK} = :shard"))
-            .expression_attribute_values(":shard", s(partition(shard)))
-            .limit(25)
-            .set_exclusive_start_key(after.map(|position| position.0))
+            .expression_attribute_values(":shard", s(partition(self.shard)))
+            .limit(PAGE)
+            .set_exclusive_start_key(self.after.take())
             .send()
             .await
             .map_err(|e| failed("reading the outbox", e))?;
-        let rows = self.readable(page.items(), row_from_item);
-        let next = page.last_evaluated_key.filter(|key| !key.is_empty()).map(OutboxPosition);
-        Ok(OutboxPage { rows, next })
+        let rows = self.catalog.readable(page.items(), row_from_item);
+        self.after = page.last_evaluated_key.filter(|key| !key.is_empty());
+        if self.after.is_none() {
+            self.shard += 1;
+        }
+        Ok(Some(rows))
+    }
+
+    /// Whether there may be another page.
+    pub fn has_more(&self) -> bool {
+        self.shard < Catalog::OUTBOX_SHARDS
+    }
+}
+
+impl Catalog {
+    /// How many partitions the outbox has. One takes about 1,000 written units a second, an event of up to 1 KB is two
+    /// when it is written and one when it is removed.
+    pub const OUTBOX_SHARDS: u8 = 8;
+
+    /// The rows of the outbox.
+    pub fn outbox(&self) -> OutboxPages<'_> {
+        OutboxPages { catalog: self, shard: 0, after: None }
     }
 
     /// Removes a row whose events have been handed on. Removing it again changes nothing.

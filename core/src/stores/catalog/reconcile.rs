@@ -3,16 +3,17 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    Catalog, Project, failed,
+    Catalog, Consistency,
     item::{self, FREE_BYTES, Item, QUOTA_BYTES, Reader, n, s},
     once::TTL,
 };
 use crate::{
-    catalog::Consistency,
     clock::Timestamp,
     error::{Error, Result},
     id::ProjectId,
     object_key::ObjectKey,
+    records::Project,
+    stores::fault::failed,
 };
 
 /// How long a finding is remembered that nobody confirms.

@@ -15,13 +15,15 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    Catalog, PageSize, Project, failed,
+    Catalog,
     item::{self, CLOSED, DUE, FREE_BYTES, Item, LATE_BYTES, PENDING_UPLOADS, PK, QUOTA_BYTES, RESERVED_BYTES, n, s},
 };
 use crate::{
     error::{Error, PendingOf, Result},
     file::{File, State},
     id::{FileId, KeyId, ProjectId},
+    records::{PageSize, Project},
+    stores::fault::failed,
 };
 
 /// How many uploads may be pending at the same time.

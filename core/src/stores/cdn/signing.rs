@@ -21,7 +21,7 @@ use ring::{
     signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair},
 };
 
-use crate::id::random_text;
+use crate::{id::random_text, random};
 
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const RSA_2048_BYTES: usize = 256;
@@ -41,8 +41,7 @@ impl SigningKey {
     /// A new ECDSA P-256 key from the operating system's random source, and the PEM that brings it back.
     pub fn generate_p256(id: KeyPairId) -> (Self, PrivateKeyPem) {
         let secret = loop {
-            let mut scalar = [0; 32];
-            getrandom::fill(&mut scalar).expect("the operating system has random bytes");
+            let scalar: [u8; 32] = random::bytes();
             // Zero and numbers beyond the curve's order are no keys; one draw in 2^32 is such a number.
             if let Ok(secret) = SecretKey::from_slice(&scalar) {
                 break secret;

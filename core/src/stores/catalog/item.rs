@@ -1,19 +1,20 @@
-//! Records as DynamoDB items. The only place that knows attribute names, key shapes and indexes.
+//! Files, projects and API keys as DynamoDB items, and the table's keys and indexes. The items of webhooks, events,
+//! idempotency keys and findings are built in the files of those records.
 
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest as _, Sha256};
 
-use super::{Clearing, Debtor, KeyRecord, NamePrefix, Project};
 use crate::{
     api_key::{KeyHash, Scope},
     clock::Timestamp,
     error::{Cause, Error, Result},
-    file::{File, LateCopies, Purge, State},
+    file::{File, LateCopies, Leftovers, State},
     id::{FileId, KeyId, ProjectId},
     intent::{ByteSize, Entity, EntityWord, OriginalFilename, OwnerId, Position, VariantPolicy},
     object_key::{ObjectKey, Visibility},
+    records::{Clearing, Debtor, KeyRecord, NamePrefix, Project},
     sniff::Dimensions,
 };
 
@@ -266,12 +267,12 @@ pub(super) fn file_to_item(file: &File) -> Item {
     if let State::Moving { to, .. } = &file.state {
         set("movingTo", s(to.as_str()));
     }
-    if let State::Confirmed { owes: Some(purge), .. }
-    | State::Moving { leaves: purge, .. }
-    | State::Deleting { leaves: purge }
-    | State::Removed { leaves: purge, .. } = &file.state
+    if let State::Confirmed { owes: Some(leftovers), .. }
+    | State::Moving { leaves: leftovers, .. }
+    | State::Deleting { leaves: leftovers }
+    | State::Removed { leaves: leftovers, .. } = &file.state
     {
-        set("purge", s(purge_to_text(*purge)));
+        set("purge", s(leftovers_to_text(*leftovers)));
     }
     if let State::Removed { late: true, .. } = &file.state {
         set("late", AttributeValue::Bool(true));
@@ -329,15 +330,17 @@ pub fn file_from_json(json: &serde_json::Value) -> Result<File> {
 pub(super) fn file_from_item(item: &Item) -> Result<File> {
     let read = Reader(item);
     let etag = || read.text("etag").map(str::to_owned);
-    let purge = || Ok::<_, Error>(read.maybe_text("purge")?.map(purge_from_text));
+    let leftovers = || Ok::<_, Error>(read.maybe_text("purge")?.map(leftovers_from_text));
     let state = match read.text("status")? {
         "pending" => State::Pending,
         "confirming" => State::Confirming { etag: etag()? },
-        "confirmed" => State::Confirmed { etag: etag()?, owes: purge()?.filter(|purge| !purge.is_empty()) },
-        "moving" => State::Moving { etag: etag()?, to: read.parsed("movingTo")?, leaves: purge()?.unwrap_or_default() },
+        "confirmed" => State::Confirmed { etag: etag()?, owes: leftovers()?.filter(|leftovers| !leftovers.is_empty()) },
+        "moving" => {
+            State::Moving { etag: etag()?, to: read.parsed("movingTo")?, leaves: leftovers()?.unwrap_or_default() }
+        }
         "expiring" => State::Expiring,
-        "deleting" => State::Deleting { leaves: purge()?.unwrap_or_default() },
-        "removed" => State::Removed { leaves: purge()?.unwrap_or_default(), late: item.contains_key("late") },
+        "deleting" => State::Deleting { leaves: leftovers()?.unwrap_or_default() },
+        "removed" => State::Removed { leaves: leftovers()?.unwrap_or_default(), late: item.contains_key("late") },
         _ => return Err(corrupt("status")),
     };
     let late_copies = |name| Ok::<_, Error>(read.maybe_number(name)?.map(Timestamp::from_millis));
@@ -381,18 +384,18 @@ pub(super) fn file_from_item(item: &Item) -> Result<File> {
 /// Until when late copies may create the original, at each visibility.
 const LATE_COPIES: [(Visibility, &str); 2] = [(Visibility::Public, "latePublic"), (Visibility::Private, "latePrivate")];
 
-/// A purge as words, such as `original:public variants:public again`.
-fn purge_to_text(purge: Purge) -> String {
-    let original = purge.original.map(|v| format!("original:{v}"));
-    let variants = purge.variants().map(|v| format!("variants:{v}"));
-    let again = purge.again.then(|| "again".to_owned());
-    let moved = purge.moved.then(|| "moved".to_owned());
+/// Leftovers as words, such as `original:public variants:public again`.
+fn leftovers_to_text(leftovers: Leftovers) -> String {
+    let original = leftovers.original.map(|v| format!("original:{v}"));
+    let variants = leftovers.variants().map(|v| format!("variants:{v}"));
+    let again = leftovers.again.then(|| "again".to_owned());
+    let moved = leftovers.moved.then(|| "moved".to_owned());
     original.into_iter().chain(variants).chain(again).chain(moved).collect::<Vec<_>>().join(" ")
 }
 
-fn purge_from_text(text: &str) -> Purge {
+fn leftovers_from_text(text: &str) -> Leftovers {
     let has = |word: &str| text.split(' ').any(|found| found == word);
-    Purge {
+    Leftovers {
         original: Visibility::ALL.into_iter().find(|v| has(&format!("original:{v}"))),
         public_variants: has("variants:public"),
         private_variants: has("variants:private"),

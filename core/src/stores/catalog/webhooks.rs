@@ -10,14 +10,16 @@ use aws_sdk_dynamodb::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Catalog, Consistency, DuePosition, TTL, failed, found_instead,
-    item::{DUE, Item, PK, Reader, SK, corrupt, due_until, key, millis, n, s},
+    Catalog, Consistency, DuePages, TTL,
+    item::{DUE, Item, PK, Reader, SK, corrupt, key, millis, n, s},
+    requests::found_instead,
 };
 use crate::{
     clock::Timestamp,
     error::{Error, Result},
     event::EventType,
     id::{EndpointId, ProjectId},
+    stores::fault::failed,
     webhook::{Attempt, Delivery, DeliveryStatus, Endpoint, Secret},
 };
 
@@ -48,15 +50,6 @@ impl Delivery {
     pub fn key(&self) -> DeliveryKey {
         DeliveryKey { endpoint: self.endpoint, place: format!("{}-{}", millis(self.created), self.event) }
     }
-}
-
-/// Deliveries that are due.
-#[derive(Debug)]
-pub struct DueDeliveries {
-    /// Which.
-    pub deliveries: Vec<DeliveryKey>,
-    /// Where the next page begins, if there may be one.
-    pub next: Option<DuePosition>,
 }
 
 /// A page of an endpoint's deliveries.
@@ -189,28 +182,20 @@ impl Catalog {
         item.map(|item| delivery_from_item(&item)).transpose()
     }
 
-    /// How many partitions [`Catalog::due_deliveries`] has.
+    /// How many partitions deliveries have in the due index.
     pub const DELIVERY_SHARDS: u8 = 4;
 
-    /// A page of the deliveries that are due in one of the [`Catalog::DELIVERY_SHARDS`] partitions, longest overdue
-    /// first. The index may lag behind: read each again before acting on it.
-    pub async fn due_deliveries(&self, shard: u8, now: Timestamp, after: Option<DuePosition>) -> Result<DueDeliveries> {
-        let page = self
-            .dynamodb
-            .query()
-            .table_name(&self.table)
-            .index_name(DUE.name)
-            .key_condition_expression(format!("{} = :shard AND {} < :until", DUE.pk, DUE.sk))
-            .expression_attribute_values(":shard", s(delivery_shard(shard)))
-            .expression_attribute_values(":until", s(due_until(now)))
-            .limit(25)
-            .set_exclusive_start_key(after.map(|position| position.0))
-            .send()
-            .await
-            .map_err(|e| failed("reading due deliveries", e))?;
-        let deliveries = self.readable(page.items(), key_of);
-        let next = page.last_evaluated_key.filter(|key| !key.is_empty()).map(DuePosition);
-        Ok(DueDeliveries { deliveries, next })
+    /// The deliveries that are due.
+    pub fn due_deliveries(&self, until: Timestamp) -> DuePages<'_, DeliveryKey> {
+        DuePages {
+            catalog: self,
+            doing: "reading due deliveries",
+            partitions: 0..Self::DELIVERY_SHARDS,
+            partition: delivery_shard,
+            read: key_of,
+            until,
+            after: None,
+        }
     }
 
     /// A page of an endpoint's deliveries, newest first: of all, or of those in one status.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     clock::Timestamp,
     content_type::ContentType,
-    file::{File, Purge},
+    file::{File, Leftovers},
     id::{FileId, ProjectId},
     object_key::Visibility,
 };
@@ -151,9 +151,9 @@ impl Event {
     }
 
     /// The variants of the epoch before this one have been removed.
-    pub fn purged(file: &File, purge: Purge, now: Timestamp) -> Self {
+    pub fn purged(file: &File, leftovers: Leftovers, now: Timestamp) -> Self {
         let mut data = described(file);
-        data["purged"] = purge.variants().map(Visibility::as_str).collect();
+        data["purged"] = leftovers.variants().map(Visibility::as_str).collect();
         Self::about(file, EventType::VariantsPurged, file.epoch, now, data)
     }
 
@@ -221,7 +221,7 @@ mod tests {
             Event::updated(&changed, now).id,
             Event::deleted(&file, now).id,
             Event::expired(&file, now).id,
-            Event::purged(&file, Purge::default(), now).id,
+            Event::purged(&file, Leftovers::default(), now).id,
             Event::confirmed(&self::file(), now).id,
         ];
         let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
@@ -260,7 +260,7 @@ mod tests {
     fn the_body_tells_what_happened_and_not_the_name_on_the_client() {
         let event = Event::purged(
             &file(),
-            Purge { public_variants: true, ..Purge::default() },
+            Leftovers { public_variants: true, ..Leftovers::default() },
             Timestamp::from_millis(1_760_000_000_007),
         );
         let body: Value = serde_json::from_str(&event.body).unwrap();

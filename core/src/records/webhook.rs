@@ -18,6 +18,7 @@ use crate::{
     clock::Timestamp,
     event::{Event, EventId, EventType},
     id::{EndpointId, ProjectId},
+    random,
 };
 
 /// How many endpoints a project has at the most: each is one more delivery of every event.
@@ -42,9 +43,7 @@ impl Secret {
 
     /// A new secret.
     pub fn mint() -> Self {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).expect("the operating system has random bytes");
-        Self(format!("{}{}", Self::PREFIX, BASE64_STANDARD.encode(bytes)))
+        Self(format!("{}{}", Self::PREFIX, BASE64_STANDARD.encode(random::bytes::<32>())))
     }
 
     /// The secret that follows from the seed of a request that is carried out once: always the same one.

@@ -158,7 +158,7 @@ pub enum State {
         /// The published object's ETag.
         etag: String,
         /// What a change left behind, and must be removed from the store and the CDN.
-        owes: Option<Purge>,
+        owes: Option<Leftovers>,
     },
     /// Published, still where its visibility says, and on its way to the other visibility.
     Moving {
@@ -167,20 +167,20 @@ pub enum State {
         /// Where it goes.
         to: Visibility,
         /// What the move leaves behind.
-        leaves: Purge,
+        leaves: Leftovers,
     },
     /// Never published, and on its way out. Owes: staged bytes and quota.
     Expiring,
     /// Hidden from everybody, and on its way out. Owes: published bytes, variants, cached copies and quota.
     Deleting {
         /// What a CDN may have cached beside the original at the file's visibility.
-        leaves: Purge,
+        leaves: Leftovers,
     },
     /// Taken apart, and its quota given back. Owes: another removal of the variants that a worker may have stored since,
     /// of originals that late copies have created, and of what was uploaded late.
     Removed {
         /// The variants that may be back, and an original that was found to be.
-        leaves: Purge,
+        leaves: Leftovers,
         /// Returns true if the upload URL still worked when the quota was given back. The file's size is then part of
         /// the project's [`late_bytes`](crate::catalog::Project::late_bytes) until this record goes.
         late: bool,
@@ -189,7 +189,7 @@ pub enum State {
 
 /// What a change left where it must not stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Purge {
+pub struct Leftovers {
     /// The original at this visibility.
     pub original: Option<Visibility>,
     /// The variants for anybody.
@@ -203,7 +203,7 @@ pub struct Purge {
     pub moved: bool,
 }
 
-impl Purge {
+impl Leftovers {
     fn of_variants(visibility: Visibility) -> Self {
         match visibility {
             Visibility::Public => Self { public_variants: true, ..Self::default() },
@@ -371,7 +371,7 @@ impl File {
             // A copy may be where it goes.
             State::Moving { to, leaves, .. } => {
                 late_copies = late_copies.begun(*to, now);
-                Purge { original: Some(*to), ..*leaves }
+                Leftovers { original: Some(*to), ..*leaves }
             }
             State::Pending
             | State::Confirming { .. }
@@ -381,17 +381,17 @@ impl File {
                 return Err(Error::FileNotFound);
             }
         };
-        let variants = self.has_variants().then(|| Purge::of_variants(self.variants.visibility));
+        let variants = self.has_variants().then(|| Leftovers::of_variants(self.variants.visibility));
         let leaves = owed.and(variants.unwrap_or_default());
         Ok(Self { epoch: self.epoch + 1, late_copies, ..self.next(State::Deleting { leaves }, Some(now + LEASE)) })
     }
 
     /// The bytes were removed by requests that were sent from a time on. `None`: neither a worker, nor a late copy, nor
     /// an upload can create any of them again, and the record may go as well.
-    pub fn removed(&self, removed_at: Timestamp, now: Timestamp) -> Option<Self> {
+    pub fn remove(&self, removed_at: Timestamp, now: Timestamp) -> Option<Self> {
         let leaves = match self.state {
-            State::Deleting { leaves } => Purge { original: None, moved: false, ..leaves },
-            State::Expiring => Purge::default(),
+            State::Deleting { leaves } => Leftovers { original: None, moved: false, ..leaves },
+            State::Expiring => Leftovers::default(),
             State::Pending
             | State::Confirming { .. }
             | State::Confirmed { .. }
@@ -404,9 +404,9 @@ impl File {
 
     /// What workers and late copies may have brought back was removed by requests that were sent from a time on. `None`:
     /// no upload can arrive any more either, and the record may go.
-    pub fn removed_again(&self, removed_at: Timestamp) -> Option<Self> {
+    pub fn remove_again(&self, removed_at: Timestamp) -> Option<Self> {
         match self.state {
-            State::Removed { late, .. } => self.kept(Purge::default(), late, removed_at, None),
+            State::Removed { late, .. } => self.kept(Leftovers::default(), late, removed_at, None),
             State::Pending
             | State::Confirming { .. }
             | State::Confirmed { .. }
@@ -418,7 +418,13 @@ impl File {
 
     /// The record after a removal that was sent at a time: first until the workers and the late copies have ended, then
     /// until the last upload has.
-    fn kept(&self, leaves: Purge, late: bool, removed_at: Timestamp, workers_end: Option<Timestamp>) -> Option<Self> {
+    fn kept(
+        &self,
+        leaves: Leftovers,
+        late: bool,
+        removed_at: Timestamp,
+        workers_end: Option<Timestamp>,
+    ) -> Option<Self> {
         let late_copies = self.late_copies.after(removed_at);
         let uploads_end = Some(self.last_arrival()).filter(|end| late && removed_at < *end);
         let due = workers_end.max(late_copies.last()).or(uploads_end)?;
@@ -426,10 +432,10 @@ impl File {
     }
 
     /// A late copy has created the original of a file that is gone, and the record owes its removal.
-    pub fn created_again(&self, visibility: Visibility) -> Result<Self> {
+    pub fn owe_late_copy(&self, visibility: Visibility) -> Result<Self> {
         match self.state {
             State::Removed { leaves, late } => {
-                let leaves = Purge { original: Some(visibility), ..leaves };
+                let leaves = Leftovers { original: Some(visibility), ..leaves };
                 Ok(self.next(State::Removed { leaves, late }, self.due))
             }
             _ => Err(Error::Conflict),
@@ -443,7 +449,7 @@ impl File {
     }
 
     /// The same upload, for whose URL it is certain that it was never given out.
-    pub fn without_url(&self) -> Self {
+    pub fn withdraw_url(&self) -> Self {
         Self { url_expires: self.url_expires.map(|_| Timestamp::from_millis(0)), ..self.clone() }
     }
 
@@ -486,12 +492,12 @@ impl File {
         let mut leaves = owed;
         if self.variants.enabled && changed.variants != self.variants {
             changed.epoch += 1;
-            leaves = leaves.and(Purge::of_variants(self.variants.visibility));
+            leaves = leaves.and(Leftovers::of_variants(self.variants.visibility));
         }
         let due = Some(now + LEASE);
         Ok(match patch.visibility.filter(|to| *to != self.visibility) {
             Some(to) => {
-                let leaves = Purge { original: Some(self.visibility), ..leaves };
+                let leaves = Leftovers { original: Some(self.visibility), ..leaves };
                 changed.next(State::Moving { etag, to, leaves }, due)
             }
             // What waits for workers or late copies keeps its time.
@@ -505,7 +511,7 @@ impl File {
     pub fn swap(&self, etag: String, now: Timestamp) -> Result<Self> {
         match &self.state {
             State::Moving { to, leaves, .. } => {
-                let owes = Some(Purge { moved: true, ..*leaves });
+                let owes = Some(Leftovers { moved: true, ..*leaves });
                 let state = State::Confirmed { etag, owes };
                 // Whoever moves it has it for himself for no less time than before.
                 let due = self.due.map_or(now + LEASE, |due| due.max(now + LEASE));
@@ -514,6 +520,16 @@ impl File {
             }
             _ => Err(Error::Conflict),
         }
+    }
+
+    /// Corrects the visibility of a file whose original was found there, and ends a move that was under way.
+    pub fn correct_visibility(&self, visibility: Visibility) -> Self {
+        let state = match self.state.clone() {
+            State::Moving { etag, .. } => State::Confirmed { etag, owes: None },
+            state => state,
+        };
+        let due = if matches!(state, State::Confirmed { owes: None, .. }) { None } else { self.due };
+        Self { visibility, revision: self.revision + 1, ..self.next(state, due) }
     }
 
     /// Whether somebody moves the published bytes, or removes them from where they were.
@@ -539,13 +555,13 @@ impl File {
     }
 
     /// Has the record owe the removal of an original at the other visibility, for whoever found it there.
-    pub fn leaves_behind(&self, visibility: Visibility, now: Timestamp) -> Result<Self> {
+    pub fn owe_original(&self, visibility: Visibility, now: Timestamp) -> Result<Self> {
         match &self.state {
             State::Confirmed { etag, owes } if !self.is_on_the_move() && visibility != self.visibility => {
                 let owed = owes.unwrap_or_default();
                 // A second removal of variants that is not due yet is not brought forward: workers are still busy.
                 let again = owed.again && self.is_overdue(now);
-                let owes = Some(Purge { original: Some(visibility), again, ..owed });
+                let owes = Some(Leftovers { original: Some(visibility), again, ..owed });
                 Ok(self.next(State::Confirmed { etag: etag.clone(), owes }, Some(now + SWEEP_LEASE)))
             }
             _ => Err(Error::Conflict),
@@ -554,14 +570,14 @@ impl File {
 
     /// What was left behind has been removed, by requests that were sent from a time on: variants once, and again after
     /// every worker has ended. Where late copies may create the original, the place is checked once more.
-    pub fn purged(&self, removed_at: Timestamp, now: Timestamp) -> Result<Self> {
+    pub fn clear_debt(&self, removed_at: Timestamp, now: Timestamp) -> Result<Self> {
         let State::Confirmed { etag, owes } = &self.state else {
             return Err(Error::Conflict);
         };
         let late_copies = self.late_copies.after(removed_at);
         let check = late_copies.at(self.visibility.other());
-        let again = owes.filter(|purge| !purge.again && purge.variants().next().is_some());
-        let owes = again.map(|purge| Purge { original: None, again: true, moved: false, ..purge });
+        let again = owes.filter(|leftovers| !leftovers.again && leftovers.variants().next().is_some());
+        let owes = again.map(|leftovers| Leftovers { original: None, again: true, moved: false, ..leftovers });
         let due = owes.map(|_| now + WORKER_LIFE).max(check);
         Ok(Self { late_copies, ..self.next(State::Confirmed { etag: etag.clone(), owes }, due) })
     }
@@ -569,7 +585,8 @@ impl File {
     /// Where a late copy may have created the original, although the file is at its other visibility.
     pub fn place_to_check(&self) -> Option<Visibility> {
         let other = self.visibility.other();
-        let waits = matches!(&self.state, State::Confirmed { owes, .. } if owes.is_none_or(|purge| purge.again));
+        let waits =
+            matches!(&self.state, State::Confirmed { owes, .. } if owes.is_none_or(|leftovers| leftovers.again));
         (waits && !self.is_on_the_move() && self.late_copies.at(other).is_some()).then_some(other)
     }
 
@@ -624,7 +641,7 @@ impl File {
 
     /// Whether an object under this key is there for a reason: it is served, on its way, or about to be removed.
     pub fn accounts_for(&self, key: &ObjectKey) -> bool {
-        let purges = |owed: Purge, visibility| owed.variants().any(|v| v == visibility);
+        let purges = |owed: Leftovers, visibility| owed.variants().any(|v| v == visibility);
         match key {
             ObjectKey::Staging { .. } => {
                 *key == self.staging_key()

@@ -25,6 +25,7 @@ use crate::{
     intent::UPLOAD_URL_LIFE,
     object_key::{ObjectKey, Visibility},
     sniff,
+    stores::fault::{self, status, unavailable},
     variant::ImageFormat,
 };
 
@@ -201,7 +202,7 @@ impl Reading {
 
         let part = match self.body.next().await.transpose() {
             Ok(part) => part,
-            Err(e) => return Err(broken(Cause::new(DOING, &e))),
+            Err(e) => return Err(unavailable(Cause::new(DOING, &e))),
         };
         let length = part.as_ref().map_or(0, |part| part.len() as u64);
         match self.left.checked_sub(length) {
@@ -210,7 +211,7 @@ impl Reading {
                 self.left = left;
                 Ok(part)
             }
-            _ => Err(broken(Cause::because(DOING, "there are not as many as the store said"))),
+            _ => Err(unavailable(Cause::because(DOING, "there are not as many as the store said"))),
         }
     }
 }
@@ -497,7 +498,7 @@ impl Blobs {
             Presence::There { etag, size } => Ok(Some((etag, size))),
             Presence::Absent => Ok(None),
             Presence::Lost | Presence::Damaged => {
-                Err(broken(Cause::because("looking for an object", "its bytes are damaged on the store's disk")))
+                Err(unavailable(Cause::because("looking for an object", "its bytes are damaged on the store's disk")))
             }
         }
     }
@@ -525,7 +526,7 @@ fn all_deleted(answer: &DeleteObjectsOutput) -> Result<()> {
         Some(error) => {
             let code = error.code().unwrap_or("unknown").to_owned();
             let source = Cause::because("deleting objects", code);
-            Err(Error::Unavailable { retry_after: Duration::from_secs(1), source })
+            Err(unavailable(source))
         }
     }
 }
@@ -547,34 +548,18 @@ async fn read(body: ByteStream) -> Result<Vec<u8>> {
     match body.collect().await {
         // The SDK's own `to_vec` goes byte by byte.
         Ok(bytes) => Ok(bytes.into_bytes().into()),
-        Err(e) => Err(broken(Cause::new("reading an object's bytes", &e))),
+        Err(e) => Err(unavailable(Cause::new("reading an object's bytes", &e))),
     }
 }
 
-/// A body that broke off; the next try may have better luck.
-fn broken(source: Cause) -> Error {
-    Error::Unavailable { retry_after: Duration::from_secs(1), source }
-}
-
-fn status<E>(error: &SdkError<E>) -> Option<u16> {
-    error.raw_response().map(|response| response.status().as_u16())
-}
-
+/// The error of a request whose failure S3 may report with two more statuses: 409, when another request is under way for
+/// the same key, and 200, when a copy fails after the answer has begun and the error is in its body.
 fn failed<E>(doing: &'static str, error: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    // Only a store on one disk says so.
-    if status(&error) == Some(507) {
-        return Error::StorageFull(Cause::new(doing, &error));
+    match status(&error) {
+        Some(200 | 409) => unavailable(Cause::new(doing, &error)),
+        _ => fault::failed(doing, error),
     }
-    let passing = match &error {
-        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
-        // They are refreshed soon, or the function is started anew.
-        _ if error.code() == Some("ExpiredToken") => true,
-        // 200: a copy that failed after S3 had begun to answer carries its error in the body.
-        _ => matches!(status(&error), Some(200 | 409 | 429 | 500..=599)),
-    };
-    let source = Cause::new(doing, &error);
-    if passing { Error::Unavailable { retry_after: Duration::from_secs(1), source } } else { Error::Internal(source) }
 }

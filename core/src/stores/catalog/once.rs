@@ -1,85 +1,34 @@
-//! Requests that are carried out once: an idempotency key, what was asked under it, and how it ended.
-//!
-//! Every attempt at a request under one key has the same seed. What an attempt makes gets its id from the seed, so that
-//! another attempt, after the first one's process died, finds it instead of making it again.
+//! Idempotency keys: what was asked under each, who carries it out, and how it ended.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::{error::ProvideErrorMetadata as _, types::ReturnValuesOnConditionCheckFailure};
 
 use super::{
-    Catalog, failed, found_instead,
+    Catalog,
     item::{self, Item, PK, Reader, corrupt, n, s},
+    requests::found_instead,
 };
 use crate::{
     clock::Timestamp,
     error::{Error, Result},
     id::ProjectId,
+    random,
+    records::{Attempt, FLIGHT, Once, Outcome},
+    stores::fault::failed,
 };
 
 /// How long an outcome is replayed.
 const OUTCOME_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a request is believed to be in flight after the last sign of life. An HTTP API ends a request after 30 s;
-/// one that takes longer renews its hold on the key.
-const FLIGHT: Duration = Duration::from_secs(60);
-
 /// The attribute that DynamoDB's own expiry looks at, in seconds. It is on these items and on deliveries of
 /// webhooks, and on no others.
 pub const TTL: &str = "ttl";
 
-/// How a request ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// The HTTP status.
-    pub status: u16,
-    /// The `ETag`, where the answer has one.
-    pub etag: Option<String>,
-    /// The body.
-    pub body: String,
-}
-
-/// One attempt at a request under an idempotency key.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// What the ids of everything that the request makes follow from; the same for every attempt, and secret, as ids
-    /// must not be guessed.
-    pub seed: [u8; 16],
-    /// When the first attempt began.
-    pub begun: Timestamp,
-    /// Whether an earlier attempt began and left no outcome.
-    pub is_repeated: bool,
-    taker: String,
-}
-
-impl std::fmt::Debug for Attempt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attempt").field("begun", &self.begun).field("is_repeated", &self.is_repeated).finish()
-    }
-}
-
-impl Attempt {
-    /// How often an attempt that goes on renews its hold on the key.
-    pub const RENEW_EVERY: Duration = Duration::from_secs(FLIGHT.as_secs() / 3);
-}
-
-/// What is known of an idempotency key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Once {
-    /// No outcome: the request is the caller's to carry out.
-    Fresh(Attempt),
-    /// It was carried out.
-    Done(Outcome),
-    /// Somebody else is carrying it out.
-    InFlight,
-    /// It was used for another request.
-    Mismatch,
-}
-
 impl Catalog {
     /// Takes an idempotency key for a request, told from others by a digest.
     pub async fn take_once(&self, project: ProjectId, key: &str, request: &str, now: Timestamp) -> Result<Once> {
-        let attempt = Attempt { seed: random(), begun: now, is_repeated: false, taker: hex::encode(random::<16>()) };
+        let attempt = Attempt { seed: random::bytes(), begun: now, is_repeated: false, taker: random::hex::<16>() };
         let mut record = item::once_key(project, key);
         record.insert("request".to_owned(), s(request));
         record.insert("taker".to_owned(), s(&attempt.taker));
@@ -250,10 +199,4 @@ fn known(found: &Item, request: &str, now: Timestamp) -> Result<Known> {
     };
     let begun = read.maybe_number("begun")?.map_or(now, Timestamp::from_millis);
     Ok(Known::Abandoned { taker: read.text("taker")?.to_owned(), seed, begun })
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system has random bytes");
-    bytes
 }
