@@ -10,6 +10,7 @@ pub mod object_key;
 pub mod sniff;
 pub mod thumbhash;
 pub mod variant;
+pub mod visibility;
 
 pub mod records;
 #[doc(no_inline)]

@@ -1,6 +1,11 @@
 //! Which crate may see which.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -57,5 +62,33 @@ fn core_knows_no_http_server() {
     let found = dependencies(&metadata(), "xfiles-core");
     for forbidden in ["axum", "hyper", "lambda_http", "tower"] {
         assert!(!found.contains(forbidden), "core depends on {forbidden}");
+    }
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn only_tests_look_behind_the_operations() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut sources = Vec::new();
+    for package in ["control-api", "edge-variants", "cleanup-cron", "standalone", "cli"] {
+        rust_files(&root.join(package).join("src"), &mut sources);
+    }
+    assert!(sources.len() > 100, "{sources:?}");
+    for source in sources {
+        let text = fs::read_to_string(&source).unwrap();
+        for store in ["catalog", "blobs", "cdn"] {
+            let door = format!("inspect().{store}");
+            assert!(!text.contains(&door), "{} uses the stores instead of an operation", source.display());
+        }
     }
 }

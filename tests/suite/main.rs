@@ -9,6 +9,7 @@ mod arrivals;
 mod batches;
 mod bus;
 mod changes;
+mod circles;
 mod cleanup;
 mod cli;
 mod connections;

@@ -6,6 +6,7 @@
 mod header;
 
 pub use self::header::{Aperture, Dimensions, Header, IconPicture, Orientation, boxes, icon_pictures};
+pub use crate::content_type::Raster;
 use crate::content_type::{ContentType, Form};
 
 /// Whether `head`, the beginning of a file, is what `content_type` says. The first kilobyte decides for every binary
@@ -71,27 +72,6 @@ pub fn dimensions(content_type: &ContentType, head: &[u8]) -> Option<Dimensions>
         return None;
     }
     Some(Raster::of(head)?.header(head)?.upright())
-}
-
-/// A kind of picture made of pixels, as its own bytes say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Raster {
-    /// JPEG, of any coding process.
-    Jpeg,
-    /// PNG, animated or not.
-    Png,
-    /// GIF.
-    Gif,
-    /// WebP, lossy or lossless, animated or not.
-    WebP,
-    /// AVIF, a still or a sequence.
-    Avif,
-    /// TIFF or BigTIFF, of either byte order.
-    Tiff,
-    /// Windows bitmap.
-    Bmp,
-    /// Windows icon.
-    Ico,
 }
 
 impl Raster {

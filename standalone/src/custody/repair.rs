@@ -31,6 +31,7 @@ use super::{
     identity::FILE,
     records,
     survey::{Finding, Survey, blobs},
+    take,
 };
 use crate::{
     dynamodb::Dynamo,
@@ -134,7 +135,7 @@ impl Repair {
         if !super::was_served(data) {
             return Err(RepairError::NoData(data.to_owned()));
         }
-        let locks = Locks::take(data)?;
+        let locks = take(data)?;
         let failed = |source| CustodyError::Io { path: data.to_owned(), source };
         let survey = Survey::of(data).map_err(failed)?;
         let mut repair = Self {

@@ -7,7 +7,7 @@ use futures::{StreamExt as _, stream};
 use crate::operations::{AT_ONCE, Files, projects::Cleared};
 use crate::{
     blobs::{Copied, Deletion},
-    catalog::{Consistency, Debtor, Project},
+    catalog::{Consistency, Debtor, DuePages, Project},
     clock::Timestamp,
     error::{Cause, Error, Result},
     event::Event,
@@ -311,9 +311,8 @@ impl Files {
         let mut clearing = CLEARING_SHARE.min(budget / 3);
         let mut partitions = self.catalog.due_by_partition(now);
         while !partitions.is_empty() {
-            let mut pages = stream::iter(partitions)
-                .map(|mut partition| async move { (partition.next().await, partition) })
-                .buffered(AT_ONCE);
+            let reads: Vec<_> = partitions.into_iter().map(DuePages::step).collect();
+            let mut pages = stream::iter(reads).buffered(AT_ONCE);
             let (mut debtors, mut left, mut unread) = (Vec::new(), Vec::new(), None);
             while let Some((page, partition)) = pages.next().await {
                 match page {

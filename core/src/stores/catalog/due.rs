@@ -56,6 +56,11 @@ impl<T> DuePages<'_, T> {
         Ok(Some(found))
     }
 
+    /// The next page, and the reader to go on with: for several readers at the same time.
+    pub async fn step(mut self) -> (Result<Option<Vec<T>>>, Self) {
+        (self.next().await, self)
+    }
+
     /// Whether there may be another page.
     pub fn has_more(&self) -> bool {
         !self.partitions.is_empty()

@@ -252,7 +252,7 @@ impl Catalog {
         }
     }
 
-    pub(super) fn record_write(&self, file: &File, write: &Write) -> TransactWriteItem {
+    fn record_write(&self, file: &File, write: &Write) -> TransactWriteItem {
         let record = self
             .put(write.item.clone())
             .condition_expression(format!("{VERSION} = :before"))
@@ -263,7 +263,7 @@ impl Catalog {
         TransactWriteItem::builder().put(record).build()
     }
 
-    pub(super) async fn replace_with(
+    async fn replace_with(
         &self,
         doing: &'static str,
         file: &File,

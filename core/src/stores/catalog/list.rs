@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Catalog, Consistency,
     item::{self, ENTITY, Entry, Index, Item, LIST, OWNER, PK, n, s},
-    requests::jittered,
+    requests::{SLICE, jittered},
 };
 use crate::{
     clock::Timestamp,
@@ -253,10 +253,6 @@ impl Cursor {
 
 /// How many index entries a numbered page may look at to count and skip. Beyond it the cursor is the way.
 pub const PAGE_CEILING: usize = 20_000;
-
-/// How many index entries one query looks at. An embedded engine does one query at a time and takes one or two
-/// milliseconds for so many; then it is the turn of others.
-pub(super) const SLICE: usize = 200;
 
 /// How many index entries one step of a walk looks at, whether or not they match.
 const STEP: usize = 2_000;

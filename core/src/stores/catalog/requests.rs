@@ -14,13 +14,16 @@ use aws_sdk_dynamodb::{
 use super::{
     Catalog, Consistency,
     item::{Index, Item, PK, s},
-    list,
 };
 use crate::{
     error::{Cause, Result},
     random,
     stores::fault::{Fault, failed, unavailable},
 };
+
+/// How many index entries one query looks at. An embedded engine does one query at a time and takes one or two
+/// milliseconds for so many; then it is the turn of others.
+pub(super) const SLICE: usize = 200;
 
 /// How often a write is tried while transactions touch the same items at the same time.
 pub(super) const TRANSACTION_ATTEMPTS: u32 = 8;
@@ -109,7 +112,7 @@ impl Catalog {
                 .index_name(index.name)
                 .key_condition_expression(format!("{} = :partition", index.pk))
                 .expression_attribute_values(":partition", s(partition))
-                .limit(i32::try_from(list::SLICE).expect("a slice is small"))
+                .limit(i32::try_from(SLICE).expect("a slice is small"))
                 .set_exclusive_start_key(start)
                 .send()
                 .await

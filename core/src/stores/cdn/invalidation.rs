@@ -1,7 +1,9 @@
 //! How the CDN is made to forget: a trait, because two CDNs exist in production, CloudFront and the stand-in that runs
 //! in the process.
 
-use std::{error::Error, pin::Pin};
+use std::{error::Error as StdError, pin::Pin, time::Duration};
+
+use crate::error::{Cause, Error};
 
 /// What [`Invalidate::invalidate`] returns.
 pub type InvalidateFuture<'a> = Pin<Box<dyn Future<Output = Result<(), InvalidateError>> + Send + 'a>>;
@@ -28,10 +30,10 @@ pub enum InvalidateError {
     Busy,
     /// No answer, or a failure on the CDN's side. Repeat later, with the same reference.
     #[error("the CDN could not be asked to invalidate")]
-    Unreachable(#[source] Box<dyn Error + Send + Sync>),
+    Unreachable(#[source] Box<dyn StdError + Send + Sync>),
     /// Refused for good: wrong paths, a reference used for other paths, no permission.
     #[error("the CDN refused to invalidate")]
-    Refused(#[source] Box<dyn Error + Send + Sync>),
+    Refused(#[source] Box<dyn StdError + Send + Sync>),
 }
 
 impl InvalidateError {
@@ -40,6 +42,17 @@ impl InvalidateError {
         match self {
             Self::Busy | Self::Unreachable(_) => true,
             Self::Refused(_) => false,
+        }
+    }
+}
+
+impl From<InvalidateError> for Error {
+    fn from(error: InvalidateError) -> Self {
+        let source = Cause::new("invalidating cached copies", &error);
+        if error.is_retryable() {
+            Self::Unavailable { retry_after: Duration::from_secs(5), source }
+        } else {
+            Self::Internal(source)
         }
     }
 }

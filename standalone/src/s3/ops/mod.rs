@@ -3,51 +3,49 @@
 //! An operation that is not here answers `NotImplemented`. Nothing here checks who asks, and nothing becomes visible
 //! except by a change of the index.
 
+mod faults;
+mod fields;
+mod receive;
+
 use std::{
-    collections::BTreeMap,
-    fs::File,
-    io,
     ops::Range,
     sync::{Arc, OnceLock, atomic::Ordering},
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use bytes::Bytes;
-use futures::StreamExt as _;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED},
+    HeaderValue, StatusCode,
+    header::{CONTENT_RANGE, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH},
 };
 use s3s::{
-    S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError,
-    dto::{self, CopySource, ETag, ETagCondition, StreamingBlob, TimestampFormat},
+    S3, S3Request, S3Response, S3Result,
+    dto::{self, CopySource, StreamingBlob},
     s3_error,
 };
-use tokio::{sync::mpsc::Sender, task::JoinHandle};
-use xfiles_core::{
-    blobs::DAMAGE_HEADER,
-    clock::{Clock, Timestamp},
-};
+use tokio::sync::mpsc::Sender;
+use xfiles_core::clock::{Clock, Timestamp};
 
+pub(super) use self::{faults::Fault, fields::http_date};
+use self::{
+    faults::no_such_bucket,
+    fields::{
+        Encoding, common_prefixes, condition, content_encoding, content_md5, date, etag, listed, metadata, object_size,
+        page_size, readable, whole_current_object,
+    },
+    receive::Upload,
+};
 use super::{
     Integrity,
-    blob::{BlobId, BlobReader, BlobWriter, Blobs, Expected, FinishedBlob, ReadError, WriteError},
+    blob::{BlobId, BlobReader, Blobs, FinishedBlob, ReadError},
     checksum::{Checksum, Declared},
-    conditions::{ReadConditions, Unmet, WriteConditions, no_such_key, precondition_failed},
+    conditions::{ReadConditions, WriteConditions, no_such_key, precondition_failed},
     damage::{Damage, Watch},
-    index::{Batch, Bucket, Entry, Facts, Headers, Index, Location, Object, Rows, Step, Unwritten},
+    index::{Batch, Bucket, Facts, Headers, Index, Location, Object, Rows, Step},
     listing::{Page, Position, Query},
 };
-use crate::room::Room;
+use crate::{lock::Locks, room::Room};
 
-/// The largest object that one PUT may make, as on S3.
-const MAX_OBJECT_BYTES: u64 = 5 << 30;
-/// The most user metadata an object may have, as on S3: names and values together.
-const MAX_METADATA_BYTES: usize = 2 << 10;
 /// Keys per DeleteObjects, keys and prefixes per page of a listing.
 const MAX_KEYS: usize = 1000;
-/// Bytes of an upload that are hashed and written at once. Two such pieces per upload are in memory.
-const WRITE_BYTES: usize = 512 * 1024;
 /// What S3 serves an object as that came without a content type.
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 
@@ -64,45 +62,7 @@ pub(super) struct Operations {
     pub(super) room: Arc<OnceLock<Room>>,
     pub(super) watch: Watch,
     /// Held until the index, which is dropped before it, is closed.
-    pub(super) _locks: Arc<[File; 2]>,
-}
-
-/// Why the store itself failed. The client learns nothing but that it did.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
-    #[error("the disk refused: {0}")]
-    Disk(#[from] io::Error),
-    #[error("the index could not be read: {0}")]
-    Index(#[from] rusqlite::Error),
-    #[error(transparent)]
-    Unwritten(#[from] Unwritten),
-    #[error("a task stopped: {0}")]
-    Task(#[from] tokio::task::JoinError),
-    #[error("a blob is damaged: {}", .0.describe())]
-    Damaged(Damage),
-}
-
-impl From<Fault> for S3Error {
-    fn from(fault: Fault) -> Self {
-        // It was reported when it was found, and every request for the object meets it.
-        if let Fault::Damaged(damage) = fault {
-            let mut refusal = s3_error!(InternalError, "The object's bytes are damaged on the store's disk.");
-            let (name, xml) = (HeaderName::from_static(DAMAGE_HEADER), HeaderValue::from_static("application/xml"));
-            let damage = HeaderValue::from_static(damage.as_str());
-            refusal.set_headers([(name, damage), (CONTENT_TYPE, xml)].into_iter().collect());
-            return refusal;
-        }
-        tracing::error!(%fault, "the object store failed");
-        if let Fault::Disk(error) = &fault
-            && error.kind() == io::ErrorKind::StorageFull
-        {
-            let message = "There is no room left for the object.";
-            let mut full = Self::with_message(S3ErrorCode::Custom("InsufficientStorage".into()), message);
-            full.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
-            return full;
-        }
-        s3_error!(InternalError, "We encountered an internal error. Please try again.")
-    }
+    pub(super) _locks: Arc<Locks>,
 }
 
 /// Runs work that blocks on the disk.
@@ -228,45 +188,6 @@ impl Operations {
         }
     }
 
-    /// Takes in a body for a bucket: bytes go to the disk as they come, and are verified before this returns.
-    async fn receive(&self, bucket: &str, mut body: StreamingBlob, upload: Upload) -> S3Result<FinishedBlob> {
-        let Upload { size, md5, declared, trailers } = upload;
-        let algorithm = declared.algorithm();
-        let (readers, blobs, bucket) = (self.index.readers().clone(), self.blobs.clone(), bucket.to_owned());
-        let room = self.room.clone();
-        // Given back when the body has been taken in, or has ended early.
-        let claim = blocking(move || {
-            let claim = room.get().map(|room| room.claim(size).ok_or_else(|| io::ErrorKind::StorageFull.into()));
-            claim.transpose().map_err(Fault::Disk)
-        });
-        let _claim = match claim.await {
-            Ok(claim) => claim,
-            Err(full) => {
-                pass_over(&mut body).await;
-                return Err(full.into());
-            }
-        };
-        let mut writing: JoinHandle<S3Result<BlobWriter>> = tokio::task::spawn_blocking(move || {
-            let exists = readers.read(|rows| rows.has_bucket(&bucket)).map_err(Fault::from)?;
-            if exists { Ok(blobs.create(size, algorithm).map_err(Fault::from)?) } else { Err(no_such_bucket()) }
-        });
-        loop {
-            // While one piece is written, the next one is already read from the network.
-            let piece = next_piece(&mut body).await.map_err(|e| broken_body(&e))?;
-            let mut writer = writing.await.map_err(Fault::from)??;
-            let write = move || -> S3Result<BlobWriter> {
-                piece.chunks.iter().try_for_each(|chunk| writer.write(chunk))?;
-                Ok(writer)
-            };
-            if piece.last {
-                let expected = Expected { md5, checksum: declared.after_body(trailers.as_ref())? };
-                let finish = move || Ok(write()?.finish(&expected)?);
-                return tokio::task::spawn_blocking(finish).await.map_err(Fault::from)?;
-            }
-            writing = tokio::task::spawn_blocking(write);
-        }
-    }
-
     async fn page(&self, query: Query) -> S3Result<Page> {
         let page = self.read(move |rows| match rows.has_bucket(&query.bucket)? {
             true => query.run(rows).map(Some),
@@ -348,88 +269,6 @@ impl Slice {
     }
 }
 
-/// What an upload says of itself before its body.
-struct Upload {
-    size: u64,
-    md5: Option<[u8; 16]>,
-    declared: Declared,
-    trailers: Option<s3s::TrailingHeaders>,
-}
-
-struct Piece {
-    chunks: Vec<Bytes>,
-    last: bool,
-}
-
-async fn next_piece(body: &mut StreamingBlob) -> Result<Piece, StdError> {
-    let (mut chunks, mut length) = (Vec::new(), 0);
-    while length < WRITE_BYTES {
-        match body.next().await {
-            Some(chunk) => {
-                let chunk = chunk?;
-                length += chunk.len();
-                chunks.push(chunk);
-            }
-            None => return Ok(Piece { chunks, last: true }),
-        }
-    }
-    Ok(Piece { chunks, last: false })
-}
-
-/// How much of a refused body is read. A client that still sends when the connection is closed does not see the answer.
-const PASSED_OVER_BYTES: usize = 16 * 1024 * 1024;
-
-/// Reads a refused body and keeps nothing of it.
-async fn pass_over(body: &mut StreamingBlob) {
-    let mut read = 0;
-    while read < PASSED_OVER_BYTES
-        && let Ok(piece) = next_piece(body).await
-        && !piece.last
-    {
-        read += piece.chunks.iter().map(Bytes::len).sum::<usize>();
-    }
-}
-
-impl From<WriteError> for S3Error {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::WrongSize => incomplete_body(),
-            WriteError::WrongMd5 => {
-                s3_error!(BadDigest, "The Content-MD5 you specified did not match what we received.")
-            }
-            WriteError::WrongChecksum(algorithm) => {
-                s3_error!(BadDigest, "The {} you specified did not match what we received.", algorithm.header())
-            }
-            WriteError::Disk(error) => Fault::from(error).into(),
-        }
-    }
-}
-
-/// The protocol layer verifies the body's signatures while it streams, and keeps the types of its errors to itself.
-fn broken_body(error: &StdError) -> S3Error {
-    let text = error.to_string();
-    if text.contains("Sha256Mismatch") {
-        let mut refusal = S3Error::with_message(
-            S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into()),
-            "The provided 'x-amz-content-sha256' header does not match what was computed.",
-        );
-        refusal.set_status_code(StatusCode::BAD_REQUEST);
-        refusal
-    } else if text.contains("SignatureMismatch") {
-        s3_error!(SignatureDoesNotMatch, "The signature of a chunk does not match.")
-    } else {
-        incomplete_body()
-    }
-}
-
-fn incomplete_body() -> S3Error {
-    s3_error!(IncompleteBody, "You did not provide the number of bytes specified by the Content-Length HTTP header")
-}
-
-fn no_such_bucket() -> S3Error {
-    s3_error!(NoSuchBucket, "The specified bucket does not exist")
-}
-
 /// Finds an object, or tells why there is none.
 fn find(rows: Rows<'_>, at: &Location) -> rusqlite::Result<S3Result<Object>> {
     match rows.object(at)? {
@@ -446,59 +285,6 @@ fn replaceable(rows: Rows<'_>, at: &Location) -> rusqlite::Result<Option<Object>
         Some(object) if rows.damage(&object.blob)?.is_some() => Ok(None),
         found => Ok(found),
     }
-}
-
-fn readable(object: &Object, conditions: &ReadConditions) -> S3Result {
-    match conditions.check(&object.md5, object.modified) {
-        Ok(()) => Ok(()),
-        Err(Unmet::Failed) => Err(precondition_failed()),
-        Err(Unmet::NotModified) => {
-            let mut answer = S3Error::new(S3ErrorCode::NotModified);
-            answer.set_headers(validators(object));
-            Err(answer)
-        }
-    }
-}
-
-/// What RFC 9110 wants in a 304.
-fn validators(object: &Object) -> HeaderMap {
-    let headers = [
-        (ETAG, HeaderValue::try_from(format!("\"{}\"", object.md5)).ok()),
-        (LAST_MODIFIED, http_date(object.modified)),
-        (CACHE_CONTROL, object.facts.headers.cache_control.as_ref().and_then(|value| value.parse().ok())),
-    ];
-    headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-}
-
-/// A time as HTTP writes it.
-pub(super) fn http_date(time: Timestamp) -> Option<HeaderValue> {
-    let mut text = Vec::new();
-    date(time).format(TimestampFormat::HttpDate, &mut text).ok()?;
-    HeaderValue::try_from(text).ok()
-}
-
-fn etag(md5: &str) -> ETag {
-    ETag::Strong(md5.to_owned())
-}
-
-fn date(time: Timestamp) -> dto::Timestamp {
-    std::time::SystemTime::from(time).into()
-}
-
-fn metadata(sent: Option<dto::Metadata>) -> S3Result<BTreeMap<String, String>> {
-    let metadata: BTreeMap<_, _> = sent.unwrap_or_default().into_iter().collect();
-    let size: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if size > MAX_METADATA_BYTES {
-        return Err(s3_error!(MetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size"));
-    }
-    Ok(metadata)
-}
-
-/// `aws-chunked` tells how the request was framed, not what the object is.
-fn content_encoding(sent: Option<String>) -> Option<String> {
-    let sent = sent?;
-    let kept: Vec<_> = sent.split(',').map(str::trim).filter(|coding| *coding != "aws-chunked").collect();
-    Some(kept.join(",")).filter(|kept| !kept.is_empty())
 }
 
 /// The headers to keep, from the input of PutObject or CopyObject, which name them alike and share no type.
@@ -903,37 +689,6 @@ impl S3 for Operations {
     }
 }
 
-fn object_size(content_length: Option<i64>) -> S3Result<u64> {
-    let length = content_length.ok_or_else(|| s3_error!(MissingContentLength, "You must provide Content-Length."))?;
-    match u64::try_from(length) {
-        Ok(size) if size <= MAX_OBJECT_BYTES => Ok(size),
-        Ok(_) => Err(s3_error!(EntityTooLarge, "Your proposed upload exceeds the maximum allowed size")),
-        Err(_) => Err(s3_error!(InvalidArgument, "Content-Length cannot be negative.")),
-    }
-}
-
-fn content_md5(base64: &str) -> S3Result<[u8; 16]> {
-    let digest = BASE64_STANDARD.decode(base64).ok().and_then(|digest| digest.try_into().ok());
-    digest.ok_or_else(|| s3_error!(InvalidDigest, "The Content-MD5 you specified is not valid."))
-}
-
-/// There are no versions and no parts here.
-fn whole_current_object(version: Option<&str>, part: Option<i32>) -> S3Result {
-    match (version, part) {
-        (None | Some("null"), None) => Ok(()),
-        (Some(_), _) => Err(s3_error!(NotImplemented, "Versions are not supported")),
-        (None, Some(_)) => Err(s3_error!(NotImplemented, "Parts are not supported")),
-    }
-}
-
-fn condition(headers: &HeaderMap, name: HeaderName) -> S3Result<Option<ETagCondition>> {
-    let parse = |value: &HeaderValue| {
-        ETagCondition::parse_http_header(value.as_bytes())
-            .map_err(|_| s3_error!(InvalidArgument, "{name} is not valid"))
-    };
-    headers.get(&name).map(parse).transpose()
-}
-
 /// Deletes an object of a bucket that exists; one that is not there is no error unless a condition says so.
 fn delete(batch: &mut Batch<'_>, at: &Location, conditions: &WriteConditions) -> rusqlite::Result<S3Result> {
     let current = batch.rows().object(at)?;
@@ -941,55 +696,4 @@ fn delete(batch: &mut Batch<'_>, at: &Location, conditions: &WriteConditions) ->
         Ok(()) => batch.remove(at).map(Ok),
         Err(refusal) => Ok(Err(refusal)),
     }
-}
-
-/// How keys are written in a listing: as they are, or so that XML can carry any of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    Plain,
-    Url,
-}
-
-impl Encoding {
-    fn of(asked: Option<&dto::EncodingType>) -> S3Result<Self> {
-        match asked.map(dto::EncodingType::as_str) {
-            None => Ok(Self::Plain),
-            Some(dto::EncodingType::URL) => Ok(Self::Url),
-            Some(_) => Err(s3_error!(InvalidArgument, "Invalid Encoding Method specified in Request")),
-        }
-    }
-
-    fn apply(self, key: String) -> String {
-        use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-        const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-        match self {
-            Self::Plain => key,
-            Self::Url => utf8_percent_encode(&key, KEPT).to_string(),
-        }
-    }
-}
-
-/// How much to put on a page, and what the answer says the page size is.
-fn page_size(asked: Option<i32>) -> S3Result<(usize, i32)> {
-    let asked = asked.unwrap_or(1000);
-    match usize::try_from(asked) {
-        Ok(limit) if limit <= MAX_KEYS => Ok((limit, asked)),
-        Ok(_) => Ok((MAX_KEYS, 1000)),
-        Err(_) => Err(s3_error!(InvalidArgument, "max-keys cannot be negative")),
-    }
-}
-
-fn listed(entry: Entry, encoding: Encoding) -> dto::Object {
-    dto::Object {
-        key: Some(encoding.apply(entry.key)),
-        e_tag: Some(etag(&entry.md5)),
-        size: i64::try_from(entry.size).ok(),
-        last_modified: Some(date(entry.modified)),
-        storage_class: Some(dto::ObjectStorageClass::from_static(dto::ObjectStorageClass::STANDARD)),
-        ..Default::default()
-    }
-}
-
-fn common_prefixes(prefixes: Vec<String>, encoding: Encoding) -> Vec<dto::CommonPrefix> {
-    prefixes.into_iter().map(|prefix| dto::CommonPrefix { prefix: Some(encoding.apply(prefix)) }).collect()
 }
