@@ -94,7 +94,7 @@ impl Files {
         self.blobs.create_bucket().await
     }
 
-    /// How many items of the table this process could not read and has passed over.
+    /// How many items of the table this process could not read, and has skipped.
     pub fn unreadable_items(&self) -> u64 {
         self.catalog.unreadable_items()
     }

@@ -1,5 +1,5 @@
-//! What is told about files: one event for each change that an application can notice, with an id that follows from the
-//! change alone, so that whoever carries a change to its end a second time tells the same event and no other.
+//! Events: one for each change to a file that an application can notice. The event id is derived from the file and the
+//! change, so finishing a change twice yields the same event.
 //!
 //! Nothing is sent here. An event is written to the outbox in the transaction that makes its change.
 
@@ -172,7 +172,7 @@ pub fn published_picture(body: &Value) -> Option<FileId> {
     told("fileId")?.parse().ok().filter(|_| is_picture && is_published)
 }
 
-/// What an application needs to find its own side of the file. The name that the file had on the client is not told.
+/// What an application needs to find its own side of the file. The client's name of the file is not part of it.
 fn described(file: &File) -> Value {
     let entity = file.entity.as_ref().map(|entity| {
         let role = entity.role.as_ref().map(|role| role.as_str());

@@ -187,7 +187,7 @@ pub enum State {
     },
 }
 
-/// What a change left where it must not stay.
+/// Originals and variants that a change left where they must not stay, until they are removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leftovers {
     /// The original at this visibility.
@@ -198,8 +198,8 @@ pub struct Leftovers {
     pub private_variants: bool,
     /// Whether it was done once and is done again, now that every worker that was busy during the change has ended.
     pub again: bool,
-    /// Whether a change of visibility caused it, which is told of when it is done: only then is nothing left where the
-    /// file was.
+    /// Whether a change of visibility caused it. The event of that change is written when these leftovers are removed:
+    /// only then is nothing left where the file was.
     pub moved: bool,
 }
 
@@ -241,7 +241,7 @@ impl Leftovers {
 pub struct Patch {
     /// Who may read the original.
     pub visibility: Option<Visibility>,
-    /// To whom it belongs; `Some(None)`: to nobody.
+    /// To whom it belongs; `Some(None)` removes the owner.
     pub owner: Option<Option<OwnerId>>,
     /// Its place among its entity's files.
     pub position: Option<Position>,
@@ -513,7 +513,7 @@ impl File {
             State::Moving { to, leaves, .. } => {
                 let owes = Some(Leftovers { moved: true, ..*leaves });
                 let state = State::Confirmed { etag, owes };
-                // Whoever moves it has it for himself for no less time than before.
+                // The claim of the process that moves the file does not become shorter.
                 let due = self.due.map_or(now + LEASE, |due| due.max(now + LEASE));
                 let late_copies = self.late_copies.after(now).begun(*to, now);
                 Ok(Self { visibility: *to, late_copies, ..self.next(state, Some(due)) })
@@ -532,10 +532,10 @@ impl File {
         Self { visibility, revision: self.revision + 1, ..self.next(state, due) }
     }
 
-    /// Whether somebody moves the published bytes, or removes them from where they were.
+    /// Whether a process moves the published bytes between visibilities, or removes them from where they were.
     ///
-    /// Only one may do that at a time, for as long as he may live: a copy or a deletion that arrives after the file has
-    /// come back would leave it in two places, or in none.
+    /// Only one process may do that at a time. Its claim outlasts the longest possible run of that process, because a
+    /// late copy or deletion would leave the file in two places, or in none.
     pub fn is_on_the_move(&self) -> bool {
         match &self.state {
             State::Moving { .. } => true,
@@ -549,12 +549,12 @@ impl File {
         }
     }
 
-    /// Takes overdue work over from somebody who has died, for this long.
+    /// Takes over overdue work of a process that did not finish it, for this long.
     pub fn take_over(&self, now: Timestamp, lease: Duration) -> Result<Self> {
         if self.is_overdue(now) { Ok(self.next(self.state.clone(), Some(now + lease))) } else { Err(Error::Conflict) }
     }
 
-    /// Has the record owe the removal of an original at the other visibility, for whoever found it there.
+    /// Has the record owe the removal of an original that was found at the other visibility.
     pub fn owe_original(&self, visibility: Visibility, now: Timestamp) -> Result<Self> {
         match &self.state {
             State::Confirmed { etag, owes } if !self.is_on_the_move() && visibility != self.visibility => {

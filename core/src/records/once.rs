@@ -54,7 +54,7 @@ pub enum Once {
     Fresh(Attempt),
     /// It was carried out.
     Done(Outcome),
-    /// Somebody else is carrying it out.
+    /// Another attempt is carrying it out.
     InFlight,
     /// It was used for another request.
     Mismatch,

@@ -27,14 +27,14 @@ pub const MAX_ENDPOINTS: usize = 10;
 /// For how long a delivery is tried before it is parked.
 pub const TRIES_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long whoever tries a delivery has it for himself: longer than an endpoint may take to answer.
+/// How long a process that claimed a delivery has to try it: longer than an endpoint may take to answer.
 pub const ATTEMPT_LEASE: Duration = Duration::from_secs(60);
 
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4 * 60 * 60);
 
-/// What a message is signed with: `whsec_` and the base64 of 32 random bytes. It is shown to whoever makes or rotates it
-/// and kept in the table, because a signature needs it as it is.
+/// What a message is signed with: `whsec_` and the base64 of 32 random bytes. It is shown when it is made or
+/// rotated, and kept in the table as it is, because signing needs it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -307,7 +307,7 @@ pub struct Delivery {
     pub attempts: u32,
     /// When it was tried last, and how that ended.
     pub last: Option<(Timestamp, Attempt)>,
-    /// When it is tried next, if nobody finishes what he tries now.
+    /// When it is tried next, unless the attempt that is under way ends first.
     pub due: Option<Timestamp>,
     /// When it is no longer tried.
     pub gives_up: Timestamp,

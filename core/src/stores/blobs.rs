@@ -68,7 +68,7 @@ struct Presigner {
 
 /// A URL to which exactly one object can be put, with what the request must carry. `Debug` does not show it.
 pub struct PresignedPut {
-    /// The URL; whoever has it can put the object.
+    /// The URL. Its holder can put the object.
     pub url: String,
     /// The headers that the signature binds and the client must send. Its HTTP library adds `Host` and
     /// `Content-Length`, which are bound as well.
@@ -223,7 +223,7 @@ impl Blobs {
         Self { s3, presigner, bucket: bucket.into(), clock }
     }
 
-    /// The same bucket, with upload URLs signed by somebody who may do nothing but upload.
+    /// The same bucket, with upload URLs signed by a principal that may do nothing but upload.
     #[must_use]
     pub fn presigning_with(self, s3: Client, credentials: SharedCredentialsProvider) -> Self {
         Self { presigner: Presigner { s3, credentials }, ..self }
@@ -240,7 +240,7 @@ impl Blobs {
 
     /// Whether the store answers.
     pub async fn ready(&self) -> Result<()> {
-        // A key that nobody has: a bucket that may not be listed answers 403 for it, which is an answer.
+        // No object has this key. A bucket that may not be listed answers 403 for it, which is an answer.
         match self.s3.head_object().bucket(&self.bucket).key("staging/-").send().await {
             Ok(_) => Ok(()),
             Err(e) if matches!(status(&e), Some(403 | 404)) => Ok(()),

@@ -77,7 +77,7 @@ pub struct Reconciliation {
     pub orphans: Vec<Orphan>,
     /// How many of them were removed.
     pub removed: u64,
-    /// How many objects have keys that are none of ours. Nobody touches them.
+    /// How many objects have keys of another form. They are left alone.
     pub foreign: u64,
     /// How many originals have no record, and how many published records no original.
     pub unmatched: u64,
@@ -311,7 +311,7 @@ impl Files {
                 if !file.as_ref().is_some_and(|file| file.accounts_for(key)) {
                     match self.remove_orphan(key, file.as_ref(), now).await {
                         Ok(()) => found.removed += 1,
-                        // Somebody changes the file: the next walk will tell.
+                        // The file is being changed: the next walk looks again.
                         Err(Error::Conflict) => return Ok(()),
                         Err(error) => return Err(error),
                     }
@@ -405,7 +405,7 @@ impl Files {
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let missing_bytes = signed(before.quota_bytes) - signed(before.free_bytes) - signed(held);
         if before != after {
-            // Somebody is at work: the next walk will tell.
+            // The project is being changed: the next walk looks again.
             return Ok(());
         }
         let counters = counts.difference(&before);

@@ -1,4 +1,4 @@
-//! Doing what a record owes, whoever began it; and the sweep that finds what is overdue.
+//! Settling what a record owes, and the sweep that finds overdue records.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ const CLEARING_TURN: Duration = Duration::from_secs(5);
 /// How long a record that could not be settled waits before it is tried again, behind all that were due before.
 const BACK_OFF: Duration = Duration::from_secs(60);
 
-/// Somebody whose work is overdue, as the table has it now.
+/// A record whose work is overdue, as it is now.
 #[derive(Clone, Debug)]
 pub enum Overdue {
     /// A file.
@@ -172,7 +172,7 @@ impl Files {
         let etag = match self.copy_for_move(file, etag, to).await? {
             Copied::Yes { etag } => etag,
             Copied::SourceChanged => {
-                // Somebody may have moved or removed it meanwhile; then the record says so.
+                // If another process has moved or removed it meanwhile, the record has changed.
                 if self.catalog.file(file.id, Consistency::Strong).await?.version != file.version {
                     return Err(Error::Conflict);
                 }
@@ -231,7 +231,7 @@ impl Files {
         }
         let now = self.clock.now();
         let cleared = file.clear_debt(started, now)?;
-        // A file that is told to be private must not be readable where it was.
+        // The event says that the file is private, so it must not be readable where it was.
         let updated = leftovers.moved.then(|| Event::updated(&cleared, now));
         let made_wrong = !leftovers.again && leftovers.variants().next().is_some();
         let variants = made_wrong.then(|| Event::purged(&cleared, leftovers, now));
@@ -410,7 +410,7 @@ impl Files {
         let overdue_for = now.since(due);
         match self.take_over_and_settle(&file, SWEEP_LEASE).await {
             Ok(()) => Ok(Settled { whole: true, overdue_for }),
-            // Somebody else was quicker; what is left of the work is theirs.
+            // Another process has taken the work over.
             Err(Error::Conflict | Error::FileNotFound) => Ok(Settled { whole: false, overdue_for }),
             Err(error) => {
                 self.put_off(&file).await;
@@ -435,7 +435,7 @@ impl Files {
         }
     }
 
-    /// Settles for somebody who has died, and for this long alone if bytes are on the move.
+    /// Settles what another process left undone. If bytes are on the move, first claims the record for this long.
     pub(in crate::operations) async fn take_over_and_settle(&self, file: &File, lease: Duration) -> Result<()> {
         if !file.is_on_the_move() {
             return self.settle(file).await;

@@ -1,4 +1,4 @@
-//! What is due: the records and the deliveries whose work somebody has to do, longest overdue first.
+//! What is due: the records that owe work and the deliveries that wait for an attempt, longest overdue first.
 //!
 //! The due index is spread over partitions. The index may lag behind the records, so read each record again before acting
 //! on it.

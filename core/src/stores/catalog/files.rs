@@ -33,8 +33,8 @@ impl Catalog {
 
     /// Notes the placeholder of a file that has none, and reads the file, in one request.
     ///
-    /// It waits for nobody and has nobody wait: the version stays, and a write of somebody who had read the file before
-    /// may leave it without. Then whoever makes the next variant notes it again.
+    /// It does not bump the version, so it conflicts with nothing. A concurrent write may drop it, and the next variant
+    /// stores it again.
     pub async fn note_thumbhash(&self, id: FileId, thumbhash: &ThumbHash) -> Result<File> {
         let update = self
             .dynamodb
@@ -306,7 +306,7 @@ impl Catalog {
     }
 }
 
-/// One write of a file, told from every other by a random mark: two processes may write the same change in the same
+/// One write of a file, identified by a random mark: two processes may write the same change in the same
 /// millisecond, and only one of them may believe that it did.
 struct Write {
     item: Item,

@@ -161,7 +161,7 @@ pub(super) fn due_shard(shard: u8) -> String {
     format!("W#{shard:02}")
 }
 
-/// The due-index attributes of whoever owes work from that time on.
+/// The due-index attributes of a record that owes work from that time on.
 pub(super) fn due_entry(id: &str, due: Timestamp) -> [(&'static str, String); 2] {
     let shard = Sha256::digest(id)[0] % DUE_SHARDS;
     [(DUE.pk, due_shard(shard)), (DUE.sk, format!("{}#{id}", millis(due)))]

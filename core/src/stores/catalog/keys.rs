@@ -84,7 +84,7 @@ impl Catalog {
         }
     }
 
-    /// Notes that a key was used. Nobody waits for it to be exact.
+    /// Stores when a key was last used.
     pub async fn touch_key(&self, hash: &KeyHash, now: Timestamp) -> Result<()> {
         self.set_on_key(hash, "lastUsed", now).await
     }

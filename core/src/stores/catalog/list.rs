@@ -262,7 +262,7 @@ impl Catalog {
     /// filtered; otherwise matches are counted, up to [`PAGE_CEILING`] entries.
     ///
     /// # Errors
-    /// [`TooDeep`](Error::TooDeep) when the page lies beyond that ceiling, or cannot be told without looking beyond it.
+    /// [`TooDeep`](Error::TooDeep) when the page lies beyond that ceiling, or needs entries beyond it.
     pub async fn list(
         &self,
         project: ProjectId,

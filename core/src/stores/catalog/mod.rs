@@ -86,7 +86,7 @@ impl Catalog {
         Self { limits, ..self }
     }
 
-    /// How many items this process could not read and has passed over.
+    /// How many items this process could not read, and has skipped.
     pub fn unreadable_items(&self) -> u64 {
         self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
     }

@@ -26,7 +26,7 @@ const OUTCOME_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 pub const TTL: &str = "ttl";
 
 impl Catalog {
-    /// Takes an idempotency key for a request, told from others by a digest.
+    /// Takes an idempotency key for a request, which a digest identifies.
     pub async fn take_once(&self, project: ProjectId, key: &str, request: &str, now: Timestamp) -> Result<Once> {
         let attempt = Attempt { seed: random::bytes(), begun: now, is_repeated: false, taker: random::hex::<16>() };
         let mut record = item::once_key(project, key);

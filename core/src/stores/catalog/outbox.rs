@@ -1,4 +1,4 @@
-//! The outbox: events that are told in the transaction of their change and wait here to be sent.
+//! The outbox: events, written in the transaction of their change, that wait to be sent.
 //!
 //! A row holds the events of one change. Rows lie in partitions of their own in the table itself, oldest first: they
 //! are due as soon as they are there, so no index is paid for, and a read misses none that was acknowledged.
@@ -30,7 +30,7 @@ const PAGE: i32 = 25;
 /// Some of the events of one change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutboxRow {
-    /// The events, in the order in which they were told.
+    /// The events, in the order in which they happened.
     pub events: Vec<Event>,
     key: Item,
 }

@@ -16,7 +16,7 @@ use crate::{
     stores::fault::failed,
 };
 
-/// How long a finding is remembered that nobody confirms.
+/// How long a finding is remembered that no later walk confirms.
 const MEMORY: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What a walk has counted since it began.
@@ -104,7 +104,7 @@ impl Catalog {
         self.delete("forgetting a finding", item::drift_key(project)).await
     }
 
-    /// Puts a project's free bytes right, if nobody has changed them since it was read. Whether it did.
+    /// Corrects a project's free bytes, if they have not changed since it was read. Returns whether it did.
     pub async fn repair_free_bytes(&self, project: &Project, missing_bytes: i64) -> Result<bool> {
         let Some(free) = project.free_bytes.checked_add_signed(missing_bytes) else {
             return Ok(false);

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How many index entries one query looks at. An embedded engine does one query at a time and takes one or two
-/// milliseconds for so many; then it is the turn of others.
+/// milliseconds for this many, so that others wait no longer.
 pub(super) const SLICE: usize = 200;
 
 /// How often a write is tried while transactions touch the same items at the same time.

@@ -67,8 +67,8 @@ impl Catalog {
         self.put_new("creating an endpoint", endpoint_to_item(endpoint)).await
     }
 
-    /// Writes an endpoint over what it was, unless its secret is another by now: whoever was shown a secret relies on
-    /// it.
+    /// Writes an endpoint over what it was, unless its secret has changed meanwhile: a secret that
+    /// was shown must stay valid.
     pub async fn replace_endpoint(&self, before: &Endpoint, after: &Endpoint) -> Result<()> {
         let item = endpoint_to_item(after);
         let written = self

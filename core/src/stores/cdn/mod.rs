@@ -1,4 +1,4 @@
-//! What the CDN is told and what it is asked for: URLs of published files, their signatures, and invalidations.
+//! The CDN: URLs of published files, their signatures, and invalidations.
 //!
 //! Owns the form of every URL that a client reads bytes from. It never does IO but for [`Cdn::invalidate`] and the first
 //! signature's key, never makes a URL of a staging key, and never shows a private key or a signed URL in a log.

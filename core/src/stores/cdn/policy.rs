@@ -33,7 +33,7 @@ impl Signer {
         Self { key: OnceCell::new_with(Some(key)), ..signer }
     }
 
-    /// The same, whose key is read when a URL is signed for the first time. Whoever asks meanwhile waits for that one
+    /// The same, whose key is read when a URL is signed for the first time. Concurrent callers wait for that one
     /// reading; after one that failed the next to ask reads again.
     pub fn reading(
         read: impl Fn() -> BoxFuture<'static, Result<SigningKey>> + Send + Sync + 'static,
