@@ -11,6 +11,7 @@ mod bus;
 mod changes;
 mod cleanup;
 mod cli;
+mod cli_files;
 mod connections;
 mod costs;
 mod crashes;
