@@ -14,6 +14,7 @@ mod doctor;
 mod download;
 mod failure;
 mod files;
+mod health;
 mod keys;
 mod media_type;
 mod open;
@@ -111,6 +112,7 @@ fn carry_out(command: Command, program: &str, console: &mut Console<'_>) -> Resu
         Command::Backup(args) => backup::run(&args, console),
         Command::Restore(args) => backup::restore(&args, console),
         Command::Scrub(args) => scrub::run(&args, console),
+        Command::Health(args) => health::run(&args, console),
         Command::Doctor(args) => doctor::run(&args, console),
         Command::Repair(args) => repair::run(&args, console),
         Command::Deploy(args) => aws::deploy(&args, console),

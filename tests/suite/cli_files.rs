@@ -211,6 +211,21 @@ async fn a_webhook_is_made_listed_changed_rotated_and_deleted() {
     world.end().await;
 }
 
+#[tokio::test]
+async fn a_health_check_needs_no_key() {
+    let world = World::start().await;
+    let run = async |url: String| {
+        let arguments = ["xf".to_owned(), "health".to_owned(), "--url".to_owned(), url].map(Into::into);
+        let run = move || xfiles_cli::run(arguments, &mut Console::new(&mut Vec::new(), &mut Vec::new()));
+        tokio::task::spawn_blocking(run).await.expect("it returns")
+    };
+    let url = world.stack.url().as_str().to_owned();
+    assert_eq!(run(url.clone()).await, Exit::Ok);
+    assert_eq!(run(format!("{url}/docs")).await, Exit::Failed);
+    world.end().await;
+    assert_eq!(run(url).await, Exit::Unreachable);
+}
+
 /// No name of a client's file and no signed URL is in what is printed about a failure of the network.
 #[tokio::test]
 async fn a_failure_of_the_network_says_what_failed_and_where() {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use ureq::{
     Agent, AsSendBody, Body, SendBody,
-    http::{Method, Request, Response, header, request},
+    http::{Method, Request, Response, Uri, header, request},
 };
 use xfiles_core::{api_key::ApiKey, clock::Timestamp, id::FileId};
 
@@ -221,18 +221,7 @@ impl Client {
         let key = given.parse().map_err(|malformed: xfiles_core::api_key::MalformedKey| {
             Failure::new(Exit::Unauthorized, malformed.to_string()).or_hint("check XFILES_API_KEY and --api-key")
         })?;
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("xf/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(CONNECT))
-            .timeout_per_read(Some(SILENCE))
-            .timeout_per_write(Some(SILENCE))
-            .tls_config(tls::config())
-            .build()
-            .new_agent();
-        Ok(Self { agent, server: args.url.clone(), key })
+        Ok(Self { agent: agent(SILENCE), server: args.url.clone(), key })
     }
 
     /// Asks for an upload. Safe to repeat under the same key.
@@ -369,6 +358,35 @@ impl Client {
     fn not_understood(&self) -> Failure {
         Failure::new(Exit::Failed, format!("the answer of {} is not what the API promises", self.server))
             .or_hint("is --url an XFiles server?")
+    }
+}
+
+fn agent(silence: Duration) -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("xf/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(CONNECT))
+        .timeout_per_read(Some(silence))
+        .timeout_per_write(Some(silence))
+        .tls_config(tls::config())
+        .build()
+        .new_agent()
+}
+
+/// How long a health check waits for an answer.
+const HEALTH: Duration = Duration::from_secs(4);
+
+/// Whether a server says that it is ready.
+pub(crate) fn is_ready(server: &ServerUrl) -> Result<(), Failure> {
+    let agent = agent(HEALTH);
+    let whom = format!("the server at {server}");
+    let uri: Uri = format!("{server}/readyz").parse().map_err(|_| Failure::new(Exit::Usage, "the address is none"))?;
+    match agent.get(&uri).call() {
+        Ok(answer) if answer.status().is_success() => Ok(()),
+        Ok(answer) => Err(Failure::new(Exit::Failed, format!("{whom} is not ready: it answered {}", answer.status()))),
+        Err(error) => Err(no_answer(&whom, &uri, agent.config().proxy(), &error)),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{error::Error, io, iter::successors, net::ToSocketAddrs as _, time::Duration};
 
+use rustls::CertificateError;
 use ureq::{Proxy, http::Uri};
 
 use crate::failure::{Exit, Failure, Retry, os_text};
@@ -66,10 +67,7 @@ impl Cause {
         let inner: &(dyn Error + 'static) = inner;
         let tls = successors(Some(inner), |&error| error.source()).find_map(|error| error.downcast_ref());
         match tls {
-            Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-                let what = "its TLS certificate is signed by an authority that this machine does not trust";
-                of(what.to_owned(), TRUST, false)
-            }
+            Some(rustls::Error::InvalidCertificate(why)) => of(certificate(why), TRUST, false),
             Some(rustls::Error::InvalidMessage(_)) => {
                 of("the answer is not TLS; is it http:// instead of https://?".to_owned(), IS_IT_RUNNING, false)
             }
@@ -83,4 +81,20 @@ impl Cause {
     fn of_no_host() -> Self {
         Self { what: "there is no host of this name".to_owned(), hint: IS_IT_RUNNING, of_proxy: true }
     }
+}
+
+/// What is wrong with a server's certificate.
+fn certificate(why: &CertificateError) -> String {
+    let wrong = match why {
+        CertificateError::UnknownIssuer => "is signed by an authority that this machine does not trust",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet; is this machine's clock right?"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "is for another name",
+        CertificateError::Revoked => "is revoked",
+        // An authority's own certificate in place of a server's, for example.
+        other => return format!("its TLS certificate is not valid for a server ({other:?})"),
+    };
+    format!("its TLS certificate {wrong}")
 }
