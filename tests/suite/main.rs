@@ -12,6 +12,7 @@ mod changes;
 mod circles;
 mod cleanup;
 mod cli;
+mod cli_files;
 mod connections;
 mod costs;
 mod crashes;
