@@ -399,14 +399,14 @@ impl File {
             | State::Removed { .. } => return None,
         };
         let workers_end = leaves.variants().next().map(|_| now + WORKER_LIFE);
-        self.kept(leaves, removed_at < self.last_arrival(), removed_at, workers_end)
+        self.keep(leaves, removed_at < self.last_arrival(), removed_at, workers_end)
     }
 
     /// What workers and late copies may have brought back was removed by requests that were sent from a time on. `None`:
     /// no upload can arrive any more either, and the record may go.
     pub fn remove_again(&self, removed_at: Timestamp) -> Option<Self> {
         match self.state {
-            State::Removed { late, .. } => self.kept(Leftovers::default(), late, removed_at, None),
+            State::Removed { late, .. } => self.keep(Leftovers::default(), late, removed_at, None),
             State::Pending
             | State::Confirming { .. }
             | State::Confirmed { .. }
@@ -418,7 +418,7 @@ impl File {
 
     /// The record after a removal that was sent at a time: first until the workers and the late copies have ended, then
     /// until the last upload has.
-    fn kept(
+    fn keep(
         &self,
         leaves: Leftovers,
         late: bool,

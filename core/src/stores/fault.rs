@@ -86,3 +86,43 @@ where
 pub(crate) fn unavailable(source: Cause) -> Error {
     Error::Unavailable { retry_after: RETRY_AFTER, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::{config::http::HttpResponse, error::ErrorMetadata};
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    /// What a service answers with this status and code.
+    fn answered(status: u16, code: &str) -> Fault {
+        let answer = http::Response::builder().status(status).body(SdkBody::empty()).unwrap();
+        let answer = HttpResponse::try_from(answer).unwrap();
+        let error =
+            aws_sdk_s3::operation::head_object::HeadObjectError::generic(ErrorMetadata::builder().code(code).build());
+        Fault::of(&SdkError::service_error(error, answer))
+    }
+
+    #[test]
+    fn status_and_code_say_whether_the_same_request_may_succeed_later() {
+        for (status, code) in [
+            (500, "InternalError"),
+            (503, "SlowDown"),
+            (599, "NeverHeardOf"),
+            (429, "NeverHeardOf"),
+            (400, "ThrottlingException"),
+            (400, "ProvisionedThroughputExceededException"),
+            (400, "TransactionConflictException"),
+            (400, "ExpiredToken"),
+            (400, "ExpiredTokenException"),
+            (400, "TooManyInvalidationsInProgress"),
+        ] {
+            assert_eq!(answered(status, code), Fault::Passing, "{status} {code}");
+        }
+        for (status, code) in [(403, "AccessDenied"), (404, "NoSuchKey"), (400, "ValidationException"), (412, "")] {
+            assert_eq!(answered(status, code), Fault::Lasting, "{status} {code}");
+        }
+        assert_eq!(answered(507, "InsufficientStorage"), Fault::StorageFull);
+        assert_eq!(answered(400, STORAGE_FULL), Fault::StorageFull);
+    }
+}
