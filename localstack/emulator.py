@@ -14,6 +14,8 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent
+# Where cargo builds; a relative CARGO_TARGET_DIR is one of the project's root, where the builds run.
+TARGET = PROJECT / os.environ.get("CARGO_TARGET_DIR", "target")
 HOME = PROJECT / "target" / "localstack"
 TOOLS = HOME / "tools"
 STATE = HOME / "state.json"

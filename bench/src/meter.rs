@@ -182,7 +182,7 @@ impl Meter {
     pub fn files(&self, stack: &Stack) -> Files {
         let (key, _) = SigningKey::generate_p256(KeyPairId::mint());
         let cdn = Cdn::new(stack.url().clone(), Signer::new(key, URL_LIFE), Arc::new(self.clone()));
-        Files { cdn, ..stack.files_through(|inner| self.wrap(inner)) }
+        stack.files_through(|inner| self.wrap(inner)).with_cdn(cdn)
     }
 
     /// What was counted since the last time, and starts again at zero.

@@ -26,14 +26,14 @@ use tokio::{
     time::Instant,
 };
 use xfiles_core::{
-    catalog::{Catalog, DeliveryKey, OutboxRow},
+    catalog::OutboxRow,
     clock::{Moment, Timestamp},
     error::Error,
     event::{Event, EventId},
     id::{EndpointId, ProjectId},
-    operations::Files,
+    operations::{Files, Projects},
     share::{Class, Share},
-    webhook::{Attempt, Delivery, DeliveryStatus, Endpoint},
+    webhook::{Delivery, DeliveryStatus, Endpoint},
 };
 
 use crate::{
@@ -102,7 +102,7 @@ pub async fn deliver(files: &Files, courier: &Courier, bounds: Bounds) -> Result
             let found = if outbox.is_ok() { search.retry_due().await } else { outbox };
             found.map(|()| search.more)
         };
-        let attempts = Attempts::new(files, courier, Some(files.clock.now() + bounds.time));
+        let attempts = Attempts::new(files, courier, Some(files.clock().now() + bounds.time));
         let (more, sent) = join(searched, attempts.make(to_send)).await;
         Ok(Sent { more: more?, ..sent })
     };
@@ -151,33 +151,25 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(files: &'a Files, courier: &'a Courier, bounds: Bounds, claimed: UnboundedSender<Delivery>) -> Self {
-        let (started, bus) = (files.clock.monotonic(), courier.bus());
+        let (started, bus) = (files.clock().monotonic(), courier.bus());
         Self { files, courier, claimed, tried: 0, more: false, bounds, started, bus }
     }
 
     async fn empty_outbox(&mut self) -> Result<(), Error> {
-        for shard in 0..Catalog::OUTBOX_SHARDS {
-            let mut after = None;
-            loop {
-                if self.is_over() {
-                    return Ok(());
-                }
-                let page = self.files.catalog.outbox(shard, after).await?;
-                self.tried += page.rows.len() as u64;
-                let kept = self.put_on_bus(&page.rows).await;
-                // Read after the page, so that no endpoint that was there before an event is missed.
-                let mut endpoints = HashMap::new();
-                for row in page.rows {
-                    match self.fan_out(&row, &kept, &mut endpoints).await {
-                        Ok(deliveries) => deliveries.into_iter().for_each(|delivery| self.pass_on(delivery)),
-                        // The next row would fare no better.
-                        Err(Error::StorageFull(_)) => return Ok(()),
-                        Err(error) => tracing::warn!(%error, "an outbox row is left to the next run"),
-                    }
-                }
-                after = page.next;
-                if after.is_none() {
-                    break;
+        let projects = self.files.projects();
+        let mut outbox = projects.outbox();
+        while outbox.has_more() && !self.is_over() {
+            let Some(rows) = outbox.next().await? else { break };
+            self.tried += rows.len() as u64;
+            let kept = self.put_on_bus(&rows).await;
+            // Read after the page, so that no endpoint that was there before an event is missed.
+            let mut endpoints = HashMap::new();
+            for row in rows {
+                match self.fan_out(&projects, &row, &kept, &mut endpoints).await {
+                    Ok(deliveries) => deliveries.into_iter().for_each(|delivery| self.pass_on(delivery)),
+                    // The next row would fare no better.
+                    Err(Error::StorageFull(_)) => return Ok(()),
+                    Err(error) => tracing::warn!(%error, "an outbox row is left to the next run"),
                 }
             }
         }
@@ -198,7 +190,7 @@ impl<'a> Search<'a> {
         if !left.is_empty() {
             self.bus = None;
         }
-        let now = self.files.clock.now();
+        let now = self.files.clock().now();
         let (old, young): (Vec<&Event>, Vec<&Event>) =
             left.into_iter().partition(|event| now.since(event.created) >= OFFERED_FOR);
         for event in old {
@@ -211,68 +203,43 @@ impl<'a> Search<'a> {
     /// that are this run's to try.
     async fn fan_out(
         &self,
+        projects: &Projects,
         row: &OutboxRow,
         kept: &BTreeSet<EventId>,
         known: &mut HashMap<ProjectId, Vec<Endpoint>>,
     ) -> Result<Vec<Delivery>, Error> {
-        let (catalog, now) = (&self.files.catalog, self.files.clock.now());
         let mut claimed = Vec::new();
         for event in &row.events {
             let endpoints = match known.entry(event.project) {
                 Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) => entry.insert(catalog.endpoints(event.project).await?),
+                Entry::Vacant(entry) => entry.insert(projects.receivers(event.project).await?),
             };
             for endpoint in endpoints.iter().filter(|endpoint| endpoint.wants(event.kind)) {
-                let delivery = Delivery::new(event, endpoint.id, now);
-                if catalog.add_delivery(&delivery).await? {
-                    claimed.push(delivery);
-                }
+                claimed.extend(projects.add_delivery(event, endpoint).await?);
             }
             self.courier.tell(event);
         }
         if !row.events.iter().any(|event| kept.contains(&event.id)) {
-            catalog.remove_outbox_row(row).await?;
+            projects.remove_outbox_row(row).await?;
         }
         Ok(claimed)
     }
 
     async fn retry_due(&mut self) -> Result<(), Error> {
-        let now = self.files.clock.now();
-        for shard in 0..Catalog::DELIVERY_SHARDS {
-            let mut after = None;
-            loop {
-                if self.is_over() {
-                    return Ok(());
-                }
-                let page = self.files.catalog.due_deliveries(shard, now, after).await?;
-                self.tried += page.deliveries.len() as u64;
-                for key in page.deliveries {
-                    match self.claim(&key).await {
-                        Ok(delivery) => delivery.into_iter().for_each(|delivery| self.pass_on(delivery)),
-                        Err(Error::StorageFull(_)) => return Ok(()),
-                        Err(error) => tracing::warn!(%error, "a delivery is left to the next run"),
-                    }
-                }
-                after = page.next;
-                if after.is_none() {
-                    break;
+        let projects = self.files.projects();
+        let mut due = projects.due_deliveries(self.files.clock().now());
+        while due.has_more() && !self.is_over() {
+            let Some(deliveries) = due.next().await? else { break };
+            self.tried += deliveries.len() as u64;
+            for key in deliveries {
+                match projects.claim_delivery(&key).await {
+                    Ok(delivery) => delivery.into_iter().for_each(|delivery| self.pass_on(delivery)),
+                    Err(Error::StorageFull(_)) => return Ok(()),
+                    Err(error) => tracing::warn!(%error, "a delivery is left to the next run"),
                 }
             }
         }
         Ok(())
-    }
-
-    async fn claim(&self, key: &DeliveryKey) -> Result<Option<Delivery>, Error> {
-        // The index may lag: the delivery itself says whether it is due.
-        let Some(delivery) = self.files.catalog.delivery(key).await? else {
-            return Ok(None);
-        };
-        let now = self.files.clock.now();
-        if delivery.due.is_none_or(|due| now < due) {
-            return Ok(None);
-        }
-        let claimed = delivery.claim(now);
-        Ok(self.files.catalog.replace_delivery(&delivery, &claimed).await?.then_some(claimed))
     }
 
     fn pass_on(&self, delivery: Delivery) {
@@ -282,7 +249,7 @@ impl<'a> Search<'a> {
 
     fn is_over(&mut self) -> bool {
         let over =
-            self.tried >= self.bounds.records || self.files.clock.monotonic().since(self.started) >= self.bounds.time;
+            self.tried >= self.bounds.records || self.files.clock().monotonic().since(self.started) >= self.bounds.time;
         self.more |= over;
         over
     }
@@ -403,7 +370,7 @@ impl<'a> Attempts<'a> {
     /// The next delivery that may be tried, the endpoints taking turns. When nothing more comes, what waits behind slow
     /// attempts is left: the next run goes on with it.
     fn next(&mut self, more_comes: bool) -> Option<Delivery> {
-        let now = self.files.clock.now();
+        let now = self.files.clock().now();
         let over = self.until.is_some_and(|until| now >= until);
         for _ in 0..self.turns.len() {
             let id = self.turns.pop_front()?;
@@ -504,28 +471,16 @@ impl<'a> Attempts<'a> {
     }
 }
 
-/// Tries a claimed delivery once and notes how it ended. `None`: nobody wants it any more, or somebody else noted it.
+/// Tries a claimed delivery once and stores how it ended. `None`: its endpoint is gone, or another process has stored an
+/// outcome.
 async fn attempt(files: &Files, courier: &Courier, delivery: &Delivery) -> Result<Option<DeliveryStatus>, Error> {
-    let catalog = &files.catalog;
-    let endpoint = match catalog.endpoint(delivery.project, delivery.endpoint).await {
-        Err(Error::EndpointNotFound) => {
-            catalog.remove_delivery(delivery).await?;
-            return Ok(None);
-        }
-        endpoint => endpoint?,
+    let projects = files.projects();
+    let Some(endpoint) = projects.receiver_of(delivery).await? else {
+        return Ok(None);
     };
-    let ended = if endpoint.enabled {
-        let ended = courier.post(&endpoint, delivery, files.clock.now()).await;
-        if ended == Attempt::Answered(GONE) {
-            tracing::warn!(webhook.id = %endpoint.id, "an endpoint says that it is gone and is disabled");
-            catalog.disable_endpoint(&endpoint).await?;
-        }
-        delivery.attempted(ended, files.clock.now())
-    } else {
-        delivery.parked()
-    };
-    Ok(catalog.replace_delivery(delivery, &ended).await?.then_some(ended.status))
+    if !endpoint.enabled {
+        return projects.park_delivery(delivery).await;
+    }
+    let outcome = courier.post(&endpoint, delivery, files.clock().now()).await;
+    projects.end_attempt(delivery, &endpoint, outcome).await
 }
-
-/// With this status an endpoint asks to be sent nothing more.
-const GONE: u16 = 410;

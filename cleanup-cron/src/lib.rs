@@ -132,7 +132,7 @@ pub async fn run(files: &Files, bounds: Bounds) -> Result<Report, Error> {
 }
 
 async fn clean(files: &Files, bounds: Bounds) -> Result<Report, Error> {
-    let started = files.clock.monotonic();
+    let started = files.clock().monotonic();
     let sweep = files.sweep(bounds.records, bounds.time).await?;
     let mut report = Report {
         settled: sweep.settled,
@@ -144,12 +144,12 @@ async fn clean(files: &Files, bounds: Bounds) -> Result<Report, Error> {
         unreadable: 0,
     };
     // What is due comes first; the walk through everything takes what time is left.
-    let left = bounds.time.saturating_sub(files.clock.monotonic().since(started));
+    let left = bounds.time.saturating_sub(files.clock().monotonic().since(started));
     if !report.more && !left.is_zero() {
         let found = files.reconcile(bounds.reconciling, left.min(WALK)).await?;
         (report.orphans, report.stopped) = (found.removed, found.stopped);
     }
-    report.unreadable = files.catalog.unreadable_items();
+    report.unreadable = files.unreadable_items();
     if report.settled > 0 || report.orphans > 0 || !report.failed.is_empty() {
         tracing::info!(
             cleanup.settled = report.settled,

@@ -15,20 +15,27 @@ use crate::{
     cleanup::CleanupArgs,
     completions::CompletionsArgs,
     doctor::DoctorArgs,
+    download::DownloadArgs,
     failure::Exit,
     files::{GetArgs, ListArgs, RemoveArgs, UrlArgs},
+    health::HealthArgs,
     keys::KeysArgs,
+    open::OpenArgs,
     projects::{ProjectsArgs, UsageArgs},
     repair::RepairArgs,
     scrub::ScrubArgs,
     serve::ServeArgs,
     update::UpdateArgs,
     upload::UploadArgs,
+    webhooks::WebhooksArgs,
 };
+
+/// What a deletion says that was not carried out.
+pub(crate) const NOTHING_DELETED: &str = "nothing was deleted";
 
 /// Files behind presigned URLs, with image variants: a server of one process, and a client of its API.
 #[derive(Parser)]
-#[command(name = "xf", version, after_help = Exit::HELP, disable_help_subcommand = true)]
+#[command(name = "xf", version, after_help = Exit::HELP)]
 pub(crate) struct Cli {
     /// Print results and errors only
     #[arg(long, short, global = true, display_order = 900)]
@@ -42,18 +49,25 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Serve(ServeArgs),
     Upload(UploadArgs),
+    #[command(alias = "list")]
     Ls(ListArgs),
+    #[command(alias = "show")]
     Get(GetArgs),
+    Download(DownloadArgs),
     Url(UrlArgs),
+    Open(OpenArgs),
     Update(UpdateArgs),
+    #[command(alias = "delete")]
     Rm(RemoveArgs),
     Usage(UsageArgs),
     Projects(ProjectsArgs),
     Keys(KeysArgs),
+    Webhooks(WebhooksArgs),
     Cleanup(CleanupArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Scrub(ScrubArgs),
+    Health(HealthArgs),
     Doctor(DoctorArgs),
     Repair(RepairArgs),
     Deploy(DeployArgs),

@@ -15,21 +15,22 @@ use xfiles_core::{
 };
 
 use crate::{
-    args::{EntityFilter, ServerArgs, visibility},
+    args::{EntityFilter, NOTHING_DELETED, ServerArgs, visibility},
     client::{Answer, Client, IdempotencyKey},
     failure::{Exit, Failure},
     output::{Console, Table, printable_line, table},
     retry::with_retries,
-    units::{Bytes, age, time_left},
+    units::{Bytes, Span, age, time_left},
 };
 
-/// List published files, twenty a page or all
+/// List published files, a page or all
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   xf ls
   xf ls --entity listing:42 --role gallery
   xf ls --owner user-7 --visibility private --page 2
+  xf ls --since 7d --type 'image/*' --name invoice
   xf ls --all --json | jq -r '.files[].id'
   xf ls --pending
 
@@ -50,6 +51,21 @@ pub(crate) struct ListArgs {
     /// Only files whose variants are public or private
     #[arg(long, value_name = "public|private", value_parser = visibility)]
     variant_visibility: Option<Visibility>,
+    /// Only files of this media type, such as image/png, or of a family, such as image/*
+    #[arg(long = "type", value_name = "TYPE")]
+    content_type: Option<String>,
+    /// Only files whose name begins with this
+    #[arg(long, value_name = "PREFIX")]
+    name: Option<String>,
+    /// Only files that were uploaded after this: a date, a time, or a span such as 7d before now
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Only files that were uploaded before this
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// How many files a page has, 1 to 100 [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100), conflicts_with = "all")]
+    limit: Option<u8>,
     /// Which page, from 1
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     page: u32,
@@ -58,7 +74,13 @@ pub(crate) struct ListArgs {
     all: bool,
     /// The uploads that have begun and are neither confirmed nor ended, instead of files; the one that ends first is the
     /// first
-    #[arg(long, conflicts_with_all = ["entity", "role", "owner", "visibility", "variant_visibility", "page"])]
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "entity", "role", "owner", "visibility", "variant_visibility", "content_type", "name", "since", "until",
+            "limit", "page"
+        ]
+    )]
     pending: bool,
     /// Print the page as JSON
     #[arg(long)]
@@ -109,17 +131,18 @@ pub(crate) struct UrlArgs {
     server: ServerArgs,
 }
 
-/// Delete files with all their variants; on a terminal it asks first
+/// Delete files with all their variants, after a question
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   xf rm 3f9k2m7q1x5b8d0s6w4z
+  xf rm --yes 3f9k2m7q1x5b8d0s6w4z
   xf ls --entity listing:42 --all --json | jq -r '.files[].id' | xargs xf rm --yes")]
 pub(crate) struct RemoveArgs {
     /// The files' ids
     #[arg(required = true, value_name = "ID")]
     ids: Vec<FileId>,
-    /// Do not ask
+    /// Do not ask; needed where there is no terminal
     #[arg(long, short)]
     yes: bool,
     /// Verify that no trace is left, and print what was looked at as JSON, a line for each file
@@ -133,11 +156,23 @@ fn role(text: &str) -> Result<EntityWord, String> {
     EntityWord::new(text).ok_or_else(|| format!("a role is 1 to {} characters", EntityWord::MAX_CHARS))
 }
 
-fn format(text: &str) -> Result<ImageFormat, String> {
+pub(crate) fn format(text: &str) -> Result<ImageFormat, String> {
     text.parse().map_err(|error: xfiles_core::variant::UnknownFormat| error.to_string())
 }
 
-fn width(text: &str) -> Result<Width, String> {
+/// A date, a time, or a span before now.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(Span(span)) = text.parse::<Span>() {
+        let millis = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        return Ok(Timestamp::from_millis(Clock::system().now().as_millis().saturating_sub(millis)));
+    }
+    let midnight = format!("{text}T00:00:00Z");
+    [text, &midnight].into_iter().find_map(Timestamp::parse_rfc3339).ok_or_else(|| {
+        "give a date such as 2026-01-31, a time such as 2026-01-31T12:00:00Z, or a span such as 7d".into()
+    })
+}
+
+pub(crate) fn width(text: &str) -> Result<Width, String> {
     text.parse().map_err(|error: xfiles_core::variant::UnknownWidth| error.to_string())
 }
 
@@ -264,17 +299,19 @@ pub(crate) fn url(args: &UrlArgs, console: &mut Console<'_>) -> Result<Exit, Fai
         console.json(&answer.raw)?;
         return Ok(Exit::Ok);
     }
-    let Urls { url, variants, .. } = answer.value;
-    let url = match args.width {
-        None => url,
-        Some(width) => {
-            let variant = variants.0.into_iter().find(|variant| variant.width == width.pixels());
-            let none = || Failure::new(Exit::NotFound, "this file has no variants");
-            variant.ok_or_else(none).map_err(|f| f.or_hint("upload an image with --variants"))?.url
-        }
-    };
-    console.result(printable_line(url.as_str()))?;
+    let url = url_of(answer.value, args.width)?;
+    console.result(printable_line(&url))?;
     Ok(Exit::Ok)
+}
+
+/// The URL of the file, or of its variant of this width.
+pub(crate) fn url_of(urls: Urls, width: Option<Width>) -> Result<String, Failure> {
+    let Some(width) = width else { return Ok(urls.url.0) };
+    let variant = urls.variants.0.into_iter().find(|variant| variant.width == width.pixels());
+    variant.map(|variant| variant.url.0).ok_or_else(|| {
+        Failure::new(Exit::NotFound, "this file has no variants")
+            .or_hint("upload an image with --variants, or switch them on with `xf update --variants`")
+    })
 }
 
 /// How many files one request deletes: few enough that whoever waits sees them go.
@@ -286,9 +323,7 @@ pub(crate) fn remove(args: &RemoveArgs, console: &mut Console<'_>) -> Result<Exi
         [id] => format!("file {id}"),
         ids => format!("{} files", ids.len()),
     };
-    if !args.yes && console.confirm(&format!("Delete {what} and all variants, for good?")) == Some(false) {
-        return Err(Failure::new(Exit::Failed, "nothing was deleted"));
-    }
+    console.agree(args.yes, &format!("Delete {what} and all variants, for good?"), NOTHING_DELETED)?;
     if args.erase {
         return erase(&args.ids, &client, console);
     }
@@ -331,8 +366,7 @@ fn erase(ids: &[FileId], client: &Client, console: &mut Console<'_>) -> Result<E
 }
 
 fn filters(args: &ListArgs) -> Vec<(&'static str, String)> {
-    let ListArgs { entity, role, owner, visibility, variant_visibility, page, all: _, pending: _, json: _, server: _ } =
-        args;
+    let ListArgs { entity, role, owner, visibility, variant_visibility, content_type, name, since, until, .. } = args;
     let (kind, id) = match entity {
         Some(EntityFilter { kind, id }) => (Some(kind), id.as_ref()),
         None => (None, None),
@@ -344,7 +378,12 @@ fn filters(args: &ListArgs) -> Vec<(&'static str, String)> {
         ("ownerUserId", owner.as_ref().map(|owner| owner.as_str().to_owned())),
         ("visibility", visibility.map(|v| v.to_string())),
         ("variantVisibility", variant_visibility.map(|v| v.to_string())),
-        ("page", (*page > 1).then(|| page.to_string())),
+        ("contentType", content_type.clone()),
+        ("q", name.clone()),
+        ("createdAfter", since.map(|at| at.to_string())),
+        ("createdBefore", until.map(|at| at.to_string())),
+        ("limit", args.limit.map(|limit| limit.to_string())),
+        ("page", (args.page > 1).then(|| args.page.to_string())),
     ];
     given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
@@ -463,7 +502,7 @@ mod tests {
     fn a_row_shows_a_file_in_human_units_and_its_name_last() {
         let file: File = read_answer(&file(json!({}))).unwrap();
         let now = Timestamp::parse_rfc3339("2025-10-09T10:53:20Z").unwrap();
-        let expected = ["abcdefghijklmnopqrst", "1 hour ago", "2.8 MB", "image/jpeg", "private", "Photo\u{fffd}.JPG"];
+        let expected = ["abcdefghijklmnopqrst", "1 hour ago", "2.8 MiB", "image/jpeg", "private", "Photo\u{fffd}.JPG"];
         assert_eq!(row(&file, now), expected);
     }
 
@@ -476,7 +515,7 @@ mod tests {
         assert_eq!(
             summary(&read_answer(&answer).unwrap()),
             "Photo\u{fffd}.JPG\n  id       abcdefghijklmnopqrst\n  name     photo-a7x9k2.jpg\n  \
-             content  image/jpeg, 2.8 MB, 4000 x 3000\n  access   private, signed URLs work for five minutes\n  entity   listing 42, cover, position 3\n  \
+             content  image/jpeg, 2.8 MiB, 4000 x 3000\n  access   private, signed URLs work for five minutes\n  entity   listing 42, cover, position 3\n  \
              owner    u1\n  created  2025-10-09T08:53:20.007Z\n  url      http://cdn/o\n  100 px   http://cdn/v"
         );
     }

@@ -48,7 +48,9 @@ pub(crate) struct KeysArgs {
 #[derive(Subcommand)]
 enum KeysAction {
     Create(CreateKey),
+    #[command(alias = "ls")]
     List(ListKeys),
+    #[command(alias = "rm")]
     Revoke(RevokeKeys),
     Rotate(RotateKey),
 }

@@ -11,10 +11,13 @@ mod cleanup;
 mod client;
 mod completions;
 mod doctor;
+mod download;
 mod failure;
 mod files;
+mod health;
 mod keys;
 mod media_type;
+mod open;
 mod output;
 mod progress;
 mod projects;
@@ -26,6 +29,7 @@ mod unfinished;
 mod units;
 mod update;
 mod upload;
+mod webhooks;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -33,7 +37,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser as _};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -47,9 +51,13 @@ pub use crate::{failure::Exit, output::Console};
 /// Everything it prints goes to `console`; only progress bars and the server's log go to the process's own terminal.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, console: &mut Console<'_>) -> Exit {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli,
-        Err(answer) => return console.usage(&answer),
+    let cli = match parse(&arguments) {
+        Ok(Ok(cli)) => cli,
+        Ok(Err(answer)) => return console.usage(&answer),
+        Err(failure) => {
+            console.failure(&failure, None);
+            return failure.exit();
+        }
     };
     console.set_quiet(cli.quiet);
     let program = arguments.first().map_or_else(|| "xf".to_owned(), |name| callable(name));
@@ -60,6 +68,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, console: &mut Console<
             failure.exit()
         }
     }
+}
+
+/// The command line, with what the configuration file of a server adds to it.
+fn parse(arguments: &[OsString]) -> Result<Result<Cli, clap::Error>, Failure> {
+    let matches = match Cli::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(answer) => return Ok(Err(answer)),
+    };
+    let added = match matches.subcommand() {
+        Some(("serve", serve)) => serve::config::arguments(serve)?,
+        _ => Vec::new(),
+    };
+    if added.is_empty() {
+        return Ok(Cli::from_arg_matches(&matches));
+    }
+    Ok(Cli::try_parse_from(arguments.iter().cloned().chain(added)))
 }
 
 /// How a program that was called by this name is called from any folder, as one word for a shell.
@@ -75,16 +99,20 @@ fn carry_out(command: Command, program: &str, console: &mut Console<'_>) -> Resu
         Command::Upload(args) => upload::run(&args, console),
         Command::Ls(args) => files::list(&args, console),
         Command::Get(args) => files::get(&args, console),
+        Command::Download(args) => download::run(&args, console),
         Command::Url(args) => files::url(&args, console),
+        Command::Open(args) => open::run(&args, console),
         Command::Update(args) => update::run(&args, console),
         Command::Rm(args) => files::remove(&args, console),
         Command::Usage(args) => projects::usage(&args, console),
         Command::Projects(args) => projects::run(&args, console),
         Command::Keys(args) => keys::run(&args, console),
+        Command::Webhooks(args) => webhooks::run(&args, console),
         Command::Cleanup(args) => cleanup::run(&args, console),
         Command::Backup(args) => backup::run(&args, console),
         Command::Restore(args) => backup::restore(&args, console),
         Command::Scrub(args) => scrub::run(&args, console),
+        Command::Health(args) => health::run(&args, console),
         Command::Doctor(args) => doctor::run(&args, console),
         Command::Repair(args) => repair::run(&args, console),
         Command::Deploy(args) => aws::deploy(&args, console),

@@ -47,6 +47,11 @@ impl<'a> Console<'a> {
         self.quiet
     }
 
+    /// Whether results go to a terminal, and nowhere where they are kept.
+    pub(crate) fn prints_to_terminal(&self) -> bool {
+        self.owner == Owner::Process && io::stdout().is_terminal()
+    }
+
     /// Whether progress bars make sense: standard error is a terminal on which escape codes are welcome.
     pub(crate) fn shows_progress(&self) -> bool {
         !self.quiet && self.colours_errors()
@@ -100,28 +105,50 @@ impl<'a> Console<'a> {
         }
     }
 
-    /// Asks a question whose answer is no unless it begins with `y`. `None` when nobody is there to answer.
-    pub(crate) fn confirm(&mut self, question: &str) -> Option<bool> {
-        let somebody = self.owner == Owner::Process && io::stdin().is_terminal() && io::stderr().is_terminal();
-        if !somebody {
-            return None;
+    /// Goes on if `yes` was given, or if the answer to the question begins with `y`. Without a terminal there is no
+    /// answer, so the command is refused: a script must say `--yes`.
+    pub(crate) fn agree(&mut self, yes: bool, question: &str, otherwise: &str) -> Result<(), Failure> {
+        if yes {
+            return Ok(());
         }
-        let mut answer = String::new();
-        let asked = write!(self.err, "{question} [y/N] ").and_then(|()| self.err.flush());
-        let heard = asked.and_then(|()| io::stdin().read_line(&mut answer));
-        Some(heard.is_ok() && answer.trim_start().to_ascii_lowercase().starts_with('y'))
+        if !self.asks() {
+            return Err(Failure::new(Exit::Usage, format!("{otherwise}: there is no terminal to ask at"))
+                .or_hint("give --yes to go on without a question"));
+        }
+        let answer = self.ask(&format!("{question} [y/N] ")).unwrap_or_default();
+        if answer.trim_start().to_ascii_lowercase().starts_with('y') {
+            Ok(())
+        } else {
+            Err(Failure::new(Exit::Failed, otherwise))
+        }
     }
 
-    /// Asks for a text that must be typed as it is shown. `None` when no terminal is there to type at.
+    /// Asks for a text that must be typed as it is shown. `None` without a terminal to type at.
     pub(crate) fn confirm_by_typing(&mut self, question: &str, expected: &str) -> Option<bool> {
-        let terminal = self.owner == Owner::Process && io::stdin().is_terminal() && io::stderr().is_terminal();
-        if !terminal {
-            return None;
-        }
+        self.asks().then(|| self.ask(&format!("{question} ")).is_ok_and(|answer| answer.trim() == expected))
+    }
+
+    /// Whether a person can be asked: standard input and standard error are terminals.
+    fn asks(&self) -> bool {
+        self.owner == Owner::Process && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    fn ask(&mut self, question: &str) -> io::Result<String> {
         let mut answer = String::new();
-        let asked = write!(self.err, "{question} ").and_then(|()| self.err.flush());
-        let heard = asked.and_then(|()| io::stdin().read_line(&mut answer));
-        Some(heard.is_ok() && answer.trim() == expected)
+        write!(self.err, "{question}")?;
+        self.err.flush()?;
+        io::stdin().read_line(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Writes bytes of the result as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.out.write_all(bytes).map_err(|error| Failure::of_output(&error))
+    }
+
+    /// Hands written bytes on to whatever reads standard output.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(|error| Failure::of_output(&error))
     }
 
     /// Whether standard error is a terminal that wants colour.

@@ -12,7 +12,7 @@ use xfiles_core::{
 };
 
 use crate::{
-    args::{ServerArgs, name},
+    args::{NOTHING_DELETED, ServerArgs, name},
     client::Client,
     failure::{Exit, Failure},
     files::files_text,
@@ -24,10 +24,12 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  xf projects create shop --quota 50GB
+  xf projects create shop --quota 50GiB
   xf projects list
-  xf projects quota shop 100GB
-  xf projects delete shop")]
+  xf projects quota shop 100GiB
+  xf projects delete shop
+
+`xf projects ls` is `xf projects list`.")]
 pub(crate) struct ProjectsArgs {
     #[command(subcommand)]
     action: ProjectsAction,
@@ -35,11 +37,13 @@ pub(crate) struct ProjectsArgs {
 
 #[derive(Subcommand)]
 enum ProjectsAction {
+    #[command(alias = "ls")]
     List(ListProjects),
     Create(CreateProject),
     Rename(RenameProject),
     Quota(SetQuota),
     Empty(EmptyProject),
+    #[command(alias = "rm")]
     Delete(DeleteProject),
 }
 
@@ -62,13 +66,13 @@ struct ListProjects {
 #[command(after_help = "\
 Examples:
   xf projects create shop
-  xf projects create shop --quota 50GB && xf keys create --project shop")]
+  xf projects create shop --quota 50GiB && xf keys create --project shop")]
 struct CreateProject {
     /// What people call the project
     #[arg(value_name = "NAME", value_parser = name)]
     name: String,
     /// How much its files may hold together
-    #[arg(long, value_name = "SIZE", default_value = "10GB")]
+    #[arg(long, value_name = "SIZE", default_value = "10GiB")]
     quota: Bytes,
     /// Print the project as JSON
     #[arg(long)]
@@ -99,7 +103,7 @@ struct RenameProject {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  xf projects quota shop 100GB")]
+  xf projects quota shop 100GiB")]
 struct SetQuota {
     /// The project, by id or name
     project: String,
@@ -113,7 +117,7 @@ struct SetQuota {
     server: ServerArgs,
 }
 
-/// Delete all files that a project has now; on a terminal it asks first
+/// Delete all files that a project has now, after a question
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -126,7 +130,7 @@ struct EmptyProject {
     clear: ClearArgs,
 }
 
-/// Delete a project with its files and keys; on a terminal it asks first
+/// Delete a project with its files and keys, after a question
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -144,7 +148,7 @@ struct DeleteProject {
 struct ClearArgs {
     /// The project, by id or name
     project: String,
-    /// Do not ask
+    /// Do not ask; needed where there is no terminal
     #[arg(long, short)]
     yes: bool,
     /// Print the answer as JSON
@@ -198,7 +202,7 @@ fn list(args: &ListProjects, console: &mut Console<'_>) -> Result<Exit, Failure>
     } else {
         let now = Clock::system().now();
         let rows: Vec<_> = answer.value.projects.iter().map(|project| row(project, now)).collect();
-        console.result(table(["ID", "FILES", "USED", "QUOTA", "CREATED", "STATE", "NAME"], &rows))?;
+        console.result(table(["ID", "FILES", "USED", "RESERVED", "QUOTA", "CREATED", "STATE", "NAME"], &rows))?;
     }
     Ok(Exit::Ok)
 }
@@ -245,8 +249,9 @@ fn apply(
         console.json(&answer.raw)?;
     } else {
         let Project { id, name, usage, .. } = &answer.value.project;
-        let (used, quota) = (Bytes(held(usage)), Bytes(usage.quota_bytes));
-        console.result(format_args!("{id}  {}  {used} of {quota} used", printable_line(&name.0)))?;
+        let (used, reserved, quota) = (Bytes(usage.used_bytes), Bytes(usage.reserved_bytes), Bytes(usage.quota_bytes));
+        console
+            .result(format_args!("{id}  {}  {used} used, {reserved} reserved, of {quota}", printable_line(&name.0)))?;
     }
     Ok(Exit::Ok)
 }
@@ -255,7 +260,8 @@ fn empty(args: &ClearArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let client = Client::new(&args.server)?;
     let project = find(&client, Some(&args.project))?;
     let files = format!("{} ({})", files_text(project.usage.files), Bytes(held(&project.usage)));
-    agreed(args, &format!("Delete all of project {}, {files}, for good?", title(&project)), console)?;
+    let question = format!("Delete all of project {}, {files}, for good?", title(&project));
+    console.agree(args.yes, &question, NOTHING_DELETED)?;
     let answer = client.empty_project(project.id)?;
     begun("emptying", &project, args, &answer.raw, console)
 }
@@ -264,16 +270,10 @@ fn delete(args: &ClearArgs, console: &mut Console<'_>) -> Result<Exit, Failure> 
     let client = Client::new(&args.server)?;
     let project = find(&client, Some(&args.project))?;
     let files = format!("{} ({})", files_text(project.usage.files), Bytes(held(&project.usage)));
-    agreed(args, &format!("Delete project {} with {files} and all its keys, for good?", title(&project)), console)?;
+    let question = format!("Delete project {} with {files} and all its keys, for good?", title(&project));
+    console.agree(args.yes, &question, NOTHING_DELETED)?;
     let answer = client.delete_project(project.id)?;
     begun("deleting", &project, args, &answer.raw, console)
-}
-
-fn agreed(args: &ClearArgs, question: &str, console: &mut Console<'_>) -> Result<(), Failure> {
-    if !args.yes && console.confirm(question) == Some(false) {
-        return Err(Failure::new(Exit::Failed, "nothing was deleted"));
-    }
-    Ok(())
 }
 
 /// Says what the server does from here on.
@@ -336,12 +336,13 @@ fn title_of((id, name): (ProjectId, &str)) -> String {
     format!("{} ({id})", printable_line(name))
 }
 
-fn row(project: &Project, now: Timestamp) -> [String; 7] {
+fn row(project: &Project, now: Timestamp) -> [String; 8] {
     let Project { id, name, status, usage, created_at } = project;
     [
         id.to_string(),
         usage.files.to_string(),
-        Bytes(held(usage)).to_string(),
+        Bytes(usage.used_bytes).to_string(),
+        Bytes(usage.reserved_bytes).to_string(),
         Bytes(usage.quota_bytes).to_string(),
         age(*created_at, now),
         printable_line(status.as_str()),
@@ -361,7 +362,7 @@ fn usage_text(usage: &Usage) -> String {
     )
 }
 
-/// What files and uploads under way take of the quota.
+/// What a deletion removes: files and uploads under way.
 fn held(usage: &Usage) -> u64 {
     usage.used_bytes.saturating_add(usage.reserved_bytes)
 }

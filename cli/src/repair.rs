@@ -52,15 +52,8 @@ pub(crate) fn run(args: &RepairArgs, console: &mut Console<'_>) -> Result<Exit, 
     if !args.yes {
         // What is agreed to is seen before; with --json, standard output has one value only.
         console.note(text(repair.report(), false));
-        match console.confirm("Do this?") {
-            Some(true) => {}
-            Some(false) => return Err(Failure::new(Exit::Failed, "nothing was changed")),
-            None => {
-                let failure = Failure::new(Exit::Failed, "nothing was changed: this needs an answer");
-                return Err(failure.or_hint("look at it with --dry-run, then give --yes"));
-            }
-        }
     }
+    console.agree(args.yes, "Do this?", "nothing was changed")?;
     let report = wait(async { Ok(repair.carry_out().await?) })?;
     show(&report, args, true, console)?;
     Ok(Exit::Ok)

@@ -4,15 +4,16 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use xfiles_core::clock::Timestamp;
 
-/// A number of bytes, written and read with units of 1024: `10GB` is 10 x 1024^3, as the API counts its limits.
+/// A number of bytes, written with the units of IEC 80000-13: 1 KiB is 1024 bytes. `10GB` is read as `10GiB`, because the
+/// API counts its limits so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bytes(pub(crate) u64);
 
-const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
+const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 /// A text that is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a size is a whole number and a unit, B, KB, MB, GB or TB (1 KB is 1024 bytes), such as 500MB")]
+#[error("a size is a whole number and a unit, B, KiB, MiB, GiB or TiB (1 KiB is 1024 bytes), such as 500MiB")]
 pub(crate) struct InvalidSize;
 
 impl FromStr for Bytes {
@@ -131,13 +132,13 @@ mod tests {
         for (bytes, text) in [
             (0, "0 B"),
             (1023, "1023 B"),
-            (1024, "1 KB"),
-            (1536, "1.5 KB"),
-            (1_048_575, "1 MB"),
-            (2_936_013, "2.8 MB"),
-            (104_857_600, "100 MB"),
-            (10_737_418_240, "10 GB"),
-            (u64::MAX, "16777216 TB"),
+            (1024, "1 KiB"),
+            (1536, "1.5 KiB"),
+            (1_048_575, "1 MiB"),
+            (2_936_013, "2.8 MiB"),
+            (104_857_600, "100 MiB"),
+            (10_737_418_240, "10 GiB"),
+            (u64::MAX, "16777216 TiB"),
         ] {
             assert_eq!(Bytes(bytes).to_string(), text, "{bytes}");
         }

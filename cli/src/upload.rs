@@ -16,6 +16,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ring::digest::{Context, SHA256};
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use xfiles_api_types::files::{EntityPlace, FileWithUrls, ImageWish, TransformationsWish, Upload, UploadIntent};
 use xfiles_core::{
     content_type::ContentType,
@@ -28,7 +29,7 @@ use crate::{
     client::{Answer, Client, IdempotencyKey},
     failure::{Exit, Failure, os_text},
     files, media_type,
-    output::Console,
+    output::{Console, printable_line, table},
     progress::{Bar, Bars},
     retry::with_retries,
     unfinished::Unfinished,
@@ -42,14 +43,25 @@ Examples:
   xf upload photo.jpg
   xf upload --public --variants photo.jpg
   xf upload --entity listing:42:gallery:1 --owner user-7 *.jpg
+  xf upload --recursive album/
+  tar -cz album | xf upload - --name album.tar.gz
   xf upload --json report.pdf | jq -r '.[0].url'
 
 The result is in the order of the arguments. A file that fails does not stop the others; the exit code tells. \
 Ctrl-C ends what has begun on the server, and gives its quota back; a second one does not wait for that.")]
 pub(crate) struct UploadArgs {
-    /// What to upload: files of 1 byte to 100 MB
+    /// What to upload: files of at most 100 MiB, directories with --recursive, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Upload the files in directories, and in directories below them; hidden ones and links are left out
+    #[arg(long, short)]
+    recursive: bool,
+    /// The name of what comes from standard input
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Show what would be uploaded, and send nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Let anybody read the files; otherwise only with a signed URL
     #[arg(long)]
     public: bool,
@@ -83,14 +95,18 @@ pub(crate) fn owner(text: &str) -> Result<OwnerId, String> {
 type Outcome = Result<Answer<FileWithUrls>, Failure>;
 
 pub(crate) fn run(args: &UploadArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let sources = Sources::find(args)?;
+    if args.dry_run {
+        return dry_run(args, &sources, console);
+    }
     let client = Client::new(&args.server)?;
     let bars = Bars::new(console.shows_progress());
     let mut exits = Vec::new();
     let mut elements = Vec::new();
     let unfinished = Unfinished::default();
-    let work = |path: &Path| upload(&client, args, path, &bars, &unfinished);
+    let work = |path: &Path| upload(&client, args, &sources, path, &bars, &unfinished);
     let take = |path: &Path, outcome: Outcome| {
-        let name = path.display().to_string();
+        let name = sources.title(path);
         elements.push(element(&name, &outcome));
         exits.push(outcome.as_ref().err().map_or(Exit::Ok, Failure::exit));
         bars.aside(|| match outcome {
@@ -102,9 +118,122 @@ pub(crate) fn run(args: &UploadArgs, console: &mut Console<'_>) -> Result<Exit, 
             Ok(answer) => console.result(files::summary(&answer.value)),
         })
     };
-    unfinished.unless_interrupted(&client, || in_order(&args.files, args.jobs, work, take))?;
+    unfinished.unless_interrupted(&client, || in_order(&sources.paths, args.jobs, work, take))?;
     if args.json {
         console.json(&Value::Array(elements))?;
+    }
+    Ok(Exit::of_all(exits))
+}
+
+/// What is uploaded, in order.
+struct Sources {
+    paths: Vec<PathBuf>,
+    /// What came from standard input. Its length and checksum are signed, so it is read to its end first.
+    input: Option<(NamedTempFile, String)>,
+}
+
+impl Sources {
+    fn find(args: &UploadArgs) -> Result<Self, Failure> {
+        let wanted = args.files.iter().filter(|path| path.as_os_str() == "-").count();
+        let input = match (wanted, &args.name) {
+            (0, None) => None,
+            (0, Some(_)) => return Err(Failure::new(Exit::Usage, "--name is for standard input, which - stands for")),
+            (1, None) => {
+                return Err(Failure::new(Exit::Usage, "standard input has no name").or_hint("give it one with --name"));
+            }
+            (1, Some(name)) => Some((spooled(io::stdin().lock())?, name.clone())),
+            (_, _) => return Err(Failure::new(Exit::Usage, "- can be given once")),
+        };
+        let mut paths = Vec::new();
+        for path in &args.files {
+            match &input {
+                Some((file, _)) if path.as_os_str() == "-" => paths.push(file.path().to_owned()),
+                _ if args.recursive && path.is_dir() => walk(path, &mut paths)?,
+                _ => paths.push(path.clone()),
+            }
+        }
+        if paths.is_empty() {
+            return Err(Failure::new(Exit::Failed, "there is no file in it"));
+        }
+        Ok(Self { paths, input })
+    }
+
+    fn input_name(&self, path: &Path) -> Option<&str> {
+        self.input.as_ref().filter(|(file, _)| file.path() == path).map(|(_, name)| name.as_str())
+    }
+
+    /// The name under which a file is uploaded.
+    fn name(&self, path: &Path) -> String {
+        let name = || path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.input_name(path).map_or_else(name, str::to_owned)
+    }
+
+    /// What messages call it.
+    fn title(&self, path: &Path) -> String {
+        self.input_name(path).map_or_else(|| path.display().to_string(), |_| "-".to_owned())
+    }
+}
+
+/// Reads a stream into a file that goes away with its handle.
+fn spooled(stream: impl Read) -> Result<NamedTempFile, Failure> {
+    let max = ByteSize::MAX.bytes();
+    let failed = |error: &io::Error| Failure::new(Exit::Failed, format!("standard input: {}", os_text(error)));
+    let mut file = NamedTempFile::new().map_err(|error| failed(&error))?;
+    let copied = io::copy(&mut stream.take(max + 1), &mut file).map_err(|error| failed(&error))?;
+    if copied > max {
+        let text = format!("standard input has more than the {} that an upload may have", Bytes(max));
+        return Err(Failure::new(Exit::Failed, text));
+    }
+    Ok(file)
+}
+
+/// The files in a directory and below it, by name. Hidden entries and links are left out: the first are seldom meant,
+/// and the second can lead round in a circle.
+fn walk(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let failed = |error: &io::Error| {
+        Failure::new(Exit::Failed, format!("{} cannot be read: {}", directory.display(), os_text(error)))
+    };
+    let entries = fs::read_dir(directory).map_err(|error| failed(&error))?;
+    let mut entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| failed(&error))?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let kind = entry.file_type().map_err(|error| failed(&error))?;
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        match () {
+            () if is_hidden => {}
+            () if kind.is_dir() => walk(&entry.path(), paths)?,
+            () if kind.is_file() => paths.push(entry.path()),
+            () => {}
+        }
+    }
+    Ok(())
+}
+
+/// Shows each file with its type and size, or why it would be refused here.
+fn dry_run(args: &UploadArgs, sources: &Sources, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let (mut exits, mut rows, mut elements, mut total) = (Vec::new(), Vec::new(), Vec::new(), 0_u64);
+    for path in &sources.paths {
+        let title = sources.title(path);
+        match LocalFile::inspect(path, sources.name(path), args.content_type.as_ref()) {
+            Ok(file) => {
+                let LocalFile { name, size, content_type, .. } = &file;
+                let mime = content_type.as_str();
+                total += size;
+                elements.push(json!({"path": title, "filename": name, "contentType": mime, "size": size}));
+                rows.push([Bytes(*size).to_string(), mime.to_owned(), printable_line(&title)]);
+            }
+            Err(failure) => {
+                elements.push(json!({"path": title, "error": failure.to_json()}));
+                console.failure(&failure, Some(&title));
+                exits.push(failure.exit());
+            }
+        }
+    }
+    if args.json {
+        console.json(&Value::Array(elements))?;
+    } else {
+        console.result(table(["SIZE", "TYPE", "FILE"], &rows))?;
+        console.note(format_args!("{}, {}; nothing was sent", files::files_text(rows.len() as u64), Bytes(total)));
     }
     Ok(Exit::of_all(exits))
 }
@@ -148,8 +277,15 @@ fn in_order<T: Send>(
 }
 
 /// The three steps for one file.
-fn upload(client: &Client, args: &UploadArgs, path: &Path, bars: &Bars, unfinished: &Unfinished) -> Outcome {
-    let file = LocalFile::inspect(path, args.content_type.as_ref())?;
+fn upload(
+    client: &Client,
+    args: &UploadArgs,
+    sources: &Sources,
+    path: &Path,
+    bars: &Bars,
+    unfinished: &Unfinished,
+) -> Outcome {
+    let file = LocalFile::inspect(path, sources.name(path), args.content_type.as_ref())?;
     let bar = bars.start(file.name.as_str(), file.size.bytes());
     bar.phase("reading");
     let checksum = file.checksum(&bar)?;
@@ -203,8 +339,11 @@ struct LocalFile<'a> {
 }
 
 impl<'a> LocalFile<'a> {
-    fn inspect(path: &'a Path, content_type: Option<&ContentType>) -> Result<Self, Failure> {
+    fn inspect(path: &'a Path, name: String, content_type: Option<&ContentType>) -> Result<Self, Failure> {
         let facts = fs::metadata(path).map_err(|error| unreadable(&error))?;
+        if facts.is_dir() {
+            return Err(Failure::new(Exit::Failed, "it is a directory").or_hint("give --recursive to upload its files"));
+        }
         if !facts.is_file() {
             return Err(Failure::new(Exit::Failed, "not a regular file"));
         }
@@ -212,11 +351,12 @@ impl<'a> LocalFile<'a> {
             let (size, max) = (Bytes(facts.len()), Bytes(ByteSize::MAX.bytes()));
             Failure::new(Exit::Failed, format!("{size} is more than the {max} that an upload may have"))
         })?;
-        let name = OriginalFilename::new(path.file_name().unwrap_or_default().to_string_lossy()).ok_or_else(|| {
+        let known = content_type.cloned().or_else(|| media_type::of_path(Path::new(&name)));
+        let name = OriginalFilename::new(name).ok_or_else(|| {
             let limit = OriginalFilename::MAX_CHARS;
             Failure::new(Exit::Failed, format!("the name has more than {limit} characters"))
         })?;
-        let content_type = match content_type.cloned().or_else(|| media_type::of_path(path)) {
+        let content_type = match known {
             Some(known) => known,
             None => by_first_bytes(path)?,
         };

@@ -90,7 +90,7 @@ impl From<Error> for Problem {
             Error::ProjectNotFound | Error::KeyNotFound | Error::EndpointNotFound | Error::DeliveryNotFound => {
                 Self::new(Code::NotFound).because(detail)
             }
-            Error::TooManyEndpoints => Self::new(Code::TooManyWebhooks).because(detail),
+            Error::TooManyEndpoints { .. } => Self::new(Code::TooManyWebhooks).because(detail),
             Error::NotUploaded => Self::new(Code::NotUploaded).because(detail),
             Error::ContentTypeMismatch { .. } => Self::new(Code::ContentTypeMismatch).because(detail),
             Error::QuotaExceeded { .. } => Self::new(Code::QuotaExceeded).because(detail),

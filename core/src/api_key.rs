@@ -6,7 +6,10 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use sha2::{Digest, Sha256};
 
-use crate::id::{derived_text, random_text};
+use crate::{
+    id::{derived_text, random_text},
+    random,
+};
 
 const PREFIX: &str = "xf_";
 const SECRET_LENGTH: usize = 32;
@@ -50,8 +53,7 @@ impl ApiKey {
 
     /// A text that nobody can read without the raw key: what must be stored and shown to its holder alone.
     pub fn seal(&self, text: &str) -> String {
-        let mut nonce = [0; NONCE_LEN];
-        getrandom::fill(&mut nonce).expect("the operating system has random bytes");
+        let nonce: [u8; NONCE_LEN] = random::bytes();
         let mut sealed = text.as_bytes().to_vec();
         self.sealing_key()
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed)

@@ -4,10 +4,6 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, sts::AssumeRoleProvider};
 use aws_sdk_s3::config::{RequestChecksumCalculation, SharedCredentialsProvider, timeout::TimeoutConfig};
-use aws_sdk_secretsmanager::{
-    error::{ProvideErrorMetadata as _, SdkError},
-    operation::get_secret_value::GetSecretValueError,
-};
 use aws_smithy_http_client::tls;
 use futures::future::BoxFuture;
 
@@ -19,7 +15,6 @@ use crate::{
     config::{CleanupConfig, SigningKeySource, SigningSecret, StoreConfig},
     error::{Cause, Error, Result},
     metrics::Metrics,
-    operations::{Files, Stores},
 };
 
 /// How long a store may take to accept a connection.
@@ -70,12 +65,12 @@ impl Connection {
         Metrics::new(namespace, self.clock.clone())
     }
 
-    /// The stores alone, for the image worker.
-    pub fn stores(&self, config: StoreConfig) -> Stores {
+    /// The files as the image worker needs them.
+    pub fn variants(&self, config: StoreConfig) -> Variants {
         let own = self.own_credentials();
         let blobs = Blobs::new(self.s3(&own), own, config.bucket, self.clock.clone());
         let catalog = Catalog::new(aws_sdk_dynamodb::Client::new(&self.sdk), config.table);
-        Stores { catalog, blobs, clock: self.clock.clone() }
+        Variants::new(catalog, blobs, self.clock.clone())
     }
 
     /// Files for the cleanup, which shows no URL to anybody: it signs with a key that no CDN trusts, rather than have
@@ -83,8 +78,8 @@ impl Connection {
     pub fn files(&self, config: CleanupConfig) -> Files {
         let (untrusted, _) = SigningKey::generate_p256(KeyPairId::mint());
         let cdn = self.cdn(config.cdn_url, Signer::new(untrusted, URL_LIFE), config.distribution_id);
-        let Stores { catalog, blobs, .. } = self.stores(config.stores);
-        Files { catalog, blobs, cdn, clock: self.clock.clone() }
+        let (catalog, blobs) = self.variants(config.stores).into_stores();
+        Files::new(catalog, blobs, cdn, self.clock.clone())
     }
 
     /// Files for the API, with the key that signs private URLs and the role that signs upload URLs. Neither is asked for
@@ -100,13 +95,13 @@ impl Connection {
             SigningKeySource::Given(key) => Signer::new(key, URL_LIFE),
             SigningKeySource::Secret(secret) => self.signer(secret),
         };
-        let Stores { catalog, mut blobs, .. } = self.stores(stores);
+        let (catalog, mut blobs) = self.variants(stores).into_stores();
         if let Some(role) = presign_role {
             let role = AssumeRoleProvider::builder(role).session_name("xfiles-presign").configure(&self.sdk);
             let credentials = SharedCredentialsProvider::new(role.build().await);
             blobs = blobs.presigning_with(self.s3(&credentials), credentials);
         }
-        Files { catalog, blobs, cdn: self.cdn(cdn_url, signer, distribution_id), clock: self.clock.clone() }
+        Files::new(catalog, blobs, self.cdn(cdn_url, signer, distribution_id), self.clock.clone())
     }
 
     fn signer(&self, secret: SigningSecret) -> Signer {
@@ -159,7 +154,7 @@ impl Keeper {
     async fn version(&self, stage: &str) -> Result<SigningKey> {
         let SigningSecret { id, public_key, secret } = &self.secret;
         let read = self.secrets.get_secret_value().secret_id(secret).version_stage(stage).send().await;
-        let value = read.map_err(unread)?;
+        let value = read.map_err(|error| failed(READING, error))?;
         let wrong = |reason: &str| Error::Internal(Cause::because(READING, format!("the secret's {stage} {reason}")));
         let pem = value.secret_string().ok_or_else(|| wrong("holds no text"))?;
         let key = SigningKey::from_pem(id.clone(), pem).map_err(|fault| wrong(&format!("is no such key: {fault}")))?;
@@ -168,12 +163,3 @@ impl Keeper {
 }
 
 const READING: &str = "reading the signing key";
-
-fn unread(error: SdkError<GetSecretValueError>) -> Error {
-    let passing = match &error {
-        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
-        _ => matches!(error.code(), Some("ThrottlingException" | "InternalServiceError" | "ExpiredTokenException")),
-    };
-    let source = Cause::new(READING, &error);
-    if passing { Error::Unavailable { retry_after: Duration::from_secs(1), source } } else { Error::Internal(source) }
-}

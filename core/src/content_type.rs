@@ -6,7 +6,26 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use crate::sniff::Raster;
+/// A format of pictures made of pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raster {
+    /// JPEG, of any coding process.
+    Jpeg,
+    /// PNG, animated or not.
+    Png,
+    /// GIF.
+    Gif,
+    /// WebP, lossy or lossless, animated or not.
+    WebP,
+    /// AVIF, a still or a sequence.
+    Avif,
+    /// TIFF or BigTIFF, of either byte order.
+    Tiff,
+    /// Windows bitmap.
+    Bmp,
+    /// Windows icon.
+    Ico,
+}
 
 /// An allowed media type: as the client declared it, and as it is served.
 ///

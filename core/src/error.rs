@@ -2,8 +2,6 @@
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
-use crate::{cdn::InvalidateError, webhook::MAX_ENDPOINTS};
-
 /// The result of an operation on files.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -22,9 +20,12 @@ pub enum Error {
     /// The project has no such webhook.
     #[error("no such webhook")]
     EndpointNotFound,
-    /// The project has [`MAX_ENDPOINTS`] webhooks.
-    #[error("the project has {MAX_ENDPOINTS} webhooks, and none has more")]
-    TooManyEndpoints,
+    /// The project has as many webhooks as it may.
+    #[error("the project has {limit} webhooks, and none has more")]
+    TooManyEndpoints {
+        /// How many it may have.
+        limit: usize,
+    },
     /// The endpoint has no such delivery, or no longer.
     #[error("no such delivery")]
     DeliveryNotFound,
@@ -128,17 +129,6 @@ impl fmt::Display for PendingOf {
             Self::Project => "the project",
             Self::Key => "the API key",
         })
-    }
-}
-
-impl From<InvalidateError> for Error {
-    fn from(error: InvalidateError) -> Self {
-        let source = Cause::new("invalidating cached copies", &error);
-        if error.is_retryable() {
-            Self::Unavailable { retry_after: Duration::from_secs(5), source }
-        } else {
-            Self::Internal(source)
-        }
     }
 }
 

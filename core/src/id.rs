@@ -5,6 +5,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::random;
+#[cfg(feature = "simulation")]
+pub use crate::random::simulation;
+
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
 /// Fills `out` with characters of `alphabet`, drawn evenly from the operating system's random source.
@@ -14,7 +18,7 @@ pub(crate) fn random_text<const N: usize>(alphabet: &[u8]) -> [u8; N] {
     // Bytes past the largest multiple of the alphabet's length would favour its first characters.
     let limit = 256 - 256 % alphabet.len();
     while filled < N {
-        let raw: [u8; 64] = random_bytes();
+        let raw: [u8; 64] = random::bytes();
         for byte in raw.into_iter().map(usize::from).filter(|b| *b < limit) {
             if filled == N {
                 break;
@@ -53,52 +57,6 @@ pub(crate) fn derived_text<const N: usize>(alphabet: &[u8], purpose: &str, seed:
 /// Twelve characters that tell one run of something from every other.
 pub(crate) fn random_mark() -> String {
     String::from_utf8_lossy(&random_text::<12>(ALPHABET)).into_owned()
-}
-
-#[cfg(not(feature = "simulation"))]
-fn random_bytes<const N: usize>() -> [u8; N] {
-    system_bytes()
-}
-
-fn system_bytes<const N: usize>() -> [u8; N] {
-    let mut raw = [0; N];
-    getrandom::fill(&mut raw).expect("the operating system has random bytes");
-    raw
-}
-
-#[cfg(feature = "simulation")]
-use simulation::random_bytes;
-
-/// Identifiers that come again when a simulated run is repeated.
-#[cfg(feature = "simulation")]
-pub mod simulation {
-    use std::cell::RefCell;
-
-    use sha2::{Digest as _, Sha256};
-
-    thread_local! {
-        static SEED: RefCell<Option<(u64, u64)>> = const { RefCell::new(None) };
-    }
-
-    /// From now on this thread's identifiers follow from the seed; `None`: they are random again.
-    pub fn seed_this_thread(seed: Option<u64>) {
-        SEED.set(seed.map(|seed| (seed, 0)));
-    }
-
-    pub(super) fn random_bytes<const N: usize>() -> [u8; N] {
-        SEED.with_borrow_mut(|state| match state {
-            None => super::system_bytes(),
-            Some((seed, drawn)) => {
-                let mut raw = [0; N];
-                for piece in raw.chunks_mut(32) {
-                    *drawn += 1;
-                    let digest = Sha256::digest([seed.to_be_bytes(), drawn.to_be_bytes()].concat());
-                    piece.copy_from_slice(&digest[..piece.len()]);
-                }
-                raw
-            }
-        })
-    }
 }
 
 /// A text that is not the identifier it should be.

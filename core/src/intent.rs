@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use deunicode::deunicode;
 
-use crate::{content_type::ContentType, id::random_text, object_key::Visibility};
+use crate::{content_type::ContentType, id::random_text, visibility::Visibility};
 
 /// How long an upload URL works, unless the credentials that sign it end sooner.
 pub const UPLOAD_URL_LIFE: Duration = Duration::from_secs(900);

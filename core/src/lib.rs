@@ -1,49 +1,35 @@
 #![doc = include_str!("../../ARCHITECTURE.md")]
 #![warn(missing_docs)]
 
-pub mod id;
-
+// Validated value types.
 pub mod api_key;
-
 pub mod content_type;
-
-pub mod sniff;
-
-pub mod thumbhash;
-
+pub mod id;
 pub mod intent;
-
-pub mod variant;
-
 pub mod object_key;
+pub mod sniff;
+pub mod thumbhash;
+pub mod variant;
+pub mod visibility;
 
-pub mod file;
-
-pub mod event;
-
-pub mod webhook;
-
-pub mod store_event;
+pub mod records;
+#[doc(no_inline)]
+pub use records::{event, file, webhook};
 
 pub mod operations;
 
-pub mod catalog;
+pub mod stores;
+#[doc(no_inline)]
+pub use stores::{blobs, catalog, cdn};
 
-pub mod blobs;
-
-pub mod cdn;
-
+// What the processes around the operations need.
 #[cfg(feature = "aws")]
 pub mod aws;
-
-pub mod config;
-
-pub mod metrics;
-
-pub mod prometheus;
-
 pub mod clock;
-
-pub mod share;
-
+pub mod config;
 pub mod error;
+pub mod metrics;
+pub mod prometheus;
+pub mod random;
+pub mod share;
+pub mod store_event;

@@ -16,7 +16,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = Connection::open().await;
     let metrics = aws.metrics(stores.metrics_namespace.clone());
     // A function has one request at a time.
-    let worker = Worker::new(aws.stores(stores), 1).flattening_on(jpeg_background);
+    let worker = Worker::new(aws.variants(stores), 1).flattening_on(jpeg_background);
     let worker = &worker.rendering_in(memory).counting(metrics);
     let viewers = &Adapter::from(worker.clone().router());
     let invocations = &Invocations::of(worker.clone());

@@ -100,11 +100,8 @@ impl Dynamo {
             "TimeToLiveSpecification": {"Enabled": true, "AttributeName": attribute},
         });
         let request = serde_json::from_value(setting).expect("the setting has the request's shape");
-        match self.0.tables.database.update_time_to_live(request) {
-            // What it is already.
-            Err(DynoxideError::ValidationException(said)) if said.contains("already enabled") => Ok(()),
-            set => set.map(drop),
-        }
+        // Enabling what is enabled with the same attribute is no error.
+        self.0.tables.database.update_time_to_live(request).map(drop)
     }
 
     /// Forgets what has expired by now.

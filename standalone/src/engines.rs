@@ -100,12 +100,8 @@ impl Engines {
     pub fn files(&self, cdn: Cdn, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> Files {
         let credentials = credentials(&self.s3_credentials);
         let blobs = Blobs::new(self.s3_client(&wrap), credentials.clone(), BUCKET, self.clock.clone());
-        Files {
-            catalog: Catalog::new(self.dynamodb_client(&wrap), TABLE),
-            blobs: blobs.presigning_with(self.s3_signer(&wrap), credentials),
-            cdn,
-            clock: self.clock.clone(),
-        }
+        let catalog = Catalog::new(self.dynamodb_client(&wrap), TABLE);
+        Files::new(catalog, blobs.presigning_with(self.s3_signer(&wrap), credentials), cdn, self.clock.clone())
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod in_process;
 
+mod lock;
+
 mod fair;
 
 mod room;

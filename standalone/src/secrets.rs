@@ -10,7 +10,10 @@ use std::{
 
 use ring::digest::SHA256;
 use serde::{Deserialize, Serialize};
-use xfiles_core::cdn::{KeyPairId, SigningKey};
+use xfiles_core::{
+    cdn::{KeyPairId, SigningKey},
+    random,
+};
 
 use crate::s3::S3Credentials;
 
@@ -117,7 +120,7 @@ impl Secrets {
 
     /// New keys, and the file of them.
     pub(crate) fn generate() -> (Self, Vec<u8>) {
-        let s3 = S3Credentials::new(format!("XF{}", random_hex::<9>().to_uppercase()), random_hex::<20>());
+        let s3 = S3Credentials::new(format!("XF{}", random::hex::<9>().to_uppercase()), random::hex::<20>());
         let (signing_key, pem) = SigningKey::generate_p256(KeyPairId::mint());
         let secrets = Self { s3, signing_key, retired_keys: Vec::new() };
         let bytes = secrets.to_bytes(pem.reveal());
@@ -166,12 +169,6 @@ fn version_of(bytes: &[u8]) -> Option<u64> {
 /// The SHA-256 of the file in hex.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     hex::encode(ring::digest::digest(&SHA256, bytes))
-}
-
-fn random_hex<const BYTES: usize>() -> String {
-    let mut bytes = [0; BYTES];
-    getrandom::fill(&mut bytes).expect("the operating system has random bytes");
-    hex::encode(bytes)
 }
 
 /// Writes a file that only its owner can read, whole or not at all, and waits until it is on the disk.

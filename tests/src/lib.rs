@@ -122,7 +122,7 @@ impl World {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let key = match stack.first_key() {
             Some(key) => key.clone(),
-            None => add_key(&stack.files().catalog, stack.project(), &Scope::ALL, clock.now()).await,
+            None => add_key(&stack.files().inspect().catalog, stack.project(), &Scope::ALL, clock.now()).await,
         };
         let client = Client { url: stack.listens_at().to_string(), key: key.reveal().to_owned(), http: http.clone() };
         Self { stack, clock, client, http }
@@ -167,12 +167,12 @@ impl World {
     /// A client of a new project with its own quota.
     pub async fn client_of_another_project(&self) -> Client {
         let project = Project::new("another", 1_000_000, self.clock.now());
-        self.files().catalog.create_project(&project).await.expect("a project is created");
+        self.files().inspect().catalog.create_project(&project).await.expect("a project is created");
         self.client_of(project.id, &Scope::ALL).await
     }
 
     async fn client_of(&self, project: ProjectId, scopes: &[Scope]) -> Client {
-        let key = add_key(&self.files().catalog, project, scopes, self.clock.now()).await;
+        let key = add_key(&self.files().inspect().catalog, project, scopes, self.clock.now()).await;
         Client { key: key.reveal().to_owned(), ..self.client.clone() }
     }
 
@@ -200,7 +200,12 @@ impl World {
 
     /// The first project's counters.
     pub async fn project(&self) -> Project {
-        self.files().catalog.project(self.stack.project(), Consistency::Strong).await.expect("the project is there")
+        self.files()
+            .inspect()
+            .catalog
+            .project(self.stack.project(), Consistency::Strong)
+            .await
+            .expect("the project is there")
     }
 
     /// Every object in the bucket, with its size.
@@ -219,16 +224,9 @@ impl World {
     /// Every event that was told and waits to be sent.
     pub async fn told(&self) -> Vec<Event> {
         let mut told = Vec::new();
-        for shard in 0..Catalog::OUTBOX_SHARDS {
-            let mut after = None;
-            loop {
-                let page = self.files().catalog.outbox(shard, after).await.expect("the outbox answers");
-                told.extend(page.rows.into_iter().flat_map(|row| row.events));
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
-            }
+        let mut outbox = self.files().inspect().catalog.outbox();
+        while let Some(rows) = outbox.next().await.expect("the outbox answers") {
+            told.extend(rows.into_iter().flat_map(|row| row.events));
         }
         told.sort_by_key(|event| event.created);
         told
@@ -257,7 +255,7 @@ impl World {
 
     /// Every confirmed file of a project.
     pub async fn confirmed(&self, project: ProjectId) -> Vec<File> {
-        let catalog = &self.files().catalog;
+        let catalog = &self.files().inspect().catalog;
         let (filter, size) = (FileFilter::default(), PageSize::new(PageSize::MAX).expect("within bounds"));
         let mut confirmed = Vec::new();
         for page in 1.. {
@@ -273,21 +271,14 @@ impl World {
 
     /// Every record that owes work, now or later.
     pub async fn unfinished(&self) -> Vec<File> {
-        let catalog = &self.files().catalog;
+        let catalog = &self.files().inspect().catalog;
         let mut unfinished = Vec::new();
         let end_of_time = Timestamp::from_millis(99_999_999_999_999);
-        for shard in 0..Catalog::DUE_SHARDS {
-            let mut after = None;
-            loop {
-                let page = catalog.due(shard, end_of_time, after).await.expect("the due index answers");
-                for debtor in page.debtors {
-                    if let Debtor::File(id) = debtor {
-                        unfinished.push(catalog.file(id, Consistency::Strong).await.expect("what is due exists"));
-                    }
-                }
-                after = page.next;
-                if after.is_none() {
-                    break;
+        let mut due = catalog.due(end_of_time);
+        while let Some(debtors) = due.next().await.expect("the due index answers") {
+            for debtor in debtors {
+                if let Debtor::File(id) = debtor {
+                    unfinished.push(catalog.file(id, Consistency::Strong).await.expect("what is due exists"));
                 }
             }
         }
@@ -299,7 +290,7 @@ impl World {
         let objects = self.objects().await;
         let mut accounted: Vec<String> = Vec::new();
         let unfinished = self.unfinished().await;
-        for project in self.files().catalog.projects().await.expect("projects are listed") {
+        for project in self.files().inspect().catalog.projects().await.expect("projects are listed") {
             let mut records = self.confirmed(project.id).await;
             let held = |file: &&File| file.project == project.id && !file.is_confirmed() && file.holds() > 0;
             records.extend(unfinished.iter().filter(held).cloned());

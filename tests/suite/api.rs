@@ -33,7 +33,7 @@ async fn a_revoked_key_stops_working_within_thirty_seconds() {
     let world = World::start().await;
     let client = world.client_with(&Scope::DEFAULT).await;
     client.get("/api/v1/files").await.ok();
-    let catalog = &world.files().catalog;
+    let catalog = &world.files().inspect().catalog;
     let keys = catalog.keys(world.stack.project()).await.unwrap();
     let key = keys.iter().find(|k| client.key().ends_with(&k.last_four)).unwrap();
     catalog.revoke_key(world.stack.project(), key.id, world.clock.now()).await.unwrap();

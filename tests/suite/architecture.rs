@@ -1,6 +1,11 @@
 //! Which crate may see which.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -45,7 +50,9 @@ fn our_crates_depend_on_each_other_in_one_direction_only() {
 #[test]
 fn no_lambda_crate_links_an_embedded_engine() {
     let metadata = metadata();
-    for package in ["xfiles-core", "xfiles-api-types", "xfiles-control-api", "xfiles-edge-variants", "xfiles-cleanup-cron"] {
+    for package in
+        ["xfiles-core", "xfiles-api-types", "xfiles-control-api", "xfiles-edge-variants", "xfiles-cleanup-cron"]
+    {
         let found = dependencies(&metadata, package);
         for engine in ["s3s", "dynoxide-rs", "rusqlite"] {
             assert!(!found.contains(engine), "{package} links {engine}");
@@ -70,4 +77,32 @@ fn the_types_of_the_api_do_no_input_or_output() {
     let found = dependencies(&metadata(), "xfiles-api-types");
     let allowed = ["serde", "serde_json", "xfiles-core"].map(str::to_owned).into();
     assert_eq!(found, allowed);
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn only_tests_look_behind_the_operations() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut sources = Vec::new();
+    for package in ["api-types", "control-api", "edge-variants", "cleanup-cron", "standalone", "cli"] {
+        rust_files(&root.join(package).join("src"), &mut sources);
+    }
+    assert!(sources.len() > 100, "{sources:?}");
+    for source in sources {
+        let text = fs::read_to_string(&source).unwrap();
+        for store in ["catalog", "blobs", "cdn"] {
+            let door = format!("inspect().{store}");
+            assert!(!text.contains(&door), "{} uses the stores instead of an operation", source.display());
+        }
+    }
 }

@@ -49,7 +49,7 @@ async fn a_client_that_confirms_gets_the_same_answer_as_without() {
 async fn a_notification_of_the_store_can_come_twice_late_or_for_nothing() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
-    let key = world.files().catalog.file(file_id(&intent), xfiles_core::catalog::Consistency::Strong);
+    let key = world.files().inspect().catalog.file(file_id(&intent), xfiles_core::catalog::Consistency::Strong);
     let key = key.await.unwrap().staging_key().to_string();
     let notification = json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"object": {"key": key}}}]});
     let notify = async || xfiles_cleanup_cron::confirm_arrivals(world.files(), &notification).await.unwrap();
@@ -74,7 +74,7 @@ async fn of_a_batch_of_messages_only_those_come_again_whose_uploads_could_not_be
     for id in ["first", "second"] {
         let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
         world.client.put(&intent, TEXT.1, TEXT.2).await;
-        let key = world.files().catalog.file(file_id(&intent), xfiles_core::catalog::Consistency::Strong);
+        let key = world.files().inspect().catalog.file(file_id(&intent), xfiles_core::catalog::Consistency::Strong);
         let key = key.await.unwrap().staging_key().to_string();
         let body = json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"object": {"key": key}}}]});
         messages.push(json!({"messageId": id, "body": body.to_string()}));

@@ -61,7 +61,7 @@ async fn a_batch_takes_what_there_is_room_for_or_all_or_nothing_on_request() {
 async fn a_batch_names_the_item_whose_field_is_wrong() {
     let world = World::start().await;
     let mut files = intents(3, 1);
-    files[1]["size"] = json!(0);
+    files[1]["size"] = json!(-1);
     files[2] = json!("no object");
     let refusal = world.client.post("/api/v1/files/upload-intents", &json!({ "files": files })).await;
     let refusal = refusal.refused(400, "invalid_request");

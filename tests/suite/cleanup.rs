@@ -33,7 +33,9 @@ async fn an_upload_that_was_never_finished_gives_its_quota_back_once_it_is_due()
     assert_eq!(answer, json!({"settled": 2, "failed": [], "more": false}));
     assert_eq!(world.project().await.free_bytes, 1_000 - TEXT.2.len() as u64);
     for gone in [never_put, never_confirmed] {
-        assert!(is_gone(&world.files().catalog.file(file_id(&gone), xfiles_core::catalog::Consistency::Strong).await));
+        assert!(is_gone(
+            &world.files().inspect().catalog.file(file_id(&gone), xfiles_core::catalog::Consistency::Strong).await
+        ));
         world.client.confirm(id_of(&gone)).await.refused(404, "file_not_found");
     }
     assert!(world.objects().await.keys().all(|key| key.contains(id_of(&kept))));

@@ -93,7 +93,7 @@ async fn an_uploaded_photo_is_shown_listed_read_and_deleted() {
     assert_eq!(xf_in(&world, &["url", &id]).await.ok().trim(), line("url"));
     assert_eq!(xf_in(&world, &["url", "--width", "400", &id]).await.ok().trim(), line("400 px"));
 
-    assert_eq!(xf_in(&world, &["rm", &id]).await.ok(), format!("deleted {id}\n"));
+    assert_eq!(xf_in(&world, &["rm", "--yes", &id]).await.ok(), format!("deleted {id}\n"));
     let gone = xf_in(&world, &["get", &id]).await;
     assert_eq!(gone.exit, Exit::NotFound);
     assert!(gone.err.contains("request id: "), "{}", gone.err);
@@ -181,7 +181,7 @@ async fn each_kind_of_failure_has_its_exit_code_and_a_word_on_what_to_do() {
         (&["ls"], unknown, Exit::Unauthorized),
         (&["ls"], "xf_malformed", Exit::Unauthorized),
         (&["upload", &other], reader.key(), Exit::Unauthorized),
-        (&["rm", nobody], reader.key(), Exit::Unauthorized),
+        (&["rm", "--yes", nobody], reader.key(), Exit::Unauthorized),
     ] {
         let ran = xf(&[arguments, &["--url", url, "--api-key", key]].concat()).await;
         assert_eq!(ran.exit, exit, "{arguments:?}: {}", ran.err);
@@ -210,7 +210,7 @@ async fn a_whole_list_is_walked_and_many_files_are_deleted_at_once() {
 
     let nobody = "abcdefghijklmnopqrst";
     ids.insert(50, nobody);
-    let removed = xf_in(&world, &[&["rm"], ids.as_slice()].concat()).await;
+    let removed = xf_in(&world, &[&["rm", "--yes"], ids.as_slice()].concat()).await;
     assert_eq!((removed.exit, removed.out.lines().count()), (Exit::NotFound, 105));
     assert!(removed.err.starts_with(&format!("error: {nobody}: no such file\nhint: ")), "{}", removed.err);
     let none = xf_in(&world, &["ls", "--all"]).await;
@@ -295,7 +295,7 @@ async fn projects_are_made_changed_emptied_and_deleted_over_the_api() {
     assert_eq!(again.exit, Exit::Failed, "two projects of one name could not be told apart");
 
     let renamed = xf_in(&world, &["projects", "rename", "shop", "store"]).await.ok();
-    assert_eq!(renamed, format!("{id}  store  0 B of 1 MB used\n"));
+    assert_eq!(renamed, format!("{id}  store  0 B used, 0 B reserved, of 1 MiB\n"));
     let resized = xf_in(&world, &["projects", "quota", id, "2MB", "--json"]).await.json();
     assert_eq!(resized["project"]["usage"]["freeBytes"], 2 * 1_048_576);
     let listed = xf_in(&world, &["projects", "list"]).await.ok();
@@ -310,7 +310,7 @@ async fn projects_are_made_changed_emptied_and_deleted_over_the_api() {
         xf(&arguments).await.ok()
     };
     assert!(usage().await.starts_with("used      13 B, 1 file\nreserved  0 B"), "{}", usage().await);
-    let emptied = xf_in(&world, &["projects", "empty", "store", "--quiet"]).await.ok();
+    let emptied = xf_in(&world, &["projects", "empty", "store", "--quiet", "--yes"]).await.ok();
     assert_eq!(emptied, format!("emptying {id}\n"));
     assert_eq!(xf_in(&world, &["cleanup"]).await.ok(), "1 finished, 0 failed\n");
     assert!(usage().await.starts_with("used      0 B, 0 files\n"));

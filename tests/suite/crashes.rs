@@ -164,7 +164,8 @@ async fn settle(world: &World) {
         world.pass_expiry();
         let report = world.sweep().await;
         assert!(report.failed.is_empty(), "{report:?}");
-        let cleared = world.files().catalog.projects().await.unwrap().iter().all(|project| project.clearing.is_none());
+        let cleared =
+            world.files().inspect().catalog.projects().await.unwrap().iter().all(|project| project.clearing.is_none());
         if cleared && world.unfinished().await.is_empty() {
             return;
         }
@@ -374,7 +375,7 @@ async fn a_record_that_cannot_be_finished_keeps_no_other_waiting() {
     let patch = Patch { visibility: Some(Visibility::Private), ..Patch::default() };
     assert!(dying.run(dying.files.patch(dying.project, file_id(&file), &patch, None)).await.is_none());
     // It is on its way, and its bytes are gone: nobody can finish that.
-    let key = world.files().catalog.file(file_id(&file), Consistency::Strong).await.unwrap().original_key();
+    let key = world.files().inspect().catalog.file(file_id(&file), Consistency::Strong).await.unwrap().original_key();
     let remove = world.stack.s3_client().delete_object().bucket(xfiles_standalone::BUCKET).key(key.to_string());
     remove.send().await.unwrap();
     for _ in 0..20 {
@@ -446,9 +447,9 @@ impl Cast {
 
 async fn furnish(world: &World, given: &[Given]) -> Cast {
     let client = world.client_of_another_project().await;
-    let projects = world.files().catalog.projects().await.unwrap();
+    let projects = world.files().inspect().catalog.projects().await.unwrap();
     let project = projects.iter().find(|project| project.name == "another").unwrap().id;
-    let key = world.files().catalog.keys(project).await.unwrap()[0].id.to_string();
+    let key = world.files().inspect().catalog.keys(project).await.unwrap()[0].id.to_string();
     let mut cast = Cast { client: client.clone(), project, key, hook: Value::Null, files: BTreeMap::new() };
     let picture = fixture("palette-alpha.png");
     let of_listing = json!({"visibility": "public", "entity": {"type": "listing", "id": "7"}});
@@ -566,7 +567,7 @@ impl Act {
 /// Everything that can be told of the project, by name. Names of what is made anew are numbered.
 async fn portrait(world: &World, cast: &Cast) -> BTreeMap<String, String> {
     let mut seen = BTreeMap::new();
-    let catalog = &world.files().catalog;
+    let catalog = &world.files().inspect().catalog;
     let mut tell = |name: String, is: String| {
         let mut number = 1;
         while seen.contains_key(&format!("{name} {number}")) {

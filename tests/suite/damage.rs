@@ -98,7 +98,7 @@ impl Machine {
 
     /// Makes the CDN's stand-in forget everything.
     async fn forget(&self, reference: &str) {
-        self.world.files().cdn.invalidate(reference, vec!["/files/*".to_owned()]).await.unwrap();
+        self.world.files().inspect().cdn.invalidate(reference, vec!["/files/*".to_owned()]).await.unwrap();
     }
 
     /// Waits until the index records this number of damaged blobs.

@@ -236,7 +236,7 @@ async fn every_route_that_writes_ends_though_its_client_left() {
         } else {
             file_id(&world.client.upload(picture, more).await)
         };
-        let before = world.files().catalog.file(id, Consistency::Strong).await.unwrap();
+        let before = world.files().inspect().catalog.file(id, Consistency::Strong).await.unwrap();
         let file = format!("/api/v1/files/{id}");
         let gated = Gated::at(&world, operation, 1).await;
         let (method, path, body) = match route {
@@ -251,7 +251,7 @@ async fn every_route_that_writes_ends_though_its_client_left() {
         gated.send_and_leave(&method, &path, None, body.as_ref()).await;
         gated.let_it_end().await;
 
-        let after = world.files().catalog.file(id, Consistency::Strong).await;
+        let after = world.files().inspect().catalog.file(id, Consistency::Strong).await;
         let what = format!("{route}, cut at {operation}");
         match route {
             "confirm" => assert!(after.unwrap().is_confirmed(), "{what}"),
@@ -259,7 +259,7 @@ async fn every_route_that_writes_ends_though_its_client_left() {
                 let after = after.unwrap();
                 assert_eq!(after.visibility, Visibility::Private, "{what}");
                 let public = before.original_key_at(Visibility::Public);
-                assert!(world.files().blobs.head(&public).await.unwrap().is_none(), "{what}");
+                assert!(world.files().inspect().blobs.head(&public).await.unwrap().is_none(), "{what}");
                 assert!(world.told_of(id).await.contains(&EventType::FileUpdated), "{what}");
             }
             "order" => assert_eq!(after.unwrap().revision, before.revision + 1, "{what}"),
@@ -282,11 +282,14 @@ async fn a_file_is_told_to_be_private_only_when_nothing_is_left_where_it_was_pub
     let gated = Gated::at(&world, "DeleteObjects", 1).await;
     gated.send_and_leave(&Method::PATCH, &path, None, Some(&json!({"visibility": "private"}))).await;
     let public = world.files().get(world.stack.project(), id).await.unwrap().original_key_at(Visibility::Public);
-    assert!(world.files().blobs.head(&public).await.unwrap().is_some(), "the copy is made and nothing is removed yet");
+    assert!(
+        world.files().inspect().blobs.head(&public).await.unwrap().is_some(),
+        "the copy is made and nothing is removed yet"
+    );
     assert_eq!(world.told_of(id).await, [EventType::FileConfirmed]);
     gated.let_it_end().await;
     assert_eq!(world.told_of(id).await, [EventType::FileConfirmed, EventType::FileUpdated]);
-    assert!(world.files().blobs.head(&public).await.unwrap().is_none());
+    assert!(world.files().inspect().blobs.head(&public).await.unwrap().is_none());
     world.end().await;
 }
 

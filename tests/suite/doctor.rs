@@ -373,7 +373,7 @@ async fn a_signing_key_that_cannot_be_read_is_told_apart_from_the_stores() {
     };
     let invalidations = Arc::new(world.stack.distribution().clone());
     let cdn = Cdn::new(world.stack.url().clone(), Signer::reading(unread, URL_LIFE), invalidations);
-    let client = world.client_through(Files { cdn, ..world.files().clone() }).await;
+    let client = world.client_through(world.files().clone().with_cdn(cdn)).await;
     let arguments = ["doctor", "--json", "--url", client.url(), "--api-key", client.key()];
     let (exit, out) = xf(&arguments).await;
     assert_eq!(exit, Exit::Failed);

@@ -284,7 +284,7 @@ async fn a_cdn_that_is_busy_leaves_the_purge_owed_and_the_bytes_gone() {
     assert_eq!(world.get(url.as_str().unwrap()).await.status(), 200);
     let (key, _) = SigningKey::generate_p256(KeyPairId::mint());
     let cdn = Cdn::new(world.stack.url().clone(), Signer::new(key, URL_LIFE), Arc::new(BusyCdn));
-    let files = Files { cdn, ..world.files().clone() };
+    let files = world.files().clone().with_cdn(cdn);
     let deleted = files.delete(world.stack.project(), file_id(&file), None).await;
     assert!(matches!(deleted, Err(Error::Unavailable { .. })), "{deleted:?}");
     assert!(world.objects().await.is_empty(), "bytes go before cached copies");
@@ -305,8 +305,7 @@ async fn credentials_that_end_soon_make_urls_that_end_before_them() {
         SharedCredentialsProvider::new(Credentials::new("AKID", "secret", None, ends, "test"))
     };
     for (life, expected) in [(60, 30), (931, 900), (10_000, 900)] {
-        let mut files = world.files().clone();
-        files.blobs = files.blobs.presigning_with(world.stack.s3_client(), ending(life));
+        let files = world.files().clone().presigning_with(world.stack.s3_client(), ending(life));
         let begun = files.begin(world.stack.project(), intent()).await.unwrap();
         assert_eq!(begun.upload.life.as_secs(), expected, "{life}");
     }

@@ -229,7 +229,7 @@ static HOUSE: LazyLock<House> = LazyLock::new(|| {
         let path = |file: &Value| {
             let id = file["id"].as_str().unwrap().parse().unwrap();
             let files = world.files().clone();
-            async move { files.catalog.file(id, xfiles_core::catalog::Consistency::Strong).await.unwrap() }
+            async move { files.inspect().catalog.file(id, xfiles_core::catalog::Consistency::Strong).await.unwrap() }
         };
         let text = format!("/{}", path(&text).await.original_key());
         let private = format!("/{}", path(&private).await.original_key());

@@ -179,7 +179,7 @@ impl Recorder {
     fn files(&self, world: &World) -> Files {
         let (key, _) = SigningKey::generate_p256(KeyPairId::mint());
         let cdn = Cdn::new(world.stack.url().clone(), Signer::new(key, URL_LIFE), Arc::new(self.clone()));
-        Files { cdn, ..world.stack.files_through(|inner| self.wrap(inner)) }
+        world.stack.files_through(|inner| self.wrap(inner)).with_cdn(cdn)
     }
 
     fn wrap(&self, inner: SharedHttpClient) -> SharedHttpClient {

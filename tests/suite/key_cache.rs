@@ -48,13 +48,13 @@ async fn a_key_stops_at_once_in_the_process_that_ended_it() {
     // The same by the core, as the cleanup does it.
     let key = ApiKey::mint();
     let record = KeyRecord::new(&key, world.stack.project(), "a", &[Scope::Read], world.clock.now());
-    world.files().catalog.create_key(&record).await.unwrap();
+    world.files().inspect().catalog.create_key(&record).await.unwrap();
     let removed = world.client.with_key(key.reveal());
     removed.get("/api/v1/files").await.ok();
-    world.files().catalog.remove_key(&record.hash).await.unwrap();
+    world.files().inspect().catalog.remove_key(&record.hash).await.unwrap();
     removed.get("/api/v1/files").await.refused(401, "unauthorized");
     // Made again, it works again.
-    world.files().catalog.create_key(&record).await.unwrap();
+    world.files().inspect().catalog.create_key(&record).await.unwrap();
     removed.get("/api/v1/files").await.ok();
     world.end().await;
 }
@@ -80,7 +80,7 @@ async fn a_key_that_another_process_revoked_stops_within_thirty_seconds_whatever
     let (client, id) = known(&world).await;
     let elsewhere = world.stack.files_through(|inner| inner);
     let id = id.parse().unwrap();
-    elsewhere.catalog.revoke_key(world.stack.project(), id, world.clock.now()).await.unwrap();
+    elsewhere.inspect().catalog.revoke_key(world.stack.project(), id, world.clock.now()).await.unwrap();
     client.get("/api/v1/files").await.ok();
     let set_back = xfiles_core::clock::Timestamp::from_millis(world.clock.now().as_millis() - 3_600_000);
     world.clock.set(set_back);

@@ -113,7 +113,7 @@ async fn a_copy_that_arrives_after_the_file_was_deleted_is_removed_by_the_confir
     let id = file_id(&intent);
     world.client.put(&intent, TEXT.1, TEXT.2).await;
     let key = {
-        let file = files.catalog.file(id, Consistency::Strong).await.unwrap();
+        let file = files.inspect().catalog.file(id, Consistency::Strong).await.unwrap();
         (file.staging_key(), file.original_key())
     };
     let (staging, s3) = (key.0.to_string(), world.stack.s3_client());
@@ -186,11 +186,11 @@ async fn an_upload_whose_claim_was_given_up_is_watched_until_its_copy_can_no_lon
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({"visibility": "public"})).await.ok();
     let id = file_id(&intent);
     world.client.put(&intent, TEXT.1, TEXT.2).await;
-    let file = files.catalog.file(id, Consistency::Strong).await.unwrap();
+    let file = files.inspect().catalog.file(id, Consistency::Strong).await.unwrap();
     let claimed = file.claim("\"claimed\"".to_owned(), None, world.clock.now()).unwrap();
-    files.catalog.replace(&claimed).await.unwrap();
+    files.inspect().catalog.replace(&claimed).await.unwrap();
     // The claimed bytes are gone, so it is opened again; whoever claimed them may have its copy under way.
-    files.catalog.replace(&claimed.reopen(world.clock.now()).unwrap()).await.unwrap();
+    files.inspect().catalog.replace(&claimed.reopen(world.clock.now()).unwrap()).await.unwrap();
     files.delete(project, id, None).await.unwrap();
     let held = world.project().await;
     assert_eq!((held.used_bytes(), held.late_bytes), (0, TEXT.2.len() as u64), "its quota is free at once");
@@ -329,8 +329,8 @@ async fn a_write_of_one_item_is_tried_again_while_a_transaction_is_in_its_way() 
     let through = || answering(&world, 400, CONFLICT, 3);
     through().confirm(project, file_id(&intent)).await.unwrap();
     through().patch(project, file_id(&intent), &to(Visibility::Private), None).await.unwrap();
-    through().catalog.rename_project(project, "renamed").await.unwrap();
-    through().catalog.set_quota(project, 2_000).await.unwrap();
+    through().inspect().catalog.rename_project(project, "renamed").await.unwrap();
+    through().inspect().catalog.set_quota(project, 2_000).await.unwrap();
     through().empty_project(project).await.unwrap();
     world.pass(LATE_COPIES);
     let swept = through().sweep(100, Duration::from_secs(60)).await.unwrap();
@@ -347,7 +347,7 @@ async fn a_fault_of_the_table_with_any_code_is_unavailable() {
     let strange = r#"{"__type":"com.amazon.coral.service#SomethingNew","message":"?"}"#;
     for (status, body) in [(500, strange), (503, ""), (400, CONFLICT)] {
         let files = answering(&world, status, body, usize::MAX);
-        let refused = files.catalog.rename_project(project, "renamed").await;
+        let refused = files.inspect().catalog.rename_project(project, "renamed").await;
         assert!(matches!(refused, Err(Error::Unavailable { .. })), "{status}: {refused:?}");
     }
     world.end().await;
@@ -466,13 +466,13 @@ async fn an_item_that_cannot_be_read_holds_up_no_other_and_is_counted() {
     };
     let due = spoilt("\"due\"", "PK");
     let swept = due.sweep(1_000, Duration::from_secs(60)).await.unwrap();
-    let (settled, unreadable) = (swept.settled, due.catalog.unreadable_items());
+    let (settled, unreadable) = (swept.settled, due.inspect().catalog.unreadable_items());
     assert!(settled >= 32 && unreadable > 0, "{settled} of 40 settled, {unreadable} unreadable");
     assert_eq!(world.sweep().await.settled, 40 - settled, "which only one process cannot read");
 
     let outbox = spoilt("E#", "events");
     let sent = xfiles_cleanup_cron::deliver(&outbox, world.stack.courier(), Bounds::default()).await;
-    assert!(sent.is_ok() && outbox.catalog.unreadable_items() > 0, "{sent:?}");
+    assert!(sent.is_ok() && outbox.inspect().catalog.unreadable_items() > 0, "{sent:?}");
     world.deliver().await;
     assert!(world.told().await.is_empty(), "the rest went in spite of them");
 
@@ -480,7 +480,7 @@ async fn an_item_that_cannot_be_read_holds_up_no_other_and_is_counted() {
     world.pass(DAY);
     let projects = spoilt("PROJECTS", "PK");
     let found = projects.reconcile(Reconciling::Repair, Duration::from_secs(60)).await.unwrap();
-    assert!(!found.more && projects.catalog.unreadable_items() == 1, "{found:?}");
+    assert!(!found.more && projects.inspect().catalog.unreadable_items() == 1, "{found:?}");
     world.end().await;
 }
 
@@ -489,7 +489,7 @@ async fn the_original_of_an_upload_that_is_pending_in_an_older_table_is_not_dele
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     let id = file_id(&intent);
-    let record = world.files().catalog.file(id, Consistency::Strong).await.unwrap();
+    let record = world.files().inspect().catalog.file(id, Consistency::Strong).await.unwrap();
     // It was confirmed after the moment to which the table was restored.
     put(&world, &record.original_key(), TEXT.2).await;
     world.pass_expiry();

@@ -270,13 +270,13 @@ async fn acknowledged(world: &World, file: &serde_json::Value, bytes: Vec<u8>) -
 }
 
 async fn record(stack: &Stack, id: FileId) -> Option<File> {
-    stack.files().catalog.file(id, Consistency::Strong).await.ok()
+    stack.files().inspect().catalog.file(id, Consistency::Strong).await.ok()
 }
 
 /// The bytes of a file as the store gives them. `None`: it does not.
 async fn bytes_of(stack: &Stack, id: FileId) -> Option<Vec<u8>> {
     let file = record(stack, id).await.filter(File::is_confirmed)?;
-    let mut reading = stack.files().blobs.open(&file.original_key()).await.ok()??;
+    let mut reading = stack.files().inspect().blobs.open(&file.original_key()).await.ok()??;
     let mut bytes = Vec::new();
     while let Some(part) = reading.next().await.ok()? {
         bytes.extend_from_slice(&part);
@@ -570,7 +570,7 @@ async fn records_that_are_gone_are_made_again_from_the_index_and_the_rest_is_nam
     let stack = Stack::start(options(&data)).await.unwrap();
     assert!(stack.first_key().is_some(), "the keys are lost, so that a new one is needed");
     assert_eq!(missing(&stack, prepared, "rebuilt").await, []);
-    for project in stack.files().catalog.projects().await.unwrap() {
+    for project in stack.files().inspect().catalog.projects().await.unwrap() {
         let held: u64 = prepared_bytes(&stack, prepared, project.id.as_str()).await;
         assert_eq!(project.free_bytes + held, project.quota_bytes);
     }

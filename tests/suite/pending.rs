@@ -45,7 +45,7 @@ async fn what_a_url_of_an_ended_upload_admits_is_counted_until_the_url_expires()
         match end {
             "delete pending" => drop(world.client.delete(&path).await.ok()),
             "refuse" => {
-                let record = world.files().catalog.file(file_id(&intent), Consistency::Strong).await.unwrap();
+                let record = world.files().inspect().catalog.file(file_id(&intent), Consistency::Strong).await.unwrap();
                 let html = world.stack.s3_client().put_object().bucket(xfiles_standalone::BUCKET);
                 let html = html.key(record.staging_key().to_string()).content_type("text/html");
                 html.body(b"<html>".to_vec().into()).send().await.unwrap();
@@ -147,7 +147,7 @@ fn limits(per_project: u32, per_key: u32) -> UploadLimits {
 
 async fn limited(world: &World, limits: UploadLimits) -> Client {
     let mut files = world.files().clone();
-    files.catalog = files.catalog.with_limits(limits);
+    files = files.with_upload_limits(limits);
     world.client_through(files).await
 }
 
@@ -264,14 +264,14 @@ async fn uploads_that_were_begun_before_they_were_counted_end_as_any_other() {
     let mut older = Vec::new();
     for _ in 0..3 {
         let intent = begin(&world.client, 10).await;
-        let record = world.files().catalog.file(file_id(&intent), Consistency::Strong).await.unwrap();
+        let record = world.files().inspect().catalog.file(file_id(&intent), Consistency::Strong).await.unwrap();
         let uncounted = File { url_expires: None, uploader: None, version: record.version + 1, ..record };
-        world.files().catalog.replace(&uncounted).await.unwrap();
+        world.files().inspect().catalog.replace(&uncounted).await.unwrap();
         older.push(intent);
     }
     let project = world.project().await;
     let none = xfiles_core::catalog::UploadCounts::default();
-    assert!(world.files().catalog.repair_upload_counts(&project, &none).await.unwrap());
+    assert!(world.files().inspect().catalog.repair_upload_counts(&project, &none).await.unwrap());
 
     begin(&world.client, 10).await;
     assert_eq!(world.client.put(&older[0], "text/plain", vec![b'a'; 10]).await, 200);
@@ -294,7 +294,7 @@ async fn counters_that_are_off_are_put_right_after_a_day() {
         late_bytes: 900,
         pending_by_key: [(xfiles_core::id::KeyId::mint(), 3)].into(),
     };
-    assert!(world.files().catalog.repair_upload_counts(&project, &wrong).await.unwrap());
+    assert!(world.files().inspect().catalog.repair_upload_counts(&project, &wrong).await.unwrap());
     let drifts = |found: xfiles_core::operations::Reconciliation| found.drifts;
     let found = world.files().reconcile(Reconciling::Repair, Duration::from_secs(60)).await.unwrap();
     assert!(drifts(found)[0].counters.contains("pendingUploads -7"), "it is reported");
@@ -315,12 +315,12 @@ async fn a_project_that_was_removed_leaves_no_record_of_what_could_arrive_late()
     let intent = begin(&client, 10).await;
     let id = file_id(&intent);
     client.delete(&format!("/api/v1/files/{id}")).await.ok();
-    let project = world.files().catalog.file(id, Consistency::Strong).await.unwrap().project;
+    let project = world.files().inspect().catalog.file(id, Consistency::Strong).await.unwrap().project;
     world.files().delete_project(project).await.unwrap();
     world.sweep().await;
     world.pass_expiry();
     world.sweep().await;
-    let found = world.files().catalog.file(id, Consistency::Strong).await;
+    let found = world.files().inspect().catalog.file(id, Consistency::Strong).await;
     assert!(matches!(found, Err(Error::FileNotFound)), "{found:?}");
     world.end().await;
 }

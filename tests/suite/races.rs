@@ -124,7 +124,7 @@ async fn prepare(world: &World, start: Start) -> Raced {
     let intent = world.client.intent("a.png", "image/png", picture.len(), more).await.ok();
     assert_eq!(world.client.put(&intent, "image/png", picture).await, 200);
     let id = file_id(&intent);
-    let record = world.files().catalog.file(id, xfiles_core::catalog::Consistency::Strong).await.unwrap();
+    let record = world.files().inspect().catalog.file(id, xfiles_core::catalog::Consistency::Strong).await.unwrap();
     let mut specs = xfiles_core::variant::VariantSpec::all();
     let (first, second) = (specs.next().unwrap(), specs.next().unwrap());
     let variant = |spec| record.variant_key(Visibility::Public, spec);

@@ -102,7 +102,7 @@ async fn free_bytes_that_are_off_are_reported_and_put_right_after_a_day() {
     world.client.upload(TEXT, json!({})).await;
     world.client.intent("a.txt", "text/plain", 100, json!({})).await.ok();
     let project = world.project().await;
-    assert!(world.files().catalog.repair_free_bytes(&project, -40).await.unwrap());
+    assert!(world.files().inspect().catalog.repair_free_bytes(&project, -40).await.unwrap());
 
     let report = world.client.post("/api/v1/cleanup", &json!({"report": true})).await.ok()["report"].clone();
     assert_eq!(report["drifts"], json!([{"projectId": project.id, "missingBytes": 40}]));

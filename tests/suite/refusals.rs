@@ -200,7 +200,7 @@ async fn provoke(code: Code) -> (World, Answer) {
         Code::TooManyPendingUploads => {
             let limits = UploadLimits { per_project: NonZeroU32::MIN, per_key: NonZeroU32::MIN };
             let mut files = world.files().clone();
-            files.catalog = files.catalog.with_limits(limits);
+            files = files.with_upload_limits(limits);
             let limited = world.client_through(files).await;
             limited.intent("a.txt", "text/plain", 1, json!({})).await.ok();
             limited.intent("b.txt", "text/plain", 1, json!({})).await
@@ -208,7 +208,7 @@ async fn provoke(code: Code) -> (World, Answer) {
         Code::TooManyEndedUploads => {
             let project = world.project().await;
             let late = UploadCounts { late_bytes: LATE_BYTES_FLOOR + 1, ..UploadCounts::default() };
-            assert!(world.files().catalog.repair_upload_counts(&project, &late).await.unwrap());
+            assert!(world.files().inspect().catalog.repair_upload_counts(&project, &late).await.unwrap());
             client.intent("a.txt", "text/plain", 1, json!({})).await
         }
         Code::BodyTooLarge => raw(client, "application/json", format!("{{\"a\":\"{}\"}}", "x".repeat(600_000))).await,
@@ -237,10 +237,7 @@ async fn every_code_of_the_catalogue_is_met_with_its_status_and_its_headers() {
         assert_eq!(refusal["type"], format!("urn:xfiles:problem:{}", code.as_str()));
         let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         assert_eq!(refusal["errors"] != json!([]), code == Code::InvalidRequest, "{refusal}");
-        assert_eq!(
-            told("retry-after").parse::<u32>().is_ok_and(|s| s >= 1),
-            matches!(code.status(), 429 | 503)
-        );
+        assert_eq!(told("retry-after").parse::<u32>().is_ok_and(|s| s >= 1), matches!(code.status(), 429 | 503));
         assert_eq!(told("www-authenticate") == "Bearer", code == Code::Unauthorized);
         assert_eq!(told("allow").contains("GET"), code == Code::MethodNotAllowed);
         world.end().await;

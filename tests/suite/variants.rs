@@ -248,10 +248,10 @@ async fn a_placeholder_that_an_older_write_took_away_comes_back_with_the_next_va
     world.get(variants[0]["url"].as_str().unwrap()).await;
     let patch = Patch { owner: Some(OwnerId::new("u1")), ..Patch::default() };
     let written = before.patch(&patch, world.files().clock.now()).unwrap();
-    world.files().catalog.replace(&written).await.unwrap();
+    world.files().inspect().catalog.replace(&written).await.unwrap();
     world.get(variants[1]["url"].as_str().unwrap()).await;
     // The same write by another caller is not taken for the one that was made, and takes nothing away.
-    assert!(matches!(world.files().catalog.replace(&written).await, Err(Error::Conflict)));
+    assert!(matches!(world.files().inspect().catalog.replace(&written).await, Err(Error::Conflict)));
 
     let now = answer(&world, &file, "webp").await["file"].clone();
     assert_eq!(now["ownerUserId"], "u1");
@@ -264,9 +264,9 @@ async fn no_placeholder_brings_a_deleted_record_back() {
     let world = World::start().await;
     let placeholder = "1QcSHQRnh493V4dIh4eXh1h4kJUI".parse().unwrap();
     let gone = xfiles_core::id::FileId::mint();
-    let noted = world.files().catalog.note_thumbhash(gone, &placeholder).await;
+    let noted = world.files().inspect().catalog.note_thumbhash(gone, &placeholder).await;
     assert!(is_gone(&noted), "{noted:?}");
-    assert!(is_gone(&world.files().catalog.file(gone, Consistency::Strong).await));
+    assert!(is_gone(&world.files().inspect().catalog.file(gone, Consistency::Strong).await));
     world.end().await;
 }
 

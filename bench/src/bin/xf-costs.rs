@@ -244,7 +244,7 @@ impl Bench {
         tokio::spawn(async move { axum::serve(receiver, app).await });
         let url = url.parse().expect("an address is a URL");
         let endpoint = Endpoint::new(self.project, url, Vec::new(), self.clock.now());
-        self.files.catalog.create_endpoint(&endpoint).await?;
+        self.files.inspect().catalog.create_endpoint(&endpoint).await?;
         self.publish(picture()).await?;
         let (sent, busy) = self.bill(send()).await?;
         assert_eq!(sent.delivered, 1, "the event is taken");
@@ -258,12 +258,12 @@ impl Bench {
     /// What the API asks on top of an operation.
     async fn api_rows(&self) -> Rows {
         let now = self.clock.now();
-        let (_, key) = self.bill(self.files.catalog.key(&ApiKey::mint().hash())).await?;
+        let (_, key) = self.bill(self.files.inspect().catalog.key(&ApiKey::mint().hash())).await?;
         let once = async {
-            let taken = self.files.catalog.take_once(self.project, "key", "digest", now).await?;
+            let taken = self.files.inspect().catalog.take_once(self.project, "key", "digest", now).await?;
             let Once::Fresh(attempt) = taken else { unreachable!("nobody else uses the key") };
             let outcome = Outcome { status: 200, etag: None, body: "x".repeat(600) };
-            self.files.catalog.keep_outcome(self.project, "key", &attempt, &outcome).await
+            self.files.inspect().catalog.keep_outcome(self.project, "key", &attempt, &outcome).await
         };
         let ((), once) = self.bill(once).await?;
         Ok(vec![
@@ -340,10 +340,10 @@ impl Bench {
     async fn fixture(&self, count: u32) -> Result<ProjectId, Error> {
         let now = self.clock.now();
         let project = Project { file_count: count.into(), ..Project::new("fixture", u64::MAX >> 12, now) };
-        self.stack.files().catalog.create_project(&project).await?;
+        self.stack.files().inspect().catalog.create_project(&project).await?;
         // They were never pending, and are counted as if they were.
         let limits = UploadLimits { per_project: NonZeroU32::MAX, per_key: NonZeroU32::MAX };
-        let catalog = self.stack.files().catalog.clone().with_limits(limits);
+        let catalog = self.stack.files().inspect().catalog.clone().with_limits(limits);
         let mut made = 0;
         while made < count {
             let part = count.min(made + 99);

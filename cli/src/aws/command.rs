@@ -99,7 +99,7 @@ impl Command {
         let failure = Failure::new(Exit::Unavailable, format!("cannot run {program}: {}", os_text(error)));
         match program.as_str() {
             "aws" => failure.or_hint("install the AWS CLI: https://docs.aws.amazon.com/cli"),
-            "cargo" => failure.or_hint("install Rust and cargo-lambda: https://www.cargo-lambda.info"),
+            "cargo" => failure.or_hint("install Rust (https://rustup.rs), then: pip install cargo-lambda ziglang && rustup target add aarch64-unknown-linux-gnu"),
             _ => failure,
         }
     }

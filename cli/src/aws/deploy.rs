@@ -287,6 +287,8 @@ fn build() -> Command {
             "--package",
             "xfiles-cleanup-cron",
         ])
+        // Where the template looks for them, wherever CARGO_TARGET_DIR says that cargo builds.
+        .and(["--lambda-dir", "target/lambda"])
 }
 
 /// What the names of buckets for the functions' code begin with.

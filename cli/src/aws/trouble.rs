@@ -7,7 +7,7 @@ use super::{Deployed, StackName, command::Command};
 use crate::failure::{Exit, Failure};
 
 /// Parts of AWS's messages, and what to do about them.
-const KNOWN: [(&str, &str); 8] = [
+const KNOWN: [(&str, &str); 11] = [
     (
         "must be verified before you can add",
         "CloudFront does not serve for this account yet. Open a support case (\"Account and billing\", free of charge), \
@@ -43,6 +43,10 @@ const KNOWN: [(&str, &str); 8] = [
          \"Rotating the signing key\")",
     ),
     ("is not authorized to perform", "docs/deploy.md, \"What is needed\", has the rights that a deployment needs"),
+    // Of the build.
+    ("no such command: `lambda`", "install cargo-lambda: pip install cargo-lambda ziglang"),
+    ("target may not be installed", "rustup target add aarch64-unknown-linux-gnu"),
+    ("Zig is not installed", "cargo-lambda links with zig for another processor: pip install ziglang"),
 ];
 
 /// What to do about a message of AWS's, if its cause is known.

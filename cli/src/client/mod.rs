@@ -1,7 +1,11 @@
-//! The HTTP client of the API, and of the object store's one presigned PUT. It knows the wire and nothing of terminals.
-//! Redirects are never followed, so the API key goes to the given address only.
+//! The HTTP client of the API, of the object store's one presigned PUT, and of the CDN's GET. It knows the wire and
+//! nothing of terminals. Redirects of the API are never followed, so the API key goes to the given address only.
 
 mod admin;
+mod fetch;
+mod no_answer;
+mod tls;
+mod webhooks;
 
 use std::{fmt::Write as _, io, time::Duration};
 
@@ -11,7 +15,7 @@ use ring::rand;
 use serde_json::Value;
 use ureq::{
     Agent, AsSendBody, Body, SendBody,
-    http::{Method, Request, Response, header, request},
+    http::{Method, Request, Response, Uri, header, request},
 };
 use xfiles_api_types::{
     files::{
@@ -24,6 +28,7 @@ use xfiles_api_types::{
 };
 use xfiles_core::{api_key::ApiKey, id::FileId};
 
+use self::no_answer::no_answer;
 use crate::{
     args::{ServerArgs, ServerUrl},
     failure::{Exit, Failure, Retry},
@@ -72,17 +77,7 @@ impl Client {
         let key = given.parse().map_err(|malformed: xfiles_core::api_key::MalformedKey| {
             Failure::new(Exit::Unauthorized, malformed.to_string()).or_hint("check XFILES_API_KEY and --api-key")
         })?;
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("xf/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(CONNECT))
-            .timeout_per_read(Some(SILENCE))
-            .timeout_per_write(Some(SILENCE))
-            .build()
-            .new_agent();
-        Ok(Self { agent, server: args.url.clone(), key })
+        Ok(Self { agent: agent(SILENCE), server: args.url.clone(), key })
     }
 
     /// Asks for an upload. Safe to repeat under the same key.
@@ -197,7 +192,7 @@ impl Client {
         let status = response.status();
         let retry = retry_of(&response);
         let request_id = response.headers().get("request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-        let bytes = response.body_mut().read_to_vec().map_err(|error| self.unreachable(&error))?;
+        let bytes = response.body_mut().read_to_vec().map_err(|error| self.broken_off(&error))?;
         if !status.is_success() {
             let failure = Failure::of_answer(status.as_u16(), request_id, &bytes);
             // An earlier try whose answer was lost is still being carried out; a later one is given its answer.
@@ -211,16 +206,47 @@ impl Client {
 
     fn send(&self, whom: &str, request: request::Builder, body: impl AsSendBody) -> Result<Response<Body>, Failure> {
         let request = request.body(body).map_err(|_| self.not_understood())?;
-        self.agent.run(request).map_err(|error| no_answer(whom, &error))
+        let uri = request.uri().clone();
+        self.agent.run(request).map_err(|error| no_answer(whom, &uri, self.agent.config().proxy(), &error))
     }
 
-    fn unreachable(&self, error: &ureq::Error) -> Failure {
-        no_answer(&format!("the server at {}", self.server), error)
+    fn broken_off(&self, error: &ureq::Error) -> Failure {
+        let uri = self.server.to_string().parse().unwrap_or_default();
+        no_answer(&format!("the server at {}", self.server), &uri, self.agent.config().proxy(), error)
     }
 
     fn not_understood(&self) -> Failure {
         Failure::new(Exit::Failed, format!("the answer of {} is not what the API promises", self.server))
             .or_hint("is --url an XFiles server?")
+    }
+}
+
+fn agent(silence: Duration) -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("xf/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(CONNECT))
+        .timeout_per_read(Some(silence))
+        .timeout_per_write(Some(silence))
+        .tls_config(tls::config())
+        .build()
+        .new_agent()
+}
+
+/// How long a health check waits for an answer.
+const HEALTH: Duration = Duration::from_secs(4);
+
+/// Whether a server says that it is ready.
+pub(crate) fn is_ready(server: &ServerUrl) -> Result<(), Failure> {
+    let agent = agent(HEALTH);
+    let whom = format!("the server at {server}");
+    let uri: Uri = format!("{server}/readyz").parse().map_err(|_| Failure::new(Exit::Usage, "the address is none"))?;
+    match agent.get(&uri).call() {
+        Ok(answer) if answer.status().is_success() => Ok(()),
+        Ok(answer) => Err(Failure::new(Exit::Failed, format!("{whom} is not ready: it answered {}", answer.status()))),
+        Err(error) => Err(no_answer(&whom, &uri, agent.config().proxy(), &error)),
     }
 }
 
@@ -231,23 +257,6 @@ fn path(path: &str, query: &[(&'static str, String)]) -> String {
         write!(path, "{mark}{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)).expect("a String takes all text");
         path
     })
-}
-
-/// No answer came. The error's own text can hold a URL, which may be signed, so only its kind is told.
-fn no_answer(whom: &str, error: &ureq::Error) -> Failure {
-    let kind = match error {
-        ureq::Error::Io(error) => error.kind().to_string(),
-        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-        ureq::Error::HostNotFound => "no such host".to_owned(),
-        ureq::Error::Rustls(error) => format!("TLS: {error}"),
-        ureq::Error::Tls(error) => format!("TLS: {error}"),
-        ureq::Error::Protocol(_) => "it does not speak HTTP".to_owned(),
-        ureq::Error::ConnectProxyFailed(_) | ureq::Error::InvalidProxyUrl => "the proxy refused".to_owned(),
-        _ => "the connection failed".to_owned(),
-    };
-    Failure::new(Exit::Unreachable, format!("{whom} cannot be reached: {kind}"))
-        .retry(Retry::After(Duration::ZERO))
-        .or_hint("is it running, and is --url (XFILES_URL) right?")
 }
 
 /// Whether an answer invites another try, and when: 429 and every 5xx do.

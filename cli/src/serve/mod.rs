@@ -1,5 +1,6 @@
 //! `xf serve`: the whole of XFiles in this process, until a signal ends it.
 
+pub(crate) mod config;
 mod origin;
 mod ready;
 mod welcome;
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use xfiles_core::{api_key::ApiKey, catalog::UploadLimits, cdn::BaseUrl, variant::Colour, webhook::Reach};
@@ -40,29 +41,31 @@ use crate::{
 #[command(after_help = "\
 Examples:
   xf serve
-  xf serve --data /var/lib/xfiles --quota 200GB
+  xf serve --data /var/lib/xfiles --quota 200GiB
   xf serve --listen 0.0.0.0:8787 \\
     --public-url https://files.example.com --s3-public-url https://store.example.com
   xf serve --rate-limit 50 --allow-origin https://app.example.com
   xf serve --metrics-listen 10.0.0.5:9187 --proxy 10.0.0.4 --max-connections 2000
   xf serve --ephemeral --listen 127.0.0.1:0 --ready-file ready.json
+  xf serve --print-config > xfiles.toml && xf serve --config xfiles.toml
 
-The first start makes a project and prints its API key, once, with a block to paste into a shell. \
+The first start makes a project and shows its API key, once, with a block to paste into a shell: on a terminal, \
+otherwise only in the ready file, because a log keeps what is printed. \
 Later starts say how to make another key. SIGTERM and Ctrl-C close connections that wait and let requests in flight \
 finish, for 20 seconds at the most; a second one does not wait for them. A data directory that has lost a part is \
 refused: see `xf repair --help`.")]
 pub(crate) struct ServeArgs {
     /// Where everything is kept; made if it is not there
-    #[arg(long, value_name = "DIR", default_value = "./.xfiles")]
+    #[arg(long, env = "XFILES_DATA", value_name = "DIR", default_value = "./.xfiles")]
     data: PathBuf,
     /// Keep nothing: start empty and forget everything at the end
-    #[arg(long, conflicts_with = "data")]
+    #[arg(long, env = "XFILES_EPHEMERAL", conflicts_with = "data", value_parser = FalseyValueParser::new())]
     ephemeral: bool,
     /// Where the API and the CDN listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, StackOptions::DEFAULT_PORT)))]
+    #[arg(long, env = "XFILES_LISTEN", value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, StackOptions::DEFAULT_PORT)))]
     listen: SocketAddr,
     /// Where the object store listens [default: the next port]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, env = "XFILES_S3_LISTEN", value_name = "ADDR")]
     s3_listen: Option<SocketAddr>,
     /// Where GET /metrics is, for Prometheus: an address, or off [default: loopback, two ports after the API's]
     #[arg(long, env = "XFILES_METRICS_LISTEN", value_name = "ADDR|off", value_parser = metrics_listen)]
@@ -79,54 +82,63 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "XFILES_PROXY", value_name = "ADDR", value_delimiter = ',')]
     proxy: Vec<AddressRange>,
     /// Where clients find the API and the CDN [default: where they listen]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, env = "XFILES_PUBLIC_URL", value_name = "URL")]
     public_url: Option<BaseUrl>,
     /// Where clients find the object store [default: where it listens]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, env = "XFILES_S3_PUBLIC_URL", value_name = "URL")]
     s3_public_url: Option<BaseUrl>,
     /// How much the first start's project may hold
-    #[arg(long, value_name = "SIZE", default_value = "10GB")]
+    #[arg(long, env = "XFILES_QUOTA", value_name = "SIZE", default_value = "10GiB")]
     quota: Bytes,
     /// How many requests a second one API key may make, twice as many at once after a rest [default: no limit]
-    #[arg(long, value_name = "N")]
+    #[arg(long, env = "XFILES_RATE_LIMIT", value_name = "N")]
     rate_limit: Option<NonZeroU32>,
     /// How many uploads of one project may be pending: begun, and neither confirmed nor ended
-    #[arg(long, value_name = "N", default_value_t = UploadLimits::DEFAULT_PER_PROJECT)]
+    #[arg(long, env = "XFILES_PENDING_UPLOADS", value_name = "N", default_value_t = UploadLimits::DEFAULT_PER_PROJECT)]
     pending_uploads: NonZeroU32,
     /// How many uploads that one API key began may be pending
-    #[arg(long, value_name = "N", default_value_t = UploadLimits::DEFAULT_PER_KEY)]
+    #[arg(long, env = "XFILES_PENDING_UPLOADS_PER_KEY", value_name = "N", default_value_t = UploadLimits::DEFAULT_PER_KEY)]
     pending_uploads_per_key: NonZeroU32,
     /// Let web pages of this origin call the API; may be given several times. Whoever opens such a page can read the
     /// API key in it
-    #[arg(long, value_name = "URL")]
+    #[arg(long, env = "XFILES_ALLOW_ORIGIN", value_name = "URL", value_delimiter = ',')]
     allow_origin: Vec<Origin>,
     /// Sign URLs with a new key from now on; URLs signed with the present one stay good until they end
-    #[arg(long, conflicts_with = "ephemeral")]
+    #[arg(long, env = "XFILES_ROTATE_SIGNING_KEY", conflicts_with = "ephemeral", value_parser = FalseyValueParser::new())]
     rotate_signing_key: bool,
     /// Confirm an upload as soon as its bytes have arrived, whether or not its client asks; the first PUT then counts
-    #[arg(long)]
+    #[arg(long, env = "XFILES_AUTO_CONFIRM", value_parser = FalseyValueParser::new())]
     auto_confirm: bool,
     /// When the blurred placeholder of a picture is made: soon after its confirmation, or with its first variant
-    #[arg(long, value_name = "WHEN", default_value = Placeholders::OnConfirm.as_str(), value_parser = placeholders())]
+    #[arg(long, env = "XFILES_PLACEHOLDERS", value_name = "WHEN", default_value = Placeholders::OnConfirm.as_str(), value_parser = placeholders())]
     placeholders: Placeholders,
     /// What JPEG variants show where their original is transparent, as #rgb or #rrggbb; stored ones keep theirs
     #[arg(long, env = "XFILES_JPEG_BACKGROUND", value_name = "COLOUR", default_value_t = Colour::WHITE)]
     jpeg_background: Colour,
     /// How much memory all pictures that are rendered at one time may take together; one that needs more by itself has no
-    /// variants. The rest of the program takes up to 256 MB more
-    #[arg(long, env = "XFILES_RENDER_MEMORY", value_name = "SIZE", default_value = "512MB", value_parser = render_memory)]
+    /// variants. The rest of the program takes up to 256MiB more
+    #[arg(long, env = "XFILES_RENDER_MEMORY", value_name = "SIZE", default_value = "512MiB", value_parser = render_memory)]
     render_memory: Bytes,
     /// Read all stored bytes and compare them with what was uploaded once in this many days, in the background; 0: never
-    #[arg(long, value_name = "DAYS", default_value_t = default_scrub_days())]
+    #[arg(long, env = "XFILES_SCRUB_DAYS", value_name = "DAYS", default_value_t = default_scrub_days())]
     scrub_days: u16,
     /// Let webhooks be anywhere, over http too: on this machine, in this network
-    #[arg(long)]
+    #[arg(long, env = "XFILES_WEBHOOKS_ANYWHERE", value_parser = FalseyValueParser::new())]
     webhooks_anywhere: bool,
     /// Write the log as JSON lines
-    #[arg(long)]
+    #[arg(long, env = "XFILES_JSON_LOGS", value_parser = FalseyValueParser::new())]
     json_logs: bool,
+    /// Print the first API key even where standard output is no terminal, as in a container's log
+    #[arg(long, env = "XFILES_PRINT_KEY", value_parser = FalseyValueParser::new())]
+    print_key: bool,
+    /// Take settings from this TOML file; arguments and the environment go before it
+    #[arg(long, env = "XFILES_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print a configuration file with every setting and what it means, and start nothing
+    #[arg(long)]
+    print_config: bool,
     /// While ready, keep a JSON file here with addresses and keys, readable by its owner only
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, env = "XFILES_READY_FILE", value_name = "PATH")]
     ready_file: Option<PathBuf>,
 }
 
@@ -134,6 +146,14 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `program` is how this program is called from any folder.
 pub(crate) fn run(args: &ServeArgs, program: &str, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    if args.print_config {
+        console.result(config::template().trim_end())?;
+        return Ok(Exit::Ok);
+    }
+    let addresses = Addresses::of(args)?;
+    for warning in addresses.warnings() {
+        console.note(format_args!("warning: {warning}"));
+    }
     start_log(args.json_logs, console);
     wait(serve(args, program, console)).map(|()| Exit::Ok)
 }
@@ -232,7 +252,7 @@ fn placeholders() -> impl TypedValueParser<Value = Placeholders> {
         .map(move |name| named(name).expect("no other name is possible"))
 }
 
-/// Says where everything is. A closed standard output does not stop a server.
+/// Says where everything is.
 fn announce(args: &ServeArgs, program: &str, stack: &Stack, console: &mut Console<'_>) {
     let project_id = stack.project().to_string();
     let running = Running {
@@ -244,13 +264,24 @@ fn announce(args: &ServeArgs, program: &str, stack: &Stack, console: &mut Consol
         project_id: &project_id,
         program,
     };
-    let told = match (stack.first_key().map(ApiKey::reveal), console.is_quiet()) {
-        (Some(key), true) => console.result(key),
-        (None, true) => Ok(()),
-        (Some(key), false) => console.result(format_args!("{}\n\n{}", running.places(), running.first_steps(key))),
+    let first_key = stack.first_key().map(ApiKey::reveal);
+    // What is printed elsewhere than on a terminal ends in a journal. An ephemeral key is worth nothing afterwards, and
+    // without a ready file there is no other way to it.
+    let shows_key = args.print_key || console.prints_to_terminal() || args.ephemeral && args.ready_file.is_none();
+    let printed = match (first_key, console.is_quiet()) {
+        (Some(key), true) if shows_key => console.result(key),
+        (_, true) => Ok(()),
+        (Some(key), false) if shows_key => {
+            console.result(format_args!("{}\n\n{}", running.places(), running.first_steps(key)))
+        }
+        (Some(_), false) => {
+            let place = running.place_of_key(args.ready_file.as_deref());
+            console.result(format_args!("{}\n\n{place}", running.places()))
+        }
         (None, false) => console.result(format_args!("{}\n\n{}", running.places(), running.new_key_hint())),
     };
-    drop(told);
+    // A closed standard output does not stop a server.
+    drop(printed);
 }
 
 fn ready(stack: &Stack) -> Ready<'_> {
@@ -284,6 +315,59 @@ fn start_log(json: bool, console: &Console<'_>) {
 
 fn unusable(what: &str, error: &io::Error) -> Failure {
     Failure::new(Exit::Unavailable, format!("{what}: {}", os_text(error)))
+}
+
+/// Where the server listens and where clients find it, as far as the arguments say.
+struct Addresses<'a> {
+    listen: SocketAddr,
+    s3_listen: SocketAddr,
+    public_url: Option<&'a BaseUrl>,
+    s3_public_url: Option<&'a BaseUrl>,
+}
+
+impl<'a> Addresses<'a> {
+    /// Refuses a server that would hand out URLs that work on this machine only, though it listens for others.
+    fn of(args: &'a ServeArgs) -> Result<Self, Failure> {
+        let addresses = Self {
+            listen: args.listen,
+            s3_listen: args.s3_listen.unwrap_or(args.listen),
+            public_url: args.public_url.as_ref(),
+            s3_public_url: args.s3_public_url.as_ref(),
+        };
+        let Self { listen, s3_listen, public_url, s3_public_url } = addresses;
+        let lacks = |address: SocketAddr, url: Option<&BaseUrl>| address.ip().is_unspecified() && url.is_none();
+        let flag = match () {
+            () if lacks(listen, public_url) => "--public-url",
+            () if lacks(s3_listen, s3_public_url) => "--s3-public-url",
+            () => return Ok(addresses),
+        };
+        let text = format!(
+            "{flag} is missing: the server listens on all addresses of this machine, and cannot know which of them clients use"
+        );
+        Err(Failure::new(Exit::Usage, text).or_hint(
+            "give --public-url and --s3-public-url, such as http://192.168.1.10:8787 and http://192.168.1.10:8788, or \
+             listen on one address",
+        ))
+    }
+
+    /// What works and is unwise.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let is_https = |url: &BaseUrl| url.as_str().starts_with("https:");
+        if self.public_url.is_some_and(is_https) && self.s3_public_url.is_none_or(|url| !is_https(url)) {
+            warnings.push(
+                "--public-url is https and --s3-public-url is not: browsers refuse to upload from an https page to http"
+                    .to_owned(),
+            );
+        }
+        if !self.listen.ip().is_loopback() && self.public_url.is_none_or(|url| !is_https(url)) {
+            warnings.push(format!(
+                "the server listens on {} without https: API keys can be read on the way; put a proxy with TLS before it",
+                self.listen.ip()
+            ));
+        }
+        warnings
+    }
 }
 
 /// The signals that ask for an end.

@@ -35,11 +35,28 @@ impl Running<'_> {
         let block = paste_block(self.url, api_key);
         format!(
             "The API key, shown this once (only its hash is kept):\n\n  {api_key}\n\n\
-             Paste this into a shell, in a folder with a photo.jpg. It asks for an upload, sends the photo, publishes it,\n\
-             and prints the address of a smaller version to open in a browser:\n\n{block}\n\n\
-             With the variables that it sets, the same in one line:\n\n{} upload --public --variants photo.jpg\n",
-            self.program
+             Paste this into a shell. It takes photo.jpg of that folder, or fetches a sample; asks for an upload, sends the\n\
+             photo, publishes it, and prints the address of a smaller version to open in a browser:\n\n{block}\n\n\
+             With the variables that it sets, the same in one line:\n\n{} upload --public --variants photo.jpg\n\n\
+             The API to read and try: {}/docs\n",
+            self.program, self.url
         )
+    }
+
+    /// The first start, where the key is not printed.
+    pub(super) fn place_of_key(&self, ready_file: Option<&Path>) -> String {
+        match ready_file {
+            Some(path) => format!(
+                "The first API key is not printed, because standard output is no terminal; it is in {}, as apiKey.\n\n\
+                 With XFILES_URL and XFILES_API_KEY set:\n\n{} upload --public --variants photo.jpg\n",
+                shell_word(&path.to_string_lossy()),
+                self.program
+            ),
+            None => format!(
+                "The first API key is not printed, because standard output is no terminal, and there is no --ready-file.\n{}",
+                self.new_key_hint()
+            ),
+        }
     }
 
     /// A later start: how to get a key when the first is lost.
@@ -55,25 +72,25 @@ impl Running<'_> {
     }
 }
 
-/// The three calls for any POSIX shell with curl. It has no comments, because zsh does not take them when typed, and no
-/// exclamation mark, because shells expand it.
+/// The three calls for any POSIX shell with curl; each is made if the one before it succeeded, and a refusal is shown. It
+/// has no comments, because zsh does not take them when typed, and no exclamation mark, because shells expand it.
 fn paste_block(url: &str, api_key: &str) -> String {
     format!(
         r#"export XFILES_URL={url} XFILES_API_KEY={api_key}
 
-intent=$(curl -sS "$XFILES_URL/api/v1/files/upload-intent" \
+test -s photo.jpg || curl -sS --fail -o photo.jpg "$XFILES_URL/docs/sample.jpg"
+
+intent=$(curl -sS --fail-with-body "$XFILES_URL/api/v1/files/upload-intent" \
   -H "Authorization: Bearer $XFILES_API_KEY" -H "Content-Type: application/json" \
   -d "{{\"filename\": \"photo.jpg\", \"contentType\": \"image/jpeg\", \"size\": $(wc -c < photo.jpg), \"visibility\": \"public\",
-       \"transformations\": {{\"image\": {{\"enabled\": true, \"visibility\": \"public\"}}}}}}"); echo "$intent"
-
-curl -sS -X PUT "$(echo "$intent" | sed 's|.*"uploadUrl": *"\([^"]*\)".*|\1|')" \
-  -H "Content-Type: image/jpeg" --data-binary @photo.jpg
-
-curl -sS "$XFILES_URL/api/v1/files/confirm" \
+       \"transformations\": {{\"image\": {{\"enabled\": true, \"visibility\": \"public\"}}}}}}") && echo "$intent" &&
+curl -sS --fail-with-body -X PUT "$(echo "$intent" | sed 's|.*"uploadUrl": *"\([^"]*\)".*|\1|')" \
+  -H "Content-Type: image/jpeg" --data-binary @photo.jpg &&
+curl -sS --fail-with-body "$XFILES_URL/api/v1/files/confirm" \
   -H "Authorization: Bearer $XFILES_API_KEY" -H "Content-Type: application/json" \
-  -d "{{\"fileId\": \"$(echo "$intent" | sed 's|.*"fileId": *"\([^"]*\)".*|\1|')\"}}"; echo
-
-echo "Open $XFILES_URL/$(echo "$intent" | sed 's|.*"key": *"files/originals/\([^"]*\)[.][^"]*".*|files/variants/\1_w400.webp|')""#,
+  -d "{{\"fileId\": \"$(echo "$intent" | sed 's|.*"fileId": *"\([^"]*\)".*|\1|')\"}}" && echo &&
+echo "Open $XFILES_URL/$(echo "$intent" | sed 's|.*"key": *"files/originals/\([^"]*\)[.][^"]*".*|files/variants/\1_w400.webp|')" ||
+echo "It stopped at the answer above: $intent""#,
     )
 }
 

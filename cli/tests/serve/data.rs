@@ -86,7 +86,7 @@ fn a_lost_index_is_refused_with_the_way_out_and_a_repair_brings_every_file_back(
     let (code, plan, _) = run(xf(folder.path()).args(["repair", "--dry-run"]));
     assert!(code == Some(0) && plan.contains("to do:") && plan.contains("found by their bytes"), "{plan}");
     let (code, _, said) = run(xf(folder.path()).args(["repair"]));
-    assert!(code == Some(1) && said.contains("--yes"), "{said}");
+    assert!(code == Some(2) && said.contains("--yes"), "{said}");
     assert_eq!(fs::read(&index).unwrap(), b"");
     let (code, report, said) = run(xf(folder.path()).args(["repair", "--yes", "--json"]));
     assert_eq!(code, Some(0), "{said}");

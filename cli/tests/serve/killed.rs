@@ -12,7 +12,7 @@ use std::{
 };
 
 use xfiles_core::{
-    catalog::{Catalog, Consistency, Debtor},
+    catalog::{Consistency, Debtor},
     clock::Timestamp,
     object_key::ObjectKey,
     operations::Reconciling,
@@ -123,7 +123,7 @@ fn of_a_server_that_is_killed_fifty_times_everything_acknowledged_is_there_and_n
 
 /// Compares records, objects and quota of a stack that was not stopped. Gives the number of confirmed files.
 pub(super) async fn check_accounts(stack: &Stack) -> u64 {
-    let (files, catalog) = (stack.files(), &stack.files().catalog);
+    let (files, catalog) = (stack.files(), &stack.files().inspect().catalog);
     let compared = files.reconcile(Reconciling::Report, Duration::from_secs(60)).await.unwrap();
     assert!(compared.drifts.is_empty() && compared.missing.is_empty() && compared.damaged.is_empty(), "{compared:?}");
     let published: Vec<_> =
@@ -132,19 +132,12 @@ pub(super) async fn check_accounts(stack: &Stack) -> u64 {
 
     // Free bytes, confirmed files and what is unfinished make up the quota.
     let mut held = 0;
-    for shard in 0..Catalog::DUE_SHARDS {
-        let mut after = None;
-        loop {
-            let page = catalog.due(shard, Timestamp::from_millis(99_999_999_999_999), after).await.unwrap();
-            for debtor in page.debtors {
-                let Debtor::File(id) = debtor else { continue };
-                let file = catalog.file(id, Consistency::Strong).await.unwrap();
-                held += if file.is_confirmed() { 0 } else { file.holds() };
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
+    let mut due = catalog.due(Timestamp::from_millis(99_999_999_999_999));
+    while let Some(debtors) = due.next().await.unwrap() {
+        for debtor in debtors {
+            let Debtor::File(id) = debtor else { continue };
+            let file = catalog.file(id, Consistency::Strong).await.unwrap();
+            held += if file.is_confirmed() { 0 } else { file.holds() };
         }
     }
     let (mut confirmed, mut count, mut cursor) = (0, 0, None);

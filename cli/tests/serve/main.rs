@@ -205,14 +205,22 @@ fn the_printed_block_pasted_into_a_shell_publishes_a_photo_and_its_variants() {
         eprintln!("SKIPPED: this needs curl, as the block that it pastes does");
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    fs::copy(PHOTO, folder.path().join("photo.jpg")).unwrap();
-    let server = Server::start(folder.path());
+    for has_photo in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        if has_photo {
+            fs::copy(PHOTO, folder.path().join("photo.jpg")).unwrap();
+        }
+        paste_the_block_in(folder.path());
+    }
+}
+
+fn paste_the_block_in(folder: &Path) {
+    let server = Server::start_with(folder, &["--print-key"]);
     let block: Vec<&str> = server.said.lines().skip_while(|line| !line.starts_with("export ")).collect();
     let block = block.join("\n").split("\n\nWith the variables").next().unwrap().to_owned() + "\n";
 
     let mut shell =
-        Command::new("sh").current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        Command::new("sh").current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     shell.stdin.take().unwrap().write_all(block.as_bytes()).unwrap();
     let said = String::from_utf8(shell.wait_with_output().unwrap().stdout).unwrap();
 
@@ -225,9 +233,85 @@ fn the_printed_block_pasted_into_a_shell_publishes_a_photo_and_its_variants() {
 }
 
 #[test]
+fn a_block_whose_key_is_wrong_shows_the_refusal_and_opens_nothing() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: this needs curl, as the block that it pastes does");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--print-key"]);
+    let block = server.said.lines().skip_while(|line| !line.starts_with("export ")).collect::<Vec<_>>().join("\n");
+    let block = block.split("\n\nWith the variables").next().unwrap().replace(server.text("apiKey"), "xf_wrong") + "\n";
+    let mut shell =
+        Command::new("sh").current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    shell.stdin.take().unwrap().write_all(block.as_bytes()).unwrap();
+    let said = String::from_utf8(shell.wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("It stopped at the answer above") && said.contains("\"code\":\"unauthorized\""), "{said}");
+    assert!(!said.contains("Open "), "{said}");
+}
+
+#[test]
+fn the_first_key_is_printed_where_nothing_keeps_it_or_where_it_is_asked_for() {
+    for (flags, shown) in [(&[][..], false), (&["--quiet"], false), (&["--print-key"], true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = xf(folder.path());
+        let mut child = command.args(SERVE).args(flags).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let ready_file = folder.path().join("ready.json");
+        while !ready_file.exists() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended");
+            std::thread::yield_now();
+        }
+        let ready: Value = serde_json::from_slice(&fs::read(&ready_file).unwrap()).unwrap();
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        assert_eq!(said.contains(ready["apiKey"].as_str().unwrap()), shown, "{flags:?}: {said}");
+    }
+}
+
+#[test]
+fn a_server_for_other_machines_must_know_its_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |arguments: &[&str], named: &str| {
+        let (code, stdout, stderr) = run(xf(folder.path()).arg("serve").args(arguments));
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+        assert!(stderr.contains(named) && stderr.contains("hint: give --public-url"), "{stderr}");
+    };
+    refused(&["--listen", "0.0.0.0:0"], "--public-url is missing");
+    refused(&["--listen", "[::]:0"], "--public-url is missing");
+    refused(&["--listen", "0.0.0.0:0", "--public-url", "http://files.example"], "--s3-public-url is missing");
+    refused(&["--s3-listen", "0.0.0.0:0"], "--s3-public-url is missing");
+}
+
+#[test]
+fn a_configuration_file_counts_below_the_environment_and_the_arguments() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, template, _) = run(xf(folder.path()).args(["serve", "--print-config"]));
+    assert_eq!(code, Some(0));
+    let file = template.replace("# quota = \"10GiB\"", "quota = \"3GiB\"").replace("# listen =", "listen =");
+    fs::write(folder.path().join("xfiles.toml"), file.replace("127.0.0.1:8787", "127.0.0.1:0")).unwrap();
+    for (environment, arguments, quota) in
+        [(None, &[][..], 3_u64 << 30), (Some("2GiB"), &[], 2 << 30), (Some("2GiB"), &["--quota", "1GiB"], 1 << 30)]
+    {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = xf(home.path());
+        command.args(["serve", "--ready-file", "ready.json", "--config"]).arg(folder.path().join("xfiles.toml"));
+        command.args(arguments).envs(environment.map(|quota| ("XFILES_QUOTA", quota)));
+        let server = Server::run(&mut command, home.path());
+        let usage = Client::of(&server, server.text("apiKey")).ask("GET", "/api/v1/usage", None).json();
+        assert_eq!(usage["quotaBytes"], quota);
+        assert_eq!(server.terminate(), Some(0));
+    }
+    fs::write(folder.path().join("xfiles.toml"), "quotta = \"1GiB\"\n").unwrap();
+    let (code, _, stderr) = run(xf(folder.path()).args(["serve", "--config", "xfiles.toml"]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("there is no setting `quotta`"), "{stderr}");
+}
+
+#[test]
 fn a_key_and_the_files_outlive_a_restart_and_the_key_is_told_once() {
     let folder = tempfile::tempdir().unwrap();
-    let first = Server::start(folder.path());
+    let first = Server::start_with(folder.path(), &["--print-key"]);
     let key = first.text("apiKey").to_owned();
     assert!(first.said.contains(&key));
     let mode = fs::metadata(&first.ready_file).unwrap().permissions().mode();

@@ -56,8 +56,8 @@ impl Projects {
     ) -> Result<IssuedKey> {
         self.catalog.project(project, Consistency::Strong).await?;
         let key = match self.mint(attempt).await? {
-            Minted::Before(issued) => return Ok(issued),
-            Minted::New(key) => key,
+            (key, Some(record)) => return Ok(IssuedKey { record, key }),
+            (key, None) => key,
         };
         self.issue(project, new, key).await
     }
@@ -76,8 +76,8 @@ impl Projects {
         attempt: Option<KeyAttempt<'_>>,
     ) -> Result<IssuedKey> {
         let key = match self.mint(attempt).await? {
-            Minted::Before(issued) => return Ok(issued),
-            Minted::New(key) => key,
+            (key, Some(record)) => return Ok(IssuedKey { record, key }),
+            (key, None) => key,
         };
         let now = self.clock.now();
         let old = self.catalog.keys(project).await?.into_iter().find(|k| k.id == id && k.is_live(now));
@@ -113,21 +113,13 @@ impl Projects {
         Ok(IssuedKey { record, key })
     }
 
-    async fn mint(&self, attempt: Option<KeyAttempt<'_>>) -> Result<Minted> {
+    /// The key that an attempt makes, with its record if an earlier attempt at the same request has made it.
+    async fn mint(&self, attempt: Option<KeyAttempt<'_>>) -> Result<(ApiKey, Option<KeyRecord>)> {
         let Some(KeyAttempt { attempt, caller }) = attempt else {
-            return Ok(Minted::New(ApiKey::mint()));
+            return Ok((ApiKey::mint(), None));
         };
         let key = ApiKey::derived(&attempt.seed, caller);
-        let before = if attempt.is_repeated { self.catalog.key(&key.hash()).await? } else { None };
-        Ok(before
-            .map_or_else(|| Minted::New(key.clone()), |record| Minted::Before(IssuedKey { record, key: key.clone() })))
+        let made = if attempt.is_repeated { self.catalog.key(&key.hash()).await? } else { None };
+        Ok((key, made))
     }
-}
-
-/// A raw key for a new record.
-enum Minted {
-    /// No record has it.
-    New(ApiKey),
-    /// An earlier attempt at the same request made its record.
-    Before(IssuedKey),
 }

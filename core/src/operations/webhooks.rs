@@ -83,7 +83,7 @@ impl Projects {
             }
         }
         if self.catalog.endpoints(project).await?.len() >= MAX_ENDPOINTS {
-            return Err(Error::TooManyEndpoints);
+            return Err(Error::TooManyEndpoints { limit: MAX_ENDPOINTS });
         }
         self.catalog.create_endpoint(&endpoint).await?;
         Ok(endpoint)

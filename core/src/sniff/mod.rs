@@ -6,6 +6,7 @@
 mod header;
 
 pub use self::header::{Aperture, Dimensions, Header, IconPicture, Orientation, boxes, icon_pictures};
+pub use crate::content_type::Raster;
 use crate::content_type::{ContentType, Form};
 
 /// Whether `head`, the beginning of a file, is what `content_type` says. The first kilobyte decides for every binary
@@ -24,7 +25,7 @@ pub fn agrees(content_type: &ContentType, head: &[u8]) -> bool {
     match form {
         Form::Picture(kind) => Raster::of(head) == Some(kind) && !hides_a_page(head),
         Form::Svg => is_svg(head),
-        Form::ActiveText => is_text(head),
+        Form::ActiveText => is_text(head) && !is_binary(head),
         Form::Text => !is_binary(head),
         Form::Pdf => is_pdf(head),
         Form::Signature(at, signatures) => {
@@ -71,27 +72,6 @@ pub fn dimensions(content_type: &ContentType, head: &[u8]) -> Option<Dimensions>
         return None;
     }
     Some(Raster::of(head)?.header(head)?.upright())
-}
-
-/// A kind of picture made of pixels, as its own bytes say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Raster {
-    /// JPEG, of any coding process.
-    Jpeg,
-    /// PNG, animated or not.
-    Png,
-    /// GIF.
-    Gif,
-    /// WebP, lossy or lossless, animated or not.
-    WebP,
-    /// AVIF, a still or a sequence.
-    Avif,
-    /// TIFF or BigTIFF, of either byte order.
-    Tiff,
-    /// Windows bitmap.
-    Bmp,
-    /// Windows icon.
-    Ico,
 }
 
 impl Raster {
@@ -297,7 +277,7 @@ mod tests {
             (b"7z\xBC\xAF\x27\x1C\0\x04", &["application/x-7z-compressed"]),
             (b"BZh91AY&SY\0\x01", &["application/x-bzip2"]),
             (b"RIFF\x24\0\0\0WAVEfmt \0", &["audio/wav"]),
-            (b"RF64\xFF\xFF\xFF\xFFWAVEds64", &["audio/wav"]),
+            (b"RF64\xFF\xFF\xFF\xFFWAVEds64\x1C\0\0\0", &["audio/wav"]),
             (b"RIFF\x24\0\0\0AVI LIST", &["video/x-msvideo"]),
             (b"OggS\0\x02", &["audio/ogg", "video/ogg"]),
             (b"\x1A\x45\xDF\xA3\x9F\x42\x86\x81\x01\x42", &["audio/webm", "video/webm", "video/matroska"]),

@@ -42,7 +42,7 @@ use xfiles_core::{
     id::{FileId, ProjectId},
     metrics::{Metric, Metrics},
     object_key::ObjectKey,
-    operations::Stores,
+    operations::Variants,
     share,
     thumbhash::ThumbHash,
     variant::{Colour, ImageFormat, VariantSpec},
@@ -89,7 +89,7 @@ const MAX_REFUSALS: usize = 10_000;
 /// The worker: the files, and how many pictures it works on at once.
 #[derive(Clone)]
 pub struct Worker {
-    files: Stores,
+    files: Variants,
     renders: usize,
     budget: Budget,
     lane: Lane,
@@ -196,7 +196,7 @@ impl Worker {
     pub const LEAST_RENDER_MEMORY: u64 = 128 << 20;
 
     /// A worker that renders at most `renders` pictures at once.
-    pub fn new(files: impl Into<Stores>, renders: usize) -> Self {
+    pub fn new(files: impl Into<Variants>, renders: usize) -> Self {
         Self {
             files: files.into(),
             renders,
@@ -314,8 +314,8 @@ impl Worker {
         let ObjectKey::Variant { file: id, spec, .. } = *key else {
             return Ok(Outcome::NotFound);
         };
-        let read_at = (self.files.clock.now(), self.files.clock.monotonic());
-        let file = match self.files.catalog.file(id, Consistency::Eventual).await {
+        let read_at = (self.files.clock().now(), self.files.clock().monotonic());
+        let file = match self.files.file(id, Consistency::Eventual).await {
             Ok(file) if file.offers(key) => file,
             Ok(_) | Err(Error::FileNotFound) => return Ok(Outcome::NotFound),
             Err(error) => return Err(error),
@@ -351,15 +351,15 @@ impl Worker {
         let is_current = |now: &File| now.epoch == file.epoch && now.offers(key);
         // The process may have been frozen for minutes since it read the record. What changed then has been purged for the
         // last time. The wall clock counts while the process is frozen, and the other while that clock is set back.
-        let age = self.files.clock.now().since(read_at.0).max(self.files.clock.monotonic().since(read_at.1));
+        let age = self.files.clock().now().since(read_at.0).max(self.files.clock().monotonic().since(read_at.1));
         if age >= FRESH {
-            match self.files.catalog.file(id, Consistency::Strong).await {
+            match self.files.file(id, Consistency::Strong).await {
                 Ok(now) if is_current(&now) => {}
                 Ok(_) | Err(Error::FileNotFound) => return Ok(Outcome::NotFound),
                 Err(error) => return Err(error),
             }
         }
-        let put = self.files.blobs.put_variant(key, format, bytes.clone()).await;
+        let put = self.files.store(key, format, bytes.clone()).await;
         // The record may have changed while the picture was made; then, or when nobody can tell, what was just stored
         // must not stay. A put that failed may have stored it.
         match self.look_again(id, placeholder).await {
@@ -380,7 +380,7 @@ impl Worker {
                 Ok(Outcome::Made { bytes, format, etag })
             }
             read => {
-                self.files.blobs.delete([key.clone()]).await?;
+                self.files.remove(key).await?;
                 match read {
                     Ok(_) | Err(Error::FileNotFound) => Ok(Outcome::NotFound),
                     Err(error) => Err(error),
@@ -423,7 +423,7 @@ impl Worker {
                 Ok(permit) => permit,
                 Err(failure) => return queue.fail(failure),
             };
-            let object = match self.files.blobs.open(original).await {
+            let object = match self.files.open(original).await {
                 Ok(Some(object)) => object,
                 Ok(None) => return queue.fail(Failure::NotFound),
                 Err(error) => return queue.fail(Failure::Unavailable(explain(&error, READING))),
@@ -461,14 +461,14 @@ impl Worker {
     /// The record as it is now, with the placeholder noted if there is a new one.
     async fn look_again(&self, id: FileId, placeholder: Option<ThumbHash>) -> Result<File, Error> {
         let Some(placeholder) = placeholder else {
-            return self.files.catalog.file(id, Consistency::Strong).await;
+            return self.files.file(id, Consistency::Strong).await;
         };
-        match self.files.catalog.note_thumbhash(id, &placeholder).await {
+        match self.files.note_thumbhash(id, &placeholder).await {
             // A transaction on the record was in its way, say. The next variant has the placeholder as well.
             Err(error) if !matches!(error, Error::FileNotFound) => {
                 let cause = Cause::new("noting a placeholder", &error);
                 tracing::warn!(%cause, "a placeholder was not noted");
-                self.files.catalog.file(id, Consistency::Strong).await
+                self.files.file(id, Consistency::Strong).await
             }
             noted => noted,
         }
@@ -478,7 +478,7 @@ impl Worker {
     fn refused(&self, id: FileId) -> Option<Refusal> {
         let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let (refusal, at) = *refusals.get(&id)?;
-        (self.files.clock.monotonic().since(at) < REFUSAL_LIFE).then_some(refusal)
+        (self.files.clock().monotonic().since(at) < REFUSAL_LIFE).then_some(refusal)
     }
 
     fn remember(&self, id: FileId, refusal: Refusal) {
@@ -486,7 +486,7 @@ impl Worker {
         if refusal == Refusal::Unencodable {
             return;
         }
-        let now = self.files.clock.monotonic();
+        let now = self.files.clock().monotonic();
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         if refusals.len() >= MAX_REFUSALS {
             refusals.retain(|_, (_, at)| now.since(*at) < REFUSAL_LIFE);

@@ -28,7 +28,7 @@ impl Worker {
     /// What may go well another time: a store failed, or the worker has too much to do.
     pub async fn note_placeholder(&self, id: FileId) -> Result<(), Error> {
         // An older read may not know yet that it was published.
-        let file = match self.files.catalog.file(id, Consistency::Strong).await {
+        let file = match self.files.file(id, Consistency::Strong).await {
             Ok(file) if file.lacks_placeholder() => file,
             Ok(_) | Err(Error::FileNotFound) => return Ok(()),
             Err(error) => return Err(error),
@@ -68,7 +68,7 @@ impl Worker {
     }
 
     async fn note(&self, id: FileId, placeholder: &ThumbHash) -> Result<(), Error> {
-        match self.files.catalog.note_thumbhash(id, placeholder).await {
+        match self.files.note_thumbhash(id, placeholder).await {
             Ok(_) | Err(Error::FileNotFound) => Ok(()),
             Err(error) => Err(error),
         }

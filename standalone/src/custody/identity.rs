@@ -6,6 +6,7 @@ use std::{fs, io, path::Path};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use xfiles_core::random;
 
 use crate::secrets::write_private;
 
@@ -85,9 +86,7 @@ struct Stored {
 impl Identity {
     /// A store that nobody has started yet.
     pub(super) fn mint(state: State, secrets: Vec<String>) -> Self {
-        let mut name = [0; 16];
-        getrandom::fill(&mut name).expect("the operating system has random bytes");
-        Self { format: FORMAT, store: hex::encode(name), generation: 0, opening: 0, state, secrets }
+        Self { format: FORMAT, store: random::hex::<16>(), generation: 0, opening: 0, state, secrets }
     }
 
     /// The identity of a data directory. `None`: it has none.

@@ -25,7 +25,7 @@ mod survey;
 
 use std::{
     fmt,
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -42,8 +42,10 @@ use self::{
     identity::{Identity, Seal, State},
     survey::{Finding, Kind, Survey},
 };
+pub(crate) use crate::lock::{LOCK, Locks};
 use crate::{
     backup,
+    lock::Unlockable,
     room::Room,
     secrets::{Secrets, SecretsError},
 };
@@ -161,7 +163,7 @@ impl Custody {
     /// `rotate_signing_key`, private URLs are signed with a new key from now on.
     pub(crate) fn open(data: &Path, rotate_signing_key: bool) -> Result<Self, CustodyError> {
         make_directory(data)?;
-        let locks = Locks::take(data)?;
+        let locks = take(data)?;
         if backup::is_unfinished(data) {
             return Err(CustodyError::Unfinished { path: data.to_owned() });
         }
@@ -301,44 +303,19 @@ impl fmt::Debug for Held {
 /// Takes a directory, which is made if it is not there, and says nothing of what is in it.
 pub(crate) fn lock(data: &Path) -> Result<Locks, CustodyError> {
     make_directory(data)?;
-    Locks::take(data)
+    take(data)
+}
+
+/// Holds a directory that is there.
+fn take(data: &Path) -> Result<Locks, CustodyError> {
+    Locks::take(data).map_err(|unlockable| match unlockable {
+        Unlockable::InUse => CustodyError::Locked { path: data.to_owned() },
+        Unlockable::Io(source) => CustodyError::Io { path: data.to_owned(), source },
+    })
 }
 
 /// The file that names the store, in the data directory.
 pub(crate) const IDENTITY: &str = identity::FILE;
-
-/// The file whose lock says that a process has the directory, since the first version.
-pub(crate) const LOCK: &str = "lock";
-
-/// A directory held for this process. The system lets go when the process ends, however it ends.
-pub(crate) struct Locks {
-    _directory: Option<File>,
-    _file: File,
-}
-
-impl Locks {
-    /// Locks the directory itself, which cannot be removed without its content, and the file that earlier versions lock.
-    pub(crate) fn take(data: &Path) -> Result<Self, CustodyError> {
-        let failed = |source| CustodyError::Io { path: data.to_owned(), source };
-        let locked = || CustodyError::Locked { path: data.to_owned() };
-        let directory = File::open(data).map_err(failed)?;
-        let directory = match directory.try_lock() {
-            Ok(()) => Some(directory),
-            Err(TryLockError::WouldBlock) => return Err(locked()),
-            Err(TryLockError::Error(error)) => {
-                // Some network file systems lock files only. SQLite warns against those anyway.
-                tracing::warn!(%error, "the data directory itself cannot be locked; do not remove the file `lock`");
-                None
-            }
-        };
-        let file = File::options().create(true).truncate(false).write(true).open(data.join(LOCK)).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _directory: directory, _file: file }),
-            Err(TryLockError::WouldBlock) => Err(locked()),
-            Err(TryLockError::Error(source)) => Err(failed(source)),
-        }
-    }
-}
 
 /// Whether a directory has anything that a start leaves in it.
 pub(crate) fn was_served(data: &Path) -> bool {

@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use xfiles_core::{
     blobs::HEAD_BYTES,
-    catalog::{Catalog, Consistency, Project},
+    catalog::Catalog,
     clock::{Clock, Timestamp},
     content_type::ContentType,
     error::Error,
@@ -21,6 +21,7 @@ use xfiles_core::{
     id::{FileId, ProjectId},
     intent::{ByteSize, OriginalFilename, VariantPolicy},
     object_key::{ObjectKey, Visibility},
+    operations::{NewProject, Projects},
     sniff,
 };
 
@@ -30,6 +31,7 @@ use super::{
     identity::FILE,
     records,
     survey::{Finding, Survey, blobs},
+    take,
 };
 use crate::{
     dynamodb::Dynamo,
@@ -133,7 +135,7 @@ impl Repair {
         if !super::was_served(data) {
             return Err(RepairError::NoData(data.to_owned()));
         }
-        let locks = Locks::take(data)?;
+        let locks = take(data)?;
         let failed = |source| CustodyError::Io { path: data.to_owned(), source };
         let survey = Survey::of(data).map_err(failed)?;
         let mut repair = Self {
@@ -683,37 +685,26 @@ impl Sorter<'_> {
 /// Writes records into a metadata database, which is made if it is not there.
 async fn write_records(path: &Path, amendments: &Amendments) -> Result<(), RepairError> {
     let dynamo = Dynamo::open(path).map_err(|e| RepairError::Failed(path.display().to_string(), e.to_string()))?;
-    let catalog = Catalog::new(dynamodb_client(dynamo.http_client(), Clock::system()), TABLE);
-    catalog.create_table().await?;
+    let clock = Clock::system();
+    let projects = Projects::new(Catalog::new(dynamodb_client(dynamo.http_client(), clock.clone()), TABLE), clock);
+    projects.create_table().await?;
     let mut oldest: BTreeMap<String, (ProjectId, Timestamp)> = BTreeMap::new();
     for file in &amendments.readmit {
         let (_, created) = oldest.entry(file.project.as_str().to_owned()).or_insert((file.project, file.created));
         *created = (*created).min(file.created);
     }
     for (id, created) in oldest.into_values() {
-        match catalog.project(id, Consistency::Strong).await {
-            Err(Error::ProjectNotFound) => {
-                let project = Project::new(format!("recovered {id}"), StackOptions::DEFAULT_QUOTA, created);
-                catalog.create_project(&Project { id, ..project }).await?;
-            }
-            found => drop(found?),
-        }
+        let new = NewProject { name: format!("recovered {id}"), quota_bytes: StackOptions::DEFAULT_QUOTA };
+        projects.readmit_project(id, new, created).await?;
     }
     for file in &amendments.readmit {
-        catalog.readmit(file).await?;
+        projects.readmit_file(file).await?;
     }
     for (id, visibility) in &amendments.moved {
-        let file = catalog.file(*id, Consistency::Strong).await?;
-        let (version, revision) = (file.version + 1, file.revision + 1);
-        let state = match file.state.clone() {
-            FileState::Moving { etag, .. } => FileState::Confirmed { etag, owes: None },
-            state => state,
-        };
-        let due = if matches!(state, FileState::Confirmed { owes: None, .. }) { None } else { file.due };
-        catalog.replace(&File { visibility: *visibility, state, due, version, revision, ..file }).await?;
+        projects.correct_visibility(*id, *visibility).await?;
     }
     // Dropping the engine closes the database, which waits for the disk.
-    drop(catalog);
+    drop(projects);
     drop(tokio::task::spawn_blocking(move || drop(dynamo)).await);
     Ok(())
 }

@@ -22,7 +22,7 @@ use s3s::{
     stream::{ByteStream, RemainingLength},
 };
 use tokio::task::JoinHandle;
-use xfiles_core::clock::Timestamp;
+use xfiles_core::{clock::Timestamp, random};
 
 use super::{
     checksum::{Algorithm, Checksum, Hasher},
@@ -53,7 +53,7 @@ pub(super) struct BlobId(String);
 
 impl BlobId {
     fn mint(run: &str) -> Self {
-        Self(format!("{run}{}", random_hex::<{ (NAME_DIGITS - RUN_DIGITS) / 2 }>()))
+        Self(format!("{run}{}", random::hex::<{ (NAME_DIGITS - RUN_DIGITS) / 2 }>()))
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
@@ -73,12 +73,6 @@ impl BlobId {
     pub(super) fn path(&self) -> PathBuf {
         Path::new(self.shard()).join(self.as_str())
     }
-}
-
-fn random_hex<const BYTES: usize>() -> String {
-    let mut raw = [0; BYTES];
-    getrandom::fill(&mut raw).expect("the operating system has random bytes");
-    hex::encode(raw)
 }
 
 /// The directory of blobs.
@@ -106,7 +100,7 @@ impl Blobs {
 
     /// The directory as it is, for a process that only reads it.
     pub(super) fn at(root: PathBuf, durable: bool) -> Self {
-        Self(Arc::new(Directory { root, durable, run: random_hex::<{ RUN_DIGITS / 2 }>() }))
+        Self(Arc::new(Directory { root, durable, run: random::hex::<{ RUN_DIGITS / 2 }>() }))
     }
 
     /// What keeps the blobs where they are while a backup copies them.

@@ -21,8 +21,7 @@
 //! addressing. They answer `NotImplemented` or the error that S3 has for them.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -39,7 +38,10 @@ use xfiles_core::clock::{Clock, Timestamp};
 use crate::custody::Keeper;
 
 use self::{access::Access, blob::Blobs, damage::Watch, index::Index, ops::Operations, scrub::Background};
-use crate::room::Room;
+use crate::{
+    lock::{Locks, Unlockable},
+    room::Room,
+};
 
 mod gate;
 
@@ -294,22 +296,12 @@ impl Integrity {
     }
 }
 
-/// Takes the directory for this process: the directory itself, and the file that earlier versions lock, which somebody
-/// may remove. The locks go with the handles, also when the process is killed.
-fn lock(root: &Path) -> Result<[File; 2], OpenError> {
-    let unwritable = |source| OpenError::Directory { path: root.to_owned(), source };
-    let directory = File::open(root).map_err(unwritable)?;
-    let file = File::options().create(true).truncate(false).write(true).open(root.join("lock")).map_err(unwritable)?;
-    match directory.try_lock() {
-        // Some network file systems lock files only.
-        Ok(()) | Err(TryLockError::Error(_)) => {}
-        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: root.to_owned() }),
-    }
-    match file.try_lock() {
-        Ok(()) => Ok([directory, file]),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: root.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(unwritable(source)),
-    }
+/// Holds the directory for this process.
+fn lock(root: &Path) -> Result<Locks, OpenError> {
+    Locks::take(root).map_err(|unlockable| match unlockable {
+        Unlockable::InUse => OpenError::InUse { path: root.to_owned() },
+        Unlockable::Io(source) => OpenError::Directory { path: root.to_owned(), source },
+    })
 }
 
 fn protocol_config() -> S3Config {

@@ -13,6 +13,7 @@ use ring::digest::{Context, SHA256};
 use rusqlite::{Connection, params};
 use xfiles_core::{
     blobs::PublishedHeaders, clock::Timestamp, file::File as Record, intent::Sha256Checksum, object_key::ObjectKey,
+    random,
 };
 
 use super::{
@@ -160,9 +161,7 @@ pub(crate) struct Blob {
 impl Blob {
     /// A name that no file has: what a row says of bytes that are gone, so that reading them is an error.
     pub(crate) fn gone(size: u64, modified: Timestamp) -> Self {
-        let mut name = [0; 16];
-        getrandom::fill(&mut name).expect("the operating system has random bytes");
-        Self { name: hex::encode(name), size, modified }
+        Self { name: random::hex::<16>(), size, modified }
     }
 
     /// Where its file is below the root of all blobs.

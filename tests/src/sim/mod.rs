@@ -269,13 +269,13 @@ impl World {
         let truth = engines.files(cdn.clone(), |client| client);
         let line = network.connection();
         let files = engines.files(cdn, |client| wire::through(line.clone(), client));
-        truth.catalog.create_table().await.expect("a table is made");
-        truth.blobs.create_bucket().await.expect("a bucket is made");
+        truth.inspect().catalog.create_table().await.expect("a table is made");
+        truth.inspect().blobs.create_bucket().await.expect("a bucket is made");
         let project = Project::new("simulation", QUOTA, clock.now());
-        truth.catalog.create_project(&project).await.expect("a project is made");
+        truth.inspect().catalog.create_project(&project).await.expect("a project is made");
         let url = TargetUrl::parse("http://receiver.simulation/", Reach::Anywhere).expect("a URL");
         let endpoint = Endpoint::new(project.id, url, Vec::new(), clock.now());
-        truth.catalog.create_endpoint(&endpoint).await.expect("an endpoint is made");
+        truth.inspect().catalog.create_endpoint(&endpoint).await.expect("an endpoint is made");
 
         let storm = choices.below(4);
         let mut up_to =
@@ -335,7 +335,7 @@ impl World {
     fn hire_worker(&mut self) {
         self.workers += 1;
         let line = self.network.connection_of(Process::Worker(self.workers));
-        let files = self.engines.files(self.truth.cdn.clone(), |client| wire::through(line.clone(), client));
+        let files = self.engines.files(self.truth.inspect().cdn.clone(), |client| wire::through(line.clone(), client));
         let worker = Worker::new(files, 1);
         self.invocations = Arc::default();
         self.edge = self.distribution.router(as_function(worker, self.invocations.clone()));
@@ -688,7 +688,7 @@ impl World {
                 Box::pin(async move { Outcome::File(files.get(project, id).await) })
             }
             Operation::View { key, .. } => {
-                let (cdn, key) = (self.truth.cdn.clone(), key.clone());
+                let (cdn, key) = (self.truth.inspect().cdn.clone(), key.clone());
                 let edge = self.edge.clone();
                 Box::pin(async move {
                     let url = cdn.url(&key, cdn.expiry(now)).await.expect("a published key");
@@ -858,7 +858,7 @@ impl World {
 
     /// Every message that was sent or is to be sent.
     async fn deliveries(&self) -> Vec<Delivery> {
-        let page = self.truth.catalog.deliveries(self.endpoint, None, None, u8::MAX).await;
+        let page = self.truth.inspect().catalog.deliveries(self.endpoint, None, None, u8::MAX).await;
         let page = page.expect("deliveries can be read");
         assert!(page.next.is_none(), "a simulated world has few of them");
         page.deliveries
@@ -892,12 +892,12 @@ impl World {
         let partitions = self.partitions().await;
         let ids = partitions.iter().filter_map(|partition| partition.strip_prefix("F#"));
         let ids: Vec<FileId> = ids.map(|id| id.parse().expect("a record is named by its id")).collect();
-        self.truth.catalog.records(&ids).await.expect("records can be read").into_iter().collect()
+        self.truth.inspect().catalog.records(&ids).await.expect("records can be read").into_iter().collect()
     }
 
     /// What is counted of uploads is given back once they have ended and none can arrive any more.
     async fn check_uploads_are_uncounted(&self) -> Result<(), String> {
-        let project = self.truth.catalog.project(self.project, Consistency::Strong).await;
+        let project = self.truth.inspect().catalog.project(self.project, Consistency::Strong).await;
         let project = project.expect("the project is there");
         let counted = (project.reserved_bytes, project.late_bytes, project.pending_uploads);
         if counted != (0, 0, 0) {
@@ -909,8 +909,13 @@ impl World {
     /// What must hold when nobody is in the middle of anything.
     async fn check(&mut self) -> Result<(), String> {
         let records = self.records().await;
-        let project =
-            self.truth.catalog.project(self.project, Consistency::Strong).await.expect("the project is there");
+        let project = self
+            .truth
+            .inspect()
+            .catalog
+            .project(self.project, Consistency::Strong)
+            .await
+            .expect("the project is there");
         let held: u64 = records.values().map(File::holds).sum();
         if project.free_bytes + held != project.quota_bytes {
             return Err(format!("{} free and {held} held bytes are not the quota of {QUOTA}", project.free_bytes));
@@ -1035,7 +1040,13 @@ impl World {
             }
         }
         for (key, served) in views {
-            let url = self.truth.cdn.url(&key, self.truth.cdn.expiry(self.clock.now())).await.expect("a published key");
+            let url = self
+                .truth
+                .inspect()
+                .cdn
+                .url(&key, self.truth.inspect().cdn.expiry(self.clock.now()))
+                .await
+                .expect("a published key");
             let edge = self.edge.clone();
             let task = tokio::spawn(async move { view(edge, url.as_str()).await });
             self.serve_all().await?;

@@ -8,7 +8,7 @@ use std::{collections::HashSet, ops::RangeInclusive, str::FromStr, time::Duratio
 use crate::operations::Files;
 use crate::{
     blobs::Presence,
-    catalog::{Catalog, Consistency, Cursor, Debtor, FileFilter, PageSize, UploadCounts, WalkCounts},
+    catalog::{Consistency, Cursor, Debtor, FileFilter, PageSize, UploadCounts, WalkCounts},
     clock::Timestamp,
     error::{Error, Result},
     file::File,
@@ -77,7 +77,7 @@ pub struct Reconciliation {
     pub orphans: Vec<Orphan>,
     /// How many of them were removed.
     pub removed: u64,
-    /// How many objects have keys that are none of ours. Nobody touches them.
+    /// How many objects have keys of another form. They are left alone.
     pub foreign: u64,
     /// How many originals have no record, and how many published records no original.
     pub unmatched: u64,
@@ -311,7 +311,7 @@ impl Files {
                 if !file.as_ref().is_some_and(|file| file.accounts_for(key)) {
                     match self.remove_orphan(key, file.as_ref(), now).await {
                         Ok(()) => found.removed += 1,
-                        // Somebody changes the file: the next walk will tell.
+                        // The file is being changed: the next walk looks again.
                         Err(Error::Conflict) => return Ok(()),
                         Err(error) => return Err(error),
                     }
@@ -405,7 +405,7 @@ impl Files {
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let missing_bytes = signed(before.quota_bytes) - signed(before.free_bytes) - signed(held);
         if before != after {
-            // Somebody is at work: the next walk will tell.
+            // The project is being changed: the next walk looks again.
             return Ok(());
         }
         let counters = counts.difference(&before);
@@ -452,19 +452,12 @@ impl Files {
                 break;
             }
         }
-        for shard in 0..Catalog::DUE_SHARDS {
-            let mut after = None;
-            loop {
-                let page = self.catalog.due(shard, END_OF_TIME, after).await?;
-                ids.extend(page.debtors.into_iter().filter_map(|debtor| match debtor {
-                    Debtor::File(id) => Some(id),
-                    Debtor::Project(_) => None,
-                }));
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
-            }
+        let mut due = self.catalog.due(END_OF_TIME);
+        while let Some(debtors) = due.next().await? {
+            ids.extend(debtors.into_iter().filter_map(|debtor| match debtor {
+                Debtor::File(id) => Some(id),
+                Debtor::Project(_) => None,
+            }));
         }
         let ids: Vec<FileId> = ids.into_iter().collect();
         let mut files = Vec::new();

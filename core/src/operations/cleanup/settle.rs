@@ -1,4 +1,4 @@
-//! Doing what a record owes, whoever began it; and the sweep that finds what is overdue.
+//! Settling what a record owes, and the sweep that finds overdue records.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use futures::{StreamExt as _, stream};
 use crate::operations::{AT_ONCE, Files, projects::Cleared};
 use crate::{
     blobs::{Copied, Deletion},
-    catalog::{Catalog, Consistency, Debtor, DuePosition, Project},
+    catalog::{Consistency, Debtor, DuePages, Project},
     clock::Timestamp,
     error::{Cause, Error, Result},
     event::Event,
-    file::{File, LEASE, Purge, SWEEP_LEASE, State},
+    file::{File, LEASE, Leftovers, SWEEP_LEASE, State},
     id::FileId,
     object_key::{ObjectKey, Visibility},
     variant::VariantSpec,
@@ -67,7 +67,7 @@ const CLEARING_TURN: Duration = Duration::from_secs(5);
 /// How long a record that could not be settled waits before it is tried again, behind all that were due before.
 const BACK_OFF: Duration = Duration::from_secs(60);
 
-/// Somebody whose work is overdue, as the table has it now.
+/// A record whose work is overdue, as it is now.
 #[derive(Clone, Debug)]
 pub enum Overdue {
     /// A file.
@@ -89,8 +89,8 @@ impl Files {
                     return self.remove_left_behind(file, visibility).await;
                 }
                 match owes {
-                    Some(purge) => Box::pin(self.purge(file, *purge)).await.map(drop),
-                    None if file.due.is_some() => self.catalog.replace(&file.purged(now, now)?).await,
+                    Some(leftovers) => Box::pin(self.remove_leftovers(file, *leftovers)).await.map(drop),
+                    None if file.due.is_some() => self.catalog.replace(&file.clear_debt(now, now)?).await,
                     None => Ok(()),
                 }
             }
@@ -118,13 +118,13 @@ impl Files {
             self.cdn.invalidate(&reference(file), vec![path]).await?;
         }
         let event = Event::expired(file, self.clock.now());
-        self.catalog.release_reserved(file, file.removed(started, self.clock.now()).as_ref(), &event).await
+        self.catalog.release_reserved(file, file.remove(started, self.clock.now()).as_ref(), &event).await
     }
 
     /// Has the record owe an original that was found at the visibility where the file is not, and removes it. The file
     /// may move there at any moment: then its record must know of the removal.
     pub(in crate::operations) async fn remove_left_behind(&self, file: &File, visibility: Visibility) -> Result<()> {
-        let leaving = file.leaves_behind(visibility, self.clock.now())?;
+        let leaving = file.owe_original(visibility, self.clock.now())?;
         self.catalog.replace(&leaving).await?;
         Box::pin(self.settle(&leaving)).await
     }
@@ -141,7 +141,7 @@ impl Files {
                 self.remove_left_behind(&now, visibility).await
             }
             State::Removed { .. } => {
-                let owing = now.created_again(visibility)?;
+                let owing = now.owe_late_copy(visibility)?;
                 match self.catalog.replace(&owing).await {
                     Ok(()) => self.remove_copy(&owing, visibility).await,
                     Err(error) => Err(error),
@@ -172,7 +172,7 @@ impl Files {
         let etag = match self.copy_for_move(file, etag, to).await? {
             Copied::Yes { etag } => etag,
             Copied::SourceChanged => {
-                // Somebody may have moved or removed it meanwhile; then the record says so.
+                // If another process has moved or removed it meanwhile, the record has changed.
                 if self.catalog.file(file.id, Consistency::Strong).await?.version != file.version {
                     return Err(Error::Conflict);
                 }
@@ -191,7 +191,7 @@ impl Files {
             return Err(error);
         }
         match swapped.state {
-            State::Confirmed { owes: Some(purge), .. } => self.purge(&swapped, purge).await,
+            State::Confirmed { owes: Some(leftovers), .. } => self.remove_leftovers(&swapped, leftovers).await,
             _ => Ok(swapped),
         }
     }
@@ -214,14 +214,14 @@ impl Files {
     }
 
     /// Removes what a change left behind. Bytes go before cached copies, or an edge would fetch and cache them again.
-    pub(in crate::operations) async fn purge(&self, file: &File, purge: Purge) -> Result<File> {
+    pub(in crate::operations) async fn remove_leftovers(&self, file: &File, leftovers: Leftovers) -> Result<File> {
         // What lies where the file now is, is no leftover: the file came back before this was done.
-        let original = purge.original.filter(|visibility| *visibility != file.visibility);
-        let variants = purge.variants().flat_map(|v| VariantSpec::all().map(move |spec| file.variant_key(v, spec)));
+        let original = leftovers.original.filter(|visibility| *visibility != file.visibility);
+        let variants = leftovers.variants().flat_map(|v| VariantSpec::all().map(move |spec| file.variant_key(v, spec)));
         let started = self.clock.now();
         let deletion = self.blobs.delete_once(variants.chain(original.map(|v| file.original_key_at(v)))).await?;
         let originals = original.map(|v| ObjectKey::original_paths(v, file.project, file.id));
-        let variants = purge.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id));
+        let variants = leftovers.variants().map(|v| ObjectKey::variant_paths(v, file.project, file.id));
         let paths = originals.into_iter().chain(variants);
         self.cdn.invalidate(&reference(file), paths.collect()).await?;
         if original.is_some() && deletion == Deletion::MayBeRepeated {
@@ -230,22 +230,22 @@ impl Files {
             return Ok(file.clone());
         }
         let now = self.clock.now();
-        let purged = file.purged(started, now)?;
-        // A file that is told to be private must not be readable where it was.
-        let updated = purge.moved.then(|| Event::updated(&purged, now));
-        let made_wrong = !purge.again && purge.variants().next().is_some();
-        let variants = made_wrong.then(|| Event::purged(&purged, purge, now));
+        let cleared = file.clear_debt(started, now)?;
+        // The event says that the file is private, so it must not be readable where it was.
+        let updated = leftovers.moved.then(|| Event::updated(&cleared, now));
+        let made_wrong = !leftovers.again && leftovers.variants().next().is_some();
+        let variants = made_wrong.then(|| Event::purged(&cleared, leftovers, now));
         let events: Vec<Event> = updated.into_iter().chain(variants).collect();
         if events.is_empty() {
-            self.catalog.replace(&purged).await?;
+            self.catalog.replace(&cleared).await?;
         } else {
-            self.catalog.replace_and_tell_all(&purged, &events).await?;
+            self.catalog.replace_and_tell_all(&cleared, &events).await?;
         }
-        Ok(purged)
+        Ok(cleared)
     }
 
     /// Bytes go before the purge, or an edge would fetch and cache them again after it.
-    async fn remove_published(&self, file: &File, leaves: Purge) -> Result<()> {
+    async fn remove_published(&self, file: &File, leaves: Leftovers) -> Result<()> {
         let variants = Visibility::ALL.into_iter().flat_map(|v| VariantSpec::all().map(move |spec| (v, spec)));
         let objects = variants.map(|(visibility, spec)| file.variant_key(visibility, spec));
         let originals = Visibility::ALL.into_iter().map(|v| file.original_key_at(v));
@@ -259,12 +259,12 @@ impl Files {
         self.cdn.invalidate(&reference(file), paths.collect()).await?;
         let now = self.clock.now();
         let event = Event::deleted(file, now);
-        self.catalog.release_held(file, file.removed(started, now).as_ref(), &event).await
+        self.catalog.release_held(file, file.remove(started, now).as_ref(), &event).await
     }
 
     /// A worker that was busy during the removal may have stored a variant since, and a late copy may have created the
     /// original; and an edge may have cached it. A client may have used the upload URL again.
-    async fn remove_again(&self, file: &File, leaves: Purge) -> Result<()> {
+    async fn remove_again(&self, file: &File, leaves: Leftovers) -> Result<()> {
         let mut file = file.clone();
         let started = self.clock.now();
         for visibility in Visibility::ALL {
@@ -276,7 +276,7 @@ impl Files {
                 {
                     continue;
                 }
-                file = file.created_again(visibility)?;
+                file = file.owe_late_copy(visibility)?;
                 self.catalog.replace(&file).await?;
             }
             self.remove_copy(&file, visibility).await?;
@@ -292,7 +292,7 @@ impl Files {
             let paths = variants.iter().map(|v| ObjectKey::variant_paths(*v, file.project, file.id));
             self.cdn.invalidate(&reference(&file), paths.collect()).await?;
         }
-        match file.removed_again(started) {
+        match file.remove_again(started) {
             Some(waiting) => self.catalog.replace(&waiting).await,
             None => self.catalog.forget(&file).await,
         }
@@ -309,17 +309,16 @@ impl Files {
         let is_over = || self.clock.monotonic().since(started) >= budget;
         let mut tried = 0;
         let mut clearing = CLEARING_SHARE.min(budget / 3);
-        let mut shards: Vec<(u8, Option<DuePosition>)> = (0..Catalog::DUE_SHARDS).map(|shard| (shard, None)).collect();
-        while !shards.is_empty() {
-            let mut pages = stream::iter(shards)
-                .map(|(shard, after)| async move { (shard, self.catalog.due(shard, now, after).await) })
-                .buffered(AT_ONCE);
+        let mut partitions = self.catalog.due_by_partition(now);
+        while !partitions.is_empty() {
+            let reads: Vec<_> = partitions.into_iter().map(DuePages::step).collect();
+            let mut pages = stream::iter(reads).buffered(AT_ONCE);
             let (mut debtors, mut left, mut unread) = (Vec::new(), Vec::new(), None);
-            while let Some((shard, page)) = pages.next().await {
+            while let Some((page, partition)) = pages.next().await {
                 match page {
                     Ok(page) => {
-                        debtors.extend(page.debtors);
-                        left.extend(page.next.map(|next| (shard, Some(next))));
+                        debtors.extend(page.unwrap_or_default());
+                        left.extend(partition.has_more().then_some(partition));
                     }
                     Err(error) => unread = Some(error),
                 }
@@ -366,7 +365,7 @@ impl Files {
                 sweep.more = true;
                 return Ok(sweep);
             }
-            shards = left;
+            partitions = left;
         }
         Ok(sweep)
     }
@@ -375,31 +374,24 @@ impl Files {
     pub async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>> {
         let now = self.clock.now();
         let mut overdue = Vec::new();
-        for shard in 0..Catalog::DUE_SHARDS {
-            let mut after = None;
-            loop {
-                let page = self.catalog.due(shard, now, after).await?;
-                for debtor in page.debtors {
-                    if overdue.len() == limit {
-                        return Ok(overdue);
-                    }
-                    match debtor {
-                        Debtor::File(id) => match self.catalog.file(id, Consistency::Strong).await {
-                            Ok(file) if file.is_overdue(now) => overdue.push(Overdue::File(Box::new(file))),
-                            // One that cannot be read fails in the sweep, which counts it.
-                            Ok(_) | Err(Error::FileNotFound | Error::Internal(_)) => {}
-                            Err(error) => return Err(error),
-                        },
-                        Debtor::Project(id) => match self.catalog.project(id, Consistency::Strong).await {
-                            Ok(project) if project.clearing.is_some() => overdue.push(Overdue::Project(project)),
-                            Ok(_) | Err(Error::ProjectNotFound | Error::Internal(_)) => {}
-                            Err(error) => return Err(error),
-                        },
-                    }
+        let mut due = self.catalog.due(now);
+        while let Some(debtors) = due.next().await? {
+            for debtor in debtors {
+                if overdue.len() == limit {
+                    return Ok(overdue);
                 }
-                after = page.next;
-                if after.is_none() {
-                    break;
+                match debtor {
+                    Debtor::File(id) => match self.catalog.file(id, Consistency::Strong).await {
+                        Ok(file) if file.is_overdue(now) => overdue.push(Overdue::File(Box::new(file))),
+                        // One that cannot be read fails in the sweep, which counts it.
+                        Ok(_) | Err(Error::FileNotFound | Error::Internal(_)) => {}
+                        Err(error) => return Err(error),
+                    },
+                    Debtor::Project(id) => match self.catalog.project(id, Consistency::Strong).await {
+                        Ok(project) if project.clearing.is_some() => overdue.push(Overdue::Project(project)),
+                        Ok(_) | Err(Error::ProjectNotFound | Error::Internal(_)) => {}
+                        Err(error) => return Err(error),
+                    },
                 }
             }
         }
@@ -418,7 +410,7 @@ impl Files {
         let overdue_for = now.since(due);
         match self.take_over_and_settle(&file, SWEEP_LEASE).await {
             Ok(()) => Ok(Settled { whole: true, overdue_for }),
-            // Somebody else was quicker; what is left of the work is theirs.
+            // Another process has taken the work over.
             Err(Error::Conflict | Error::FileNotFound) => Ok(Settled { whole: false, overdue_for }),
             Err(error) => {
                 self.put_off(&file).await;
@@ -443,7 +435,7 @@ impl Files {
         }
     }
 
-    /// Settles for somebody who has died, and for this long alone if bytes are on the move.
+    /// Settles what another process left undone. If bytes are on the move, first claims the record for this long.
     pub(in crate::operations) async fn take_over_and_settle(&self, file: &File, lease: Duration) -> Result<()> {
         if !file.is_on_the_move() {
             return self.settle(file).await;

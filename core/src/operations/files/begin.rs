@@ -125,7 +125,7 @@ impl Files {
     /// Ends uploads whose companions found no room. One that cannot be ended now expires by itself.
     async fn take_back(&self, files: &[File]) {
         for file in files {
-            if let Err(error) = self.settle(&file.without_url()).await {
+            if let Err(error) = self.settle(&file.withdraw_url()).await {
                 tracing::warn!(file.id = %file.id, %error, "an upload is left to expire");
             }
         }

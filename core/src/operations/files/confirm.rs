@@ -97,9 +97,9 @@ impl Files {
             };
             match step {
                 Ok(Some(confirmed)) => return Ok(Confirmation::Now(confirmed)),
-                // The bytes were replaced, or somebody else moved the record: look again at what there is now.
+                // The bytes were replaced, or another request changed the record: start over.
                 Ok(None) | Err(Error::Conflict) => {}
-                // Nothing is staged any more once somebody else has published it.
+                // Nothing is staged when another request has published it.
                 Err(Error::NotUploaded) => {
                     let now = self.catalog.file(id, Consistency::Strong).await?;
                     if now.version == file.version {
@@ -141,7 +141,7 @@ impl Files {
     /// Publishes claimed bytes. `None`: they were replaced before they could be copied, and the upload is open again.
     ///
     /// The staged bytes go before the record is cleared, so that a crash in between leaves work on the record rather
-    /// than an object that nobody knows of.
+    /// than an object without a record.
     pub(in crate::operations) async fn publish(&self, file: &File) -> Result<Option<File>> {
         let State::Confirming { etag } = &file.state else {
             return Err(Error::Conflict);

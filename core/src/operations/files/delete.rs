@@ -24,7 +24,7 @@ pub struct BulkDeleted {
 impl Files {
     /// Removes a file: original, variants, cached copies, record, and its share of the quota. A pending upload ends.
     ///
-    /// Once this answers without error nobody can read the file. When a step fails, the file is hidden already and
+    /// When this returns without error, the file can no longer be read. When a step fails, the file is hidden already and
     /// the cleanup finishes.
     pub async fn delete(&self, project: ProjectId, id: FileId, revision: Option<u64>) -> Result<()> {
         let file = self.catalog.file(id, Consistency::Strong).await?;
@@ -38,7 +38,7 @@ impl Files {
         self.settle(&hidden).await
     }
 
-    /// Makes a file invisible and leaves the rest to whoever settles it.
+    /// Hides a file. Its bytes are removed when the record is settled.
     async fn hide(&self, file: &File) -> Result<File> {
         let now = self.clock.now();
         if file.state == State::Pending {
@@ -96,7 +96,7 @@ impl Files {
         }
     }
 
-    /// Whether this call hid the file. One that somebody else removed is not counted.
+    /// Whether this call hid the file. A file that another request removed is not counted.
     async fn delete_listed(&self, project: ProjectId, id: FileId) -> Result<bool> {
         let hidden = async {
             let file = self.get(project, id).await?;

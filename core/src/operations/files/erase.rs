@@ -37,7 +37,7 @@ impl Files {
     /// One whose removal was begun and not finished can be erased again, until its record is gone.
     ///
     /// # Errors
-    /// [`Unavailable`](Error::Unavailable) when a trace comes back again and again, or nobody can tell.
+    /// [`Unavailable`](Error::Unavailable) when an object keeps coming back, or a store does not answer.
     pub async fn erase(&self, project: ProjectId, id: FileId, revision: Option<u64>) -> Result<Erased> {
         let file = self.catalog.file(id, Consistency::Strong).await?;
         if file.project != project {

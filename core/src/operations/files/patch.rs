@@ -28,7 +28,7 @@ impl Files {
             if revision.is_some_and(|revision| revision != file.revision) {
                 return Err(Error::PreconditionFailed);
             }
-            // Somebody's change that was left behind comes first, and so does one that is under way.
+            // An earlier change of visibility is finished first.
             if file.is_on_the_move() {
                 match self.take_over_and_settle(&file, LEASE).await {
                     Ok(()) => continue,
@@ -41,7 +41,7 @@ impl Files {
             }
             let changed = file.patch(patch, self.clock.now())?;
             let written = match changed.state {
-                // A move is told of when nothing is left where the file was.
+                // The event of a move is written when nothing is left where the file was.
                 State::Moving { .. } => self.catalog.replace(&changed).await,
                 _ => self.catalog.replace_and_tell(&changed, &Event::updated(&changed, self.clock.now())).await,
             };
@@ -58,7 +58,9 @@ impl Files {
     async fn settle_change(&self, file: File) -> Result<File> {
         let settled = match &file.state {
             State::Moving { etag, to, .. } => Box::pin(self.move_original(&file, etag, *to)).await,
-            State::Confirmed { owes: Some(purge), .. } if !purge.again => Box::pin(self.purge(&file, *purge)).await,
+            State::Confirmed { owes: Some(leftovers), .. } if !leftovers.again => {
+                Box::pin(self.remove_leftovers(&file, *leftovers)).await
+            }
             _ => return Ok(file),
         };
         match settled {

@@ -12,7 +12,7 @@ use crate::{
     variant::{ImageFormat, Width},
 };
 
-/// How often somebody who waits for a confirmation looks: one read each time.
+/// How often a caller that waits for a confirmation reads the record.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Where a file's bytes can be read.

@@ -1,0 +1,321 @@
+//! The whole of XFiles in one process: engines, API, worker, distribution and schedule, started and stopped together.
+
+mod home;
+mod options;
+mod tasks;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use axum::{
+    extract::Request,
+    middleware::{self, Next},
+    response::Response,
+};
+use tempfile::TempDir;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use xfiles_cleanup_cron::Courier;
+use xfiles_control_api::Api;
+use xfiles_core::{
+    api_key::ApiKey,
+    cdn::{BaseUrl, Cdn, Signer, URL_LIFE},
+    error::{Cause, Error},
+    id::ProjectId,
+    operations::Files,
+    prometheus::Registry,
+    share::{Class, Share},
+};
+use xfiles_edge_variants::Worker;
+
+use self::{
+    home::Home,
+    tasks::{clean_up, line_up, note_placeholders, send_events, take_arrivals},
+};
+pub use self::{
+    home::open_projects,
+    options::{Data, Placeholders, StackOptions, StartError},
+};
+use crate::{
+    custody::Piece,
+    distribution::{self, Bucket, Distribution, TrustedKey},
+    dynamodb::{Dynamo, Hold},
+    engines::{BUCKET, Engines, REGION, TABLE},
+    metrics::{self, LastSuccess},
+    s3::{self, ObjectStore, S3Credentials, Scrubbing},
+    server::{self, Port},
+};
+
+/// How much the CDN's stand-in keeps in memory.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// How many pictures wait for their placeholders. Of those beyond, the first variant makes it.
+const PICTURES_WAITING: usize = 50_000;
+
+/// How long requests in flight may take to finish once a stop was asked for.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// A running stack. Dropping it ends it without waiting; [`Stack::stop`] drains.
+pub struct Stack {
+    // Ended before the store that it reads is closed.
+    _scrubbing: Option<Scrubbing>,
+    url: BaseUrl,
+    listens_at: BaseUrl,
+    s3_url: BaseUrl,
+    metrics_url: Option<BaseUrl>,
+    registry: Registry,
+    project: ProjectId,
+    first_key: Option<ApiKey>,
+    engines: Engines,
+    files: Files,
+    distribution: Distribution,
+    courier: Courier,
+    api: Api,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    // Removed when everything above is gone.
+    _temporary: Option<TempDir>,
+}
+
+impl Stack {
+    /// Starts everything and returns once it answers.
+    pub async fn start(options: StackOptions) -> Result<Self, StartError> {
+        let registry = Registry::default();
+        let connections = server::connections(options.connections.clone(), &registry)?;
+        let (home, secrets) = Home::open(&options.data, options.rotate_signing_key)?;
+        let (api_listener, s3_listener) = listen(&options).await?;
+        let failed = |(address, source)| StartError::Listen { address, flag: "--metrics-listen", source };
+        let metrics_listener = options.metrics_listen.bind(options.listen).await.map_err(failed)?;
+        let metrics_url = metrics_listener.as_ref().map(address_of);
+        let listens_at = address_of(&api_listener);
+        let url = options.public_url.clone().unwrap_or_else(|| listens_at.clone());
+        let s3_url = options.s3_public_url.clone().unwrap_or_else(|| address_of(&s3_listener));
+
+        let store = |root: &Path, durable| s3::Options {
+            root: root.join("objects"),
+            durable,
+            credentials: secrets.s3.clone(),
+            region: REGION.to_owned(),
+            clock: options.clock.clone(),
+            origins: s3::AllowedOrigins::Any,
+        };
+        let (dynamo, store, room, temporary) = match home {
+            Home::Directory { path, room, index, table } => {
+                let dynamo = Dynamo::open_held(&Piece::Table.path(&path), Hold::Keeper(table), Some(room.clone()))?;
+                let store = ObjectStore::open_kept(store(&path, true), Some(index))?;
+                store.watch_room(room.clone());
+                (dynamo, store, Some(room), None)
+            }
+            Home::Temporary(folder) => {
+                (Dynamo::memory()?, ObjectStore::open(store(folder.path(), false))?, None, Some(folder))
+            }
+        };
+        // What goes with the process has no time to rot.
+        let scrub_every = options.scrub_every.filter(|_| temporary.is_none());
+        let scrubbing = scrub_every.map(|period| store.scrub_every(period)).transpose()?;
+        let engines = Engines::new(dynamo, store, secrets.s3.clone(), s3_url.clone(), options.clock.clone());
+
+        let current = (secrets.signing_key.id().clone(), secrets.signing_key.public_key_pem());
+        let trusted = std::iter::once(current).chain(secrets.retired_keys);
+        let trusted = trusted.map(|(id, pem)| TrustedKey::from_pem(id, &pem).expect("a signing key has a public key"));
+        let distribution = Distribution::new(distribution::Options {
+            base_url: url.clone(),
+            bucket: Bucket { client: engines.s3_client(|client| client), name: BUCKET.to_owned() },
+            trusted_keys: trusted.collect(),
+            clock: options.clock.clone(),
+            cache_bytes: CACHE_BYTES,
+        })
+        .counting_in(&registry);
+        let cdn = Cdn::new(url.clone(), Signer::new(secrets.signing_key, URL_LIFE), Arc::new(distribution.clone()));
+        let files = engines.files(cdn, |client| client).with_upload_limits(options.upload_limits);
+        let renders = std::thread::available_parallelism().map_or(1, usize::from);
+        let worker = Worker::new(files.clone(), renders)
+            .flattening_on(options.jpeg_background)
+            .rendering_in(options.render_memory);
+        let (project, first_key) = prepare(&files, options.quota_bytes).await?;
+        engines
+            .dynamo()
+            .expire_by(TABLE, xfiles_core::catalog::TTL)
+            .map_err(|e| Cause::new("setting the expiry", &e))
+            .map_err(Error::Internal)?;
+
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let mut courier = Courier::new(options.api.webhooks);
+        if options.placeholders == Placeholders::OnConfirm {
+            let (queue, published) = mpsc::channel(PICTURES_WAITING);
+            courier = courier.with_listener(move |event| line_up(event, &queue));
+            tasks.spawn(note_placeholders(worker.clone(), published, stopping.clone()));
+        }
+        let api = Api::new(files.clone(), options.api).counting_in(&registry).waiting_until(stopping.clone());
+        let apis = xfiles_control_api::docs_router().fallback_service(xfiles_control_api::router(api.clone()));
+        let variants = worker.router().layer(middleware::from_fn(on_behalf_of_viewers));
+        let front = distribution.router(variants).fallback_service(apis);
+        let store = metrics::counted_store(engines.store().service(), &registry);
+        tasks.spawn(server::serve(api_listener, Port::Api, front, connections.clone(), stopping.clone()));
+        tasks.spawn(server::serve(s3_listener, Port::Store, store, connections, stopping.clone()));
+        if let Some(listener) = metrics_listener {
+            tasks.spawn(metrics::serve(listener, registry.clone(), engines.store().clone(), stopping.clone()));
+        }
+        // Removing what arrives too late is part of the cleanup.
+        let hears = options.auto_confirm || options.cleanup_every.is_some();
+        if let Some(notifications) = hears.then(|| engines.store().notifications()).flatten() {
+            tasks.spawn(take_arrivals(files.clone(), notifications, options.auto_confirm, stopping.clone()));
+        }
+        if let Some(every) = options.cleanup_every {
+            let (name, help) = ("xfiles_cleanup_age_seconds", "Time since the last cleanup that succeeded.");
+            let cleaned = LastSuccess::gauge(&registry, name, help, &options.clock);
+            tasks.spawn(clean_up(files.clone(), engines.clone(), room, every, cleaned, stopping.clone()));
+            let (name, help) = ("xfiles_outbox_age_seconds", "Time since the outbox was last gone through.");
+            let sent = LastSuccess::gauge(&registry, name, help, &options.clock);
+            tasks.spawn(send_events(files.clone(), courier.clone(), sent, stopping));
+        }
+        Ok(Self {
+            _scrubbing: scrubbing,
+            url,
+            listens_at,
+            s3_url,
+            metrics_url,
+            registry,
+            project,
+            first_key,
+            engines,
+            files,
+            distribution,
+            courier,
+            api,
+            stop,
+            tasks,
+            _temporary: temporary,
+        })
+    }
+
+    /// Where the API and the CDN are.
+    pub fn url(&self) -> &BaseUrl {
+        &self.url
+    }
+
+    /// Where this machine finds the API and the CDN.
+    pub fn listens_at(&self) -> &BaseUrl {
+        &self.listens_at
+    }
+
+    /// Where the object store is.
+    pub fn s3_url(&self) -> &BaseUrl {
+        &self.s3_url
+    }
+
+    /// Where the metrics are, without the path; none when they are nowhere.
+    pub fn metrics_url(&self) -> Option<&BaseUrl> {
+        self.metrics_url.as_ref()
+    }
+
+    /// What this process counts.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What the object store accepts.
+    pub fn s3_credentials(&self) -> &S3Credentials {
+        self.engines.s3_credentials()
+    }
+
+    /// The first project.
+    pub fn project(&self) -> ProjectId {
+        self.project
+    }
+
+    /// The API key, if this start made one.
+    pub fn first_key(&self) -> Option<&ApiKey> {
+        self.first_key.as_ref()
+    }
+
+    /// What the handlers work on.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// The same files through connections that pass through `wrap`: what another process on the same stores would
+    /// have, and where a test can lose requests and replies.
+    pub fn files_through(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> Files {
+        self.engines.files(self.files.cdn().clone(), wrap)
+    }
+
+    /// The object store's API, straight.
+    pub fn s3_client(&self) -> aws_sdk_s3::Client {
+        self.engines.s3_client(|client| client)
+    }
+
+    /// What the object store counts of damaged bytes and of its scrub.
+    pub async fn integrity(&self) -> s3::Integrity {
+        self.engines.store().integrity().await
+    }
+
+    /// The CDN's stand-in.
+    pub fn distribution(&self) -> &Distribution {
+        &self.distribution
+    }
+
+    /// Who carries events to webhooks and to the worker.
+    pub fn courier(&self) -> &Courier {
+        &self.courier
+    }
+
+    /// Takes no new requests, lets those in flight finish, and ends.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let all = async {
+            while self.tasks.join_next().await.is_some() {}
+            // Those whose clients have left go on without a connection.
+            self.api.ended().await;
+        };
+        if tokio::time::timeout(DRAIN, all).await.is_err() {
+            tracing::warn!(drain.s = DRAIN.as_secs(), "requests in flight did not finish in time and are dropped");
+        }
+        // Both databases are put into their main files, which waits for the disk. A panic there was reported.
+        drop(tokio::task::spawn_blocking(move || drop(self)).await);
+    }
+}
+
+/// The worker serves whoever has a URL, so that its share of the metadata store is one of its own.
+async fn on_behalf_of_viewers(request: Request, next: Next) -> Response {
+    Share::of(Class::Viewer).scope(next.run(request)).await
+}
+
+async fn listen(options: &StackOptions) -> Result<(TcpListener, TcpListener), StartError> {
+    let bind = async |address, flag| {
+        TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, flag, source })
+    };
+    let api = bind(options.listen, "--listen").await?;
+    // Beside a port that was asked for the next is expected; beside a free one, another free one.
+    let next = options.listen.port().checked_add(1).filter(|port| *port > 1).unwrap_or(0);
+    let s3_address = options.s3_listen.unwrap_or_else(|| SocketAddr::new(options.listen.ip(), next));
+    Ok((api, bind(s3_address, "--s3-listen").await?))
+}
+
+/// Where a client on this machine finds a listener.
+fn address_of(listener: &TcpListener) -> BaseUrl {
+    let mut address = listener.local_addr().expect("a bound socket has an address");
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        });
+    }
+    format!("http://{address}").parse().expect("an address is a host and a port")
+}
+
+/// Makes what a first start needs and finds what a later one has.
+async fn prepare(files: &Files, quota_bytes: u64) -> Result<(ProjectId, Option<ApiKey>), Error> {
+    files.create_stores().await?;
+    let (project, first_key) = files.projects().first(quota_bytes).await?;
+    Ok((project, first_key.map(|issued| issued.key)))
+}
