@@ -40,7 +40,8 @@ pub(crate) const fn camel_case<const N: usize>(name: &str) -> ([u8; N], usize) {
 /// ```
 ///
 /// The name is in camel case unless `as` gives another one. A field is required unless its type says otherwise ([`Option`],
-/// [`Change`](crate::wire::Change)) or it has a default. The example is that of the type unless one is given; an optional
+/// [`Change`](crate::wire::Change)) or it has a default. `[assumed value]` in place of a default is for an [`Option`]: the
+/// description calls it the default, and the handler still sees whether the field was given. The example is that of the type unless one is given; an optional
 /// field without one is not in the example.
 macro_rules! object {
     ($(
@@ -49,7 +50,7 @@ macro_rules! object {
         pub struct $object:ident {
             $(
                 $(#[doc = $about:literal])*
-                $field:ident $(as $name:literal)?: $type:ty $([default $default:expr])? $(= $example:expr)?
+                $field:ident $(as $name:literal)?: $type:ty $([default $default:expr])? $([assumed $assumed:expr])? $(= $example:expr)?
             ),* $(,)?
         }
     )*) => {$(
@@ -76,6 +77,7 @@ macro_rules! object {
                     name!($field $($name)?),
                     &[$($about),*],
                     object!(@default $type $(, $default)?),
+                    object!(@default $type $(, Some($assumed))?),
                     schemas,
                 );)*
             }

@@ -145,8 +145,8 @@ object! {
         visibility: Option<Visibility>,
         /// With variants of this visibility.
         variant_visibility: Option<Visibility>,
-        /// Confirmed files, which is the default, or pending uploads instead of them.
-        upload_status: Option<UploadStatus>,
+        /// Confirmed files, or pending uploads instead of them.
+        upload_status: Option<UploadStatus> [assumed UploadStatus::Confirmed],
         /// Begun at this time or later.
         created_after: Option<Timestamp>,
         /// Begun before this time.
@@ -155,17 +155,16 @@ object! {
         content_type: Option<TypeFilter>,
         /// With a client-side name that begins so; case does not matter.
         q: Option<Beginning>,
-        /// A numbered page, from 1, which is the default. Not together with `cursor`.
-        page: Option<Whole<1, { u32::MAX as u64 }>>,
+        /// A numbered page, from 1. Not together with `cursor`.
+        page: Option<Whole<1, { u32::MAX as u64 }>> [assumed Whole(1)],
         /// How many files a page has.
         limit: PageSize [default PageSize::default()],
         /// Empty to begin a walk, then each `nextCursor` of the same list with the same filters.
         cursor: Option<ListCursor>,
         /// Adds `url` and `variants` to each file.
         include: Option<Include>,
-        /// The encoding of the variants whose URLs are listed, `webp` if it is left out; `auto` is what the viewer's
-        /// `Accept` prefers.
-        format: Option<ImageFormat>,
+        /// The encoding of the variants whose URLs are listed; `auto` is what the viewer's `Accept` prefers.
+        format: Option<ImageFormat> [assumed ImageFormat::default()],
     }
 
     /// Which URLs of variants are listed.
@@ -391,6 +390,22 @@ fn listed_with_urls() -> Value {
         }
     });
     file
+}
+
+impl UploadIntent {
+    /// An upload with nothing but what every upload has.
+    pub fn new(filename: OriginalFilename, content_type: ContentType, size: ByteSize) -> Self {
+        Self {
+            filename,
+            content_type,
+            size,
+            visibility: Visibility::Private,
+            owner_user_id: None,
+            entity: None,
+            transformations: None,
+            checksum_sha256: None,
+        }
+    }
 }
 
 impl From<UploadIntent> for intent::UploadIntent {

@@ -98,10 +98,15 @@ object! {
         keys: Vec<Key>,
     }
 
-    /// A key and, in the one answer that makes it, the raw key.
+    /// `{"key": Key}`.
     pub struct KeyAnswer {
         key: Key,
-        api_key: Option<RawKey>,
+    }
+
+    /// A new key, and the raw key, which no other answer shows.
+    pub struct IssuedKeyAnswer {
+        key: Key,
+        api_key: RawKey,
     }
 }
 
@@ -171,8 +176,8 @@ impl From<&KeyRecord> for Key {
     }
 }
 
-impl From<&IssuedKey> for KeyAnswer {
+impl From<&IssuedKey> for IssuedKeyAnswer {
     fn from(issued: &IssuedKey) -> Self {
-        Self { key: Key::from(&issued.record), api_key: Some(RawKey(issued.key.reveal().to_owned())) }
+        Self { key: Key::from(&issued.record), api_key: RawKey(issued.key.reveal().to_owned()) }
     }
 }

@@ -14,7 +14,7 @@ use xfiles_core::{
 use crate::{
     limits,
     wire::{List, Nullable},
-    words::{DeliveryCursor, DeliveryId, Grace, PublicUrl, RawSecret, Seconds, Url, Word},
+    words::{DeliveryCursor, DeliveryId, Grace, PublicUrl, RawSecret, Seconds, WebhookUrl, Word},
 };
 
 const ADDRESS: &str = "https://app.example.com/hooks/files";
@@ -64,7 +64,7 @@ object! {
     /// Where a project's events are sent.
     pub struct Webhook {
         id: EndpointId,
-        url: Url = ADDRESS,
+        url: WebhookUrl = ADDRESS,
         /// Which events; empty: all.
         events: List<Word<EventType>, 0, { EventType::ALL.len() }> = json!(["file.confirmed"]),
         /// False when it was switched off, or answered 410.
@@ -74,10 +74,15 @@ object! {
         created_at: Timestamp = "2026-01-05T09:32:00.000Z",
     }
 
-    /// A webhook and, in an answer that makes one, its secret.
+    /// `{"webhook": Webhook}`.
     pub struct WebhookAnswer {
         webhook: Webhook,
-        secret: Option<RawSecret>,
+    }
+
+    /// A webhook with a new secret, which no other answer shows.
+    pub struct WebhookSecretAnswer {
+        webhook: Webhook,
+        secret: RawSecret,
     }
 
     /// `{"webhooks": [Webhook]}`.
@@ -139,7 +144,7 @@ impl From<&Endpoint> for Webhook {
     fn from(endpoint: &Endpoint) -> Self {
         Self {
             id: endpoint.id,
-            url: Url(endpoint.url.to_string()),
+            url: WebhookUrl(endpoint.url.to_string()),
             events: List(endpoint.types.iter().map(|kind| (*kind).into()).collect()),
             enabled: endpoint.enabled,
             old_secret_until: Nullable(endpoint.retiring.as_ref().map(|(_, until)| *until)),
@@ -148,14 +153,9 @@ impl From<&Endpoint> for Webhook {
     }
 }
 
-impl WebhookAnswer {
-    pub fn with_secret(endpoint: &Endpoint) -> Self {
-        let secret = Some(RawSecret(endpoint.secret.reveal().to_owned()));
-        Self { secret, ..Self::without_secret(endpoint) }
-    }
-
-    pub fn without_secret(endpoint: &Endpoint) -> Self {
-        Self { webhook: Webhook::from(endpoint), secret: None }
+impl From<&Endpoint> for WebhookSecretAnswer {
+    fn from(endpoint: &Endpoint) -> Self {
+        Self { webhook: Webhook::from(endpoint), secret: RawSecret(endpoint.secret.reveal().to_owned()) }
     }
 }
 

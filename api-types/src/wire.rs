@@ -266,12 +266,13 @@ pub struct ObjectSchema {
 }
 
 impl ObjectSchema {
-    /// Adds a field with its documentation and its default.
+    /// Adds a field with its documentation and its default, or with the value that an optional field stands for.
     pub(crate) fn field<T: Wire>(
         &mut self,
         name: &'static str,
         docs: &[&str],
         default: Option<Value>,
+        assumed: Option<Value>,
         schemas: &mut Schemas,
     ) {
         let parts = self.parts.len();
@@ -289,7 +290,7 @@ impl ObjectSchema {
         if !docs.is_empty() {
             schema["description"] = join(docs).into();
         }
-        if let Some(default) = default {
+        if let Some(default) = default.or(assumed) {
             schema["default"] = default;
         }
     }

@@ -438,6 +438,9 @@ text! {
     /// A URL.
     pub struct Url: {"type": "string", "format": "uri"};
 
+    /// The URL of a webhook, as answers show it.
+    pub struct WebhookUrl: {"type": "string", "format": "uri", "maxLength": 1024};
+
     /// The sanitised name of a file.
     pub struct StoredName: {"type": "string", "pattern": "^[a-z0-9-]+\\.[a-z0-9]+$"} = "best-ever-photo-2024-a7x9k2.jpg";
 

@@ -390,16 +390,15 @@ fn not_opened(refusal: &Refusal) -> &'static str {
 }
 
 fn intent(visibility: Visibility) -> UploadIntent {
+    let name = OriginalFilename::new("doctor.png").expect("the name is not empty");
+    let content_type = "image/png".parse().expect("PNG is an allowed type");
+    let size = ByteSize::new(PIXEL.len() as u64).expect("one pixel is small");
     let image = ImageWish { enabled: Some(true), visibility: Some(visibility) };
     UploadIntent {
-        filename: OriginalFilename::new("doctor.png").expect("the name is not empty"),
-        content_type: "image/png".parse().expect("PNG is an allowed type"),
-        size: ByteSize::new(PIXEL.len() as u64).expect("one pixel is small"),
         visibility,
-        owner_user_id: None,
-        entity: None,
         transformations: Some(TransformationsWish { image: Some(image) }),
         checksum_sha256: Some(Sha256Checksum::of(PIXEL)),
+        ..UploadIntent::new(name, content_type, size)
     }
 }
 

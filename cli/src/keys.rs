@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use xfiles_api_types::{
     projects::{self, Key},
     wire::{List, to_json},
-    words::{Name, RawKey, Seconds},
+    words::{Name, Seconds},
 };
 use xfiles_core::{
     api_key::Scope,
@@ -201,8 +201,8 @@ fn create_at_server(args: &CreateKey) -> Result<Made, Failure> {
         expires_in: args.expires_in.map(|Span(span)| Seconds(span)),
     };
     let answer = client.create_key(project.id, &new)?;
-    let (id, key) = (answer.value.key.id, raw_key(answer.value.api_key)?);
-    Ok(Made { id, key, project_name: project.name.0, raw: answer.raw })
+    let projects::IssuedKeyAnswer { key, api_key } = answer.value;
+    Ok(Made { id: key.id, key: api_key.0, project_name: project.name.0, raw: answer.raw })
 }
 
 async fn create_in(data: &Path, args: &CreateKey) -> Result<Made, Failure> {
@@ -269,14 +269,9 @@ fn rotate(args: &RotateKey, console: &mut Console<'_>) -> Result<Exit, Failure> 
         let (new, old) = (answer.value.key.id, args.id);
         let until = Clock::system().now() + args.grace;
         console.note(format_args!("key {new} in place of {old}, which works until {until}; shown this once:"));
-        console.result(printable_line(&raw_key(answer.value.api_key)?))?;
+        console.result(printable_line(answer.value.api_key.as_str()))?;
     }
     Ok(Exit::Ok)
-}
-
-/// The raw key of an answer that makes one.
-fn raw_key(shown: Option<RawKey>) -> Result<String, Failure> {
-    shown.map(|key| key.0).ok_or_else(|| Failure::new(Exit::Failed, "the server's answer has no API key"))
 }
 
 fn row(key: &Key, now: Timestamp) -> [String; 7] {

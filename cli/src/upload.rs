@@ -314,9 +314,6 @@ fn intent(args: &UploadArgs, file: &LocalFile<'_>, checksum: Sha256Checksum) -> 
     let image =
         |asked: Option<Visibility>| ImageWish { enabled: Some(true), visibility: Some(asked.unwrap_or(visibility)) };
     UploadIntent {
-        filename: file.name.clone(),
-        content_type: file.content_type.clone(),
-        size: file.size,
         visibility,
         owner_user_id: args.owner.clone(),
         entity: args.entity.clone().map(|EntityArg(Entity { kind, id, role, position })| EntityPlace {
@@ -327,6 +324,7 @@ fn intent(args: &UploadArgs, file: &LocalFile<'_>, checksum: Sha256Checksum) -> 
         }),
         transformations: args.variants.map(|asked| TransformationsWish { image: Some(image(asked)) }),
         checksum_sha256: Some(checksum),
+        ..UploadIntent::new(file.name.clone(), file.content_type.clone(), file.size)
     }
 }
 

@@ -4,7 +4,7 @@ use clap::{Subcommand, builder::PossibleValuesParser};
 use xfiles_api_types::{
     projects::Project,
     webhooks::{Delivery, NewWebhook, Webhook, WebhookChange},
-    words::{DeliveryId, PublicUrl, RawSecret},
+    words::{DeliveryId, PublicUrl},
 };
 use xfiles_core::{
     clock::{Clock, Timestamp},
@@ -218,7 +218,7 @@ fn create(args: &Create, console: &mut Console<'_>) -> Result<Exit, Failure> {
         console.json(&answer.raw)?;
     } else {
         console.note(format_args!("webhook {}; its secret, shown this once:", answer.value.webhook.id));
-        console.result(printable_line(answer.value.secret.as_ref().map_or("", RawSecret::as_str)))?;
+        console.result(printable_line(answer.value.secret.as_str()))?;
     }
     Ok(Exit::Ok)
 }
@@ -262,7 +262,7 @@ fn rotate(args: &Rotate, console: &mut Console<'_>) -> Result<Exit, Failure> {
         let until = Clock::system().now() + grace;
         console
             .note(format_args!("messages carry the old signature as well until {until}; the secret, shown this once:"));
-        console.result(printable_line(answer.value.secret.as_ref().map_or("", RawSecret::as_str)))?;
+        console.result(printable_line(answer.value.secret.as_str()))?;
     }
     Ok(Exit::Ok)
 }

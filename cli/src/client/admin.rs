@@ -7,7 +7,7 @@ use ureq::http::Method;
 use xfiles_api_types::{
     files::Done,
     projects::{
-        KeyAnswer, KeyRotation, KeysAnswer, NewKey, NewProject, ProjectAnswer, ProjectChange, ProjectsAnswer, Usage,
+        IssuedKeyAnswer, KeyAnswer, KeyRotation, KeysAnswer, NewKey, NewProject, ProjectAnswer, ProjectChange, ProjectsAnswer, Usage,
     },
     running::{CleanupDone, CleanupDue, CleanupReport, CleanupWish},
     wire::{Wire, to_json},
@@ -59,7 +59,7 @@ impl Client {
     }
 
     /// Makes a key. Never under an idempotency key: the server would have to keep the raw key for a repeated answer.
-    pub(crate) fn create_key(&self, project: ProjectId, new: &NewKey) -> Result<Answer<KeyAnswer>, Failure> {
+    pub(crate) fn create_key(&self, project: ProjectId, new: &NewKey) -> Result<Answer<IssuedKeyAnswer>, Failure> {
         self.post(&of_project(project, "/keys"), new)
     }
 
@@ -74,7 +74,7 @@ impl Client {
         project: ProjectId,
         key: KeyId,
         grace: Duration,
-    ) -> Result<Answer<KeyAnswer>, Failure> {
+    ) -> Result<Answer<IssuedKeyAnswer>, Failure> {
         let rotation = KeyRotation { grace_period: Seconds(grace) };
         self.post(&of_project(project, &format!("/keys/{key}/rotate")), &rotation)
     }

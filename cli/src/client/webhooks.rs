@@ -7,7 +7,7 @@ use xfiles_api_types::{
     files::Done,
     webhooks::{
         DeliveriesAnswer, NewWebhook, ReplayWish, ReplayedAnswer, SecretRotation, WebhookAnswer, WebhookChange,
-        WebhooksAnswer,
+        WebhookSecretAnswer, WebhooksAnswer,
     },
     wire::to_json,
     words::{DeliveryId, Seconds},
@@ -27,7 +27,7 @@ impl Client {
         &self,
         project: ProjectId,
         new: &NewWebhook,
-    ) -> Result<Answer<WebhookAnswer>, Failure> {
+    ) -> Result<Answer<WebhookSecretAnswer>, Failure> {
         self.post(&of_webhooks(project, ""), new)
     }
 
@@ -50,7 +50,7 @@ impl Client {
         project: ProjectId,
         webhook: EndpointId,
         grace: Duration,
-    ) -> Result<Answer<WebhookAnswer>, Failure> {
+    ) -> Result<Answer<WebhookSecretAnswer>, Failure> {
         let rotation = SecretRotation { grace_period: Seconds(grace) };
         self.post(&of_webhooks(project, &format!("/{webhook}/rotate")), &rotation)
     }

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use xfiles_api_types::{
     problem::Code,
-    projects::{Key, KeyAnswer, KeyRotation, KeysAnswer, NewKey},
+    projects::{IssuedKeyAnswer, Key, KeyAnswer, KeyRotation, KeysAnswer, NewKey},
 };
 
 use crate::{
@@ -47,14 +47,14 @@ async fn create(
     by: By<Admin>,
     ProjectAt(id): ProjectAt,
     Body(new): Body<NewKey>,
-) -> Result<Created<KeyAnswer>, Problem> {
+) -> Result<Created<IssuedKeyAnswer>, Problem> {
     let issued = api.files.projects().create_key(id, new.into(), by.key_attempt()).await?;
-    Ok(Created(KeyAnswer::from(&issued)))
+    Ok(Created(IssuedKeyAnswer::from(&issued)))
 }
 
 async fn revoke(State(api): State<Api>, _: By<Admin>, KeyAt(project, key): KeyAt) -> Answer<KeyAnswer> {
     let key = api.files.projects().revoke_key(project, key).await?;
-    Ok(Json(KeyAnswer { key: Key::from(&key), api_key: None }))
+    Ok(Json(KeyAnswer { key: Key::from(&key) }))
 }
 
 async fn rotate(
@@ -62,7 +62,7 @@ async fn rotate(
     by: By<Admin>,
     KeyAt(project, key): KeyAt,
     Body(asked): Body<KeyRotation>,
-) -> Result<Created<KeyAnswer>, Problem> {
+) -> Result<Created<IssuedKeyAnswer>, Problem> {
     let issued = api.files.projects().rotate_key(project, key, Some(asked.grace_period.0), by.key_attempt()).await?;
-    Ok(Created(KeyAnswer::from(&issued)))
+    Ok(Created(IssuedKeyAnswer::from(&issued)))
 }

@@ -7,7 +7,7 @@ use xfiles_api_types::{
     problem::Code,
     webhooks::{
         DeliveriesAnswer, DeliveriesQuery, Delivery, NewWebhook, ReplayWish, ReplayedAnswer, SecretRotation, Webhook,
-        WebhookAnswer, WebhookChange, WebhooksAnswer,
+        WebhookAnswer, WebhookChange, WebhookSecretAnswer, WebhooksAnswer,
     },
     wire::{List, Nullable},
     words::DeliveryId,
@@ -74,9 +74,9 @@ async fn create(
     by: By<Admin>,
     ProjectAt(project): ProjectAt,
     Body(new): Body<NewWebhook>,
-) -> Result<Created<WebhookAnswer>, Problem> {
+) -> Result<Created<WebhookSecretAnswer>, Problem> {
     let endpoint = api.files.projects().create_endpoint(project, new.into(), by.attempt.as_ref()).await?;
-    Ok(Created(WebhookAnswer::with_secret(&endpoint)))
+    Ok(Created(WebhookSecretAnswer::from(&endpoint)))
 }
 
 async fn change(
@@ -86,7 +86,7 @@ async fn change(
     Body(change): Body<WebhookChange>,
 ) -> Answer<WebhookAnswer> {
     let endpoint = api.files.projects().change_endpoint(project, webhook, change.into()).await?;
-    Ok(Json(WebhookAnswer::without_secret(&endpoint)))
+    Ok(Json(WebhookAnswer { webhook: Webhook::from(&endpoint) }))
 }
 
 async fn delete_webhook(State(api): State<Api>, _: By<Admin>, WebhookAt(project, webhook): WebhookAt) -> Answer<Done> {
@@ -99,10 +99,10 @@ async fn rotate(
     by: By<Admin>,
     WebhookAt(project, webhook): WebhookAt,
     Body(asked): Body<SecretRotation>,
-) -> Answer<WebhookAnswer> {
+) -> Answer<WebhookSecretAnswer> {
     let grace = Some(asked.grace_period.0);
     let endpoint = api.files.projects().rotate_secret(project, webhook, grace, by.attempt.as_ref()).await?;
-    Ok(Json(WebhookAnswer::with_secret(&endpoint)))
+    Ok(Json(WebhookSecretAnswer::from(&endpoint)))
 }
 
 async fn deliveries(
