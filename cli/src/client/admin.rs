@@ -7,7 +7,8 @@ use ureq::http::Method;
 use xfiles_api_types::{
     files::Done,
     projects::{
-        IssuedKeyAnswer, KeyAnswer, KeyRotation, KeysAnswer, NewKey, NewProject, ProjectAnswer, ProjectChange, ProjectsAnswer, Usage,
+        IssuedKeyAnswer, KeyAnswer, KeyRotation, KeysAnswer, NewKey, NewProject, ProjectAnswer, ProjectChange,
+        ProjectsAnswer, Usage,
     },
     running::{CleanupDone, CleanupDue, CleanupReport, CleanupWish},
     wire::{Wire, to_json},
