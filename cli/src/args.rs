@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entity_is_refused_with_the_reason() {
+    fn an_invalid_entity_is_refused_with_the_reason() {
         assert!(matches!(entity("listing"), Err(InvalidEntity::Shape(_))));
         assert!(matches!(entity("a:b:c:1:e"), Err(InvalidEntity::Shape(_))));
         assert_eq!(entity(":42"), Err(InvalidEntity::Word));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_names_a_type_and_perhaps_an_id() {
+    fn a_filter_has_a_type_and_optionally_an_id() {
         let filter: EntityFilter = "listing".parse().unwrap();
         assert_eq!((filter.kind.as_str(), filter.id), ("listing", None));
         assert!("listing:42:cover".parse::<EntityFilter>().is_err());

@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_while_there_is_more_and_adds_up() {
+    fn it_repeats_while_there_is_more_and_sums_the_reports() {
         assert_eq!(run(&[(0, &[], false)]), (0, vec![], false));
         let rounds: &[(u64, &[&str], bool)] = &[(1000, &["a"], true), (0, &[], true), (5, &["a", "b"], false)];
         assert_eq!(run(rounds), (1005, vec!["a".to_owned(), "b".to_owned()], false));
     }
 
     #[test]
-    fn it_stops_when_all_that_is_left_fails() {
+    fn it_stops_when_all_remaining_records_fail() {
         assert_eq!(run(&[(1, &[], true), (0, &["a"], true)]), (1, vec!["a".to_owned()], true));
     }
 }

@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_off_is_named_with_its_direction() {
+    fn a_wrong_clock_is_reported_with_its_direction() {
         let headers = |date: &str| HeaderMap::from_iter([(header::DATE, date.parse().unwrap())]);
         let fault = clocks(&headers("Sun, 06 Nov 1994 08:49:37 GMT")).err().unwrap();
         assert!(fault.cause.contains("ahead of the server's"), "{}", fault.cause);

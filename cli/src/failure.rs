@@ -258,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_problem_is_not_taken_for_a_missing_file() {
+    fn a_response_without_a_problem_document_is_not_reported_as_a_missing_file() {
         let failure = Failure::of_answer(404, Some("r2".into()), b"<html>nginx</html>");
         assert_eq!((failure.exit(), failure.request_id()), (Exit::Failed, Some("r2")));
     }
 
     #[test]
-    fn several_operations_exit_with_what_they_have_in_common() {
+    fn several_failures_exit_with_their_common_code() {
         assert_eq!(Exit::of_all([]), Exit::Ok);
         assert_eq!(Exit::of_all([Exit::Ok, Exit::NotFound, Exit::NotFound]), Exit::NotFound);
         assert_eq!(Exit::of_all([Exit::NotFound, Exit::Unreachable]), Exit::Failed);

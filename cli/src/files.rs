@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_has_a_line_for_everything_that_is_known() {
+    fn a_summary_has_a_line_for_every_known_field() {
         let known = json!({"width": 4000, "height": 3000, "ownerUserId": "u1",
             "entity": {"type": "listing", "id": "42", "role": "cover", "position": 3}});
         let answer =
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn the_note_under_a_page_says_how_to_go_on() {
+    fn the_note_below_a_page_says_how_to_continue() {
         let note = |files: usize, total: u64, page: u64, total_pages: u64| {
             let view = || serde_json::from_value(file(json!({}))).unwrap();
             page_note(&Page { files: (0..files).map(|_| view()).collect(), total, page, total_pages })

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grace_may_be_none() {
+    fn a_grace_period_may_be_zero() {
         assert_eq!(grace("0"), Ok(Duration::ZERO));
         assert_eq!(grace("2h"), Ok(Duration::from_secs(7200)));
         assert!(grace("soon").is_err());

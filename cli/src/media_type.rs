@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_an_extension_is_known_by_its_first_bytes() {
+    fn a_file_without_an_extension_is_recognised_by_its_first_bytes() {
         let mime = |head: &[u8]| of_bytes(head).map(|t| t.as_str().to_owned());
         assert_eq!(mime(b"\xff\xd8\xff\xe0\0\x10JFIF").as_deref(), Some("image/jpeg"));
         assert_eq!(mime(b"%PDF-1.7\n").as_deref(), Some("application/pdf"));

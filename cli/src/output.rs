@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hostile_name_cannot_steer_the_terminal() {
+    fn a_hostile_name_cannot_control_the_terminal() {
         assert_eq!(printable_line("a\u{1b}[2Jb\r\nc\u{202e}gpj.exe"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}gpj.exe");
         assert_eq!(printable("Grüße 写真\nok"), "Grüße 写真\nok");
     }
@@ -221,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn a_table_in_pieces_has_one_heading_and_columns_that_only_grow() {
+    fn a_streamed_table_has_one_heading_and_columns_that_only_grow() {
         let mut table = Table::new(["ID", "NAME"]);
         assert_eq!(table.lines(&[["200".to_owned(), "a".to_owned()]]), "ID   NAME\n200  a");
         assert_eq!(table.lines(&[["1".to_owned(), "b".to_owned()]]), "1    b");
     }
 
     #[test]
-    fn a_failure_is_told_on_standard_error_with_its_subject() {
+    fn a_failure_is_printed_on_standard_error_with_its_subject() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let failure = Failure::new(Exit::Failed, "too big").or_hint("make it smaller");
         Console::new(&mut out, &mut err).failure(&failure, Some("a.jpg"));

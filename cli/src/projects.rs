@@ -375,14 +375,14 @@ mod tests {
     const B: &str = "bbbbbbbbbbbb";
 
     #[test]
-    fn a_project_is_named_by_its_id_or_its_name_or_by_being_the_only_one() {
+    fn a_project_is_chosen_by_id_or_name_or_as_the_only_one() {
         assert_eq!(chosen(&[(A, "shop")], None), Ok(A.to_owned()));
         assert_eq!(chosen(&[(A, "shop"), (B, "blog")], Some("blog")), Ok(B.to_owned()));
         assert_eq!(chosen(&[(A, "shop"), (B, A)], Some(A)), Ok(A.to_owned()), "an id goes before a name");
     }
 
     #[test]
-    fn a_choice_that_is_not_made_names_what_there_is() {
+    fn a_missing_choice_lists_the_options() {
         let both = format!("shop ({A}), shop ({B})");
         let two = [(A, "shop"), (B, "shop")];
         assert_eq!(chosen(&two, None), Err((Exit::Usage, format!("there are 2 projects: {both}"))));

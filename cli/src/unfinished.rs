@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_begins_or_is_published_after_an_interrupt_and_what_has_begun_is_known() {
+    fn nothing_starts_or_is_published_after_an_interrupt_and_started_uploads_are_listed() {
         let unfinished = Unfinished::default();
         let (published, begun) = (FileId::mint(), FileId::mint());
         let a_ticket = |id: FileId| -> Ticket {

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_a_number_and_a_unit() {
+    fn a_duration_is_a_number_and_a_unit() {
         assert_eq!("90d".parse(), Ok(Span(Duration::from_secs(7_776_000))));
         assert_eq!("30m".parse(), Ok(Span(Duration::from_secs(1800))));
         for text in ["", "d", "0d", "5", "5s", "-1d", "999999999999999d", "5é"] {

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_named_is_asked_to_change() {
+    fn only_named_fields_are_changed() {
         assert_eq!(asked(&["--private"]), Some(json!({"visibility": "private"})));
         assert_eq!(asked(&["--public", "--no-owner"]), Some(json!({"visibility": "public", "ownerUserId": null})));
         assert_eq!(asked(&["--owner", "u", "--position", "0"]), Some(json!({"ownerUserId": "u", "position": 0})));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_nothing_or_both_ways_is_refused() {
+    fn an_empty_or_contradictory_change_is_refused() {
         for flags in [&[][..], &["--json"], &["--public", "--private"], &["--owner", "u", "--no-owner"]] {
             assert_eq!(asked(flags), None, "{flags:?}");
         }

@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outcomes_come_in_the_order_of_the_paths_whichever_is_done_first() {
+    fn results_are_in_the_order_of_the_paths() {
         let paths: Vec<PathBuf> = (0..50).map(|i| PathBuf::from(i.to_string())).collect();
         let mut taken = Vec::new();
         let work = |path: &Path| {
@@ -326,14 +326,14 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_ends_early_is_a_local_fault() {
+    fn a_body_that_ends_early_is_a_local_error() {
         let mut body = ExactBody { bytes: &b"abc"[..], left: 4, fault: None };
         assert!(io::copy(&mut body, &mut io::sink()).is_err());
         assert_eq!(body.fault.map(|fault| fault.kind()), Some(io::ErrorKind::UnexpectedEof));
     }
 
     #[test]
-    fn a_body_stops_at_the_size_that_was_announced() {
+    fn a_body_stops_at_the_declared_size() {
         let mut body = ExactBody { bytes: &b"abcdef"[..], left: 4, fault: None };
         assert_eq!(io::copy(&mut body, &mut io::sink()).unwrap(), 4);
         assert!(body.fault.is_none());

@@ -615,7 +615,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_acknowledged_by_a_log_that_cannot_be_put_on_disk() {
+    async fn nothing_is_acknowledged_if_the_log_cannot_be_synced() {
         let (log, _) = LogSync::by(|| Err(io::ErrorKind::Other.into())).unwrap();
         for _ in 0..2 {
             let number = log.begin_write();
@@ -629,7 +629,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_transaction_that_is_tried_again_is_made_once() {
+    async fn a_retried_transaction_is_executed_once() {
         let client = client(&Dynamo::memory().unwrap()).await;
         let visits = || ("name", AttributeValue::S("visits".to_owned()));
         for token in ["first", "first", "second"] {
@@ -647,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answers_of_old_transactions_are_forgotten() {
+    fn the_responses_of_old_transactions_are_dropped() {
         let mut transactions = Transactions::default();
         transactions.remember("old".to_owned(), "{}".to_owned());
         transactions.by_age[0].0 -= 2 * Transactions::LIFE;

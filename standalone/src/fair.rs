@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_with_a_full_queue_delays_another_by_what_is_running_and_no_more() {
+    fn a_project_with_a_full_queue_delays_another_only_by_the_running_job() {
         let (noisy, quiet) = (ProjectId::mint(), ProjectId::mint());
         let mut jobs = Jobs::new(1);
         for _ in 0..WAITING_PER_PROJECT {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_shared_equally_however_long_the_jobs_of_each_are() {
+    fn time_is_shared_equally_whatever_the_length_of_the_jobs() {
         let (long, short) = (ProjectId::mint(), ProjectId::mint());
         let mut jobs = Jobs::new(1);
         for _ in 0..900 {
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn background_work_gets_its_part_and_no_more() {
+    fn background_work_gets_its_share_and_no_more() {
         let mut jobs = Jobs::new(1);
         for _ in 0..900 {
             jobs.push(api(ProjectId::mint()), "api").unwrap();
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_idle_gains_nothing_and_who_was_alone_owes_nothing() {
+    fn an_idle_project_earns_no_credit_and_a_lone_one_no_debt() {
         let (first, second) = (ProjectId::mint(), ProjectId::mint());
         let mut jobs = Jobs::new(1);
         for _ in 0..100 {
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_dropped_when_nothing_is_left_to_do() {
+    fn accounts_are_dropped_when_the_queue_is_empty() {
         let mut jobs = Jobs::new(1);
         for _ in 0..10 {
             jobs.push(api(ProjectId::mint()), "job").unwrap();
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_queue_does_what_waits_and_ends() {
+    fn a_closed_queue_finishes_waiting_jobs_and_ends() {
         let queue = FairQueue::new(1);
         queue.push(Share::default(), 1).unwrap();
         queue.close();

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_answer_comes_back_with_its_status_headers_and_body() {
+    async fn the_response_has_its_status_headers_and_body() {
         let echo = tower::service_fn(|request: Request<Body>| async move {
             let answer = Response::builder().status(418).header("x-method", request.method().as_str());
             Ok(answer.body(request.into_body()).unwrap())

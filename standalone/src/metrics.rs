@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_operation_has_the_name_that_s3_gives_it() {
+    fn every_operation_has_its_s3_name() {
         for (method, uri, name) in [
             ("GET", "/bucket/a/b", "GetObject"),
             ("HEAD", "/bucket/a", "HeadObject"),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_age_of_a_success_follows_no_wall_clock() {
+    fn the_age_of_a_success_does_not_depend_on_the_wall_clock() {
         let (registry, clock) = (Registry::default(), Clock::manual(Clock::system().now()));
         let last = LastSuccess::gauge(&registry, "xfiles_age_seconds", "Age.", &clock);
         let age = || registry.render().lines().last().unwrap().to_owned();

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reserve_is_given_up_for_what_frees_room_and_made_again() {
+    fn the_reserve_is_released_for_deletions_and_created_again() {
         let directory = tempfile::tempdir().unwrap();
         let room = Room::open(directory.path()).unwrap();
         let held = || fs::metadata(directory.path().join(RESERVE)).map_or(0, |reserve| reserve.len());

@@ -23,7 +23,7 @@ fn dependencies(metadata: &Value, package: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn our_crates_depend_on_each_other_in_one_direction_only() {
+fn workspace_crates_depend_on_each_other_in_one_direction_only() {
     let metadata = metadata();
     for (package, allowed) in [
         ("xfiles-core", &[][..]),
@@ -53,7 +53,7 @@ fn no_lambda_crate_links_an_embedded_engine() {
 }
 
 #[test]
-fn core_knows_no_http_server() {
+fn core_does_not_depend_on_an_http_server() {
     let found = dependencies(&metadata(), "xfiles-core");
     for forbidden in ["axum", "hyper", "lambda_http", "tower"] {
         assert!(!found.contains(forbidden), "core depends on {forbidden}");

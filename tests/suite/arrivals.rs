@@ -19,7 +19,7 @@ async fn world() -> World {
 }
 
 #[tokio::test]
-async fn an_upload_whose_client_never_confirms_is_confirmed_and_told_once() {
+async fn an_upload_that_its_client_never_confirms_is_confirmed_with_one_event() {
     let world = world().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     let path = format!("/api/v1/files/{}?wait=30", id_of(&intent));
@@ -31,7 +31,7 @@ async fn an_upload_whose_client_never_confirms_is_confirmed_and_told_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_confirms_gets_the_same_answer_as_without() {
+async fn a_client_that_confirms_gets_the_same_response_with_and_without_auto_confirm() {
     let world = world().await;
     for _ in 0..10 {
         let file = world.client.upload(TEXT, json!({})).await;
@@ -46,7 +46,7 @@ async fn a_client_that_confirms_gets_the_same_answer_as_without() {
 }
 
 #[tokio::test]
-async fn a_notification_of_the_store_can_come_twice_late_or_for_nothing() {
+async fn a_store_notification_may_be_duplicate_late_or_for_no_upload() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     let key = world.files().catalog.file(file_id(&intent), xfiles_core::catalog::Consistency::Strong);
@@ -64,7 +64,7 @@ async fn a_notification_of_the_store_can_come_twice_late_or_for_nothing() {
 }
 
 #[tokio::test]
-async fn of_a_batch_of_messages_only_those_come_again_whose_uploads_could_not_be_confirmed() {
+async fn a_batch_of_messages_returns_only_those_whose_uploads_could_not_be_confirmed() {
     let world = World::start().await;
     let mut messages = vec![
         json!({"messageId": "test", "body": json!({"Event": "s3:TestEvent"}).to_string()}),

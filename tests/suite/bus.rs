@@ -165,7 +165,7 @@ async fn every_event_is_put_on_the_bus_once_signed_and_with_its_own_id() {
 }
 
 #[tokio::test]
-async fn what_the_bus_does_not_take_stays_and_holds_no_webhook_up() {
+async fn an_event_that_the_bus_refuses_is_kept_and_delays_no_webhook() {
     let (world, ids) = world_with_events(2).await;
     let hooks = format!("/api/v1/projects/{}/webhooks", world.stack.project());
     let hook = json!({"url": "http://127.0.0.1:9/", "enabled": true});
@@ -188,7 +188,7 @@ async fn what_the_bus_does_not_take_stays_and_holds_no_webhook_up() {
 }
 
 #[tokio::test]
-async fn the_bus_is_offered_an_event_for_a_day() {
+async fn an_event_is_offered_to_the_bus_for_a_day() {
     let (world, ids) = world_with_events(1).await;
     let bus = Bus::new(Mood::Denies);
     world.pass(Duration::from_secs(24 * 60 * 60 - 60));

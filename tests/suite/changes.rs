@@ -127,7 +127,7 @@ async fn variants_that_are_no_longer_public_are_purged_from_store_and_cdn() {
 }
 
 #[tokio::test]
-async fn a_deletion_while_a_purge_is_owed_leaves_nothing_in_the_cdn_of_either_visibility() {
+async fn a_deletion_during_an_unfinished_purge_leaves_nothing_in_the_cdn_at_either_visibility() {
     let world = World::start().await;
     let more = json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let file = world.client.upload(("p.png", "image/png", &fixture("palette-alpha.png")), more).await;
@@ -180,7 +180,7 @@ async fn a_gallery_is_reordered_in_one_call_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn signed_urls_live_as_long_as_is_asked_for_within_what_the_key_may() {
+async fn signed_urls_have_the_requested_lifetime_within_the_limit_of_the_key() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({})).await;
     let path = format!("/api/v1/files/{}/url", id_of(&file));
@@ -203,7 +203,7 @@ async fn signed_urls_live_as_long_as_is_asked_for_within_what_the_key_may() {
 }
 
 #[tokio::test]
-async fn a_download_is_saved_under_the_clients_name_and_only_there() {
+async fn a_download_has_the_clients_file_name_only_in_content_disposition() {
     let world = World::start().await;
     for visibility in ["public", "private"] {
         let more = json!({ "visibility": visibility });

@@ -136,7 +136,7 @@ async fn many_files_are_reported_in_the_order_of_the_arguments_and_one_failure_s
 }
 
 #[tokio::test]
-async fn a_file_that_is_large_enough_to_be_announced_arrives_whole() {
+async fn a_file_that_is_sent_with_expect_continue_arrives_complete() {
     let (world, folder) = (World::start().await, Folder::new());
     let bytes: Vec<u8> =
         (0..3_000_000_u32).map(|i| b"0123456789abcdef"[(i.wrapping_mul(2_654_435_761) >> 28) as usize]).collect();
@@ -147,7 +147,7 @@ async fn a_file_that_is_large_enough_to_be_announced_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_long_list_says_how_to_go_on() {
+async fn a_long_list_says_how_to_continue() {
     let (world, folder) = (World::start().await, Folder::new());
     let paths: Vec<String> = (0..21).map(|i| folder.file(&format!("{i}.txt"), TEXT.2)).collect();
     let arguments: Vec<&str> = ["upload"].into_iter().chain(paths.iter().map(String::as_str)).collect();
@@ -164,7 +164,7 @@ async fn a_long_list_says_how_to_go_on() {
 }
 
 #[tokio::test]
-async fn each_kind_of_failure_has_its_exit_code_and_a_word_on_what_to_do() {
+async fn each_kind_of_failure_has_its_exit_code_and_a_remedy() {
     let (world, folder) = (World::with_quota(20).await, Folder::new());
     let (small, other) = (folder.file("a.txt", TEXT.2), folder.file("b.txt", TEXT.2));
     let url = world.stack.url().as_str();
@@ -195,7 +195,7 @@ async fn each_kind_of_failure_has_its_exit_code_and_a_word_on_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_whole_list_is_walked_and_many_files_are_deleted_at_once() {
+async fn a_complete_list_is_read_and_many_files_are_deleted_at_once() {
     let world = World::start().await;
     for i in 0..105 {
         world.client.upload((&format!("{i}.txt"), TEXT.1, TEXT.2), json!({})).await;
@@ -220,7 +220,7 @@ async fn a_whole_list_is_walked_and_many_files_are_deleted_at_once() {
 }
 
 #[tokio::test]
-async fn a_published_file_is_changed_and_shown_as_it_is_now() {
+async fn a_published_file_is_changed_and_its_new_state_is_shown() {
     let (world, folder) = (World::start().await, Folder::new());
     let path = folder.file("photo.jpg", &fixture("portrait-exif6.jpg"));
     let arguments = ["upload", "--json", "--public", "--owner", "u1", "--entity", "listing:42:gallery:3", &path];
@@ -274,7 +274,7 @@ async fn lossy(server: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_upload_whose_answer_is_lost_is_asked_for_again_and_reserves_once() {
+async fn an_upload_whose_response_is_lost_is_retried_and_reserves_once() {
     let (world, folder) = (World::start().await, Folder::new());
     let path = folder.file(TEXT.0, TEXT.2);
     let url = lossy(world.stack.url().as_str()).await;
@@ -285,7 +285,7 @@ async fn an_upload_whose_answer_is_lost_is_asked_for_again_and_reserves_once() {
 }
 
 #[tokio::test]
-async fn projects_are_made_changed_emptied_and_deleted_over_the_api() {
+async fn projects_are_created_changed_and_deleted_over_the_api() {
     let world = World::start().await;
     let made = xf_in(&world, &["projects", "create", "shop", "--quota", "1MB", "--json"]).await.json();
     let made = &made["project"];
@@ -324,7 +324,7 @@ async fn projects_are_made_changed_emptied_and_deleted_over_the_api() {
 }
 
 #[tokio::test]
-async fn keys_are_made_listed_rotated_and_revoked_over_the_api() {
+async fn keys_are_created_listed_rotated_and_revoked_over_the_api() {
     let world = World::start().await;
     let url = world.stack.url().as_str();
     let ls = async |key: &str| xf(&["ls", "--quiet", "--url", url, "--api-key", key.trim()]).await.exit;
@@ -364,7 +364,7 @@ async fn keys_are_made_listed_rotated_and_revoked_over_the_api() {
 }
 
 #[tokio::test]
-async fn who_lost_every_key_makes_one_in_the_data_directory_of_a_running_server() {
+async fn a_key_can_be_created_in_the_data_directory_of_a_running_server() {
     let folder = Folder::new();
     let (data, directory) = folder.data();
     let never = xf(&["keys", "create", "--data", &directory]).await;
@@ -387,7 +387,7 @@ async fn who_lost_every_key_makes_one_in_the_data_directory_of_a_running_server(
 }
 
 #[tokio::test]
-async fn a_cleanup_by_hand_shows_and_then_settles_what_is_overdue() {
+async fn a_manual_cleanup_shows_and_then_settles_overdue_records() {
     let world = World::start().await;
     let none = xf_in(&world, &["cleanup", "--dry-run"]).await;
     assert_eq!((none.out.as_str(), none.err.as_str()), ("", "0 overdue; nothing was changed\n"));

@@ -165,7 +165,7 @@ async fn works(world: &World, name: &str) {
 }
 
 #[tokio::test]
-async fn idle_connections_and_half_sent_heads_keep_nobody_out() {
+async fn idle_connections_and_incomplete_heads_block_no_client() {
     const MAX: usize = 40;
     let world = world(at_most(MAX)).await;
     for (port, address) in [("api", api(&world)), ("store", store(&world))] {
@@ -186,7 +186,7 @@ async fn idle_connections_and_half_sent_heads_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_arrive_is_answered_408_and_closed() {
+async fn an_incomplete_head_gets_408_and_is_closed() {
     let world = world(ConnectionLimits { head: SOON, ..ConnectionLimits::default() }).await;
     for address in [api(&world), store(&world)] {
         let mut half = Raw::open(&address).await;
@@ -203,7 +203,7 @@ async fn a_head_that_does_not_arrive_is_answered_408_and_closed() {
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_for_another_request_for_a_while() {
+async fn a_connection_is_kept_open_for_another_request_until_it_is_idle_too_long() {
     let world = world(ConnectionLimits { keep_alive: SOON, ..ConnectionLimits::default() }).await;
     for address in [api(&world), store(&world)] {
         Raw::used(&address).await.ended().await;
@@ -230,7 +230,7 @@ fn files_in(folder: &std::path::Path) -> usize {
 }
 
 #[tokio::test]
-async fn uploads_that_stall_are_ended_and_leave_nothing() {
+async fn stalled_uploads_are_cancelled_and_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let connections = ConnectionLimits { body_idle: SOON, ..at_most(60) };
     let data = Data::Directory(folder.path().to_owned());
@@ -268,7 +268,7 @@ async fn uploads_that_stall_are_ended_and_leave_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_of_its_download_is_let_go() {
+async fn a_client_that_does_not_read_its_download_is_disconnected() {
     let world = world(ConnectionLimits { write_idle: SOON, ..ConnectionLimits::default() }).await;
     let bytes = vec![b'x'; 30 * 1024 * 1024];
     let path = published(&world, "large.txt", &bytes).await;
@@ -282,7 +282,7 @@ async fn a_client_that_reads_nothing_of_its_download_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_server_whose_places_are_all_at_work_says_so_and_the_other_port_goes_on() {
+async fn a_server_with_all_connections_busy_returns_503_and_the_other_port_still_works() {
     let world = world(ConnectionLimits { queue: SOON, ..at_most(8) }).await;
     let busy = occupy(&world, 6).await;
     let mut refused = Raw::open(&store(&world)).await;
@@ -297,7 +297,7 @@ async fn a_server_whose_places_are_all_at_work_says_so_and_the_other_port_goes_o
 }
 
 #[tokio::test]
-async fn who_finds_no_place_is_served_when_one_becomes_free() {
+async fn a_waiting_connection_is_served_when_another_becomes_free() {
     let world = world(ConnectionLimits { queue: NEVER, ..at_most(8) }).await;
     let mut busy = occupy(&world, 6).await;
     let mut patient = Raw::open(&store(&world)).await;
@@ -358,7 +358,7 @@ async fn refusals(world: &World) -> Vec<(String, String, u16)> {
 }
 
 #[tokio::test]
-async fn a_refusal_before_the_body_was_read_can_be_read_after_it_was_sent() {
+async fn a_refusal_sent_before_the_body_was_read_can_be_read_by_the_client() {
     let world = World::start().await;
     for (address, head, status) in refusals(&world).await {
         for mut raw in [Raw::open(&address).await, Raw::used(&address).await] {
@@ -386,7 +386,7 @@ async fn a_refusal_before_the_body_was_read_can_be_read_after_it_was_sent() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_not_preceded_by_permission_to_send() {
+async fn a_refusal_is_not_preceded_by_100_continue() {
     let world = World::start().await;
     for (address, head, status) in refusals(&world).await {
         let mut raw = Raw::open(&address).await;
@@ -407,7 +407,7 @@ async fn a_refusal_is_not_preceded_by_permission_to_send() {
 }
 
 #[tokio::test]
-async fn a_small_body_that_comes_late_resets_nothing_and_one_that_is_there_keeps_the_connection() {
+async fn a_late_small_body_causes_no_reset_and_a_buffered_one_keeps_the_connection() {
     let world = World::start().await;
     for (address, head, status) in refusals(&world).await {
         // A body of that length is not too large, and is waited for.
@@ -447,7 +447,7 @@ async fn the_upload_after_a_refused_one_succeeds_over_the_same_client() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_no_http_or_has_too_long_a_head_is_told_so() {
+async fn an_invalid_request_and_one_with_too_long_a_head_get_an_error_response() {
     let world = World::start().await;
     let long = "x".repeat(150_000);
     for address in [api(&world), store(&world)] {
@@ -467,7 +467,7 @@ async fn a_request_that_is_no_http_or_has_too_long_a_head_is_told_so() {
 }
 
 #[tokio::test]
-async fn no_request_makes_the_metrics_grow_and_clients_do_not_see_them() {
+async fn requests_do_not_grow_the_metrics_without_bound_and_clients_cannot_read_them() {
     let world = World::start().await;
     works(&world, "a.txt").await;
     let ask = async |address: &str, n: usize| {
@@ -512,7 +512,7 @@ async fn no_request_makes_the_metrics_grow_and_clients_do_not_see_them() {
 }
 
 #[tokio::test]
-async fn who_waits_for_an_upload_is_answered_when_the_server_stops() {
+async fn a_client_that_waits_for_an_upload_gets_a_response_when_the_server_stops() {
     let world = World::start().await;
     let intent = world.client.intent("slow.txt", "text/plain", 5, json!({})).await.ok();
     let path = format!("/api/v1/files/{}?wait=25", id_of(&intent));
@@ -533,7 +533,7 @@ async fn who_waits_for_an_upload_is_answered_when_the_server_stops() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_under_way_when_the_server_stops_is_finished() {
+async fn an_upload_in_progress_when_the_server_stops_is_finished() {
     let world = World::start().await;
     let intent = world.client.intent("last.txt", "text/plain", 1_000_000, json!({})).await.ok();
     let mut raw = Raw::open(&store(&world)).await;
@@ -553,7 +553,7 @@ async fn an_upload_that_is_under_way_when_the_server_stops_is_finished() {
 }
 
 #[tokio::test]
-async fn a_missing_file_is_remembered_as_missing_by_no_clock_that_can_be_set() {
+async fn the_cache_of_missing_files_does_not_depend_on_the_wall_clock() {
     let world = World::start().await;
     let bytes = b"hello";
     let intent = world.client.intent("late.txt", "text/plain", bytes.len(), json!({"visibility": "public"})).await.ok();

@@ -73,7 +73,7 @@ async fn an_intent_is_one_transaction() {
 }
 
 #[tokio::test]
-async fn a_repeated_confirm_a_get_and_fresh_urls_are_one_read_and_never_ask_the_object_store() {
+async fn a_repeated_confirm_a_get_and_fresh_urls_are_one_read_and_no_object_store_request() {
     let metered = Metered::start().await;
     let (project, id) = (metered.world.stack.project(), metered.upload(json!({})).await);
     let one_read = calls([(Operation::GetItem, 1)]);
@@ -153,7 +153,7 @@ async fn a_deletion_invalidates_only_the_paths_under_which_something_can_be_cach
 }
 
 #[tokio::test]
-async fn a_first_variant_notes_the_placeholder_in_the_read_that_it_makes_anyway() {
+async fn a_first_variant_stores_the_placeholder_without_an_additional_read() {
     let metered = Metered::start().await;
     let variants = json!({"transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let png = fixture("palette-alpha.png");
@@ -173,7 +173,7 @@ async fn a_first_variant_notes_the_placeholder_in_the_read_that_it_makes_anyway(
 }
 
 #[tokio::test]
-async fn a_placeholder_of_its_own_reads_the_original_once_and_stores_no_object_however_often_it_is_asked_for() {
+async fn a_separate_placeholder_reads_the_original_once_and_stores_no_object_however_often_it_is_requested() {
     let metered = Metered::start().await;
     let png = fixture("palette-alpha.png");
     let id = file_id(&metered.world.client.upload(("a.png", "image/png", &png), json!({})).await);
@@ -188,7 +188,7 @@ async fn a_placeholder_of_its_own_reads_the_original_once_and_stores_no_object_h
 }
 
 #[tokio::test]
-async fn a_sweep_that_finds_nothing_asks_each_partition_once() {
+async fn a_sweep_with_nothing_due_queries_each_partition_once() {
     let metered = Metered::start().await;
     metered.upload(json!({})).await;
     let bill = metered.bill(metered.files.sweep(100, std::time::Duration::from_secs(60))).await;

@@ -186,7 +186,7 @@ fn intent() -> UploadIntent {
 }
 
 #[tokio::test]
-async fn a_death_while_an_upload_begins_leaves_nothing() {
+async fn a_crash_while_an_upload_begins_leaves_nothing() {
     at_every_point(
         async |_| (),
         |p, ()| async move { p.files.begin(p.project, intent()).await.map(drop).map_err(|e| e.to_string()) },
@@ -199,7 +199,7 @@ async fn a_death_while_an_upload_begins_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_death_while_an_upload_is_confirmed_leaves_it_confirmed_or_gone() {
+async fn a_crash_while_an_upload_is_confirmed_leaves_it_confirmed_or_gone() {
     at_every_point(
         async |world| {
             let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({"visibility": "public"})).await.ok();
@@ -226,7 +226,7 @@ async fn a_death_while_an_upload_is_confirmed_leaves_it_confirmed_or_gone() {
 }
 
 #[tokio::test]
-async fn a_death_while_a_file_is_deleted_leaves_it_whole_or_gone() {
+async fn a_crash_while_a_file_is_deleted_leaves_it_complete_or_gone() {
     at_every_point(
         async |world| {
             let more = json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}});
@@ -254,7 +254,7 @@ async fn a_death_while_a_file_is_deleted_leaves_it_whole_or_gone() {
 }
 
 #[tokio::test]
-async fn a_death_while_an_upload_expires_gives_its_quota_back_once() {
+async fn a_crash_while_an_upload_expires_returns_its_quota_once() {
     at_every_point(
         async |world| {
             let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
@@ -274,7 +274,7 @@ async fn a_death_while_an_upload_expires_gives_its_quota_back_once() {
 }
 
 #[tokio::test]
-async fn a_death_while_a_file_moves_and_its_variants_are_purged_tells_each_change_once() {
+async fn a_crash_while_a_file_moves_and_its_variants_are_purged_yields_one_event_for_each_change() {
     let patch = Patch {
         visibility: Some(Visibility::Private),
         variants_visibility: Some(Visibility::Private),
@@ -306,7 +306,7 @@ async fn a_death_while_a_file_moves_and_its_variants_are_purged_tells_each_chang
 }
 
 #[tokio::test]
-async fn a_death_while_events_are_sent_loses_none_and_keeps_their_ids() {
+async fn a_crash_while_events_are_sent_loses_none_and_keeps_their_ids() {
     at_every_point(
         async |world| {
             let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -345,7 +345,7 @@ async fn a_death_while_events_are_sent_loses_none_and_keeps_their_ids() {
 }
 
 #[tokio::test]
-async fn a_death_after_a_full_new_order_was_written_leaves_nothing_untold() {
+async fn a_crash_after_a_full_reorder_was_written_loses_no_event() {
     let world = World::start().await;
     let more = json!({"entity": {"type": "listing", "id": "7"}});
     let uploads = (0..Catalog::REPLACE_AT_ONCE).map(|_| world.client.upload(TEXT, more.clone()));
@@ -367,7 +367,7 @@ async fn a_death_after_a_full_new_order_was_written_leaves_nothing_untold() {
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_finished_keeps_no_other_waiting() {
+async fn a_record_that_cannot_be_finished_blocks_no_other() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({"visibility": "public"})).await;
     let dying = Process::start(&world, Fate::DiesAfter(0));
@@ -677,7 +677,7 @@ fn new_upload(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_death_at_any_point_of_an_upload_ends_like_no_death_or_no_start() {
+async fn a_crash_at_any_write_of_an_upload_ends_as_if_completed_or_never_started() {
     const INTENTS: &str = "/api/v1/files/upload-intents";
     check_cases(&[
         Case {
@@ -739,7 +739,7 @@ fn staged(url: &str) -> ObjectKey {
 }
 
 #[tokio::test]
-async fn a_death_at_any_point_of_a_change_ends_like_no_death_or_no_start() {
+async fn a_crash_at_any_write_of_a_change_ends_as_if_completed_or_never_started() {
     check_cases(&[
         Case {
             name: "an owner",
@@ -785,7 +785,7 @@ async fn a_death_at_any_point_of_a_change_ends_like_no_death_or_no_start() {
 }
 
 #[tokio::test]
-async fn a_death_at_any_point_of_a_deletion_ends_like_no_death_or_no_start() {
+async fn a_crash_at_any_write_of_a_deletion_ends_as_if_completed_or_never_started() {
     check_cases(&[
         Case {
             name: "a pending upload",
@@ -831,7 +831,7 @@ async fn a_death_at_any_point_of_a_deletion_ends_like_no_death_or_no_start() {
 }
 
 #[tokio::test]
-async fn a_death_at_any_point_of_a_projects_end_ends_like_no_death_or_no_start() {
+async fn a_crash_at_any_write_of_a_project_deletion_ends_as_if_completed_or_never_started() {
     const FULL: [Given; 4] = [Given::Text("a"), Given::Picture("b"), Given::Arrived("c"), Given::Hook];
     check_cases(&[
         Case {
@@ -863,7 +863,7 @@ async fn a_death_at_any_point_of_a_projects_end_ends_like_no_death_or_no_start()
 }
 
 #[tokio::test]
-async fn a_death_at_any_point_of_administration_ends_like_no_death_or_no_start() {
+async fn a_crash_at_any_write_of_administration_ends_as_if_completed_or_never_started() {
     check_cases(&[
         Case {
             name: "a new project",

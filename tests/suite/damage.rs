@@ -122,7 +122,7 @@ fn text(size: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn however_bytes_are_damaged_no_way_of_reading_serves_them_and_whole_again_they_are_served() {
+async fn no_read_serves_damaged_bytes_and_repaired_bytes_are_served_again() {
     let machine = Machine::start().await;
     // Read in one piece; in several after a look at all; and in several with a look along the way.
     for size in [13, 1 << 20, 9 << 20] {
@@ -189,7 +189,7 @@ async fn however_bytes_are_damaged_no_way_of_reading_serves_them_and_whole_again
 }
 
 #[tokio::test]
-async fn a_copy_that_the_cdn_holds_was_compared_before_it_was_held() {
+async fn bytes_are_verified_before_the_cdn_caches_them() {
     let machine = Machine::start().await;
     for harm in Harm::ALL {
         let (file, blob) = machine.upload(TEXT, json!({"visibility": "public"})).await;
@@ -204,7 +204,7 @@ async fn a_copy_that_the_cdn_holds_was_compared_before_it_was_held() {
 }
 
 #[tokio::test]
-async fn no_variant_is_made_of_a_damaged_original() {
+async fn no_variant_is_rendered_from_a_damaged_original() {
     let pictures =
         json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let machine = Machine::start().await;
@@ -228,7 +228,7 @@ async fn no_variant_is_made_of_a_damaged_original() {
 }
 
 #[tokio::test]
-async fn a_damaged_variant_is_made_again_and_takes_the_place_of_what_was_stored() {
+async fn a_damaged_variant_is_rendered_again_and_replaces_the_stored_one() {
     let pictures =
         json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let machine = Machine::start().await;
@@ -276,7 +276,7 @@ async fn an_upload_that_is_damaged_before_its_confirmation_is_not_published() {
 }
 
 #[tokio::test]
-async fn a_put_takes_the_place_of_a_damaged_object_as_if_there_were_none() {
+async fn a_put_replaces_a_damaged_object_as_if_it_did_not_exist() {
     let machine = Machine::start().await;
     let s3 = machine.world.stack.s3_client();
     let put = |body: &'static [u8]| {
@@ -319,7 +319,7 @@ async fn the_command_finds_damage_in_a_stopped_directory_and_prints_the_path() {
 }
 
 #[tokio::test]
-async fn what_the_store_knows_of_its_bytes_is_in_prometheus_terms() {
+async fn the_store_reports_damage_and_scrub_progress_as_prometheus_metrics() {
     let machine = Machine::start().await;
     let (file, blob) = machine.upload(TEXT, json!({})).await;
     let key = machine.key_of(&file).await;

@@ -136,7 +136,7 @@ fn replayed(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
-async fn a_batch_whose_client_leaves_is_reserved_once_and_its_retry_hears_the_outcome() {
+async fn a_batch_whose_client_disconnects_is_reserved_once_and_its_retry_gets_the_result() {
     for nth in [1, 2, 37, 100] {
         let world = World::start().await;
         let gated = Gated::at(&world, "TransactWriteItems", nth).await;
@@ -155,7 +155,7 @@ async fn a_batch_whose_client_leaves_is_reserved_once_and_its_retry_hears_the_ou
 }
 
 #[tokio::test]
-async fn a_batch_whose_process_dies_is_reserved_once() {
+async fn a_batch_whose_process_crashes_is_reserved_once() {
     for all_or_nothing in [false, true] {
         // The second transaction of an all-or-nothing batch is that of its hundredth file.
         for nth in if all_or_nothing { [1, 2] } else { [3, 60] } {
@@ -180,7 +180,7 @@ async fn a_batch_whose_process_dies_is_reserved_once() {
 }
 
 #[tokio::test]
-async fn what_an_administrator_makes_under_a_key_whose_process_died_is_made_once() {
+async fn administration_under_an_idempotency_key_whose_process_crashed_is_done_once() {
     let world = World::start().await;
     let project = format!("/api/v1/projects/{}", world.stack.project());
     let (keys, hooks) = (format!("{project}/keys"), format!("{project}/webhooks"));
@@ -206,7 +206,7 @@ async fn what_an_administrator_makes_under_a_key_whose_process_died_is_made_once
 }
 
 #[tokio::test]
-async fn every_route_that_writes_ends_though_its_client_left() {
+async fn every_route_that_writes_completes_after_its_client_disconnects() {
     let png = fixture("alpha.avif");
     for (operation, route) in [
         ("CopyObject", "confirm"),
@@ -275,7 +275,7 @@ async fn every_route_that_writes_ends_though_its_client_left() {
 }
 
 #[tokio::test]
-async fn a_file_is_told_to_be_private_only_when_nothing_is_left_where_it_was_public() {
+async fn a_change_to_private_is_announced_only_after_nothing_public_is_left() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({"visibility": "public"})).await;
     let (id, path) = (file_id(&file), format!("/api/v1/files/{}", id_of(&file)));
@@ -291,7 +291,7 @@ async fn a_file_is_told_to_be_private_only_when_nothing_is_left_where_it_was_pub
 }
 
 #[tokio::test]
-async fn a_move_whose_process_died_before_the_purge_is_told_by_the_cleanup() {
+async fn a_move_whose_process_crashed_before_the_purge_is_announced_by_the_cleanup() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({"visibility": "public"})).await;
     let (id, path) = (file_id(&file), format!("/api/v1/files/{}", id_of(&file)));
@@ -304,7 +304,7 @@ async fn a_move_whose_process_died_before_the_purge_is_told_by_the_cleanup() {
 }
 
 #[tokio::test]
-async fn a_request_whose_body_is_cut_changes_nothing() {
+async fn a_request_with_a_truncated_body_changes_nothing() {
     let world = World::start().await;
     let gated = Gated::at(&world, "TransactWriteItems", 1).await;
     let body = batch_of(100).to_string();
@@ -331,7 +331,7 @@ async fn a_request_whose_body_is_cut_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_stack_that_stops_waits_for_what_its_clients_left() {
+async fn a_stack_that_stops_waits_for_requests_of_disconnected_clients() {
     let world = World::start().await;
     let gated = Gated::at(&world, "TransactWriteItems", 1).await;
     gated.send_and_leave(&Method::POST, BATCH, None, Some(&batch_of(3))).await;
@@ -346,7 +346,7 @@ async fn a_stack_that_stops_waits_for_what_its_clients_left() {
 
 /// An upload URL's bytes that end before their length are not stored.
 #[tokio::test]
-async fn a_put_that_is_cut_leaves_nothing_in_the_store() {
+async fn a_truncated_put_leaves_nothing_in_the_store() {
     let world = World::start().await;
     let intent = world.client.intent("a.txt", "text/plain", 100_000, json!({})).await.ok();
     let url: http::Uri = intent["uploadUrl"].as_str().unwrap().parse().unwrap();

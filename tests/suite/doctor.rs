@@ -54,7 +54,7 @@ fn only_fault(findings: &[Value]) -> &Value {
 }
 
 #[tokio::test]
-async fn a_healthy_stack_passes_every_check_and_keeps_nothing() {
+async fn a_healthy_stack_passes_every_check_and_nothing_is_left_behind() {
     let world = World::start().await;
     let (exit, findings) = findings(&world, world.client.key()).await;
     assert_eq!(exit, Exit::Ok, "{findings:#?}");
@@ -66,7 +66,7 @@ async fn a_healthy_stack_passes_every_check_and_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_exist_is_the_cause_that_is_named() {
+async fn an_unknown_key_is_named_as_the_cause() {
     let world = World::start().await;
     let (exit, findings) = findings(&world, &format!("xf_{}", "a".repeat(32))).await;
     assert_eq!(exit, Exit::Failed);
@@ -77,7 +77,7 @@ async fn a_key_that_does_not_exist_is_the_cause_that_is_named() {
 }
 
 #[tokio::test]
-async fn a_key_that_may_not_upload_is_told_apart_from_a_store_that_does_not_work() {
+async fn a_key_without_upload_scope_is_distinguished_from_a_failing_store() {
     let world = World::start().await;
     let reader = world.client_with(&[Scope::Read]).await;
     let (exit, findings) = findings(&world, reader.key()).await;
@@ -89,7 +89,7 @@ async fn a_key_that_may_not_upload_is_told_apart_from_a_store_that_does_not_work
 }
 
 #[tokio::test]
-async fn a_cdn_that_does_not_answer_is_named_and_no_signed_url_is_shown() {
+async fn an_unreachable_cdn_is_named_and_no_signed_url_is_shown() {
     let nowhere = "http://127.0.0.1:1".parse().unwrap();
     let world = World::with(WorldOptions { public_url: Some(nowhere), ..WorldOptions::default() }).await;
     let (exit, findings) = findings(&world, world.client.key()).await;
@@ -104,7 +104,7 @@ async fn a_cdn_that_does_not_answer_is_named_and_no_signed_url_is_shown() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_the_first_finding_and_the_last() {
+async fn an_unreachable_server_is_the_only_finding() {
     let key = format!("xf_{}", "a".repeat(32));
     let (exit, out) = xf(&["doctor", "--url", "http://127.0.0.1:1", "--api-key", &key]).await;
     assert_eq!(exit, Exit::Failed);
@@ -366,7 +366,7 @@ async fn each_fault_of_a_deployment_is_found_by_its_check_with_its_cause_and_its
 }
 
 #[tokio::test]
-async fn a_signing_key_that_cannot_be_read_is_told_apart_from_the_stores() {
+async fn an_unreadable_signing_key_is_distinguished_from_failing_stores() {
     let world = World::start().await;
     let unread = || -> BoxFuture<'static, _> {
         Box::pin(async { Err(Error::Internal(Cause::because("reading the signing key", "AccessDeniedException"))) })
@@ -416,7 +416,7 @@ async fn the_plan_of_a_deployment_needs_no_credentials_and_names_every_command()
 }
 
 #[tokio::test]
-async fn what_is_no_stack_and_no_parameter_is_refused_with_the_rule() {
+async fn an_invalid_stack_name_or_parameter_is_refused_with_the_rule() {
     for (arguments, rule) in [
         (["deploy", "--dry-run", "--stack", "1st"], "a stack's name is a letter"),
         (["deploy", "--dry-run", "--parameter", "LogDays"], "a parameter is NAME=VALUE"),

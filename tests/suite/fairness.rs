@@ -183,7 +183,7 @@ async fn crowded(files: usize) -> (Catalog, ProjectId) {
 }
 
 #[tokio::test]
-async fn counting_stops_at_its_ceiling_and_says_so() {
+async fn counting_stops_at_its_limit_and_reports_it() {
     let (catalog, project) = crowded(PAGE_CEILING + 100).await;
     let (size, number) = (PageSize::new(PageSize::MAX).unwrap(), |number| PageNumber::new(number).unwrap());
     let public = FileFilter { visibility: Some(Visibility::Public), ..FileFilter::default() };
@@ -241,7 +241,7 @@ async fn attentive() -> (String, mpsc::UnboundedReceiver<()>) {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_never_answers_keeps_no_other_waiting() {
+async fn an_endpoint_that_never_responds_delays_no_other() {
     let world = World::start().await;
     let (url, mut messages) = attentive().await;
     let hooks = format!("/api/v1/projects/{}/webhooks", world.stack.project());

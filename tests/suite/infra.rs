@@ -56,7 +56,7 @@ fn text(value: &Yaml) -> String {
 }
 
 #[test]
-fn each_function_is_told_what_its_configuration_reads_and_nothing_else() {
+fn each_function_gets_exactly_the_variables_that_its_configuration_reads() {
     let stores = STORE_VARIABLES.as_slice();
     let worker = [stores, &WORKER_VARIABLES].concat();
     let with_cdn = [stores, &CDN_VARIABLES].concat();
@@ -73,7 +73,7 @@ fn each_function_is_told_what_its_configuration_reads_and_nothing_else() {
 }
 
 #[test]
-fn the_background_of_jpeg_is_white_unless_it_is_told_on_aws_as_in_the_code() {
+fn the_default_jpeg_background_is_white_on_aws_as_in_the_code() {
     let template: Yaml = serde_norway::from_str(TEMPLATE).unwrap();
     assert_eq!(text(&template["Parameters"]["JpegBackground"]["Default"]), Colour::WHITE.to_string());
 }
@@ -131,7 +131,7 @@ fn behaviour(path: &str) -> Option<(bool, String)> {
 }
 
 #[tokio::test]
-async fn each_path_is_signed_for_and_made_where_the_stand_in_has_it_so() {
+async fn each_path_has_the_same_signing_and_origin_rules_as_in_the_stand_in() {
     let world = World::start().await;
     let vectors: Value = serde_json::from_str(VECTORS).unwrap();
     for path in vectors["served"].as_array().unwrap() {
@@ -150,7 +150,7 @@ async fn each_path_is_signed_for_and_made_where_the_stand_in_has_it_so() {
 }
 
 #[test]
-fn the_vectors_of_save_as_names_are_what_the_code_answers() {
+fn the_vectors_of_save_as_names_match_the_code() {
     let vectors: Value = serde_json::from_str(VECTORS).unwrap();
     for vector in vectors["downloads"].as_array().unwrap() {
         let key: ObjectKey = vector["path"].as_str().unwrap()[1..].parse().unwrap();

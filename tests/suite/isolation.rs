@@ -92,7 +92,7 @@ async fn administered(world: &World, project: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_strangers_calls_neither_see_nor_change_anything() {
+async fn calls_with_another_projects_key_neither_see_nor_change_anything() {
     let world = World::start().await;
     let victim = world.client_of_another_project().await;
     let projects = world.client.get("/api/v1/projects").await.ok();

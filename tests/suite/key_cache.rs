@@ -32,7 +32,7 @@ fn project(world: &World) -> String {
 }
 
 #[tokio::test]
-async fn a_key_stops_at_once_in_the_process_that_ended_it() {
+async fn a_revoked_key_stops_at_once_in_the_process_that_revoked_it() {
     let world = World::start().await;
     let (revoked, id) = known(&world).await;
     world.client.delete(&format!("{}/keys/{id}", project(&world))).await.ok();
@@ -104,7 +104,7 @@ impl Line for Full {
 }
 
 #[tokio::test]
-async fn a_request_does_not_fail_because_the_last_use_of_its_key_cannot_be_noted() {
+async fn a_request_does_not_fail_if_the_last_use_of_its_key_cannot_be_stored() {
     let world = World::start().await;
     let full = world.client_through(world.stack.files_through(|inner| through(Arc::new(Full), inner))).await;
     full.get("/api/v1/files").await.ok();

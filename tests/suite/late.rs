@@ -136,7 +136,7 @@ async fn a_copy_that_arrives_after_the_file_was_deleted_is_removed_by_the_confir
 }
 
 #[tokio::test]
-async fn a_copy_whose_sender_died_is_removed_once_none_can_arrive_any_more_and_an_edge_forgets_it() {
+async fn a_late_copy_of_a_crashed_process_is_removed_and_invalidated_once_no_other_can_arrive() {
     for deleted in [true, false] {
         let world = World::start().await;
         let (id, file) = public_text(&world).await;
@@ -163,7 +163,7 @@ async fn a_copy_whose_sender_died_is_removed_once_none_can_arrive_any_more_and_a
 }
 
 #[tokio::test]
-async fn a_late_copy_is_in_the_way_of_no_later_move() {
+async fn a_late_copy_does_not_block_a_later_move() {
     let world = World::start().await;
     let (id, file) = public_text(&world).await;
     let project = world.stack.project();
@@ -180,7 +180,7 @@ async fn a_late_copy_is_in_the_way_of_no_later_move() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_claim_was_given_up_is_watched_until_its_copy_can_no_longer_arrive() {
+async fn an_upload_whose_claim_was_abandoned_is_checked_until_its_copy_can_no_longer_arrive() {
     let world = World::start().await;
     let (files, project) = (world.files().clone(), world.stack.project());
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({"visibility": "public"})).await.ok();
@@ -223,7 +223,7 @@ impl Line for LateDeletion {
 }
 
 #[tokio::test]
-async fn a_file_comes_back_only_when_no_attempt_to_delete_it_can_arrive_any_more() {
+async fn a_file_moves_back_only_after_no_pending_deletion_can_arrive() {
     let world = World::start().await;
     let (id, file) = public_text(&world).await;
     let (files, project) = (world.files(), world.stack.project());
@@ -249,7 +249,7 @@ async fn a_file_comes_back_only_when_no_attempt_to_delete_it_can_arrive_any_more
 }
 
 #[tokio::test]
-async fn a_worker_that_was_frozen_past_the_last_purge_stores_nothing() {
+async fn a_worker_frozen_until_after_the_last_purge_stores_nothing() {
     let world = World::start().await;
     let variants = json!({"transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let png = fixture("palette-alpha.png");
@@ -273,7 +273,7 @@ async fn a_worker_that_was_frozen_past_the_last_purge_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_paused_worker_stores_nothing_until_it_goes_on() {
+async fn a_paused_worker_stores_nothing_until_it_resumes() {
     let world = World::start().await;
     let variants = json!({"transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let png = fixture("palette-alpha.png");
@@ -321,7 +321,7 @@ fn answering(world: &World, status: u16, body: &'static str, times: usize) -> Fi
 const CONFLICT: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"Transaction is ongoing for the item"}"#;
 
 #[tokio::test]
-async fn a_write_of_one_item_is_tried_again_while_a_transaction_is_in_its_way() {
+async fn a_write_of_one_item_is_retried_while_a_transaction_conflicts() {
     let world = World::with_quota(1_000).await;
     let project = world.stack.project();
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({"visibility": "public"})).await.ok();
@@ -405,7 +405,7 @@ impl Line for Kms {
 }
 
 #[tokio::test]
-async fn a_file_moves_to_and_fro_where_a_copy_has_another_etag_than_its_source() {
+async fn a_file_moves_back_and_forth_where_copies_change_the_etag() {
     let world = World::start().await;
     let project = world.stack.project();
     let files = world.stack.files_through(|client| wire::through(Arc::new(Kms), client));
@@ -454,7 +454,7 @@ impl Line for Spoiling {
 }
 
 #[tokio::test]
-async fn an_item_that_cannot_be_read_holds_up_no_other_and_is_counted() {
+async fn an_unreadable_item_blocks_no_other_and_is_counted() {
     let world = World::start().await;
     for _ in 0..40 {
         world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
@@ -503,7 +503,7 @@ async fn the_original_of_an_upload_that_is_pending_in_an_older_table_is_not_dele
 }
 
 #[tokio::test]
-async fn a_reconciliation_that_finds_too_much_removes_nothing_until_it_is_forced() {
+async fn a_reconciliation_with_too_many_differences_removes_nothing_unless_forced() {
     let world = World::start().await;
     for n in 0..11 {
         let name = format!("lost-{n:06}.txt").parse().unwrap();
@@ -528,7 +528,7 @@ async fn a_reconciliation_that_finds_too_much_removes_nothing_until_it_is_forced
 }
 
 #[tokio::test]
-async fn watching_removes_nothing_however_little_it_finds() {
+async fn the_watch_mode_removes_nothing_even_for_few_differences() {
     let world = World::start().await;
     let name = "lost-a7x9k2.txt".parse().unwrap();
     let (project, file) = (world.stack.project(), FileId::mint());
@@ -554,7 +554,7 @@ impl Line for Slow {
 }
 
 #[tokio::test]
-async fn a_project_that_is_emptied_keeps_no_other_waiting() {
+async fn deleting_a_project_does_not_delay_other_projects() {
     let world = World::start().await;
     join_all((0..150).map(|_| world.client.upload(TEXT, json!({})))).await;
     let another = world.client_of_another_project().await;
@@ -578,7 +578,7 @@ async fn a_project_that_is_emptied_keeps_no_other_waiting() {
 }
 
 #[tokio::test]
-async fn a_deletion_of_many_files_ends_in_time_and_says_which_are_left() {
+async fn a_bulk_deletion_stops_in_time_and_reports_the_remaining_files() {
     let world = World::start().await;
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -594,7 +594,7 @@ async fn a_deletion_of_many_files_ends_in_time_and_says_which_are_left() {
 }
 
 #[tokio::test]
-async fn an_order_of_as_many_files_as_it_takes_with_the_longest_words_is_told_whole() {
+async fn a_reorder_of_the_most_files_with_the_longest_words_has_all_its_events() {
     let world = World::start().await;
     let long = "\u{1F980}".repeat(256);
     let more = json!({
@@ -612,7 +612,7 @@ async fn an_order_of_as_many_files_as_it_takes_with_the_longest_words_is_told_wh
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_settled_waits_behind_the_others() {
+async fn a_record_that_cannot_be_settled_is_retried_after_the_others() {
     let world = World::start().await;
     world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     world.pass_expiry();

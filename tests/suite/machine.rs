@@ -81,7 +81,7 @@ async fn a_second_process_on_the_same_directory_is_refused() {
 }
 
 #[tokio::test]
-async fn a_taken_port_and_an_unusable_directory_are_named() {
+async fn a_port_in_use_and_an_unusable_directory_are_named() {
     let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     let refused = Stack::start(options(Data::Ephemeral, port)).await.err().unwrap().to_string();
@@ -96,7 +96,7 @@ async fn a_taken_port_and_an_unusable_directory_are_named() {
 }
 
 #[tokio::test]
-async fn signing_keys_are_readable_by_their_owner_alone_and_raw_api_keys_are_stored_nowhere() {
+async fn signing_keys_are_readable_only_by_their_owner_and_raw_api_keys_are_never_stored() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::with(on(&directory)).await;
     let key = world.client.key().to_owned();

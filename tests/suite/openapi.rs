@@ -44,7 +44,7 @@ fn the_committed_description_is_the_generated_one() {
 }
 
 #[test]
-fn the_committed_catalogue_of_refusals_is_the_generated_one() {
+fn the_committed_error_catalogue_is_the_generated_one() {
     assert!(committed("docs/errors.md") == openapi::catalogue(), "docs/errors.md is out of date; {REGENERATE}");
 }
 
@@ -97,7 +97,7 @@ fn every_code_is_in_the_description_or_belongs_to_no_operation() {
 }
 
 #[tokio::test]
-async fn each_path_knows_exactly_the_methods_that_are_described() {
+async fn each_path_accepts_exactly_the_described_methods() {
     let world = World::start().await;
     let document = document();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -144,7 +144,7 @@ async fn each_operation_needs_the_key_and_the_scope_that_are_described() {
 }
 
 #[tokio::test]
-async fn answers_have_exactly_the_described_fields() {
+async fn responses_have_exactly_the_described_fields() {
     let world = World::start().await;
     let document = document();
     let client = &world.client;
@@ -229,7 +229,7 @@ async fn the_description_is_served_without_a_key() {
 }
 
 #[tokio::test]
-async fn the_page_asks_nothing_of_other_hosts_and_keeps_no_key() {
+async fn the_documentation_page_contacts_no_other_host_and_stores_no_key() {
     let world = World::start().await;
     let home = world.get("/").await;
     assert_eq!(

@@ -429,7 +429,7 @@ async fn assert_refused(moment: Moment, damages: &[Damage], says: &str) {
 }
 
 #[tokio::test]
-async fn an_index_or_records_that_are_missing_empty_older_or_without_their_log_are_refused_by_name() {
+async fn a_missing_empty_older_or_logless_database_is_refused_by_name() {
     use Moment::{EarlierKilled, EarlierStopped, Killed, Stopped};
     for part in ["objects/index.sqlite3", "table.db"] {
         let path = PathBuf::from(part);
@@ -453,7 +453,7 @@ async fn an_index_or_records_that_are_missing_empty_older_or_without_their_log_a
 }
 
 #[tokio::test]
-async fn keys_of_another_time_missing_or_damaged_are_refused_and_never_made_anew_by_a_start() {
+async fn outdated_missing_or_damaged_keys_are_refused_and_never_regenerated_at_start() {
     let secrets = PathBuf::from("secrets.json");
     for moment in [Moment::Killed, Moment::Stopped] {
         assert_refused(moment, &[Damage::Remove(secrets.clone())], "secrets.json is missing").await;
@@ -497,7 +497,7 @@ async fn a_part_that_a_newer_version_wrote_is_refused_and_not_repaired() {
 }
 
 #[tokio::test]
-async fn a_second_process_is_refused_though_somebody_removed_the_locks() {
+async fn a_second_process_is_refused_even_if_the_lock_files_were_removed() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let stack = Stack::start(options(&data)).await.unwrap();
@@ -511,7 +511,7 @@ async fn a_second_process_is_refused_though_somebody_removed_the_locks() {
 }
 
 #[tokio::test]
-async fn a_directory_that_was_moved_or_copied_whole_is_served_whether_it_was_stopped_or_killed() {
+async fn a_moved_or_copied_directory_is_served_after_a_stop_or_a_kill() {
     let prepared = prepared();
     for moment in [Moment::Stopped, Moment::Killed] {
         let folder = tempfile::tempdir().unwrap();
@@ -529,7 +529,7 @@ async fn a_directory_that_was_moved_or_copied_whole_is_served_whether_it_was_sto
 }
 
 #[tokio::test]
-async fn an_index_that_is_gone_is_rebuilt_from_bytes_and_records_with_the_headers_of_publication() {
+async fn a_missing_index_is_rebuilt_from_bytes_and_records_with_the_headers_of_publication() {
     let prepared = prepared();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -556,7 +556,7 @@ async fn an_index_that_is_gone_is_rebuilt_from_bytes_and_records_with_the_header
 }
 
 #[tokio::test]
-async fn records_that_are_gone_are_made_again_from_the_index_and_the_rest_is_named_as_lost() {
+async fn missing_records_are_rebuilt_from_the_index_and_the_rest_is_reported_as_lost() {
     let prepared = prepared();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -587,7 +587,7 @@ async fn prepared_bytes(stack: &Stack, prepared: &Prepared, project: &str) -> u6
 }
 
 #[tokio::test]
-async fn a_directory_of_an_earlier_version_is_taken_over_once_and_not_without_its_index() {
+async fn a_directory_of_an_earlier_version_is_adopted_once_and_not_without_its_index() {
     let prepared = prepared();
     for (lost, served) in [(None, true), (Some("objects/index.sqlite3"), false), (Some("table.db"), false)] {
         let folder = tempfile::tempdir().unwrap();

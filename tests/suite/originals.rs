@@ -123,7 +123,7 @@ async fn bytes(answer: Response) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_original_that_breaks_off_or_ends_early_is_unavailable_stores_nothing_and_is_read_again() {
+async fn an_interrupted_or_truncated_original_returns_unavailable_stores_nothing_and_is_read_again() {
     let world = World::start().await;
     let photo = fixture("photo-12mp.jpg");
     for fault in [Fault::Reset, Fault::End] {
@@ -162,7 +162,7 @@ async fn a_request_that_follows_an_error_at_once_reads_the_original_itself() {
 }
 
 #[tokio::test]
-async fn an_original_that_stalls_keeps_its_place_no_longer_than_a_picture_may_take() {
+async fn a_stalled_original_holds_its_slot_no_longer_than_the_render_timeout() {
     let world = World::start().await;
     let photo = fixture("photo-12mp.jpg");
     let path = uploaded(&world, "image/jpeg", &photo, 300).await;
@@ -182,7 +182,7 @@ async fn an_original_that_stalls_keeps_its_place_no_longer_than_a_picture_may_ta
 }
 
 #[tokio::test]
-async fn what_its_header_refuses_is_not_read_to_its_end() {
+async fn an_original_refused_by_its_header_is_not_read_to_its_end() {
     let world = World::start().await;
     let header = b"\x89PNG\r\n\x1A\n\0\0\0\x0DIHDR\0\0\xEA\x60\0\0\xEA\x60\x08\x06\0\0\0";
     let original = [header.as_slice(), &vec![0x55; 8 << 20]].concat();
@@ -195,7 +195,7 @@ async fn what_its_header_refuses_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn what_follows_the_picture_in_a_jpeg_is_not_read_and_changes_nothing() {
+async fn data_after_the_image_in_a_jpeg_is_not_read_and_has_no_effect() {
     let world = World::start().await;
     let photo = fixture("photo-12mp.jpg");
     // As telephones append a film.
@@ -212,7 +212,7 @@ async fn what_follows_the_picture_in_a_jpeg_is_not_read_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn all_widths_asked_at_once_read_the_original_once_and_are_those_made_alone() {
+async fn concurrent_requests_for_all_widths_read_the_original_once_and_equal_separate_renders() {
     const FORMATS: [ImageFormat; 3] = [ImageFormat::WebP, ImageFormat::Jpeg, ImageFormat::Png];
 
     let world = World::start().await;

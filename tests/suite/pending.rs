@@ -36,7 +36,7 @@ async fn tell_of_staged(world: &World) {
 }
 
 #[tokio::test]
-async fn what_a_url_of_an_ended_upload_admits_is_counted_until_the_url_expires() {
+async fn the_bytes_admitted_by_the_url_of_an_ended_upload_count_until_the_url_expires() {
     let world = World::with_quota(10_000).await;
     for (ended, end) in (1..).zip(["delete pending", "refuse", "delete confirmed"]) {
         let intent = begin(&world.client, SIZE).await;
@@ -73,7 +73,7 @@ async fn what_a_url_of_an_ended_upload_admits_is_counted_until_the_url_expires()
 }
 
 #[tokio::test]
-async fn late_bytes_that_the_store_never_told_of_are_removed_when_the_url_has_expired() {
+async fn late_bytes_without_a_store_notification_are_removed_after_the_url_expires() {
     let world = World::with_quota(10_000).await;
     for confirmed in [false, true] {
         let intent = begin(&world.client, SIZE).await;
@@ -93,7 +93,7 @@ async fn late_bytes_that_the_store_never_told_of_are_removed_when_the_url_has_ex
 }
 
 #[tokio::test]
-async fn a_renewed_url_counts_from_its_renewal() {
+async fn a_renewed_url_counts_from_the_time_of_renewal() {
     let world = World::start().await;
     let intent = begin(&world.client, SIZE).await;
     world.pass(Duration::from_secs(14 * 60));
@@ -113,7 +113,7 @@ async fn a_renewed_url_counts_from_its_renewal() {
 
 /// The attack, on `xf serve`.
 #[tokio::test]
-async fn a_server_removes_what_arrives_after_its_upload_has_ended() {
+async fn a_server_removes_bytes_that_arrive_after_their_upload_has_ended() {
     let stack = Stack::start(StackOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
         cleanup_every: Some(Duration::from_secs(3_600)),
@@ -152,7 +152,7 @@ async fn limited(world: &World, limits: UploadLimits) -> Client {
 }
 
 #[tokio::test]
-async fn the_limits_on_pending_uploads_are_exact_under_races_and_say_what_to_do() {
+async fn the_limits_on_pending_uploads_are_exact_under_races_and_the_error_has_a_remedy() {
     let world = World::start().await;
     let one = limited(&world, limits(10, 6)).await;
     let other = one.with_key(world.client_with(&xfiles_core::api_key::Scope::ALL).await.key());
@@ -193,7 +193,7 @@ async fn the_limits_on_pending_uploads_are_exact_under_races_and_say_what_to_do(
 }
 
 #[tokio::test]
-async fn a_project_without_room_says_what_its_pending_uploads_hold() {
+async fn a_quota_error_says_how_much_pending_uploads_hold() {
     let world = World::with_quota(10_000).await;
     begin(&world.client, 6_000).await;
     begin(&world.client, 3_000).await;
@@ -218,7 +218,7 @@ async fn listed(client: &Client, limit: u32) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn pending_uploads_are_listed_page_by_page_and_only_the_projects_own() {
+async fn pending_uploads_are_paginated_and_contain_only_the_projects_own() {
     let world = World::start().await;
     let other = world.client_of_another_project().await;
     let mut mine = BTreeSet::new();
@@ -259,7 +259,7 @@ async fn pending_uploads_are_listed_page_by_page_and_only_the_projects_own() {
 }
 
 #[tokio::test]
-async fn uploads_that_were_begun_before_they_were_counted_end_as_any_other() {
+async fn uncounted_uploads_of_an_earlier_version_end_like_any_other() {
     let world = World::with_quota(10_000).await;
     let mut older = Vec::new();
     for _ in 0..3 {
@@ -286,7 +286,7 @@ async fn uploads_that_were_begun_before_they_were_counted_end_as_any_other() {
 }
 
 #[tokio::test]
-async fn counters_that_are_off_are_put_right_after_a_day() {
+async fn wrong_counters_are_corrected_after_a_day() {
     let world = World::with(WorldOptions { quota_bytes: 10_000, ..WorldOptions::default() }).await;
     let project = world.project().await;
     let wrong = xfiles_core::catalog::UploadCounts {
@@ -309,7 +309,7 @@ async fn counters_that_are_off_are_put_right_after_a_day() {
 }
 
 #[tokio::test]
-async fn a_project_that_was_removed_leaves_no_record_of_what_could_arrive_late() {
+async fn a_removed_project_leaves_no_record_of_late_bytes() {
     let world = World::start().await;
     let client = world.client_of_another_project().await;
     let intent = begin(&client, 10).await;

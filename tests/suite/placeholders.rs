@@ -38,7 +38,7 @@ fn variants(visibility: &str, enabled: bool) -> Value {
 }
 
 #[tokio::test]
-async fn a_picture_has_its_placeholder_before_anybody_looks_and_it_is_that_of_its_first_variant() {
+async fn an_image_gets_its_placeholder_without_a_request_and_it_equals_that_of_the_first_variant() {
     let world = World::start().await;
     let viewed = upload_photo(&world, variants("public", true)).await;
     let url = read(&world, &viewed).await["variants"][0]["url"].clone();
@@ -60,7 +60,7 @@ async fn a_picture_has_its_placeholder_before_anybody_looks_and_it_is_that_of_it
 }
 
 #[tokio::test]
-async fn a_gallery_has_all_that_an_image_with_a_blurred_placeholder_needs_in_one_request() {
+async fn one_list_request_has_everything_for_images_with_blurred_placeholders() {
     let world = World::start().await;
     let file = upload_photo(&world, variants("public", true)).await;
     world.deliver().await;
@@ -74,7 +74,7 @@ async fn a_gallery_has_all_that_an_image_with_a_blurred_placeholder_needs_in_one
 }
 
 #[tokio::test]
-async fn what_is_late_gone_moved_or_no_picture_gets_none_and_holds_up_nothing() {
+async fn late_deleted_moved_and_undecodable_files_get_no_placeholder_and_block_nothing() {
     let world = World::start().await;
     let (deleted, erased) = (upload_photo(&world, json!({})).await, upload_photo(&world, json!({})).await);
     let moved = upload_photo(&world, variants("public", true)).await;
@@ -113,7 +113,7 @@ async fn what_is_late_gone_moved_or_no_picture_gets_none_and_holds_up_nothing() 
 }
 
 #[tokio::test]
-async fn switched_off_it_is_made_with_the_first_variant() {
+async fn with_on_view_the_placeholder_is_made_with_the_first_variant() {
     let options = WorldOptions { placeholders: Placeholders::OnView, ..WorldOptions::default() };
     let world = World::with(options).await;
     let file = upload_photo(&world, variants("public", true)).await;
@@ -130,7 +130,7 @@ async fn switched_off_it_is_made_with_the_first_variant() {
 }
 
 #[tokio::test]
-async fn a_worker_without_room_or_time_leaves_it_to_later() {
+async fn a_busy_worker_postpones_the_placeholder() {
     let world = World::start().await;
     let file = upload_photo(&world, json!({})).await;
     let busy = Worker::new(world.files().clone(), 0).note_placeholder(file_id(&file)).await;
@@ -170,7 +170,7 @@ fn matches(pattern: &serde_norway::Value, event: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn of_all_events_the_rule_on_aws_sends_the_worker_published_pictures_and_it_knows_them() {
+async fn the_event_rule_on_aws_matches_only_published_images_and_the_worker_can_parse_them() {
     let template: serde_norway::Value = serde_norway::from_str(include_str!("../../infra/template.yaml")).unwrap();
     let choice = &template["Parameters"]["Placeholders"];
     let names: Vec<&str> = choice["AllowedValues"].as_sequence().unwrap().iter().map(|n| n.as_str().unwrap()).collect();

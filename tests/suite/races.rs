@@ -200,11 +200,11 @@ async fn race_all(start: Start) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_any_two_who_meet_at_a_pending_upload_both_are_told_the_truth_and_nothing_is_left() {
+async fn any_two_concurrent_operations_on_a_pending_upload_report_the_true_outcome_and_leave_nothing_behind() {
     race_all(Start::Pending).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_any_two_who_meet_at_a_confirmed_file_both_are_told_the_truth_and_nothing_is_left() {
+async fn any_two_concurrent_operations_on_a_confirmed_file_report_the_true_outcome_and_leave_nothing_behind() {
     race_all(Start::Confirmed).await;
 }

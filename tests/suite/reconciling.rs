@@ -48,7 +48,7 @@ async fn an_object_without_a_record_is_reported_at_once_and_removed_after_a_day(
 }
 
 #[tokio::test]
-async fn what_replayed_uploads_left_in_staging_is_removed() {
+async fn objects_left_in_staging_by_replayed_uploads_are_removed() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     world.client.put(&intent, TEXT.1, TEXT.2).await;
@@ -63,7 +63,7 @@ async fn what_replayed_uploads_left_in_staging_is_removed() {
 }
 
 #[tokio::test]
-async fn objects_that_are_none_of_ours_are_counted_and_left_alone() {
+async fn foreign_objects_are_counted_and_not_removed() {
     let world = World::start().await;
     put(&world, "somebody/else's").await;
     world.sweep().await;
@@ -76,7 +76,7 @@ async fn objects_that_are_none_of_ours_are_counted_and_left_alone() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_under_way_is_no_orphan() {
+async fn an_upload_in_progress_is_not_an_orphan() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     world.client.put(&intent, TEXT.1, TEXT.2).await;
@@ -97,7 +97,7 @@ async fn a_published_file_without_bytes_is_reported() {
 }
 
 #[tokio::test]
-async fn free_bytes_that_are_off_are_reported_and_put_right_after_a_day() {
+async fn wrong_free_bytes_are_reported_and_corrected_after_a_day() {
     let world = World::with_quota(1_000).await;
     world.client.upload(TEXT, json!({})).await;
     world.client.intent("a.txt", "text/plain", 100, json!({})).await.ok();
@@ -115,7 +115,7 @@ async fn free_bytes_that_are_off_are_reported_and_put_right_after_a_day() {
 }
 
 #[tokio::test]
-async fn a_walk_goes_on_where_the_last_one_ended() {
+async fn a_pass_resumes_where_the_last_run_stopped() {
     let world = World::start().await;
     let key = orphan(&world).await;
     // No time at all: each call does one step, the bucket first and then the project.

@@ -229,7 +229,7 @@ async fn provoke(code: Code) -> (World, Answer) {
 }
 
 #[tokio::test]
-async fn every_code_of_the_catalogue_is_met_with_its_status_and_its_headers() {
+async fn every_code_of_the_catalogue_occurs_with_its_status_and_its_headers() {
     for code in Code::ALL {
         let (world, answer) = provoke(code).await;
         let headers = answer.headers.clone();
@@ -248,7 +248,7 @@ async fn every_code_of_the_catalogue_is_met_with_its_status_and_its_headers() {
 }
 
 #[tokio::test]
-async fn a_fault_of_the_server_tells_nothing_of_itself() {
+async fn an_internal_error_response_reveals_no_details() {
     let (world, answer) = provoke(Code::Internal).await;
     let refusal = answer.refused(500, "internal").to_string();
     for inner in ["panic", "nobody thought of", "Query", "dynamo"] {
@@ -259,7 +259,7 @@ async fn a_fault_of_the_server_tells_nothing_of_itself() {
 }
 
 #[tokio::test]
-async fn a_server_answers_on_after_a_handler_broke_down() {
+async fn a_server_keeps_responding_after_a_handler_panics() {
     let world = World::start().await;
     let broken = mischievous(&world, "Query", Mischief::Panic).await;
     for _ in 0..3 {

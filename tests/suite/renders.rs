@@ -39,7 +39,7 @@ async fn ask(worker: &Worker, path: &str) -> Response {
 }
 
 #[tokio::test]
-async fn a_picture_that_needs_more_than_all_of_the_memory_is_refused_with_its_reason_and_not_read_again() {
+async fn an_image_that_needs_more_than_the_memory_limit_is_refused_with_its_reason_and_not_read_again() {
     let world = World::start().await;
     let file = uploaded(&world, &flat(4000, 3000)).await;
     let paths = paths(&world, &file).await;
@@ -60,7 +60,7 @@ async fn a_picture_that_needs_more_than_all_of_the_memory_is_refused_with_its_re
 }
 
 #[tokio::test]
-async fn pictures_that_do_not_fit_together_are_made_one_after_the_other() {
+async fn images_that_do_not_fit_into_memory_together_are_rendered_one_after_the_other() {
     let world = World::start().await;
     let mut all = Vec::new();
     for number in 0..6 {

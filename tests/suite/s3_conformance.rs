@@ -617,7 +617,7 @@ async fn a_wrong_checksum_stores_nothing_whatever_its_algorithm() {
 }
 
 #[tokio::test]
-async fn a_checksum_is_kept_and_shown_to_who_asks() {
+async fn a_checksum_is_stored_and_returned_on_request() {
     let store = Store::open().await;
     let key = store.key("x");
     let put = store.put_request(&key).checksum_sha256(sha256(HELLO)).body(ByteStream::from_static(HELLO));
@@ -786,7 +786,7 @@ async fn too_much_metadata_is_refused() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_told_apart() {
+async fn missing_bucket_and_missing_key_are_distinguished() {
     let store = Store::open().await;
     let missing = store.client.get_object().bucket(&store.bucket).key(store.key("none")).send().await;
     assert_eq!(refusal(missing), refused(404, "NoSuchKey"));
@@ -813,7 +813,7 @@ async fn a_put_for_an_absent_object_does_not_replace_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_puts_for_an_absent_object_exactly_one_wins() {
+async fn exactly_one_of_many_puts_for_an_absent_object_wins() {
     let store = Store::open().await;
     for round in 0..5 {
         let key = store.key(&format!("race-{round}"));
@@ -848,7 +848,7 @@ async fn a_put_over_a_stale_etag_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_puts_over_one_etag_exactly_one_wins() {
+async fn exactly_one_of_many_puts_over_one_etag_wins() {
     let store = Store::open().await;
     let key = store.key("x");
     let etag = store.put(&key, HELLO).await;
@@ -873,7 +873,7 @@ async fn a_delete_of_a_stale_etag_is_refused() {
 }
 
 #[tokio::test]
-async fn a_read_of_what_the_caller_has_answers_304() {
+async fn a_read_with_the_current_etag_returns_304() {
     let store = Store::open().await;
     let key = store.key("x");
     let put = store.put_request(&key).cache_control("max-age=5").body(ByteStream::from_static(HELLO));
@@ -893,7 +893,7 @@ async fn a_read_of_what_the_caller_has_answers_304() {
 }
 
 #[tokio::test]
-async fn a_read_of_another_object_than_expected_answers_412() {
+async fn a_read_with_another_etag_returns_412() {
     let store = Store::open().await;
     let key = store.key("x");
     let etag = store.put(&key, HELLO).await;
@@ -908,7 +908,7 @@ async fn a_read_of_another_object_than_expected_answers_412() {
 // Ranges.
 
 #[tokio::test]
-async fn a_range_answers_206_with_just_that_part() {
+async fn a_range_returns_206_with_exactly_that_part() {
     let store = Store::open().await;
     let key = store.key("x");
     store.put(&key, HELLO).await;
@@ -931,7 +931,7 @@ async fn a_range_answers_206_with_just_that_part() {
 }
 
 #[tokio::test]
-async fn a_range_beyond_the_end_answers_416() {
+async fn a_range_beyond_the_end_returns_416() {
     let store = Store::open().await;
     let key = store.key("x");
     store.put(&key, HELLO).await;
@@ -1007,7 +1007,7 @@ async fn copying(store: &Store, to: &str) -> (String, CopyObjectFluentBuilder) {
 }
 
 #[tokio::test]
-async fn a_copy_keeps_headers_and_metadata_unless_told_to_replace_them() {
+async fn a_copy_keeps_headers_and_metadata_unless_asked_to_replace_them() {
     let store = Store::open().await;
     let (kept, replaced) = (store.key("kept"), store.key("replaced"));
     let (etag, copy) = copying(&store, &kept).await;
@@ -1058,7 +1058,7 @@ async fn a_copy_for_an_absent_target_does_not_replace_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_copies_to_an_absent_target_exactly_one_wins() {
+async fn exactly_one_of_many_copies_to_an_absent_target_wins() {
     let Some(store) = Store::open_embedded("conditional copies, which few emulators know").await else { return };
     let (_, copy) = copying(&store, &store.key("copy")).await;
     let copies = (0..16).map(|_| tokio::spawn(copy.clone().if_none_match("*").send()));
@@ -1160,7 +1160,7 @@ async fn a_delimiter_rolls_keys_up_into_prefixes() {
 }
 
 #[tokio::test]
-async fn a_listing_tells_size_time_and_etag() {
+async fn a_listing_has_size_time_and_etag() {
     let store = Store::open().await;
     let etag = store.put(&store.key("x"), HELLO).await;
     let page = store.client.list_objects_v2().bucket(&store.bucket).prefix(store.key("x")).send().await.unwrap();
@@ -1224,7 +1224,7 @@ async fn the_first_version_of_listing_pages_by_marker() {
 }
 
 #[tokio::test]
-async fn a_listing_of_nothing_and_a_wrong_token_are_what_they_are() {
+async fn an_empty_listing_is_empty_and_a_wrong_token_is_an_error() {
     let store = Store::open().await;
     fill(&store, &["a"]).await;
     let list = || store.client.list_objects_v2().bucket(&store.bucket).prefix(store.key(""));
@@ -1440,7 +1440,7 @@ async fn old_objects_under_a_prefix_expire() {
 }
 
 #[tokio::test]
-async fn what_the_embedded_store_does_not_do_it_says() {
+async fn unsupported_operations_return_not_implemented() {
     let Some(store) = Store::open_embedded("what it does not do").await else { return };
     let key = store.key("x");
     let multipart = store.client.create_multipart_upload().bucket(&store.bucket).key(&key).send().await;
@@ -1455,7 +1455,7 @@ async fn what_the_embedded_store_does_not_do_it_says() {
 }
 
 #[tokio::test]
-async fn a_download_goes_on_while_its_object_is_deleted() {
+async fn a_download_continues_while_its_object_is_deleted() {
     let Some(store) = Store::open_embedded("downloads of deleted objects").await else { return };
     let key = store.key("x");
     let bytes: Vec<u8> = (0..8_000_000_u32).map(|i| (i % 251) as u8).collect();

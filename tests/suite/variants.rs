@@ -25,7 +25,7 @@ async fn answer(world: &World, file: &Value, format: &str) -> Value {
 }
 
 #[tokio::test]
-async fn each_listed_variant_is_a_picture_of_its_width_and_format_and_upright() {
+async fn each_listed_variant_is_upright_and_has_its_width_and_format() {
     let world = World::start().await;
     let photo = fixture("portrait-exif6.jpg");
     let stored = image::load_from_memory(&photo).unwrap();
@@ -71,7 +71,7 @@ async fn two_hundred_first_requests_store_one_object_and_get_the_same_bytes() {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_what_was_answered_headers_included() {
+async fn the_stored_variant_equals_the_response_including_headers() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let url = answer(&world, &file, "webp").await["variants"][0]["url"].as_str().unwrap().to_owned();
@@ -88,7 +88,7 @@ async fn what_is_stored_is_what_was_answered_headers_included() {
 }
 
 #[tokio::test]
-async fn a_private_variant_too_large_for_a_functions_reply_arrives_under_its_own_signature() {
+async fn a_private_variant_too_large_for_a_function_response_is_served_with_its_own_signature() {
     let world = World::start().await;
     // Noise, which no format makes smaller: 4.7 MB of it.
     let mut seed = 1_u32;
@@ -134,7 +134,7 @@ async fn a_variant_exists_only_at_the_visibility_that_the_record_says() {
 }
 
 #[tokio::test]
-async fn every_path_that_names_no_offered_variant_is_a_404_and_stores_nothing() {
+async fn every_path_without_an_offered_variant_returns_404_and_stores_nothing() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let off = json!({"visibility": "public"});
@@ -178,7 +178,7 @@ async fn every_path_that_names_no_offered_variant_is_a_404_and_stores_nothing() 
 }
 
 #[tokio::test]
-async fn a_picture_that_cannot_be_decoded_is_refused_and_nothing_is_stored() {
+async fn an_image_that_cannot_be_decoded_is_refused_and_nothing_is_stored() {
     let world = World::start().await;
     let mut broken = fixture("palette-alpha.png");
     broken.truncate(100);
@@ -190,7 +190,7 @@ async fn a_picture_that_cannot_be_decoded_is_refused_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn ranges_conditions_and_head_work_on_what_is_served() {
+async fn ranges_conditional_requests_and_head_work_on_variants() {
     let world = World::start().await;
     let photo = fixture("portrait-exif6.jpg");
     let file = world.client.upload(("p.jpg", "image/jpeg", &photo), public()).await;
@@ -210,7 +210,7 @@ async fn ranges_conditions_and_head_work_on_what_is_served() {
 }
 
 #[tokio::test]
-async fn the_first_variant_brings_a_placeholder_that_stays_and_changes_nothing_else() {
+async fn the_first_variant_stores_a_placeholder_and_changes_nothing_else() {
     let world = World::start().await;
     let photo = fixture("portrait-exif6.jpg");
     let file = world.client.upload(("p.jpg", "image/jpeg", &photo), public()).await;
@@ -240,7 +240,7 @@ async fn the_first_variant_brings_a_placeholder_that_stays_and_changes_nothing_e
 }
 
 #[tokio::test]
-async fn a_placeholder_that_an_older_write_took_away_comes_back_with_the_next_variant() {
+async fn a_placeholder_lost_to_a_concurrent_write_is_restored_by_the_next_variant() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let before = world.files().get(world.stack.project(), file_id(&file)).await.unwrap();
@@ -260,7 +260,7 @@ async fn a_placeholder_that_an_older_write_took_away_comes_back_with_the_next_va
 }
 
 #[tokio::test]
-async fn no_placeholder_brings_a_deleted_record_back() {
+async fn a_placeholder_does_not_restore_a_deleted_record() {
     let world = World::start().await;
     let placeholder = "1QcSHQRnh493V4dIh4eXh1h4kJUI".parse().unwrap();
     let gone = xfiles_core::id::FileId::mint();
@@ -279,7 +279,7 @@ async fn variant_url(world: &World, file: &Value, format: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_negotiated_variant_is_what_the_viewer_prefers_and_says_that_it_varies() {
+async fn a_negotiated_variant_has_the_preferred_format_and_vary_accept() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let url = variant_url(&world, &file, "auto").await;
@@ -320,7 +320,7 @@ async fn ask(worker: &Worker, world: &World, url: &str) -> Response {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_avif_longer_than_it_may_take_and_then_it_is_there() {
+async fn slow_avif_returns_webp_and_is_stored_for_the_next_request() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let url = variant_url(&world, &file, "avif").await;
@@ -360,7 +360,7 @@ async fn a_refused_original_is_not_read_again_for_a_minute() {
 }
 
 #[tokio::test]
-async fn a_picture_that_outlives_its_time_is_given_up_and_frees_its_place() {
+async fn a_render_that_exceeds_its_timeout_is_cancelled_and_frees_its_slot() {
     let world = World::start().await;
     let photo = fixture("portrait-exif6.jpg");
     let file = world.client.upload(("p.jpg", "image/jpeg", &photo), public()).await;
@@ -386,7 +386,7 @@ async fn a_picture_that_outlives_its_time_is_given_up_and_frees_its_place() {
 }
 
 #[tokio::test]
-async fn a_worker_without_room_says_when_to_come_again() {
+async fn a_worker_with_a_full_queue_returns_retry_after() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let url = variant_url(&world, &file, "webp").await;

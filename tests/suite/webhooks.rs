@@ -94,7 +94,7 @@ fn signed_by(secret: &str, (headers, body): &Message) -> bool {
 }
 
 #[tokio::test]
-async fn an_event_is_sent_once_signed_and_noted() {
+async fn an_event_is_sent_once_signed_and_recorded() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(204).await;
     let (hook, secret) = add(&world, json!({ "url": url })).await;
@@ -122,7 +122,7 @@ async fn an_event_is_sent_once_signed_and_noted() {
 }
 
 #[tokio::test]
-async fn an_endpoint_gets_the_types_it_asked_for_while_it_is_enabled() {
+async fn an_endpoint_gets_its_subscribed_types_while_it_is_enabled() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(200).await;
     let (hook, _) = add(&world, json!({"url": url, "events": ["file.deleted"]})).await;
@@ -153,7 +153,7 @@ async fn an_endpoint_gets_the_types_it_asked_for_while_it_is_enabled() {
 }
 
 #[tokio::test]
-async fn a_failed_delivery_is_tried_again_under_the_same_id_until_it_is_taken() {
+async fn a_failed_delivery_is_retried_with_the_same_id_until_acknowledged() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(500).await;
     let (hook, secret) = add(&world, json!({ "url": url })).await;
@@ -213,7 +213,7 @@ async fn after_a_day_of_failures_a_delivery_is_parked_and_can_be_replayed() {
 }
 
 #[tokio::test]
-async fn a_rotated_secret_signs_on_for_its_grace() {
+async fn a_rotated_secret_keeps_signing_during_its_grace_period() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(200).await;
     let (hook, old) = add(&world, json!({ "url": url })).await;
@@ -236,7 +236,7 @@ async fn a_rotated_secret_signs_on_for_its_grace() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_says_it_is_gone_is_disabled() {
+async fn an_endpoint_that_returns_410_is_disabled() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(410).await;
     let (hook, _) = add(&world, json!({ "url": url })).await;
@@ -267,7 +267,7 @@ async fn a_webhook_must_be_a_public_https_url_unless_it_is_permitted() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_to_this_machine_is_not_connected_to() {
+async fn a_name_that_resolves_to_this_machine_is_not_connected_to() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(200).await;
     let port = url.split([':', '/']).nth(4).unwrap();

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_fails_says_what_it_said_and_repeats_no_argument() {
+    fn a_failed_command_shows_its_stderr_and_none_of_its_arguments() {
         let failed = Command::new(["ls", "--", "/nowhere/at/all"]).text().unwrap_err();
         assert!(failed.detail().starts_with("`ls` failed: ls:"), "{}", failed.detail());
         let missing = Command::new(["no-such-program-at-all", "-x"]).text().unwrap_err();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watched_command_that_fails_repeats_its_last_lines() {
+    fn a_failed_streamed_command_repeats_its_last_lines() {
         let lines = "for i in 1 2 3 4 5 6 7; do echo line-$i >&2; echo >&2; done; exit 1";
         let failed = Command::new(["sh", "-c", lines]).watched().unwrap_err();
         assert_eq!(failed.detail(), "`sh` failed: line-3\nline-4\nline-5\nline-6\nline-7");
@@ -177,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_is_known_comes_with_what_to_do() {
+    fn a_known_cause_comes_with_a_remedy() {
         let said = "echo 'Your account must be verified before you can add new CloudFront resources.' >&2; exit 1";
         let failed = Command::new(["sh", "-c", said]).text().unwrap_err();
         assert!(failed.hint().unwrap().contains("support case"), "{failed:?}");
     }
 
     #[test]
-    fn what_is_shown_can_be_pasted_and_holds_no_input() {
+    fn a_displayed_command_can_be_pasted_and_contains_no_input() {
         let shown = Command::aws(["s3", "mb", "s3://a b"]).input("secret").to_string();
         assert_eq!(shown, "aws s3 mb 's3://a b'");
     }

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_is_tested_as_what_the_distribution_has_it_for() {
+    fn a_function_is_tested_with_the_event_type_of_its_association() {
         let template = json!({"Resources": {
             "Last": {"Type": "AWS::CloudFront::Function", "Properties": {
                 "FunctionConfig": {"Runtime": "cloudfront-js-2.0"}, "FunctionCode": "code"}},
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cases_are_few_and_each_knows_its_answer() {
+    fn there_are_few_cases_and_each_has_an_expected_result() {
         for event in ["viewer-request", "viewer-response"] {
             let cases = cases(event);
             assert!((3..12).contains(&cases.len()), "{event}: {}", cases.len());

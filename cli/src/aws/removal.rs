@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_exist_is_told_by_its_code_alone() {
+    fn a_missing_resource_is_recognised_by_its_error_code_only() {
         for said in [
             "`aws` failed: An error occurred (NoSuchDistribution) when calling the GetDistributionConfig operation: none",
             "An error occurred (404) when calling the HeadBucket operation: Not Found",
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_uses_another_goes_before_it() {
+    fn dependents_are_removed_before_what_they_use() {
         assert!(Kind::Distribution < Kind::Function && Kind::Distribution < Kind::OriginAccessControl);
         assert!(Kind::Distribution < Kind::KeyGroup && Kind::KeyGroup < Kind::PublicKey);
     }

@@ -72,7 +72,7 @@ fn kebab(operation: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn operations_are_spelt_as_the_aws_cli_does() {
+    fn operations_are_spelt_as_in_the_aws_cli() {
         assert_eq!(super::kebab("TransactWriteItems"), "transact-write-items");
         assert_eq!(super::kebab("Query"), "query");
     }

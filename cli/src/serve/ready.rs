@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_whole_private_and_gone_with_the_server() {
+    fn the_ready_file_is_complete_private_and_removed_with_the_server() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ready.json");
         fs::write(&path, "stale").unwrap();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_api_key_when_none_was_made() {
+    fn the_api_key_is_absent_if_none_was_created() {
         assert!(serde_json::to_value(ready(None)).unwrap().get("apiKey").is_none());
     }
 }

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_block_to_paste_has_nothing_that_an_interactive_shell_takes_otherwise() {
+    fn the_pasted_block_has_no_characters_that_an_interactive_shell_interprets() {
         let block = paste_block("http://127.0.0.1:8787", "xf_key");
         assert!(!block.contains('!') && !block.contains('#') && !block.contains('\t'));
     }

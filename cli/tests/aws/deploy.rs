@@ -51,7 +51,7 @@ fn result(output: &Value, error: &str, used: &str) -> Value {
 }
 
 #[test]
-fn a_first_deployment_asks_before_it_builds_and_ends_with_the_key() {
+fn a_first_deployment_checks_before_it_builds_and_prints_the_key() {
     let aws = Aws::new();
     aws.packages(&template());
     functions_work(&aws);
@@ -85,7 +85,7 @@ fn a_first_deployment_asks_before_it_builds_and_ends_with_the_key() {
 }
 
 #[test]
-fn a_later_deployment_passes_only_what_is_given() {
+fn a_later_deployment_passes_only_the_given_parameters() {
     let aws = Aws::new();
     aws.has_stack("UPDATE_ROLLBACK_COMPLETE", &json!({"WorkerConcurrency": "20"}));
     aws.deploy(&["--parameter", "LogDays=7"]).ok();
@@ -94,7 +94,7 @@ fn a_later_deployment_passes_only_what_is_given() {
 }
 
 #[test]
-fn an_account_without_room_reserves_nothing_and_says_so() {
+fn an_account_without_free_concurrency_reserves_none_and_reports_it() {
     for (quota, unreserved, passed) in [(10, 10, 0), (50, 50, 0), (1000, 119, 0), (1000, 120, 20), (120, 120, 20)] {
         let aws = Aws::new();
         aws.quota(quota, unreserved);
@@ -110,7 +110,7 @@ fn an_account_without_room_reserves_nothing_and_says_so() {
 }
 
 #[test]
-fn what_is_asked_for_is_reserved_if_there_is_room_and_refused_at_once_if_not() {
+fn a_given_concurrency_is_reserved_if_the_quota_allows_it_and_refused_otherwise() {
     let aws = Aws::new();
     aws.quota(1000, 150);
     aws.deploy(&["--parameter", "WorkerConcurrency=51"]).failed(&["quota of 1000", "which leaves 50"]);
@@ -139,7 +139,7 @@ fn a_function_that_fails_in_cloudfront_stops_the_deployment() {
 }
 
 #[test]
-fn a_function_that_gives_something_else_stops_the_deployment() {
+fn a_function_with_a_wrong_result_stops_the_deployment() {
     let aws = Aws::new();
     aws.packages(&template());
     functions_work(&aws);
@@ -149,7 +149,7 @@ fn a_function_that_gives_something_else_stops_the_deployment() {
 }
 
 #[test]
-fn a_function_that_a_killed_deployment_left_is_used_again() {
+fn a_test_function_left_by_a_killed_deployment_is_reused() {
     let aws = Aws::new();
     aws.packages(&template());
     functions_work(&aws);
@@ -162,7 +162,7 @@ fn a_function_that_a_killed_deployment_left_is_used_again() {
 }
 
 #[test]
-fn a_function_that_takes_long_is_mentioned_and_the_test_can_be_left_out() {
+fn a_slow_function_is_reported_and_the_test_can_be_skipped() {
     let aws = Aws::new();
     aws.packages(&template());
     functions_work(&aws);
@@ -178,7 +178,7 @@ fn a_function_that_takes_long_is_mentioned_and_the_test_can_be_left_out() {
 }
 
 #[test]
-fn an_account_that_cloudfront_does_not_know_yet_is_told_to_open_a_case() {
+fn an_unverified_cloudfront_account_is_told_to_open_a_support_case() {
     let aws = Aws::new();
     aws.packages(&template());
     let said = "An error occurred (AccessDenied) when calling the CreateFunction operation: Your account must be verified \
@@ -188,7 +188,7 @@ fn an_account_that_cloudfront_does_not_know_yet_is_told_to_open_a_case() {
 }
 
 #[test]
-fn code_is_uploaded_to_a_bucket_of_this_account_whose_name_nobody_guesses() {
+fn code_is_uploaded_to_a_bucket_of_this_account_with_an_unguessable_name() {
     let prefix = format!("xfiles-deploy-{ACCOUNT}-eu-central-1");
     // Another region's, and another program's.
     let (other, strange) = (format!("xfiles-deploy-{ACCOUNT}-eu-central-10-abc"), format!("{prefix}x"));
@@ -226,7 +226,7 @@ fn nothing_is_uploaded_to_a_bucket_of_another_account() {
 }
 
 #[test]
-fn a_stack_name_that_does_not_fit_is_refused_before_anything_is_asked() {
+fn a_stack_name_that_is_too_long_is_refused_before_any_request() {
     let aws = Aws::new();
     let (fits, long) = ("s".repeat(39), "s".repeat(40));
     aws.deploy(&["--stack", &long]).failed(&["has 40 characters and may have 39"]);
@@ -241,7 +241,7 @@ fn a_stack_name_that_does_not_fit_is_refused_before_anything_is_asked() {
 }
 
 #[test]
-fn partitions_without_origin_access_control_are_refused_before_anything_else_is_asked() {
+fn partitions_without_origin_access_control_are_refused_before_any_other_request() {
     for partition in ["aws-cn", "aws-us-gov", "aws-iso"] {
         let aws = Aws::new();
         let arn = format!("arn:{partition}:iam::{ACCOUNT}:user/somebody");
@@ -254,7 +254,7 @@ fn partitions_without_origin_access_control_are_refused_before_anything_else_is_
 const KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n";
 
 #[test]
-fn a_public_key_that_is_deployed_is_not_changed_by_its_last_line_feed() {
+fn a_final_line_feed_does_not_change_a_deployed_public_key() {
     for (deployed, given) in [(KEY, KEY.trim_end()), (KEY.trim_end(), KEY), (KEY, KEY)] {
         let aws = Aws::new();
         aws.has_stack("CREATE_COMPLETE", &json!({"PublicKeyA": deployed, "PublicKeyB": ""}));
@@ -265,7 +265,7 @@ fn a_public_key_that_is_deployed_is_not_changed_by_its_last_line_feed() {
 }
 
 #[test]
-fn another_public_key_in_the_place_of_one_is_refused_and_a_rotation_is_not() {
+fn replacing_a_public_key_in_place_is_refused_and_a_rotation_is_not() {
     let aws = Aws::new();
     aws.has_stack("CREATE_COMPLETE", &json!({"PublicKeyA": KEY, "PublicKeyB": ""}));
     let other = KEY.replace("MFkw", "MFkx");
@@ -277,7 +277,7 @@ fn another_public_key_in_the_place_of_one_is_refused_and_a_rotation_is_not() {
 }
 
 #[test]
-fn a_secret_that_was_about_to_be_deleted_is_kept() {
+fn a_secret_scheduled_for_deletion_is_restored() {
     let aws = Aws::new();
     let marked = "An error occurred (InvalidRequestException) when calling the GetSecretValue operation: You can't perform \
                   this operation on the secret because it was marked for deletion.";

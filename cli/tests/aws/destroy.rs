@@ -124,7 +124,7 @@ fn a_plan_lists_both_and_changes_nothing() {
 }
 
 #[test]
-fn everything_goes_in_order_and_files_and_records_stay() {
+fn resources_are_removed_in_order_and_files_and_records_remain() {
     let aws = installed();
     let ran = aws.xf(&["destroy", "--everything", "--confirm", "xfiles"]).ok();
     assert_changes(&aws, &REMOVED);
@@ -137,7 +137,7 @@ fn everything_goes_in_order_and_files_and_records_stay() {
 }
 
 #[test]
-fn files_and_records_go_last_and_only_when_they_are_named() {
+fn files_and_records_are_removed_last_and_only_on_request() {
     let aws = installed();
     aws.xf(&["destroy", "--everything", "--and-data", "--confirm", "xfiles"]).ok();
     assert_changes(&aws, &[&REMOVED[..], &DATA].concat());
@@ -145,7 +145,7 @@ fn files_and_records_go_last_and_only_when_they_are_named() {
 }
 
 #[test]
-fn nothing_is_removed_until_the_stacks_name_was_typed() {
+fn nothing_is_removed_until_the_stack_name_is_typed() {
     let aws = installed();
     aws.xf(&["destroy", "--everything"]).failed(&["no terminal", "--confirm xfiles"]);
     aws.xf(&["destroy", "--everything", "--and-data", "--confirm", "xfile"]).failed(&["not the stack's name"]);
@@ -153,7 +153,7 @@ fn nothing_is_removed_until_the_stacks_name_was_typed() {
 }
 
 #[test]
-fn what_deleted_stacks_have_left_is_removed_and_what_is_gone_already_is_passed_over() {
+fn leftovers_of_deleted_stacks_are_removed_and_missing_ones_are_skipped() {
     let aws = installed();
     aws.fails("cloudformation describe-stacks", crate::NO_STACK);
     let stacks = [("xfiles", "id-1"), ("xfiles-test", "id-2")];
@@ -177,7 +177,7 @@ fn what_deleted_stacks_have_left_is_removed_and_what_is_gone_already_is_passed_o
 }
 
 #[test]
-fn nothing_left_is_said_and_a_second_run_succeeds() {
+fn a_second_run_reports_that_nothing_is_left_and_succeeds() {
     let aws = installed();
     aws.fails("cloudformation describe-stacks", crate::NO_STACK);
     aws.fails("secretsmanager describe-secret", "An error occurred (ResourceNotFoundException) when calling it");

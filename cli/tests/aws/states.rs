@@ -43,7 +43,7 @@ fn a_stack_that_was_only_reviewed_is_deployed_as_a_new_one() {
 }
 
 #[test]
-fn a_failed_creation_is_explained_before_anything_is_built_with_the_commands_that_clear_it() {
+fn a_failed_creation_is_reported_before_the_build_with_the_commands_that_clear_it() {
     for status in ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"] {
         let aws = Aws::new();
         aws.has_stack(status, &json!({}));
@@ -70,7 +70,7 @@ fn a_failed_creation_is_explained_before_anything_is_built_with_the_commands_tha
 }
 
 #[test]
-fn a_stack_with_records_is_never_cleared_of_its_table() {
+fn a_table_with_records_is_never_deleted() {
     for (status, command) in [
         ("UPDATE_ROLLBACK_FAILED", "aws cloudformation continue-update-rollback --stack-name xfiles"),
         ("UPDATE_FAILED", "aws cloudformation rollback-stack --stack-name xfiles"),
@@ -85,7 +85,7 @@ fn a_stack_with_records_is_never_cleared_of_its_table() {
 }
 
 #[test]
-fn a_stack_that_is_being_changed_is_waited_for() {
+fn a_stack_in_progress_is_waited_for() {
     for status in
         ["CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "DELETE_IN_PROGRESS"]
     {
@@ -98,7 +98,7 @@ fn a_stack_that_is_being_changed_is_waited_for() {
 }
 
 #[test]
-fn a_state_without_events_is_explained_by_the_stacks_own_reason() {
+fn a_state_without_events_is_explained_by_the_stack_status_reason() {
     let aws = Aws::new();
     aws.has_stack("ROLLBACK_COMPLETE", &json!({}));
     let mut described = json!({"Stacks": [{"StackId": crate::STACK_ID, "StackStatus": "ROLLBACK_COMPLETE"}]});
@@ -126,7 +126,7 @@ fn a_failed_change_ends_with_the_resource_and_the_reason() {
 }
 
 #[test]
-fn a_change_that_never_began_has_no_older_reason() {
+fn a_change_that_never_started_does_not_report_an_older_reason() {
     let aws = Aws::new();
     aws.has_stack("UPDATE_ROLLBACK_COMPLETE", &json!({}));
     aws.events(&FAILED_CREATION);

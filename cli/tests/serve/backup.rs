@@ -195,7 +195,7 @@ fn restore_and_check(folder: &Path, key: &str, snapshot: &str, known: &[Acknowle
 }
 
 #[test]
-fn a_backup_under_load_that_is_killed_goes_on_and_has_everything_that_was_acknowledged_before_it() {
+fn a_backup_under_load_resumes_after_a_kill_and_has_every_change_acknowledged_before_it() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let key = server.text("apiKey").to_owned();
@@ -282,7 +282,7 @@ fn flip(path: &Path) {
 }
 
 #[test]
-fn a_restoration_that_is_killed_is_no_data_directory_and_is_begun_again() {
+fn a_killed_restore_is_not_served_and_can_be_run_again() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let (key, ledger) = (server.text("apiKey").to_owned(), Ledger::default());
@@ -304,7 +304,7 @@ fn a_restoration_that_is_killed_is_no_data_directory_and_is_begun_again() {
 }
 
 #[test]
-fn what_rots_in_a_backup_is_found_and_the_next_backup_copies_it_again() {
+fn damage_in_a_backup_is_found_and_the_next_backup_copies_the_blob_again() {
     let folder = tempfile::tempdir().unwrap();
     let (key, known) = stopped(folder.path());
     let taken = || {
@@ -343,7 +343,7 @@ fn what_rots_in_a_backup_is_found_and_the_next_backup_copies_it_again() {
 }
 
 #[test]
-fn blobs_that_the_store_has_lost_are_listed_and_an_older_copy_is_kept() {
+fn lost_blobs_are_listed_and_an_older_copy_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (key, known) = stopped(folder.path());
     let stored = blobs(&folder.path().join(".xfiles/objects/blobs"));
@@ -363,7 +363,7 @@ fn blobs_that_the_store_has_lost_are_listed_and_an_older_copy_is_kept() {
 }
 
 #[test]
-fn a_backup_goes_nowhere_where_it_could_do_harm_and_every_refusal_says_what_to_do() {
+fn an_unsuitable_backup_destination_is_refused_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     stopped(folder.path());
     let backup = |arguments: &[&str]| {

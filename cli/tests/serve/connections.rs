@@ -16,7 +16,7 @@ fn connect(url: &str) -> TcpStream {
 }
 
 #[test]
-fn with_few_file_descriptors_it_still_serves_whoever_asks() {
+fn clients_are_served_with_few_file_descriptors() {
     let folder = tempfile::tempdir().unwrap();
     let mut limited = Command::new("sh");
     let program = xf(folder.path()).get_program().to_owned();
@@ -46,7 +46,7 @@ fn with_few_file_descriptors_it_still_serves_whoever_asks() {
 }
 
 #[test]
-fn a_stop_ends_at_once_whoever_holds_the_line_and_answers_whoever_waits() {
+fn a_stop_closes_idle_connections_at_once_and_answers_waiting_clients() {
     let folder = tempfile::tempdir().unwrap();
     let log_path = folder.path().join("log");
     let log = File::create(&log_path).unwrap();
@@ -80,7 +80,7 @@ fn a_stop_ends_at_once_whoever_holds_the_line_and_answers_whoever_waits() {
 }
 
 #[test]
-fn a_taken_port_for_metrics_stops_a_start_only_if_it_was_asked_for() {
+fn a_metrics_port_in_use_stops_the_start_only_if_it_was_given() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -93,7 +93,7 @@ fn a_taken_port_for_metrics_stops_a_start_only_if_it_was_asked_for() {
 }
 
 #[test]
-fn more_connections_than_files_are_refused_with_the_way_out() {
+fn more_connections_than_open_files_are_refused_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let start = |limit: &str, more: &[&str]| {
         let mut limited = Command::new("sh");

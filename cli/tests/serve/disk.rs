@@ -143,7 +143,7 @@ const SMALL: usize = 20_000;
 const LARGE: usize = 3_000_000;
 
 #[test]
-fn a_full_disk_refuses_what_it_cannot_keep_and_takes_it_once_there_is_room() {
+fn a_full_disk_refuses_uploads_and_accepts_them_once_there_is_space() {
     let Some(disk) = SmallDisk::mount() else { return };
     let server = disk.serve();
     let key = server.text("apiKey").to_owned();
@@ -181,7 +181,7 @@ fn a_full_disk_refuses_what_it_cannot_keep_and_takes_it_once_there_is_room() {
 }
 
 #[test]
-fn a_disk_that_fills_and_empties_while_the_server_runs_costs_no_restart() {
+fn a_disk_that_fills_and_empties_while_the_server_runs_needs_no_restart() {
     let Some(disk) = SmallDisk::mount() else { return };
     let server = disk.serve();
     let client = Client::of(&server, server.text("apiKey"));
@@ -245,7 +245,7 @@ fn assert_refuses(client: &Client, kept: &Uploaded) {
 }
 
 #[test]
-fn a_full_disk_serves_what_it_has_and_room_comes_back_by_deleting() {
+fn a_full_disk_serves_its_files_and_deletions_free_space() {
     let Some(disk) = SmallDisk::mount() else { return };
     let server = disk.serve();
     let key = server.text("apiKey").to_owned();
@@ -288,7 +288,7 @@ fn a_full_disk_serves_what_it_has_and_room_comes_back_by_deleting() {
 }
 
 #[test]
-fn a_disk_that_cannot_be_written_is_refused_at_the_start_and_uploads_to_one_are_refused_cleanly() {
+fn a_read_only_disk_is_refused_at_the_start_and_uploads_to_one_are_refused_cleanly() {
     let Some(disk) = SmallDisk::mount() else { return };
     let server = disk.serve();
     let key = server.text("apiKey").to_owned();

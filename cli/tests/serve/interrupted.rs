@@ -18,7 +18,7 @@ fn client(folder: &Path, server: &Server) -> Command {
 }
 
 #[test]
-fn an_interrupt_ends_the_uploads_that_have_begun() {
+fn an_interrupt_cancels_the_uploads_in_progress() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.txt", "b.txt"] {
         fs::write(folder.path().join(name), "hello").unwrap();
@@ -51,7 +51,7 @@ fn an_interrupt_ends_the_uploads_that_have_begun() {
 }
 
 #[test]
-fn an_upload_that_fails_is_ended() {
+fn a_failed_upload_is_cancelled() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.txt"), "hello").unwrap();
     let (server, store) = server(folder.path());

@@ -79,7 +79,7 @@ fn check(client: &Client, file: &Acknowledged) {
 }
 
 #[test]
-fn of_a_server_that_is_killed_fifty_times_everything_acknowledged_is_there_and_nothing_else() {
+fn a_server_killed_fifty_times_has_every_acknowledged_change_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let (serial, mut known, mut key) = (AtomicU64::new(0), Vec::new(), String::new());
     for round in 0..KILLS {

@@ -225,7 +225,7 @@ fn the_printed_block_pasted_into_a_shell_publishes_a_photo_and_its_variants() {
 }
 
 #[test]
-fn a_key_and_the_files_outlive_a_restart_and_the_key_is_told_once() {
+fn a_key_and_the_files_survive_a_restart_and_the_key_is_printed_once() {
     let folder = tempfile::tempdir().unwrap();
     let first = Server::start(folder.path());
     let key = first.text("apiKey").to_owned();
@@ -251,7 +251,7 @@ fn a_key_and_the_files_outlive_a_restart_and_the_key_is_told_once() {
 }
 
 #[test]
-fn a_start_that_rotates_the_signing_key_signs_with_another_and_later_starts_stay_with_it() {
+fn a_start_that_rotates_the_signing_key_uses_a_new_one_and_later_starts_keep_it() {
     let folder = tempfile::tempdir().unwrap();
     let (mut key, mut id, mut signers) = (String::new(), String::new(), Vec::new());
     for flags in [&[][..], &["--rotate-signing-key"], &[]] {
@@ -276,7 +276,7 @@ fn a_start_that_rotates_the_signing_key_signs_with_another_and_later_starts_stay
 }
 
 #[test]
-fn a_directory_in_use_is_refused_and_the_keys_that_a_later_start_tells_of_can_be_made() {
+fn a_directory_in_use_is_refused_and_the_printed_key_commands_work() {
     let folder = tempfile::tempdir().unwrap();
     Server::start(folder.path()).terminate();
     let server = Server::start(folder.path());
@@ -300,7 +300,7 @@ fn a_directory_in_use_is_refused_and_the_keys_that_a_later_start_tells_of_can_be
 }
 
 #[test]
-fn a_server_limits_the_rate_and_lets_the_pages_of_an_origin_call_when_it_is_told_to() {
+fn the_rate_limit_and_api_origin_flags_take_effect() {
     let folder = tempfile::tempdir().unwrap();
     let flags = ["--ephemeral", "--rate-limit", "1", "--allow-origin", "https://App.example.com/"];
     let server = Server::start_with(folder.path(), &flags);
@@ -319,7 +319,7 @@ fn a_server_limits_the_rate_and_lets_the_pages_of_an_origin_call_when_it_is_told
 }
 
 #[test]
-fn a_server_makes_the_placeholder_of_a_picture_before_anybody_looks_unless_it_is_told_not_to() {
+fn a_server_makes_placeholders_without_a_request_unless_disabled() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let servers = [&["--placeholders", "on-view"][..], &[]].map(|flags| {
         let folder = folders[usize::from(flags.is_empty())].path();
@@ -348,7 +348,7 @@ fn a_server_makes_the_placeholder_of_a_picture_before_anybody_looks_unless_it_is
 }
 
 #[test]
-fn a_background_that_is_no_colour_is_refused_with_the_name_of_its_setting() {
+fn an_invalid_background_colour_is_refused_with_the_name_of_its_setting() {
     let folder = tempfile::tempdir().unwrap();
     let flag = run(xf(folder.path()).args(["serve", "--ephemeral", "--jpeg-background", "paper"]));
     let variable = run(xf(folder.path()).args(["serve", "--ephemeral"]).env("XFILES_JPEG_BACKGROUND", "#12"));
@@ -359,7 +359,7 @@ fn a_background_that_is_no_colour_is_refused_with_the_name_of_its_setting() {
 }
 
 #[test]
-fn a_taken_port_is_named_with_the_flag_that_changes_it() {
+fn a_port_in_use_is_reported_with_the_flag_that_changes_it() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -369,7 +369,7 @@ fn a_taken_port_is_named_with_the_flag_that_changes_it() {
 }
 
 #[test]
-fn a_data_directory_that_cannot_be_made_is_named() {
+fn a_data_directory_that_cannot_be_created_is_named() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     let data = ["serve", "--listen", "127.0.0.1:0", "--data", "file/data"];
@@ -377,7 +377,7 @@ fn a_data_directory_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn a_first_start_without_room_says_so() {
+fn a_first_start_without_disk_space_reports_it() {
     let folder = tempfile::tempdir().unwrap();
     // No file may be longer than a few kilobytes: to the program it is a full disk, with another reason.
     let script = "trap '' XFSZ; ulimit -f 16; exec \"$0\" serve --listen 127.0.0.1:0 --data data";
@@ -388,7 +388,7 @@ fn a_first_start_without_room_says_so() {
 }
 
 #[test]
-fn a_directory_that_was_never_served_is_no_data_directory() {
+fn a_directory_that_was_never_served_is_not_a_data_directory() {
     let folder = tempfile::tempdir().unwrap();
     assert_refused(xf(folder.path()).args(["keys", "create", "--data", ".xfiles"]), "nothing was ever served from it");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -292,7 +292,7 @@ mod tests {
     use crate::dynamodb::Dynamo;
 
     #[test]
-    fn the_engines_tables_have_the_version_that_is_known_here() {
+    fn the_engine_schema_has_the_expected_version() {
         let data = tempfile::tempdir().unwrap();
         let path = Piece::Table.path(data.path());
         drop(Dynamo::open(&path).unwrap());
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_the_characters_of_a_query_is_looked_at_as_it_is() {
+    fn a_path_with_query_characters_is_opened_literally() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("50% of it? #1");
         fs::create_dir(&data).unwrap();

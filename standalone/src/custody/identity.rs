@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identity_that_was_changed_by_a_byte_is_damaged_and_a_newer_one_is_called_newer() {
+    fn a_changed_identity_file_is_reported_as_damaged_and_a_newer_one_as_newer() {
         let data = tempfile::tempdir().unwrap();
         assert!(matches!(Identity::read(data.path()), Ok(None)));
         let seal = Seal { ticks: 7, bytes: 4096, sha256: Some("00".repeat(32)) };

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_includes_what_it_had_before_and_what_it_had_before_it_began_again() {
+    fn a_log_contains_its_earlier_positions_also_after_a_restart() {
         assert!(at(5, 7).includes(at(5, 7)) && at(5, 8).includes(at(5, 7)));
         assert!(!at(5, 6).includes(at(5, 7)));
         assert!(!Position { check: [0; 8], ..at(5, 7) }.includes(at(5, 7)), "another log of the same length");
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_read_back_whole_or_not_at_all() {
+    fn a_mark_is_read_completely_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mark");
         assert_eq!(Mark::read(&path).unwrap(), None);

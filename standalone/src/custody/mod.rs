@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_kill_between_any_two_steps_of_a_start_or_a_stop_the_next_start_goes_through() {
+    fn a_kill_between_any_two_steps_of_a_start_or_a_stop_lets_the_next_start_succeed() {
         let folder = tempfile::tempdir().unwrap();
         let first = folder.path().join("first");
         let custody = Custody::open(&first, false).unwrap();
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_was_emptied_while_it_was_in_use_may_be_missing_until_it_has_begun_again() {
+    fn a_log_truncated_while_in_use_may_be_missing_until_it_is_written_again() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let custody = Custody::open(&data, false).unwrap();
@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_start_that_left_a_part_of_its_files_is_begun_again() {
+    fn an_incomplete_first_start_is_started_over() {
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().join("whole");
         drop(Custody::open(&whole, false).unwrap());

@@ -94,7 +94,7 @@ mod tests {
     use crate::{custody::database::View, dynamodb::Dynamo, engines::dynamodb_client, s3::salvage::Rows};
 
     #[tokio::test]
-    async fn a_published_record_that_the_engine_wrote_is_found_and_misses_its_object() {
+    async fn a_published_record_without_its_object_is_found() {
         let data = tempfile::tempdir().unwrap();
         let now = Timestamp::from_millis(1_760_000_000_000);
         let dynamo = Dynamo::open(&Piece::Table.path(data.path())).unwrap();

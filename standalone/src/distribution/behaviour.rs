@@ -44,7 +44,7 @@ mod tests {
     const VARIANT: &str = "/files/variants/public/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3_w400.webp";
 
     #[test]
-    fn originals_are_the_buckets_and_variants_the_workers_too() {
+    fn originals_come_only_from_the_bucket_and_variants_also_from_the_worker() {
         let original = Behaviour::of(ORIGINAL).unwrap();
         assert_eq!((original.visibility, original.origins), (Visibility::Private, Origins::Bucket));
         let variant = Behaviour::of(VARIANT).unwrap();

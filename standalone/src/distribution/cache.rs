@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_is_remembered_for_its_lifetime() {
+    async fn a_response_is_cached_for_its_lifetime() {
         let (cache, clock) = cache(1 << 20);
         assert_eq!(ask(&cache, "/a", object("one", HOUR)).await, answer("one", None));
         clock.advance(HOUR - Duration::from_secs(1));
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_object_is_remembered_for_ten_seconds_and_a_failure_is_not() {
+    async fn a_missing_object_is_cached_for_ten_seconds_and_a_failure_is_not() {
         let (cache, clock) = cache(1 << 20);
         assert_eq!(ask(&cache, "/a", Err(Absence::Missing)).await, answer("missing", None));
         assert_eq!(ask(&cache, "/a", object("one", HOUR)).await, answer("missing", Some(0)));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clock_that_is_set_back_makes_nothing_stay() {
+    async fn setting_the_clock_back_extends_no_entry() {
         let (cache, clock) = cache(1 << 20);
         assert_eq!(ask(&cache, "/a", Err(Absence::Missing)).await, answer("missing", None));
         assert_eq!(ask(&cache, "/b", object("one", HOUR)).await, answer("one", None));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clock_that_is_set_forward_makes_nothing_go() {
+    async fn setting_the_clock_forward_expires_no_entry() {
         let (cache, clock) = cache(1 << 20);
         assert_eq!(ask(&cache, "/b", object("one", HOUR)).await, answer("one", None));
         clock.set(START + 1000 * HOUR);
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_used_longest_ago_makes_room() {
+    async fn the_least_recently_used_entry_is_evicted() {
         let (cache, _) = cache(3 * (ENTRY_OVERHEAD + 10));
         for path in ["/a", "/b", "/c"] {
             ask(&cache, path, object("old", HOUR)).await;
@@ -308,14 +308,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_larger_than_the_cache_is_served_and_not_remembered() {
+    async fn an_object_larger_than_the_cache_is_served_and_not_cached() {
         let (cache, _) = cache(ENTRY_OVERHEAD);
         assert_eq!(ask(&cache, "/a", object("one", HOUR)).await, answer("one", None));
         assert_eq!(ask(&cache, "/a", object("two", HOUR)).await, answer("two", None));
     }
 
     #[tokio::test]
-    async fn a_pattern_forgets_what_it_matches_and_nothing_else() {
+    async fn an_invalidation_pattern_removes_exactly_what_it_matches() {
         let (cache, _) = cache(1 << 20);
         for path in ["/f/a/1", "/f/a/2", "/f/a", "/f/ab/1", "/f/b/1"] {
             ask(&cache, path, object("old", HOUR)).await;
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_viewer_who_leaves_does_not_stop_the_fetch() {
+    async fn a_viewer_that_disconnects_does_not_stop_the_fetch() {
         let (cache, _) = cache(1 << 20);
         let gate = Arc::new(Notify::new());
         let waiting = Arc::clone(&gate);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_being_fetched_during_an_invalidation_is_never_remembered() {
+    async fn a_fetch_in_progress_during_an_invalidation_is_not_cached() {
         let (cache, _) = cache(1 << 20);
         let gate = Arc::new(Notify::new());
         let waiting = Arc::clone(&gate);

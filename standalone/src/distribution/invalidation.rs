@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_a_path_or_a_beginning() {
+    fn a_pattern_is_a_path_or_a_prefix() {
         let everything: PathPattern = "/*".parse().unwrap();
         let directory: PathPattern = "/a/*".parse().unwrap();
         let path: PathPattern = "/a/b".parse().unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_latest_are_remembered() {
+    fn only_the_latest_references_are_kept() {
         let register = Register::default();
         for n in 0..=REMEMBERED {
             register.enter(&format!("r{n}"), paths(&["/a"]), NOW, |_| {}).unwrap();

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_path_is_left_alone() {
+    fn any_other_path_is_unchanged() {
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("image/avif"))]);
         for path in ["/files/x_w400.webp", "/files/x_w400.auto/", "/files/x.automatic"] {
             assert_eq!(negotiate(path, &headers), (path.into(), false));

@@ -341,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_given_back_when_the_last_reader_lets_go() {
+    fn memory_is_released_when_the_last_reader_is_dropped() {
         let memory = Memory::new(10 * UNIT);
         let body = held(Bytes::from_static(b"hello"), memory.room(9 * UNIT as u64).unwrap());
         let part = body.slice(1..3);

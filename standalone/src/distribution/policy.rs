@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_begins_and_ends_with_its_dates() {
+    fn a_policy_is_valid_between_its_dates() {
         for (conditions, verdict) in [
             (r#""DateLessThan":{"AWS:EpochTime":1001}"#, Verdict::Allowed),
             (r#""DateLessThan":{"AWS:EpochTime":1000}"#, Verdict::Refused),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_malformed() {
+    fn an_unsupported_policy_is_malformed() {
         let ends = r#""DateLessThan":{"AWS:EpochTime":2000}"#;
         for conditions in [
             "".to_owned(),

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_viewer_who_has_it_is_told_so() {
+    fn a_viewer_with_the_current_etag_gets_304() {
         for (name, value, selection) in [
             (IF_NONE_MATCH, "\"v1\"", Selection::NotModified),
             (IF_NONE_MATCH, "\"v0\", W/\"v1\"", Selection::NotModified),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_another_version_becomes_the_whole() {
+    fn a_range_of_another_version_returns_the_whole_object() {
         for (version, selection) in [
             ("\"v1\"", part(0, 1)),
             (MODIFIED, part(0, 1)),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_object_has_no_part() {
+    fn an_empty_object_has_no_range() {
         let object = Object::held(Bytes::new(), Duration::ZERO);
         for range in ["bytes=0-", "bytes=-1", "bytes=0-5"] {
             assert_eq!(select(&Method::GET, &headers(&[(RANGE, range)]), &object), Selection::Unsatisfiable, "{range}");

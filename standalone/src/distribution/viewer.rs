@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_of_ours_opens_its_path_until_it_expires() {
+    fn a_url_that_we_signed_opens_its_path_until_it_expires() {
         let (key, trusted) = key_pair();
         let gate = gate(vec![trusted]);
         let query = query(key, PATH);

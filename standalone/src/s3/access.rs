@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_tells_its_headers_life_and_region() {
+    fn a_presigned_url_is_parsed_into_headers_lifetime_and_region() {
         let signature = Signature::of(&presigned(""), &HeaderMap::new()).unwrap();
         assert_eq!(signature.kind, Kind::Presigned { life: Duration::from_secs(900) });
         assert_eq!(signature.signed_at.to_string(), "2025-10-09T08:53:20.000Z");
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authorization_header_tells_its_headers_time_and_region() {
+    fn an_authorization_header_is_parsed_into_headers_time_and_region() {
         let authorization = "AWS4-HMAC-SHA256 Credential=AK/20251009/eu-west-1/s3/aws4_request, \
                              SignedHeaders=host;x-amz-date,Signature=0";
         let headers = headers(&[("authorization", authorization), ("x-amz-date", SIGNED_AT)]);
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_lives_exactly_as_long_as_it_says() {
+    fn a_presigned_url_is_valid_exactly_for_its_lifetime() {
         let signature = Signature::of(&presigned(""), &HeaderMap::new()).unwrap();
         let life = Duration::from_secs(900);
         assert!(signature.check_time(signed_at()).is_ok());
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_ask_for_what_is_not_there_are_refused() {
+    fn headers_for_unsupported_features_are_refused() {
         let code = |pairs| refusal(refuse_unsupported(&headers(pairs)));
         assert_eq!(code(&[("x-amz-acl", "public-read")]), "AccessControlListNotSupported");
         assert_eq!(code(&[("x-amz-tagging", "a=b")]), "NotImplemented");

@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_of_another_length_or_none_gives_not_a_byte() {
+    async fn a_missing_file_or_one_of_another_length_returns_no_bytes() {
         let (_directory, blobs) = blobs();
         let id = write(&blobs, b"abcdef");
         let damage = |range: Range<u64>| match blobs.read(&id, 6, &md5_of(b"abcdef"), range) {
@@ -548,7 +548,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_read_whole_is_refused_before_its_first_byte_or_broken_off_before_its_last() {
+    async fn a_damaged_full_read_is_refused_before_its_first_byte_or_cut_off_before_its_last() {
         let (_directory, blobs) = blobs();
         for size in [1, READ_BYTES, READ_BYTES + 1, VERIFIED_FIRST, VERIFIED_FIRST + 1] {
             let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
@@ -589,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn only_blobs_of_earlier_runs_are_looked_at_as_garbage() {
+    fn only_blobs_of_earlier_runs_are_considered_garbage() {
         let (directory, blobs) = blobs();
         let old = write(&blobs, b"old");
         let reopened = Blobs::open(directory.path().join("blobs"), false).unwrap();

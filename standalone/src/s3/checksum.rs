@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announced_trailer_that_never_came_is_refused() {
+    fn a_declared_trailer_that_is_missing_is_refused() {
         let announced = Declared::of(&headers(&[("x-amz-trailer", "x-amz-checksum-sha256")])).unwrap();
         assert!(announced.after_body(None).is_err());
     }

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_origins_admits_only_these() {
+    fn a_list_of_origins_admits_only_its_origins() {
         let only = AllowedOrigins::Only(vec!["https://a.example".to_owned()]);
         let answer = preflight(&only, "https://a.example", "PUT").unwrap();
         assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "https://a.example");

@@ -716,7 +716,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_blob_goes_with_the_last_object_that_has_it() {
+    async fn a_blob_is_removed_with_the_last_object_that_refers_to_it() {
         let home = Home::new();
         let index = home.index();
         let first = put(&home, &index, "first").await;
@@ -752,7 +752,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_that_nobody_waits_for_is_made_all_the_same() {
+    async fn a_change_is_executed_even_if_its_caller_is_dropped() {
         let home = Home::new();
         let index = home.index();
         let blob = home.blob(b"1");
@@ -794,7 +794,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_objects_let_go_of_stays_while_a_backup_runs_and_is_removed_afterwards() {
+    async fn unreferenced_blobs_are_kept_during_a_backup_and_removed_afterwards() {
         let mut home = Home::new();
         let index = home.index();
         let (removed, kept) = (put(&home, &index, "removed").await, put(&home, &index, "kept").await);
@@ -817,7 +817,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_walk_passes_over_a_prefix_of_any_size() {
+    async fn a_listing_skips_a_common_prefix_of_any_size() {
         let home = Home::new();
         let index = home.index();
         for i in 0..SKIP_BEFORE_SEEK * 2 {

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_goes_on_after_a_key_or_after_a_whole_common_prefix() {
+    fn a_page_continues_after_a_key_or_after_a_common_prefix() {
         assert_eq!(Position::after("a/b", "", None), Position(b"a/b\0".to_vec()));
         assert_eq!(Position::after("a/", "", Some("/")), Position(b"a0".to_vec()));
         assert_eq!(Position::after("a/b", "", Some("/")), Position(b"a/b\0".to_vec()));

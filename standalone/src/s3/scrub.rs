@@ -463,7 +463,7 @@ mod tests {
     const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
     #[tokio::test]
-    async fn a_pass_is_made_once_in_its_period_and_finds_what_rotted_since_the_last() {
+    async fn a_pass_runs_once_in_its_period_and_finds_damage_since_the_last() {
         let store = Store::new();
         let (first, second) = (store.put("first", b"first").await, store.put("second", b"second").await);
         let (mut walk, _stop) = store.walk(WEEK);
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_comes_back_is_noticed_between_passes() {
+    async fn a_restored_file_is_noticed_between_passes() {
         let store = Store::new();
         let blob = store.put("key", b"bytes").await;
         let (file, away) = (store.file(&blob), store.directory.path().join("away"));
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pass_that_is_stopped_goes_on_after_what_it_has_read() {
+    async fn a_stopped_pass_resumes_after_the_last_verified_blob() {
         let store = Store::new();
         for i in 0..STEP * 2 {
             store.put(&format!("{i}"), format!("bytes {i}").as_bytes()).await;
@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_known_of_a_blob_goes_with_the_blob() {
+    async fn scrub_state_of_a_blob_is_removed_with_the_blob() {
         let store = Store::new();
         let (damaged, whole) = (store.put("damaged", b"damaged").await, store.put("whole", b"whole").await);
         fs::write(store.file(&damaged), b"").unwrap();
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sha256_that_was_noted_holds_a_blob_to_it_where_its_md5_would_not() {
+    async fn a_stored_sha256_detects_damage_that_the_md5_does_not() {
         let store = Store::new();
         let blob = store.put("key", b"bytes").await;
         let (mut walk, _stop) = store.walk(WEEK);
@@ -551,7 +551,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_without_a_store_is_named_and_nothing_is_made_in_it() {
+    fn a_directory_without_a_store_is_named_and_not_modified() {
         let directory = TempDir::new().unwrap();
         let scrubbed = scrub(directory.path(), &Clock::system(), |_, _| {});
         assert!(matches!(scrubbed, Err(ScrubError::NoStore { path }) if path == directory.path()));

@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_has_waited_longest_makes_room() {
+    fn the_connection_idle_for_longest_is_closed() {
         let connections = connections(4, 100);
         let places: Vec<Place> = (0..3).map(|_| admit(&connections, Port::Api, LOOPBACK).unwrap()).collect();
         // The first was asked and answered, and waits again: now the second has waited longest.
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn when_all_are_at_work_there_is_no_place_until_one_is_done() {
+    fn busy_connections_are_not_closed_for_a_new_one() {
         let connections = connections(4, 100);
         let busy = |port| {
             let place = admit(&connections, port, LOOPBACK)?;
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_has_its_part_and_proxies_have_all() {
+    fn one_address_has_its_share_and_proxies_have_no_limit() {
         let connections = connections(16, 2);
         let busy = |address| {
             let place = admit(&connections, Port::Store, address)?;
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_remembered_of_those_who_left() {
+    fn closed_connections_leave_no_state() {
         let connections = connections(4, 2);
         for n in 0..1_000 {
             drop(admit(&connections, Port::Api, &format!("203.0.{}.{}", n / 250, n % 250)).unwrap());

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_leave_room_for_the_stores() {
+    fn connections_leave_descriptors_for_the_stores() {
         assert_eq!(connections(64, None, 4_096), Ok(10));
         assert_eq!(connections(1_024, None, 4_096), Ok(490));
         assert_eq!(connections(65_536, None, 4_096), Ok(4_096));
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_descriptors_are_told_with_the_way_out() {
+    fn too_few_descriptors_are_reported_with_a_remedy() {
         let refused = connections(32, None, 4_096).unwrap_err().to_string();
         assert!(refused.contains("32 files") && refused.contains("at least 56 with ulimit -n"), "{refused}");
         let refused = connections(64, Some(100), 4_096).unwrap_err().to_string();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_raised_and_stays() {
+    fn the_raised_limit_is_kept() {
         let raised = raise();
         assert_eq!(raise(), raised);
     }

@@ -181,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn a_household_is_an_ipv4_address_or_64_bits_of_an_ipv6_one() {
+    fn a_client_network_is_an_ipv4_address_or_an_ipv6_64() {
         assert_eq!(household(address("203.0.113.9")), address("203.0.113.9"));
         assert_eq!(household(address("::ffff:203.0.113.9")), address("203.0.113.9"));
         assert_eq!(household(address("2001:db8:1:2:3:4:5:6")), address("2001:db8:1:2::"));
     }
 
     #[test]
-    fn one_address_gets_a_quarter_and_proxies_get_everything() {
+    fn one_address_gets_a_quarter_and_proxies_have_no_limit() {
         let limits = ConnectionLimits { proxies: vec!["172.16.0.0/12".parse().unwrap()], ..Default::default() };
         assert_eq!((limits.per_address(4_096), limits.per_address(40), limits.per_address(8)), (1_024, 16, 8));
         assert!(limits.is_shared(address("127.0.0.1")) && limits.is_shared(address("::1")));

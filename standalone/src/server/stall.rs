@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn progress_restores_patience_and_a_byte_does_not() {
+    async fn progress_resets_the_timer_and_a_single_byte_does_not() {
         let mut patience = Patience::new(IDLE);
         assert!(!lost_within(&mut patience, 29).await);
         patience.progress(MIN_PROGRESS);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_waiting_counts() {
+    async fn only_waiting_time_counts() {
         let mut patience = Patience::new(IDLE);
         assert!(!lost_within(&mut patience, 20).await);
         patience.progress(1);
