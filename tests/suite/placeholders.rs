@@ -176,7 +176,7 @@ async fn the_event_rule_on_aws_matches_only_published_images_and_the_worker_can_
     let names: Vec<&str> = choice["AllowedValues"].as_sequence().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
     assert_eq!(names, Placeholders::ALL.map(Placeholders::as_str));
     assert_eq!(choice["Default"].as_str(), Some(Placeholders::OnConfirm.as_str()));
-    let pattern = &template["Resources"]["PicturePublished"]["Properties"]["EventPattern"];
+    let pattern = &template["Resources"]["ImagePublished"]["Properties"]["EventPattern"];
     let listed = pattern["detail"]["data"]["contentType"].as_sequence().unwrap();
     let listed: Vec<&str> = listed.iter().map(|name| name.as_str().unwrap()).collect();
     assert_eq!(listed, ContentType::rasters().collect::<Vec<_>>());
