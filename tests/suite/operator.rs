@@ -441,7 +441,7 @@ async fn a_missing_empty_older_or_logless_database_is_refused_by_name() {
         let older = format!("{part} is older than the rest");
         assert_refused(Stopped, &[Damage::Replace(path.clone(), EarlierStopped)], &older).await;
         assert_refused(Stopped, &[Damage::Flip(path.clone(), 700)], &format!("{part} is damaged")).await;
-        let lost = format!("{log} is missing or cut short", log = log.display());
+        let lost = format!("{log} is missing or truncated", log = log.display());
         assert_refused(Killed, &[Damage::Remove(log.clone())], &lost).await;
         assert_refused(Killed, &[Damage::Truncate(log.clone(), 0)], &lost).await;
         assert_refused(Killed, &[Damage::Truncate(log.clone(), 900)], &lost).await;

@@ -1,4 +1,4 @@
-//! The distribution as a viewer sees it, in front of a bucket and a worker that note what they are asked.
+//! Tests of the distribution from a viewer's perspective, with a bucket and a worker that record their requests.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ const PRIVATE: &str = "/files/originals/private/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbb
 const VARIANT: &str = "/files/variants/public/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3_w400.webp";
 const PRIVATE_VARIANT: &str = "/files/variants/private/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3_w400.webp";
 
-/// An origin: answers by path, and what it was asked.
+/// An origin with fixed responses by path that records its requests.
 #[derive(Default)]
 struct FakeOrigin {
     answers: Mutex<HashMap<String, Answer>>,
@@ -128,7 +128,7 @@ fn rig_with(bucket: FakeOrigin) -> Rig {
     Rig { bucket, worker, clock, cdn, distribution, router }
 }
 
-/// What a viewer got.
+/// A response to a viewer.
 #[derive(Debug)]
 struct Got {
     status: u16,
@@ -161,7 +161,7 @@ impl Rig {
         self.ask(Method::GET, target, &[]).await
     }
 
-    /// The path with the signature that our API would give for it now.
+    /// The path with the signature that the API would create now.
     fn signed(&self, path: &str) -> String {
         let key = path[1..].parse().unwrap();
         let url = self.cdn.url(&key, self.cdn.expiry(self.clock.now()));
@@ -506,7 +506,7 @@ async fn a_fetch_overtaken_by_an_invalidation_is_not_cached() {
     assert_eq!(rig.get(PUBLIC).await.body, "new");
 }
 
-/// A request to the REST API as aws-sdk-cloudfront sends it.
+/// A request to the REST API in the format of aws-sdk-cloudfront.
 async fn create_invalidation(api: &Router, distribution: &str, reference: &str, paths: &[&str]) -> Got {
     let items: String = paths.iter().map(|path| format!("<Path>{path}</Path>")).collect();
     let body = format!(
