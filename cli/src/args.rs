@@ -1,5 +1,5 @@
-//! The command line's shape, and the values that several commands share.
-//! This is the only place where the command reads the environment, through the argument parser.
+//! The arguments of the command line, and the values that several commands share. Only this module reads the
+//! environment, through the argument parser.
 
 use std::{fmt, str::FromStr};
 
@@ -37,7 +37,6 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Serve(ServeArgs),
@@ -62,7 +61,6 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
 }
 
-/// Which server to ask, and as whom.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
@@ -74,8 +72,7 @@ pub(crate) struct ServerArgs {
     pub(crate) api_key: Option<Secret>,
 }
 
-/// An argument that no message repeats. What it must look like is checked where it is used, because the argument parser
-/// would quote it.
+/// An argument that no message repeats. It is validated where it is used, because the argument parser would quote it.
 #[derive(Clone)]
 pub(crate) struct Secret(String);
 
@@ -91,7 +88,7 @@ impl From<&str> for Secret {
     }
 }
 
-/// The address of a server: scheme, host, perhaps a port and a path; no trailing slash.
+/// The address of a server: scheme, host, and optionally a port and a path, without a trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerUrl(String);
 
@@ -101,7 +98,7 @@ impl fmt::Display for ServerUrl {
     }
 }
 
-/// A text that is not the address of a server.
+/// The text is not the address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an address is http:// or https:// and a host, without user name and query")]
 pub(crate) struct InvalidServerUrl;
@@ -122,7 +119,7 @@ impl FromStr for ServerUrl {
     }
 }
 
-/// `type:id[:role[:position]]`; a part that contains a colon writes it as `\:`.
+/// `type:id[:role[:position]]`. A colon inside a part is written as `\:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EntityArg(pub(crate) Entity);
 
@@ -133,7 +130,7 @@ pub(crate) struct EntityFilter {
     pub(crate) id: Option<EntityWord>,
 }
 
-/// A text that does not name an entity.
+/// The text does not name an entity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidEntity {
     #[error("an entity is {0}; write a colon inside a part as \\:")]
@@ -177,7 +174,7 @@ fn word(text: &str) -> Result<EntityWord, InvalidEntity> {
     EntityWord::new(text).ok_or(InvalidEntity::Word)
 }
 
-/// The parts between colons; `\:` is a colon and `\\` a backslash.
+/// The parts between colons; `\:` is a colon and `\\` is a backslash.
 fn split_parts(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut chars = text.chars().peekable();
@@ -191,15 +188,15 @@ fn split_parts(text: &str) -> Vec<String> {
     parts
 }
 
-/// Visibility as the argument parser wants it: `public` or `private`.
+/// A parser of `public` or `private` for clap.
 pub(crate) fn visibility(text: &str) -> Result<Visibility, String> {
     text.parse::<Visibility>().map_err(|error| error.to_string())
 }
 
-/// The longest name of a key or project, in characters: one line of a list. The API's limit is the same.
+/// The longest name of a key or project, in characters, which fits on one line of a list. The API has the same limit.
 const LONGEST_NAME: usize = 100;
 
-/// The name of a key or project as the argument parser wants it.
+/// A parser of the name of a key or project for clap.
 pub(crate) fn name(text: &str) -> Result<String, String> {
     let fits = (1..=LONGEST_NAME).contains(&text.chars().count()) && !text.contains(char::is_control);
     if fits { Ok(text.to_owned()) } else { Err(format!("a name is 1 to {LONGEST_NAME} characters on one line")) }

@@ -1,4 +1,4 @@
-//! `xf ls`, `xf get`, `xf url` and `xf rm`: looking at published files, and deleting them.
+//! `xf ls`, `xf get`, `xf url` and `xf rm`: showing and deleting published files.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ use crate::{
     units::{Bytes, age, time_left},
 };
 
-/// List published files, twenty a page or all
+/// List published files, one page of twenty or all
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,10 +31,10 @@ Examples:
 
 With --entity the order is by position, then oldest first; otherwise newest first.")]
 pub(crate) struct ListArgs {
-    /// Only files attached to things of this type, or to this one
+    /// Only files attached to entities of this type, or to this entity
     #[arg(long, value_name = "type[:id]")]
     entity: Option<EntityFilter>,
-    /// Only files with this role at their thing
+    /// Only files with this role
     #[arg(long, value_name = "ROLE", value_parser = role)]
     role: Option<EntityWord>,
     /// Only files of this user of your application
@@ -46,14 +46,13 @@ pub(crate) struct ListArgs {
     /// Only files whose variants are public or private
     #[arg(long, value_name = "public|private", value_parser = visibility)]
     variant_visibility: Option<Visibility>,
-    /// Which page, from 1
+    /// The page, from 1
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     page: u32,
-    /// All of them; a file that is there throughout is shown once, whatever comes and goes meanwhile
+    /// All files; each file that exists throughout is listed once, even if others change meanwhile
     #[arg(long, conflicts_with = "page")]
     all: bool,
-    /// The uploads that have begun and are neither confirmed nor ended, instead of files; the one that ends first is the
-    /// first
+    /// List pending uploads (begun, but neither confirmed nor ended) instead of files, sorted by deadline
     #[arg(long, conflicts_with_all = ["entity", "role", "owner", "visibility", "variant_visibility", "page"])]
     pending: bool,
     /// Print the page as JSON
@@ -63,7 +62,7 @@ pub(crate) struct ListArgs {
     server: ServerArgs,
 }
 
-/// Show one file and where it can be read
+/// Show one file and its URLs
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -84,7 +83,7 @@ pub(crate) struct GetArgs {
     server: ServerArgs,
 }
 
-/// Print a fresh URL of a file; that of a private file works for five minutes
+/// Print a fresh URL of a file; the URL of a private file is valid for five minutes
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -95,7 +94,7 @@ pub(crate) struct UrlArgs {
     /// The file's id
     #[arg(value_name = "ID")]
     id: FileId,
-    /// The WebP variant of this width instead of the file itself
+    /// The WebP variant of this width instead of the original
     #[arg(long, value_name = "PIXELS", value_parser = width)]
     width: Option<Width>,
     /// Print all URLs as JSON
@@ -118,7 +117,7 @@ pub(crate) struct RemoveArgs {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// Verify that no trace is left, and print what was looked at as JSON, a line for each file
+    /// Verify that no trace is left, and print what was checked as JSON, one line for each file
     #[arg(long)]
     erase: bool,
     #[command(flatten)]
@@ -137,7 +136,7 @@ fn width(text: &str) -> Result<Width, String> {
     text.parse().map_err(|error: xfiles_core::variant::UnknownWidth| error.to_string())
 }
 
-/// How many files one request of a walk asks for; the most that the API gives.
+/// The number of files in one request; the API's maximum.
 const WALK_PAGE: &str = "100";
 
 pub(crate) fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
@@ -163,11 +162,11 @@ pub(crate) fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<Exit, F
     Ok(Exit::Ok)
 }
 
-/// The pages of a whole list, each asked for when it is wanted.
+/// The pages of a whole list, each requested when it is needed.
 struct Walk<'a> {
     client: &'a Client,
     filters: Vec<(&'static str, String)>,
-    /// Where the next page begins, if there is one; empty at the beginning.
+    /// The start of the next page, if there is one; empty at the beginning.
     cursor: Option<String>,
 }
 
@@ -218,12 +217,12 @@ fn pending_as_table(pages: Walk<'_>, console: &mut Console<'_>) -> Result<Exit, 
     let uploads = if count == 1 { "1 pending upload".to_owned() } else { format!("{count} pending uploads") };
     console.note(match count {
         0 => "no pending uploads".to_owned(),
-        _ => format!("{uploads}, {} reserved; `xf rm ID` ends one", Bytes(bytes)),
+        _ => format!("{uploads}, {} reserved; `xf rm ID` cancels one", Bytes(bytes)),
     });
     Ok(Exit::Ok)
 }
 
-/// One JSON object with all files, a line each: nothing is held back until the end, however long the list is.
+/// One JSON object with all files, one per line. Files are printed as they arrive, however long the list is.
 fn all_as_json(pages: Walk<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     console.result(r#"{"files": ["#)?;
     let mut mark = ' ';
@@ -271,7 +270,7 @@ pub(crate) fn url(args: &UrlArgs, console: &mut Console<'_>) -> Result<Exit, Fai
     Ok(Exit::Ok)
 }
 
-/// How many files one request deletes: few enough that whoever waits sees them go.
+/// The number of files that one request deletes; small enough to show progress.
 const DELETED_AT_ONCE: usize = 100;
 
 pub(crate) fn remove(args: &RemoveArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
@@ -280,7 +279,7 @@ pub(crate) fn remove(args: &RemoveArgs, console: &mut Console<'_>) -> Result<Exi
         [id] => format!("file {id}"),
         ids => format!("{} files", ids.len()),
     };
-    if !args.yes && console.confirm(&format!("Delete {what} and all variants, for good?")) == Some(false) {
+    if !args.yes && console.confirm(&format!("Delete {what} and all variants permanently?")) == Some(false) {
         return Err(Failure::new(Exit::Failed, "nothing was deleted"));
     }
     if args.erase {
@@ -389,7 +388,7 @@ pub(crate) fn files_text(count: u64) -> String {
     if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
-/// A file and its URLs for a person: the name, then a line per fact.
+/// A text summary of a file and its URLs: the name, then one line for each field.
 pub(crate) fn summary(answer: &FileWithUrls) -> String {
     let FileWithUrls { file, urls: Urls { url, variants } } = answer;
     let mut text = printable_line(&file.original_filename);
@@ -417,7 +416,7 @@ pub(crate) fn summary(answer: &FileWithUrls) -> String {
 }
 
 fn access(visibility: &str) -> &str {
-    if visibility == "private" { "private, signed URLs work for five minutes" } else { visibility }
+    if visibility == "private" { "private, signed URLs are valid for five minutes" } else { visibility }
 }
 
 fn content(file: &FileView) -> String {
@@ -470,7 +469,7 @@ mod tests {
         assert_eq!(
             summary(&serde_json::from_value(answer).unwrap()),
             "Photo\u{fffd}.JPG\n  id       abcdefghijklmnopqrst\n  name     photo-a7x9k2.jpg\n  \
-             content  image/jpeg, 2.8 MB, 4000 x 3000\n  access   private, signed URLs work for five minutes\n  entity   listing 42, cover, position 3\n  \
+             content  image/jpeg, 2.8 MB, 4000 x 3000\n  access   private, signed URLs are valid for five minutes\n  entity   listing 42, cover, position 3\n  \
              owner    u1\n  created  2025-10-09T08:53:20.007Z\n  url      http://cdn/o\n  100 px   http://cdn/v"
         );
     }

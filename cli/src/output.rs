@@ -1,5 +1,5 @@
-//! What people see: results on standard output, everything else on standard error.
-//! Text that came from elsewhere passes through [`printable`] before it reaches a terminal.
+//! Output: results on standard output, everything else on standard error. External text is passed through [`printable`]
+//! before it is printed.
 
 use std::{
     fmt,
@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::failure::{Exit, Failure};
 
-/// Where a command's words go. A console that is not the process's own is no terminal: no colour, no progress, no
-/// questions.
+/// The output of a command. A console other than the process's own is not a terminal: it has no colours, progress bars
+/// or questions.
 pub struct Console<'a> {
     out: Box<dyn Write + 'a>,
     err: Box<dyn Write + 'a>,
@@ -27,7 +27,6 @@ enum Owner {
 }
 
 impl Console<'static> {
-    /// The process's standard streams.
     pub fn of_process() -> Self {
         Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), owner: Owner::Process, quiet: false }
     }
@@ -47,12 +46,11 @@ impl<'a> Console<'a> {
         self.quiet
     }
 
-    /// Whether progress bars make sense: standard error is a terminal on which escape codes are welcome.
+    /// Returns true if progress bars can be shown: standard error is a terminal that supports escape codes.
     pub(crate) fn shows_progress(&self) -> bool {
         !self.quiet && self.colours_errors()
     }
 
-    /// Writes one line of the result.
     pub(crate) fn result(&mut self, line: impl fmt::Display) -> Result<(), Failure> {
         writeln!(self.out, "{line}").and_then(|()| self.out.flush()).map_err(|error| Failure::of_output(&error))
     }
@@ -62,14 +60,14 @@ impl<'a> Console<'a> {
         self.result(format_args!("{value:#}"))
     }
 
-    /// Tells the person something that is not the result; `--quiet` silences it.
+    /// Prints a message that is not part of the result; `--quiet` suppresses it.
     pub(crate) fn note(&mut self, line: impl fmt::Display) {
         if !self.quiet {
             self.error_line(line);
         }
     }
 
-    /// Tells what went wrong, and with `subject` with which file.
+    /// Prints a failure, and the file that it concerns, if given.
     pub(crate) fn failure(&mut self, failure: &Failure, subject: Option<&str>) {
         if failure.detail().is_empty() {
             return;
@@ -86,7 +84,7 @@ impl<'a> Console<'a> {
         }
     }
 
-    /// Shows what the argument parser answered: help, a version, or what is wrong with the arguments.
+    /// Prints the output of the argument parser: help, the version, or an error.
     pub(crate) fn usage(&mut self, answer: &clap::Error) -> Exit {
         let shown = match self.owner {
             Owner::Process => answer.print(),
@@ -100,7 +98,7 @@ impl<'a> Console<'a> {
         }
     }
 
-    /// Asks a question whose answer is no unless it begins with `y`. `None` when nobody is there to answer.
+    /// Asks a question; an answer that begins with `y` means yes. `None` without a terminal.
     pub(crate) fn confirm(&mut self, question: &str) -> Option<bool> {
         let somebody = self.owner == Owner::Process && io::stdin().is_terminal() && io::stderr().is_terminal();
         if !somebody {
@@ -112,7 +110,7 @@ impl<'a> Console<'a> {
         Some(heard.is_ok() && answer.trim_start().to_ascii_lowercase().starts_with('y'))
     }
 
-    /// Asks for a text that must be typed as it is shown. `None` when no terminal is there to type at.
+    /// Asks the user to type a given text. `None` without a terminal.
     pub(crate) fn confirm_by_typing(&mut self, question: &str, expected: &str) -> Option<bool> {
         let terminal = self.owner == Owner::Process && io::stdin().is_terminal() && io::stderr().is_terminal();
         if !terminal {
@@ -124,20 +122,20 @@ impl<'a> Console<'a> {
         Some(heard.is_ok() && answer.trim() == expected)
     }
 
-    /// Whether standard error is a terminal that wants colour.
+    /// Returns true if standard error is a terminal that supports colours.
     pub(crate) fn colours_errors(&self) -> bool {
-        // `console` honours NO_COLOR, CLICOLOR and TERM=dumb; forcing colour into a file is not for us.
+        // `console` honours NO_COLOR, CLICOLOR and TERM=dumb; colours are never forced into a file.
         self.owner == Owner::Process && io::stderr().is_terminal() && console::colors_enabled_stderr()
     }
 
-    /// Standard error is the last resort: when it is gone there is nobody to tell.
+    /// An error on standard error cannot be reported anywhere.
     fn error_line(&mut self, line: impl fmt::Display) {
         drop(writeln!(self.err, "{line}"));
     }
 }
 
-/// `text` without what could steer a terminal or reorder its line: control characters and Unicode's direction marks.
-/// Line feeds stay, because our own messages have them.
+/// Replaces characters that could control a terminal or reorder a line: control characters and Unicode's direction
+/// marks. Line feeds are kept, because our own messages contain them.
 pub(crate) fn printable(text: &str) -> String {
     let steers = |c: char| {
         (c.is_control() && c != '\n')
@@ -146,12 +144,12 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// As [`printable`], and on one line.
+/// Like [`printable`], on one line.
 pub(crate) fn printable_line(text: &str) -> String {
     printable(text).replace('\n', "\u{fffd}")
 }
 
-/// A text as one word of a POSIX shell.
+/// A text, quoted as one word for a POSIX shell.
 pub(crate) fn shell_word(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&b);
     if !text.is_empty() && text.bytes().all(plain) {
@@ -161,24 +159,23 @@ pub(crate) fn shell_word(text: &str) -> String {
     }
 }
 
-/// Rows as aligned columns, two spaces apart. The last column may be of any length and any script.
+/// Rows in aligned columns, two spaces apart. The last column may have any length and any script.
 pub(crate) fn table<const N: usize>(heading: [&'static str; N], rows: &[[String; N]]) -> String {
     Table::new(heading).lines(rows)
 }
 
-/// A table that is written piece by piece. A column that must become wider does so from there on.
+/// A table that is printed in parts. A column that must become wider does so from there on.
 pub(crate) struct Table<const N: usize> {
     heading: Option<[&'static str; N]>,
     widths: [usize; N],
 }
 
 impl<const N: usize> Table<N> {
-    /// A table of which nothing is written.
     pub(crate) fn new(heading: [&'static str; N]) -> Self {
         Self { heading: Some(heading), widths: heading.map(str::len) }
     }
 
-    /// The next lines; the heading comes before the first.
+    /// The next lines, preceded by the heading on the first call.
     pub(crate) fn lines(&mut self, rows: &[[String; N]]) -> String {
         for row in rows {
             for (width, cell) in self.widths.iter_mut().zip(row) {

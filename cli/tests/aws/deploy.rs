@@ -1,10 +1,10 @@
-//! What `xf deploy` finds out before it deploys.
+//! Tests of the checks that `xf deploy` makes before it deploys.
 
 use serde_json::{Value, json};
 
 use crate::{ACCOUNT, Aws};
 
-/// A template with the two functions, as it is packaged.
+/// A packaged template with the two functions.
 fn template() -> Value {
     let function = |code: &str| {
         json!({"Type": "AWS::CloudFront::Function", "Properties": {
@@ -21,7 +21,7 @@ fn template() -> Value {
     }})
 }
 
-/// Every test of a function has the right result, in the order in which they are run.
+/// Every test of a function has the right result, in the order in which they run.
 fn functions_work(aws: &Aws) {
     let vectors: Value = serde_json::from_str(include_str!("../../../tests/vectors/cdn.json")).unwrap();
     let served = vectors["served"].as_array().unwrap();
@@ -100,7 +100,7 @@ fn an_account_without_free_concurrency_reserves_none_and_reports_it() {
         aws.quota(quota, unreserved);
         let ran = aws.deploy(&[]).ok();
         assert!(aws.call_of("cloudformation deploy").contains(&format!("WorkerConcurrency={passed}")), "{quota}");
-        let said = ran.err.contains(&format!("quota of {quota} has no room for 20: WorkerConcurrency=0"));
+        let said = ran.err.contains(&format!("quota of {quota} does not allow 20: WorkerConcurrency=0"));
         assert_eq!(said, passed == 0, "{}", ran.err);
     }
     let aws = Aws::new();
@@ -119,7 +119,7 @@ fn a_given_concurrency_is_reserved_if_the_quota_allows_it_and_refused_otherwise(
     aws.deploy(&["--parameter", "WorkerConcurrency=50"]).ok();
     assert!(aws.call_of("cloudformation deploy").ends_with(" WorkerConcurrency=50"));
 
-    // What the stack reserves already is its own.
+    // The stack's own reservation is available to it.
     let aws = Aws::new();
     aws.has_stack("CREATE_COMPLETE", &json!({"WorkerConcurrency": "20"}));
     aws.quota(1000, 110);
@@ -144,7 +144,7 @@ fn a_function_with_a_wrong_result_stops_the_deployment() {
     aws.packages(&template());
     functions_work(&aws);
     aws.says("cloudfront test-function.6", &result(&json!({"response": {"statusCode": 200}}), "", "30"));
-    aws.deploy(&[]).failed(&["ViewerResponse fails", "it gives null where \"attachment;"]);
+    aws.deploy(&[]).failed(&["ViewerResponse fails", "it returns null instead of \"attachment;"]);
     assert!(aws.calls_of("cloudformation deploy").is_empty());
 }
 
@@ -184,13 +184,13 @@ fn an_unverified_cloudfront_account_is_told_to_open_a_support_case() {
     let said = "An error occurred (AccessDenied) when calling the CreateFunction operation: Your account must be verified \
                 before you can add new CloudFront resources. To verify your account, please contact AWS Support";
     aws.fails("cloudfront create-function", said);
-    aws.deploy(&[]).failed(&["must be verified", "hint: CloudFront does not serve", "support case"]);
+    aws.deploy(&[]).failed(&["must be verified", "hint: CloudFront is not enabled", "support case"]);
 }
 
 #[test]
 fn code_is_uploaded_to_a_bucket_of_this_account_with_an_unguessable_name() {
     let prefix = format!("xfiles-deploy-{ACCOUNT}-eu-central-1");
-    // Another region's, and another program's.
+    // A bucket of another region, and one of another program.
     let (other, strange) = (format!("xfiles-deploy-{ACCOUNT}-eu-central-10-abc"), format!("{prefix}x"));
     let made = |aws: &Aws| {
         aws.deploy(&[]).ok();
@@ -208,7 +208,7 @@ fn code_is_uploaded_to_a_bucket_of_this_account_with_an_unguessable_name() {
         let random = bucket.strip_prefix(&format!("{prefix}-")).unwrap();
         assert_eq!((random.len(), aws.call_of("s3 mb")), (12, format!("s3 mb s3://{bucket}")));
     }
-    // Found again, and one of an earlier version as well.
+    // Found again, as is one of an earlier version.
     for own in [&one, &prefix] {
         let aws = Aws::new();
         aws.buckets(&[&other, own]);
@@ -270,7 +270,7 @@ fn replacing_a_public_key_in_place_is_refused_and_a_rotation_is_not() {
     aws.has_stack("CREATE_COMPLETE", &json!({"PublicKeyA": KEY, "PublicKeyB": ""}));
     let other = KEY.replace("MFkw", "MFkx");
     aws.deploy(&["--parameter", &format!("PublicKeyA={other}")])
-        .failed(&["changes no key in place", "the other parameter"]);
+        .failed(&["cannot change a key in place", "the other parameter"]);
     assert!(aws.calls_of("cloudformation deploy").is_empty());
     aws.deploy(&["--parameter", &format!("PublicKeyB={other}"), "--parameter", "PublicKeyA="]).ok();
     assert_eq!(aws.calls_of("cloudformation deploy").len(), 1);

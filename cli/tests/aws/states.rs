@@ -1,11 +1,12 @@
-//! States of a stack in which nothing can be deployed.
+//! Tests of stack states in which nothing can be deployed.
 
 use serde_json::json;
 
 use crate::Aws;
 
 const STACK: &str = "AWS::CloudFormation::Stack";
-/// A creation that failed: an earlier operation, the creation, what failed first, what was cancelled, and the rollback.
+/// The events of a failed creation: an earlier operation, the creation, the first failure, cancelled resources, and the
+/// rollback.
 const FAILED_CREATION: [[&str; 4]; 7] = [
     ["xfiles", STACK, "ROLLBACK_FAILED", "The following resource(s) failed to delete: [Table]."],
     ["Table", "AWS::DynamoDB::Table", "DELETE_FAILED", "Resource cannot be deleted, protection is on"],
@@ -49,7 +50,7 @@ fn a_failed_creation_is_reported_before_the_build_with_the_commands_that_clear_i
         aws.has_stack(status, &json!({}));
         aws.events(&FAILED_CREATION);
         with_table(&aws);
-        // It would fail differently if anything were built.
+        // A build would fail with another message.
         aws.program("cargo", "#!/bin/sh\necho built >&2\nexit 1\n");
         let ran = aws.xf(&["deploy"]).failed(&[
             status,
@@ -110,7 +111,7 @@ fn a_state_without_events_is_explained_by_the_stack_status_reason() {
 #[test]
 fn a_failed_change_ends_with_the_resource_and_the_reason() {
     let aws = Aws::new();
-    // What had failed before this change is not its reason.
+    // Failures before this change are not its reason.
     aws.says("cloudformation describe-stack-events.1", &Aws::events_of(&FAILED_CREATION[6..]));
     aws.events(&FAILED_CREATION);
     aws.fails(
@@ -120,7 +121,7 @@ fn a_failed_change_ends_with_the_resource_and_the_reason() {
     let ran = aws.deploy(&[]).failed(&[
         "`aws cloudformation deploy` failed: Failed to create/update the stack",
         "Distribution (AWS::CloudFront::Distribution): Your account must be verified before you can add",
-        "hint: CloudFront does not serve for this account yet. Open a support case",
+        "hint: CloudFront is not enabled for this account yet. Open a support case",
     ]);
     assert!(!ran.err.contains("another operation"), "{}", ran.err);
 }
@@ -134,6 +135,6 @@ fn a_change_that_never_started_does_not_report_an_older_reason() {
         "cloudformation deploy",
         "An error occurred (ValidationError): Unable to get mapping for OriginShield::eu-south-2::Region",
     );
-    let ran = aws.deploy(&[]).failed(&["Unable to get mapping", "does not know this region"]);
+    let ran = aws.deploy(&[]).failed(&["Unable to get mapping", "does not support this region"]);
     assert!(!ran.err.contains("Your account must be verified"), "{}", ran.err);
 }

@@ -1,5 +1,5 @@
-//! A server among many connections, as processes and signals see it: few file descriptors, and a stop while clients hold
-//! the line.
+//! Tests of connections with processes and signals: few file descriptors, and a stop while clients keep connections
+//! open.
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
@@ -28,7 +28,7 @@ fn clients_are_served_with_few_file_descriptors() {
     for n in 0..100 {
         let mut idle = [connect(server.text("url")), connect(store)];
         if n % 2 == 0 {
-            // They may have lost their places already.
+            // They may have been closed already.
             for stream in &mut idle {
                 drop(stream.write_all(b"GET / HTTP/1.1\r\nhost"));
             }
@@ -75,7 +75,7 @@ fn a_stop_closes_idle_connections_at_once_and_answers_waiting_clients() {
     assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("\"file_not_found\""), "{answer}");
     assert_eq!(server.wait(), Some(0));
     let log = fs::read_to_string(log_path).unwrap();
-    assert!(!log.contains("did not finish in time"), "nothing was waited for: {log}");
+    assert!(!log.contains("did not finish in time"), "the stop waited for a connection: {log}");
     drop((idle, half));
 }
 

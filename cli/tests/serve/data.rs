@@ -1,4 +1,5 @@
-//! A data directory as an operator meets it: a first start that is killed or raced, a part that is lost, and `xf repair`.
+//! Tests of the data directory from an operator's perspective: a first start that is killed or raced, a lost part, and
+//! `xf repair`.
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
@@ -13,7 +14,7 @@ use serde_json::Value;
 
 use super::{Client, PHOTO, SERVE, Server, assert_refused, run, xf};
 
-/// How many first starts are killed, each a few milliseconds later than the one before.
+/// The number of first starts that are killed, each a few milliseconds later than the one before.
 const FIRST_STARTS: u64 = 20;
 
 #[test]
@@ -105,6 +106,6 @@ fn a_lost_index_is_refused_with_a_remedy_and_a_repair_restores_every_file() {
 #[test]
 fn a_repair_of_a_directory_without_data_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    assert_refused(xf(folder.path()).args(["repair", "--yes"]), "nothing was ever served from it");
+    assert_refused(xf(folder.path()).args(["repair", "--yes"]), "it was never used by `xf serve`");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -1,4 +1,4 @@
-//! `xf upload` that is interrupted or fails ends what it has begun on the server.
+//! `xf upload` cancels its unfinished uploads on the server when it is interrupted or fails.
 
 use std::{fs, net::TcpListener, path::Path, process::Stdio};
 
@@ -31,7 +31,7 @@ fn an_interrupt_cancels_the_uploads_in_progress() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Both have begun and are sending, to a store that does not answer.
+        // Both have begun and are sending, to a store that does not respond.
         let sending = (store.accept().unwrap(), store.accept().unwrap());
         let (_, pending, note) = run(client(folder.path(), &server).args(["ls", "--pending"]));
         assert!(pending.contains("a.txt") && pending.contains("b.txt"), "{pending}");

@@ -1,5 +1,5 @@
-//! The `xf` binary as a person starts it: what it prints can be pasted, it stops when asked, and it says clearly why it
-//! does not start. What needs no process of its own is tested in the workspace's suite.
+//! Tests of the `xf` binary as a process: the printed block can be pasted, the server stops on request, and failed
+//! starts have clear messages. Commands that need no separate process are tested in the workspace's suite.
 
 mod backup;
 mod connections;
@@ -23,11 +23,11 @@ const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--ready-file", "r
 
 const PHOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/portrait-exif6.jpg");
 
-/// A running `xf serve` on free ports, with its data in the folder in which it runs.
+/// A running `xf serve` on free ports, with its data in its working directory.
 struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    /// What it said when it was ready.
+    /// Its output when it was ready.
     said: String,
     ready: Value,
     ready_file: PathBuf,
@@ -51,9 +51,9 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut said = String::new();
-        // The last thing that it says is a command to type.
+        // The last line of its output is a command to type.
         while !said.contains("upload --public") && !said.contains("--admin") {
-            assert_ne!(stdout.read_line(&mut said).expect("it says text"), 0, "the server ended: {:?}", child.wait());
+            assert_ne!(stdout.read_line(&mut said).expect("the output is UTF-8"), 0, "the server ended: {:?}", child.wait());
         }
         let ready_file = folder.join("ready.json");
         let ready = fs::read(&ready_file).expect("it is ready");
@@ -65,13 +65,13 @@ impl Server {
         self.ready[field].as_str().expect("a text")
     }
 
-    /// Ends it without asking.
+    /// Kills the process.
     fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 
-    /// Asks it to end, and gives its exit code.
+    /// Stops the process and returns its exit code.
     fn terminate(self) -> Option<i32> {
         self.signal("-TERM");
         self.wait()
@@ -82,9 +82,9 @@ impl Server {
         assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
     }
 
-    /// Waits until it ends, and gives its exit code.
+    /// Waits until it ends and returns its exit code.
     fn wait(mut self) -> Option<i32> {
-        self.stdout.read_to_string(&mut self.said).expect("it says text");
+        self.stdout.read_to_string(&mut self.said).expect("the output is UTF-8");
         let code = self.child.wait().expect("it ends").code();
         assert!(!self.ready_file.exists(), "the ready file goes when the server does");
         code
@@ -107,7 +107,7 @@ struct Client {
     key: String,
 }
 
-/// What a server answered; 0: it did not.
+/// A response; status 0 means that there was none.
 struct Answer {
     status: u16,
     body: Vec<u8>,
@@ -185,11 +185,11 @@ fn xf(folder: &Path) -> Command {
 
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = command.output().expect("the binary runs");
-    let text = |bytes| String::from_utf8(bytes).expect("it says text");
+    let text = |bytes| String::from_utf8(bytes).expect("the output is UTF-8");
     (status.code(), text(stdout), text(stderr))
 }
 
-/// Asserts that a start fails with a message in people's words.
+/// Asserts that a start fails with a readable message.
 #[track_caller]
 fn assert_refused(command: &mut Command, says: &str) {
     let (code, stdout, stderr) = run(command);
@@ -235,7 +235,7 @@ fn a_key_and_the_files_survive_a_restart_and_the_key_is_printed_once() {
     let mut upload = xf(folder.path());
     upload.args(["upload", "--url", first.text("url"), "--public", PHOTO]).env("XFILES_API_KEY", &key);
     let (code, stdout, stderr) = run(&mut upload);
-    assert_eq!((code, stderr.as_str()), (Some(0), ""), "nothing but the result when nobody watches");
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "only the result without a terminal");
     let line = |label: &str| stdout.lines().find_map(|line| line.trim().strip_prefix(label)).unwrap().trim().to_owned();
     let path = line("url").strip_prefix(first.text("cdnUrl")).unwrap().to_owned();
     assert_eq!(first.terminate(), Some(0));
@@ -281,7 +281,7 @@ fn a_directory_in_use_is_refused_and_the_printed_key_commands_work() {
     Server::start(folder.path()).terminate();
     let server = Server::start(folder.path());
     assert_refused(xf(folder.path()).args(SERVE), ".xfiles is in use by another process");
-    assert!(server.ready_file.exists(), "it is still that of the first");
+    assert!(server.ready_file.exists(), "the ready file is still that of the first server");
 
     let commands: Vec<&str> = server.said.lines().filter(|line| line.contains("keys create")).collect();
     assert_eq!(commands.len(), 2, "{}", server.said);
@@ -379,7 +379,7 @@ fn a_data_directory_that_cannot_be_created_is_named() {
 #[test]
 fn a_first_start_without_disk_space_reports_it() {
     let folder = tempfile::tempdir().unwrap();
-    // No file may be longer than a few kilobytes: to the program it is a full disk, with another reason.
+    // No file may be larger than a few kilobytes, which the program sees as a full disk with another error.
     let script = "trap '' XFSZ; ulimit -f 16; exec \"$0\" serve --listen 127.0.0.1:0 --data data";
     let mut command = Command::new("sh");
     command.current_dir(folder.path()).args(["-c", script, env!("CARGO_BIN_EXE_xf")]);
@@ -390,6 +390,6 @@ fn a_first_start_without_disk_space_reports_it() {
 #[test]
 fn a_directory_that_was_never_served_is_not_a_data_directory() {
     let folder = tempfile::tempdir().unwrap();
-    assert_refused(xf(folder.path()).args(["keys", "create", "--data", ".xfiles"]), "nothing was ever served from it");
+    assert_refused(xf(folder.path()).args(["keys", "create", "--data", ".xfiles"]), "it was never used by `xf serve`");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

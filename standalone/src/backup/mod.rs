@@ -384,7 +384,7 @@ impl Repository {
         let manifest: Manifest =
             serde_json::from_slice(&bytes).map_err(|_| BackupError::damaged(&path, "it is not a manifest"))?;
         if manifest.format > FORMAT {
-            return Err(BackupError::damaged(&path, "it was made by a newer version of this program"));
+            return Err(BackupError::damaged(&path, "it was written by a newer version of this program"));
         }
         Ok(manifest)
     }
@@ -439,7 +439,7 @@ fn read_marker(root: &Path) -> Result<Marker, BackupError> {
     let bytes = fs::read(&path).map_err(BackupError::at(&path))?;
     let marker: Marker = serde_json::from_slice(&bytes).map_err(|_| BackupError::damaged(&path, "it is damaged"))?;
     if marker.format > FORMAT {
-        return Err(BackupError::damaged(&path, "it was made by a newer version of this program"));
+        return Err(BackupError::damaged(&path, "it was written by a newer version of this program"));
     }
     Ok(marker)
 }

@@ -254,7 +254,7 @@ pub(super) fn settle(path: &Path) -> Result<(), String> {
         database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(|e| e.to_string())?;
     match busy {
         0 => database.close().map_err(|(_, e)| e.to_string()),
-        _ => Err("another process reads it".to_owned()),
+        _ => Err("another process is reading it".to_owned()),
     }
 }
 

@@ -55,7 +55,7 @@ pub enum RepairError {
     #[error(transparent)]
     Custody(#[from] CustodyError),
     /// The directory never contained data.
-    #[error("{} is not a data directory: nothing was ever served from it", .0.display())]
+    #[error("{} is not a data directory: it was never used by `xf serve`", .0.display())]
     NoData(PathBuf),
     /// Too much is lost.
     #[error(

@@ -131,7 +131,7 @@ pub(super) struct Unwritten;
 pub(super) enum IndexError {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    #[error("it was made by a newer version of this program")]
+    #[error("it was written by a newer version of this program")]
     TooNew,
     #[error("cannot start its threads: {0}")]
     Threads(#[from] std::io::Error),

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::{Notify, futures::Notified};
 use xfiles_core::prometheus::{Counters, Registry};
 
-use super::limits::{ConnectionLimits, household};
+use super::limits::{ConnectionLimits, client_network};
 
 /// One port may use three quarters of all connections, so that a quarter remains for the other.
 const PORT_SHARE: (usize, usize) = (3, 4);
