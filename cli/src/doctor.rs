@@ -163,7 +163,7 @@ impl Examination<'_> {
             Some(variant) => self.get(&variant.url).and_then(|answer| is_200(answer, not_made)).map(drop),
             None => Err(Fault::new("a public image has no variants", "is the server's version older?")),
         };
-        report.tell("a variant is made on its first request (failover to the worker)", variant)?;
+        report.tell("a variant is rendered on its first request (failover to the worker)", variant)?;
 
         if let Some(private) = self.upload("private", report, uploaded)? {
             report.tell("a signed URL opens a private file", self.reads(&private.url, not_opened))?;
@@ -175,11 +175,11 @@ impl Examination<'_> {
                     Err(Fault::new(format!("without a signature the response is {status} and not 403"), fix))
                 }
             });
-            report.tell("without the signature it stays closed", closed)?;
+            report.tell("without the signature it is refused", closed)?;
         }
         let deleted = self.delete(uploaded);
         if report.tell("files are deleted", deleted)? && served {
-            report.tell("the CDN forgets what is deleted", self.is_purged(&public.url))?;
+            report.tell("the CDN removes deleted files", self.is_purged(&public.url))?;
         }
         Ok(())
     }
@@ -203,7 +203,7 @@ impl Examination<'_> {
         }
         let put = self.client.put(&ticket, PIXEL.len() as u64, &mut &*PIXEL);
         let put = put.map_err(|failure| Fault::of(&failure, not_taken(failure.detail())));
-        if !report.tell("the store takes the upload", put)? {
+        if !report.tell("the store accepts the upload", put)? {
             return Ok(None);
         }
         let confirmed = self.client.confirm(ticket.file_id, &IdempotencyKey::mint());

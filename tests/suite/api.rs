@@ -1,4 +1,4 @@
-//! Keys, scopes and the one shape of every refusal.
+//! API keys, scopes and the common format of errors.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Which crate may see which.
+//! Which crates may depend on which.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -14,7 +14,7 @@ fn metadata() -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The packages that one of ours names as dependencies, for building and not for its tests.
+/// The normal dependencies of one of our packages, without build and dev dependencies.
 fn dependencies(metadata: &Value, package: &str) -> BTreeSet<String> {
     let packages = metadata["packages"].as_array().unwrap();
     let package = packages.iter().find(|p| p["name"] == package).unwrap();

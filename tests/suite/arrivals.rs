@@ -1,4 +1,4 @@
-//! Uploads that are confirmed because their bytes have arrived, and those who wait for it.
+//! Uploads that are confirmed when their bytes arrive, and requests that wait for this.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ async fn a_store_notification_may_be_duplicate_late_or_for_no_upload() {
     assert_eq!((one, other), (1, 1));
     assert_eq!(world.told_of(file_id(&intent)).await, [FileConfirmed]);
     world.client.delete(&format!("/api/v1/files/{}", id_of(&intent))).await.ok();
-    assert_eq!(notify().await, 0, "it is gone");
+    assert_eq!(notify().await, 0, "the upload is gone");
     world.end().await;
 }
 
@@ -81,7 +81,7 @@ async fn a_batch_of_messages_returns_only_those_whose_uploads_could_not_be_confi
         intents.push(intent);
     }
     let batch = json!({"Records": messages});
-    // The second upload's bytes cannot be read.
+    // The bytes of the second upload cannot be read.
     let blocked = world.stack.files_through({
         let folder = id_of(&intents[1]).to_owned();
         move |inner| through(Arc::new(Without(folder.clone())), inner)
@@ -95,7 +95,7 @@ async fn a_batch_of_messages_returns_only_those_whose_uploads_could_not_be_confi
     world.end().await;
 }
 
-/// A line on which no request arrives whose path has this in it.
+/// A connection that fails requests whose path contains this text.
 #[derive(Debug)]
 struct Without(String);
 

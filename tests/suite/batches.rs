@@ -1,4 +1,4 @@
-//! Many at once: batches, bulk deletion, walks, idempotency keys.
+//! Batches, bulk deletion, cursors, idempotency keys.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +44,7 @@ async fn a_batch_accepts_the_items_that_fit_or_all_or_nothing_on_request() {
     world.pass_expiry();
     world.sweep().await;
     assert_eq!(world.project().await.free_bytes, 1_000);
-    // Over the limit of one transaction: the second part finds no room, and the first is taken back.
+    // More than one transaction: the second part does not fit, and the first is rolled back.
     batch(100, 10, true).await.ok();
     world.pass_expiry();
     world.sweep().await;
@@ -91,7 +91,7 @@ async fn bulk_deletion_removes_exactly_the_matching_files_past_one_page() {
     let kept = [upload("listing", "plan").await, upload("user", "photo").await];
     world.client.delete("/api/v1/files").await.refused(400, "invalid_request");
     world.client.delete("/api/v1/files?entityTyp=listing").await.refused(400, "invalid_request");
-    // A request whose time is used up ends after a page and says so; the next one goes on.
+    // A request whose time is used up stops after a page and reports this; the next one continues.
     let photos =
         FileFilter { entity_type: EntityWord::new("listing"), role: EntityWord::new("photo"), ..FileFilter::default() };
     let project = world.stack.project();
@@ -198,7 +198,7 @@ async fn lists_can_be_narrowed_by_time_type_and_name() {
             let answer = world.client.get(&format!("/api/v1/files?{query}{mode}")).await.ok();
             let found: Vec<&str> = answer["files"].as_array().unwrap().iter().map(id_of).collect();
             let mut expected: Vec<&str> = expected.iter().map(|f| id_of(f)).collect();
-            // The two later ones began in the same millisecond of the clock.
+            // The two later ones began in the same millisecond.
             let mut found = found;
             found.sort_unstable();
             expected.sort_unstable();
@@ -227,11 +227,11 @@ async fn a_repeated_post_under_one_idempotency_key_is_done_once() {
     assert_eq!(world.project().await.reserved_bytes, 100);
     post("k-1", 101).await.refused(422, "idempotency_key_reused");
     post("k-2", 950).await.refused(413, "quota_exceeded");
-    // A refusal is not kept: with room, the same request goes through.
+    // An error is not stored: once there is quota, the same request succeeds.
     world.pass_expiry();
     world.sweep().await;
     post("k-2", 950).await.ok();
-    // Outcomes are forgotten after a day.
+    // Results are deleted after a day.
     world.pass(std::time::Duration::from_secs(24 * 60 * 60));
     world.sweep().await;
     assert!(!post("k-1", 100).await.headers.contains_key("idempotency-replayed"));

@@ -1,4 +1,4 @@
-//! Events on EventBridge: what is put on the bus, how it is signed, and what becomes of what it does not take.
+//! Events on EventBridge: the content of the calls, their signature, and events that the bus refuses.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use xfiles_cleanup_cron::{Bounds, Courier, EventBus, deliver};
 use xfiles_core::webhook::Reach;
 use xfiles_tests::{TEXT, World, id_of};
 
-/// The bus at the other end of a connection, and what it does with a call.
+/// The bus at the other end of a connection, with its responses to calls.
 #[derive(Clone, Debug)]
 struct Bus {
     mood: Arc<Mutex<Mood>>,
@@ -35,9 +35,9 @@ struct Bus {
 #[derive(Clone, Copy, Debug)]
 enum Mood {
     Takes,
-    /// Of each call it refuses the first event.
+    /// Refuses the first event of each call.
     RefusesTheFirst,
-    /// It answers nothing but that it may not be asked.
+    /// Denies all calls.
     Denies,
 }
 
@@ -94,7 +94,7 @@ impl Bus {
         (200, json!({"FailedEntryCount": failed, "Entries": answers}))
     }
 
-    /// How often each event was taken, by its id.
+    /// The number of times that each event was accepted, by its id.
     fn ids(&self) -> BTreeMap<String, usize> {
         let mut ids = BTreeMap::new();
         for entry in self.taken.lock().unwrap().iter() {
@@ -113,7 +113,7 @@ impl HttpConnector for Bus {
     }
 }
 
-/// Signature Version 4, as its documentation has it, from the request as it arrives.
+/// Verifies Signature Version 4 of the received request, according to its documentation.
 fn assert_signed(request: &HttpRequest) {
     let header = |name: &str| request.headers().get(name).unwrap_or_else(|| panic!("{name} is sent"));
     let field = |name: &str| {
@@ -173,8 +173,8 @@ async fn an_event_that_the_bus_refuses_is_kept_and_delays_no_webhook() {
 
     let bus = Bus::new(Mood::Denies);
     let sent = bus.deliver(&world).await;
-    assert_eq!((sent.retried, world.told().await.len()), (4, 4), "each was tried at the webhook, and none is lost");
-    assert_eq!(*bus.calls.lock().unwrap(), 1, "a bus that fails is left alone for the rest of a run");
+    assert_eq!((sent.retried, world.told().await.len()), (4, 4), "each was attempted at the webhook, and none is lost");
+    assert_eq!(*bus.calls.lock().unwrap(), 1, "a failing bus is not called again in the same run");
     *bus.mood.lock().unwrap() = Mood::RefusesTheFirst;
     while !world.told().await.is_empty() {
         let before = bus.ids().len();

@@ -1,4 +1,4 @@
-//! Changing files: fields, visibility, variants, order, versions.
+//! Changes of files: fields, visibility, variants, order, versions.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ async fn a_file_made_private_is_gone_from_its_public_url_and_back_again() {
     assert_eq!(world.objects().await.len(), 1);
 
     patch(&world.client, id_of(&file), json!({"visibility": "public"})).await.ok();
-    // The CDN remembers for ten seconds that there was nothing.
+    // The CDN caches a 404 for ten seconds.
     world.pass(Duration::from_secs(10));
     assert_eq!(world.get(&public).await.bytes().await.unwrap(), TEXT.2);
     assert_eq!(world.get(&private).await.status(), StatusCode::NOT_FOUND);
@@ -115,7 +115,7 @@ async fn variants_that_are_no_longer_public_are_purged_from_store_and_cdn() {
     assert_eq!(urls(&world, id_of(&file)).await.1.len(), 0);
     assert_eq!(world.objects().await.len(), 1, "only the original");
 
-    // A worker that was busy all the while may have stored what it made; the second pass finds it.
+    // A busy worker may store its variant late; the second pass finds it.
     let key = public[0].strip_prefix(&format!("{}/", world.stack.url())).unwrap();
     let late = world.stack.s3_client().put_object().bucket("xfiles").key(key).body(vec![1].into());
     late.send().await.unwrap();

@@ -1,4 +1,4 @@
-//! What was begun and never finished is taken back, exactly once.
+//! Unfinished uploads are expired exactly once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -99,7 +99,7 @@ async fn a_project_deletion_is_overdue_until_done_and_a_sweep_that_times_out_in_
     let slow = world.stack.files_through(|client| wire::through(line.clone(), client));
     let report = slow.sweep(1_000, Duration::from_secs(100)).await.unwrap();
     assert!(report.more && report.failed.is_empty(), "{report:?}");
-    assert_eq!(world.project().await.file_count, 10, "a page of it was cleared");
+    assert_eq!(world.project().await.file_count, 10, "a page of its files was deleted");
     assert_eq!(overdue().await, ["clearing"]);
 
     let report = world.sweep().await;

@@ -1,4 +1,4 @@
-//! The `xf` command as a client of a running stack: what it prints, and how it ends.
+//! The `xf` command as a client of a running stack: its output and its exit codes.
 
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use xfiles_core::api_key::Scope;
 use xfiles_standalone::Data;
 use xfiles_tests::{TEXT, World, WorldOptions, fixture, id_of};
 
-/// What a run of the command left.
+/// The result of a run of the command.
 struct Ran {
     exit: Exit,
     out: String,
@@ -15,7 +15,7 @@ struct Ran {
 }
 
 impl Ran {
-    /// The result of a run that did everything and complained of nothing.
+    /// The output of a run that succeeded without warnings.
     #[track_caller]
     fn ok(self) -> String {
         assert_eq!((self.exit, self.err.as_str()), (Exit::Ok, ""), "{}", self.out);
@@ -28,7 +28,7 @@ impl Ran {
     }
 }
 
-/// Runs `xf` with these arguments and no terminal.
+/// Runs `xf` with these arguments and without a terminal.
 async fn xf(arguments: &[&str]) -> Ran {
     let arguments: Vec<_> = ["xf"].iter().chain(arguments).map(Into::into).collect();
     let run = move || {
@@ -46,7 +46,7 @@ async fn xf_in(world: &World, arguments: &[&str]) -> Ran {
     xf(&[arguments, &connection].concat()).await
 }
 
-/// A folder with files to upload.
+/// A directory with files to upload.
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -54,7 +54,7 @@ impl Folder {
         Self(tempfile::tempdir().expect("a folder"))
     }
 
-    /// Puts a file there and gives its path.
+    /// Writes a file and returns its path.
     fn file(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.0.path().join(name);
         std::fs::write(&path, bytes).expect("a file");
@@ -238,7 +238,7 @@ async fn a_published_file_is_changed_and_its_new_state_is_shown() {
 
     let changed = update(&["--owner", "u2", "--no-variants"]).await;
     assert_eq!((&changed["file"]["ownerUserId"], &changed["variants"]), (&json!("u2"), &json!([])));
-    assert_eq!(changed["file"]["visibility"], "private", "what is not named stays");
+    assert_eq!(changed["file"]["visibility"], "private", "other fields are unchanged");
     let shown = xf_in(&world, &["update", id, "--public"]).await.ok();
     assert!(shown.starts_with("photo.jpg\n") && shown.contains("access   public"), "{shown}");
     assert_eq!(xf_in(&world, &["update", id]).await.exit, Exit::Usage);
@@ -247,7 +247,7 @@ async fn a_published_file_is_changed_and_its_new_state_is_shown() {
     world.end().await;
 }
 
-/// Passes connections on to a server, but loses the first one's answer.
+/// Forwards connections to a server, but drops the response on the first one.
 async fn lossy(server: &str) -> String {
     let server = server.strip_prefix("http://").expect("an address").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -292,7 +292,7 @@ async fn projects_are_created_changed_and_deleted_over_the_api() {
     assert_eq!((&made["name"], &made["usage"]["quotaBytes"]), (&json!("shop"), &json!(1_048_576)));
     let id = id_of(made);
     let again = xf_in(&world, &["projects", "create", "shop"]).await;
-    assert_eq!(again.exit, Exit::Failed, "two projects of one name could not be told apart");
+    assert_eq!(again.exit, Exit::Failed, "project names are unique");
 
     let renamed = xf_in(&world, &["projects", "rename", "shop", "store"]).await.ok();
     assert_eq!(renamed, format!("{id}  store  0 B of 1 MB used\n"));
@@ -369,7 +369,7 @@ async fn a_key_can_be_created_in_the_data_directory_of_a_running_server() {
     let (data, directory) = folder.data();
     let never = xf(&["keys", "create", "--data", &directory]).await;
     assert_eq!(never.exit, Exit::Unavailable);
-    assert!(!std::path::Path::new(&directory).exists(), "a mistyped directory is not made");
+    assert!(!std::path::Path::new(&directory).exists(), "a mistyped directory is not created");
 
     let world = World::with(WorldOptions { data, ..WorldOptions::default() }).await;
     let made = xf(&["keys", "create", "--admin", "--json", "--data", &directory]).await.json();
@@ -378,7 +378,7 @@ async fn a_key_can_be_created_in_the_data_directory_of_a_running_server() {
     let listed = xf(&["keys", "list", "--json", "--url", world.stack.url().as_str(), "--api-key", key]).await.json();
     let found = listed["keys"].as_array().unwrap().iter().find(|found| found["id"] == made["key"]["id"]).unwrap();
     let fields = |key: &Value| key.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(fields(found), fields(&made["key"]), "it is shown as the API shows it");
+    assert_eq!(fields(found), fields(&made["key"]), "it has the format of the API");
 
     let plain = xf(&["keys", "create", "--quiet", "--data", &directory]).await.ok();
     let plain = xf(&["projects", "list", "--url", world.stack.url().as_str(), "--api-key", plain.trim()]).await;

@@ -1,4 +1,4 @@
-//! How many requests the operations that matter send to AWS: what `docs/costs.md` prices must not grow unseen.
+//! The number of AWS requests of the main operations: the costs in `docs/costs.md` must not grow unnoticed.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ impl Metered {
         Self { world, files, meter }
     }
 
-    /// What an operation asks.
+    /// The requests of an operation.
     async fn bill<T, E: std::fmt::Debug>(&self, operation: impl Future<Output = Result<T, E>>) -> Bill {
         self.meter.take();
         operation.await.unwrap();
@@ -68,7 +68,7 @@ async fn an_intent_is_one_transaction() {
     };
     let bill = metered.bill(metered.files.begin(metered.world.stack.project(), intent)).await;
     assert_eq!(bill.calls, calls([(Operation::TransactWriteItems, 1)]));
-    assert!(bill.write_units > 0.0, "the engine tells what it consumed");
+    assert!(bill.write_units > 0.0, "the engine returns the consumed capacity");
     metered.world.end().await;
 }
 
@@ -132,7 +132,7 @@ async fn first_and_cursor_pages_are_one_query_and_one_batch_of_reads() {
     let of_type = FileFilter { entity_type: EntityWord::new("listing"), ..FileFilter::default() };
     assert_eq!(metered.bill(metered.files.walk(project, &of_type, None, two)).await.calls, page);
 
-    // The total comes from the project.
+    // The total is read from the project.
     let with_total = calls([(Operation::GetItem, 1), (Operation::Query, 1), (Operation::BatchGetItem, 1)]);
     assert_eq!(metered.bill(metered.files.list(project, &every, one, two)).await.calls, with_total);
     metered.world.end().await;

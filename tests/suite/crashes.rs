@@ -1,5 +1,5 @@
-//! A process dies at any of its requests to the stores, whether the request had arrived or not, or goes on after a reply
-//! was lost; the cleanup then brings bytes, records and quota back into agreement.
+//! A process crashes at any of its requests to the stores, before or after the request takes effect, or continues after
+//! a response was lost. Afterwards the cleanup makes bytes, records and quota consistent again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,17 +37,17 @@ use xfiles_tests::{
     wire::{self, Line},
 };
 
-/// What becomes of a process at one of its writes to the stores. A death around a read is the same as one at the write
+/// What happens to a process at one of its writes to the stores. A crash at a read is equivalent to one at the write
 /// before it.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
-    /// Nothing happens to it.
+    /// It runs normally.
     Lives,
-    /// It dies before it has written anything.
+    /// It crashes before its first write.
     DiesAtOnce,
-    /// It dies after this write took effect, and before the reply arrives.
+    /// It crashes after this write took effect, and before the response arrives.
     DiesAfter(usize),
-    /// This write takes effect, its reply never arrives, and the process goes on.
+    /// This write takes effect, its response is lost, and the process continues.
     MissesReply(usize),
 }
 
@@ -55,13 +55,13 @@ enum Fate {
 #[derive(Debug)]
 struct Mortal {
     fate: Fate,
-    /// Nothing happens before this is set: what comes before is not the operation.
+    /// The fate applies only after this is set; earlier requests are not part of the operation.
     armed: AtomicBool,
     writes: AtomicUsize,
     dead: Arc<Notify>,
 }
 
-/// Whether a store is asked to change something.
+/// Returns true if a request writes.
 fn writes(request: &HttpRequest) -> bool {
     match request.headers().get("x-amz-target") {
         Some(target) => !["GetItem", "Query", "BatchGetItem"].iter().any(|read| target.ends_with(read)),
@@ -77,7 +77,7 @@ impl Line for Mortal {
         let number = self.writes.fetch_add(1, Ordering::SeqCst);
         let (arrives, dies) = match self.fate {
             Fate::DiesAtOnce => (false, true),
-            // What else was under way does not arrive.
+            // Concurrent requests do not arrive.
             Fate::DiesAfter(n) if number >= n => (number == n, true),
             Fate::MissesReply(n) if number == n => (true, false),
             Fate::Lives | Fate::DiesAfter(_) | Fate::MissesReply(_) => {
@@ -114,7 +114,7 @@ impl Process {
         Self { files, project: world.stack.project(), line }
     }
 
-    /// Runs until the operation ends or the process dies. `None`: it died.
+    /// Runs until the operation ends or the process crashes (`None`).
     async fn run<T>(&self, operation: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -124,11 +124,11 @@ impl Process {
     }
 }
 
-/// How many worlds are under way at the same time. Whoever misses a reply waits before it asks again.
+/// The number of concurrent worlds. A process without a response waits before it retries.
 const AT_ONCE: usize = 12;
 
-/// Runs an operation to its end, then once for every write at which its process can die or miss a reply, each in a
-/// world of its own. Each run is followed by the cleanup, after which everything must agree and nothing be overdue.
+/// Runs an operation to its end, then once for every write at which its process can crash or lose a response, each in
+/// its own world. After each run and the cleanup, everything must be consistent and nothing overdue.
 async fn at_every_point<S, P, O, D, C>(prepare: P, operation: O, check: C)
 where
     P: AsyncFn(&World) -> S,
@@ -158,7 +158,7 @@ where
     stream::iter(fates.chain([Fate::DiesAtOnce])).map(run).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
 }
 
-/// The cleanup, as often as there is something to do: until every lease, every upload and every worker's life has passed.
+/// Runs the cleanup while there is work: until every lease, upload and worker has expired.
 async fn settle(world: &World) {
     for _ in 0..4 {
         world.pass_expiry();
@@ -353,7 +353,7 @@ async fn a_crash_after_a_full_reorder_was_written_loses_no_event() {
     let ids: Vec<FileId> = files.iter().map(file_id).collect();
     let word = |text| EntityWord::new(text).unwrap();
 
-    // The records and the events are written, and nobody hears of it.
+    // The records and the events are written, but the client gets no response.
     let dying = Process::start(&world, Fate::DiesAfter(0));
     let ended = dying.run(dying.files.order(dying.project, &word("listing"), &word("7"), &ids)).await;
     assert!(ended.is_none());
@@ -373,7 +373,7 @@ async fn a_record_that_cannot_be_finished_blocks_no_other() {
     let dying = Process::start(&world, Fate::DiesAfter(0));
     let patch = Patch { visibility: Some(Visibility::Private), ..Patch::default() };
     assert!(dying.run(dying.files.patch(dying.project, file_id(&file), &patch, None)).await.is_none());
-    // It is on its way, and its bytes are gone: nobody can finish that.
+    // It is being published, and its bytes are gone, so it cannot be finished.
     let key = world.files().catalog.file(file_id(&file), Consistency::Strong).await.unwrap().original_key();
     let remove = world.stack.s3_client().delete_object().bucket(xfiles_standalone::BUCKET).key(key.to_string());
     remove.send().await.unwrap();
@@ -389,30 +389,30 @@ async fn a_record_that_cannot_be_finished_blocks_no_other() {
     world.end().await;
 }
 
-/// What is there before an operation.
+/// The state before an operation.
 #[derive(Clone, Copy, Debug)]
 enum Given {
     /// A confirmed text of the listing 7.
     Text(&'static str),
-    /// A confirmed picture, and one public variant of it.
+    /// A confirmed image with one public variant.
     Picture(&'static str),
     /// An upload that has begun.
     Begun(&'static str),
     /// An upload whose bytes have arrived.
     Arrived(&'static str),
-    /// An upload whose bytes are not what was declared.
+    /// An upload whose bytes do not match the declaration.
     Wrong(&'static str),
-    /// A webhook that nobody sends to.
+    /// A webhook without events to send.
     Hook,
-    /// The bytes of nobody's file, found a day ago.
+    /// An object without a record, found a day ago.
     Orphan,
-    /// The file was deleted, and no worker that was busy with it is left.
+    /// The file was deleted, and all workers that were busy with it have ended.
     Deleted(&'static str),
-    /// The project is to be emptied, or removed.
+    /// The project is to be emptied or removed.
     Cleared { and_project: bool },
 }
 
-/// The project and what is in it, by the names that a case calls them.
+/// The project and its contents, by the names in a case.
 #[derive(Clone)]
 struct Cast {
     client: Client,
@@ -502,17 +502,17 @@ async fn furnish(world: &World, given: &[Given]) -> Cast {
     cast
 }
 
-/// What a process does.
+/// The action of a process.
 enum Act {
-    /// It serves a request.
+    /// Serves a request.
     Serve(Method, String, Value),
-    /// It serves a request with an idempotency key.
+    /// Serves a request with an idempotency key.
     ServeOnce(Method, String, Value),
-    /// The cleanup runs.
+    /// Runs the cleanup.
     CleanUp,
-    /// The store says that an object has arrived.
+    /// Handles the store's notification of an object.
     Hear(ObjectKey),
-    /// A viewer asks the worker for a variant.
+    /// A viewer requests a variant from the worker.
     View(String),
 }
 
@@ -542,7 +542,7 @@ impl Act {
             Self::Serve(ref method, ref path, ref body) | Self::ServeOnce(ref method, ref path, ref body) => {
                 let options = ApiOptions { webhooks: Reach::Anywhere, ..ApiOptions::default() };
                 let api = xfiles_control_api::router(Api::new(process.files, options));
-                // The key is looked up before: what is asked for that is no part of the operation.
+                // The key is looked up before, because these requests are not part of the operation.
                 process.line.armed.store(false, Ordering::SeqCst);
                 let known = request(&Method::GET, "/api/v1/usage").body(Body::empty()).unwrap();
                 assert_eq!(api.clone().oneshot(known).await.unwrap().status(), 200);
@@ -558,12 +558,12 @@ impl Act {
         let status = answer.status();
         let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.map_err(|e| e.to_string())?;
         let said = String::from_utf8_lossy(&body).into_owned();
-        // A refusal for what the bytes are is the end of that operation.
+        // A content error ends the operation.
         if status.is_success() || said.contains("content_type_mismatch") { Ok(()) } else { Err(said) }
     }
 }
 
-/// Everything that can be told of the project, by name. Names of what is made anew are numbered.
+/// The observable state of the project, by name. New objects are numbered.
 async fn portrait(world: &World, cast: &Cast) -> BTreeMap<String, String> {
     let mut seen = BTreeMap::new();
     let catalog = &world.files().catalog;
@@ -616,15 +616,15 @@ async fn portrait(world: &World, cast: &Cast) -> BTreeMap<String, String> {
     seen
 }
 
-/// What the counters are called, which are between the two ends when some files are at one and some at the other.
+/// The name of the counters, which may be between the two states if some files are in one and some in the other.
 const COUNTS: &str = "counts";
 
-/// One operation, and what is there before it.
+/// One operation, and the state before it.
 struct Case {
     name: &'static str,
     given: &'static [Given],
     act: fn(&Cast) -> Act,
-    /// Whether it is done altogether or not at all. Otherwise each thing is as it was or as it is to be.
+    /// Whether it is atomic. Otherwise each object is in its old or its new state.
     whole: bool,
 }
 
@@ -732,7 +732,7 @@ async fn a_crash_at_any_write_of_an_upload_ends_as_if_completed_or_never_started
     .await;
 }
 
-/// The key that an upload URL is for.
+/// The key of an upload URL.
 fn staged(url: &str) -> ObjectKey {
     let at = url.find("staging/").unwrap();
     url[at..].split('?').next().unwrap().parse().unwrap()

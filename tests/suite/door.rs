@@ -1,4 +1,4 @@
-//! What a newcomer and the pipelines rely on: the steps, targets and paths that documents and workflows name exist.
+//! The steps, targets and paths that documents and workflows name exist.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! Erasure: nothing of a file is left, and the answer says where that was looked at.
+//! Erasure: nothing of a file is left, and the response lists where it was checked.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn an_erased_image_is_checked_again_after_every_worker_has_ended() {
     let erased = world.client.delete(&format!("/api/v1/files/{id}?erase=true")).await.ok();
     assert!(erased["againAt"].is_string());
     let again = world.client.delete(&format!("/api/v1/files/{id}?erase=true")).await.ok();
-    assert_eq!(again["againAt"], erased["againAt"], "it can be asked again until then");
+    assert_eq!(again["againAt"], erased["againAt"], "the erasure can be repeated until then");
     world.pass(WORKER_LIFE + Duration::from_secs(1));
     assert_eq!(world.sweep().await.settled, 1);
     world.client.delete(&format!("/api/v1/files/{id}?erase=true")).await.refused(404, "file_not_found");

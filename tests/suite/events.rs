@@ -1,4 +1,4 @@
-//! What is told of files: each change once, in the transaction that makes it.
+//! Events of files: one for each change, written in its transaction.
 
 use futures::future::join_all;
 use reqwest::Method;

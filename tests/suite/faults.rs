@@ -1,5 +1,5 @@
-//! What AWS says when it is busy, and the embedded engines never do: bounded retries, then a clear refusal, and nothing
-//! left behind.
+//! Errors of busy AWS services, which the embedded engines never return: bounded retries, then a clear error, and
+//! nothing left behind.
 
 use std::{
     sync::{
@@ -36,28 +36,28 @@ use xfiles_tests::{
     wire::{self, Line},
 };
 
-/// How a store fails.
+/// The failure of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// `TransactWriteItems` meets another transaction.
+    /// `TransactWriteItems` conflicts with another transaction.
     Conflict,
-    /// DynamoDB throttles everything.
+    /// DynamoDB throttles all requests.
     Throttling,
-    /// S3 asks to slow down.
+    /// S3 returns SlowDown.
     SlowDown,
-    /// A copy begins to answer 200 and fails in the body.
+    /// A copy returns 200 and then fails in the body.
     CopyFailsLate,
-    /// A copy is made, and S3 answers 503.
+    /// A copy is completed, and S3 returns 503.
     CopyDoneAnd503,
-    /// No answer in time.
+    /// The response times out.
     Timeout,
-    /// The credentials have ended.
+    /// The credentials have expired.
     ExpiredToken,
-    /// S3 answers 403 for a key that does not exist, as it does where the bucket may not be listed.
+    /// S3 returns 403 for a missing key, as it does without list permission.
     Missing403,
 }
 
-/// A line on which requests fail, so many times.
+/// A connection on which this many requests fail.
 #[derive(Debug)]
 struct Failing {
     fault: Fault,
@@ -150,7 +150,7 @@ async fn gives_up_cleanly(fault: Fault) {
         other => panic!("{fault:?}: {other:?}"),
     }
     let tried = line.failed.load(Ordering::SeqCst);
-    assert!((1..=30).contains(&tried), "{fault:?}: {tried} tries are neither none nor without end");
+    assert!((1..=30).contains(&tried), "{fault:?}: {tried} attempts are not between 1 and 30");
     world.client.confirm(&id.to_string()).await.ok();
     world.end().await;
 }
@@ -266,7 +266,7 @@ fn public_variants() -> Value {
     json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}})
 }
 
-/// A CDN that takes no more invalidations for now.
+/// A CDN that accepts no invalidations for now.
 #[derive(Debug)]
 struct BusyCdn;
 

@@ -1,6 +1,6 @@
-//! What reaches a store later than its sender waits for it, what reaches it twice, and what it answers on AWS and never
-//! here: copies after a deletion, attempts of a deletion after a return, frozen workers, conflicts, KMS, unreadable items,
-//! a table that is older than the bucket.
+//! Requests that take effect after their sender's timeout, or twice, and responses that only AWS gives: copies after a
+//! deletion, late deletions after a move back, frozen workers, conflicts, KMS, unreadable items, a table that is older
+//! than the bucket.
 
 use std::{
     sync::{
@@ -59,7 +59,7 @@ async fn published(world: &World) -> Vec<String> {
     world.objects().await.into_keys().filter(|key| key.starts_with("files/")).collect()
 }
 
-/// A public text, and its record.
+/// A public text and its record.
 async fn public_text(world: &World) -> (FileId, File) {
     let id = file_id(&world.client.upload(TEXT, json!({"visibility": "public"})).await);
     (id, world.files().get(world.stack.project(), id).await.unwrap())
@@ -67,7 +67,7 @@ async fn public_text(world: &World) -> (FileId, File) {
 
 type Happening = Mutex<Option<BoxFuture<'static, ()>>>;
 
-/// A line on which something happens just before the first request of a kind arrives.
+/// A connection that runs something just before the first request of a kind.
 struct Before {
     is_it: fn(&HttpRequest) -> bool,
     happens: Happening,
@@ -149,12 +149,12 @@ async fn a_late_copy_of_a_crashed_process_is_removed_and_invalidated_once_no_oth
         let path = format!("/{}", file.original_key());
         world.pass(Duration::from_secs(60));
         put(&world, &file.original_key(), TEXT.2).await;
-        assert_eq!(world.get(&path).await.status(), 200, "nothing else could be done");
+        assert_eq!(world.get(&path).await.status(), 200, "the path is still cached");
         world.pass(LATE_COPIES);
         assert_eq!(world.sweep().await.failed, [] as [String; 0]);
         assert_eq!(published(&world).await.len(), usize::from(!deleted));
         assert_eq!(world.get(&path).await.status(), 404);
-        // The upload URL of the deleted file works for longer.
+        // The upload URL of the deleted file is valid for longer.
         world.pass_expiry();
         assert_eq!(world.sweep().await.failed, [] as [String; 0]);
         assert!(world.unfinished().await.is_empty());
@@ -168,7 +168,7 @@ async fn a_late_copy_does_not_block_a_later_move() {
     let (id, file) = public_text(&world).await;
     let project = world.stack.project();
     world.files().patch(project, id, &to(Visibility::Private), None).await.unwrap();
-    // Of another upload, which another confirmation had claimed.
+    // Bytes of another upload, which another confirmation had claimed.
     put(&world, &file.original_key(), b"other bytes!!").await;
     let back = world.files().patch(project, id, &to(Visibility::Public), None).await.unwrap();
     assert_eq!(back.visibility, Visibility::Public);
@@ -189,7 +189,7 @@ async fn an_upload_whose_claim_was_abandoned_is_checked_until_its_copy_can_no_lo
     let file = files.catalog.file(id, Consistency::Strong).await.unwrap();
     let claimed = file.claim("\"claimed\"".to_owned(), None, world.clock.now()).unwrap();
     files.catalog.replace(&claimed).await.unwrap();
-    // The claimed bytes are gone, so it is opened again; whoever claimed them may have its copy under way.
+    // The claimed bytes are gone, so it is reopened; the copy of the other confirmation may still be in progress.
     files.catalog.replace(&claimed.reopen(world.clock.now()).unwrap()).await.unwrap();
     files.delete(project, id, None).await.unwrap();
     let held = world.project().await;
@@ -205,7 +205,7 @@ async fn an_upload_whose_claim_was_abandoned_is_checked_until_its_copy_can_no_lo
     world.end().await;
 }
 
-/// A line that loses the reply to the first deletion, which arrives when it is let go.
+/// Loses the response to the first deletion, which takes effect when it is released.
 #[derive(Debug, Default)]
 struct LateDeletion(Mutex<Option<(HttpRequest, SharedHttpConnector)>>, AtomicBool);
 
@@ -244,7 +244,7 @@ async fn a_file_moves_back_only_after_no_pending_deletion_can_arrive() {
     world.pass(LATE_COPIES);
     world.sweep().await;
     let each_once = [EventType::FileConfirmed, EventType::FileUpdated, EventType::FileUpdated];
-    assert_eq!(world.told_of(id).await, each_once, "also of the move whose purge was done twice");
+    assert_eq!(world.told_of(id).await, each_once, "also for the move whose purge ran twice");
     world.end().await;
 }
 
@@ -292,7 +292,7 @@ async fn a_paused_worker_stores_nothing_until_it_resumes() {
     world.end().await;
 }
 
-/// A line on which DynamoDB answers this to its first writes of single items.
+/// A connection with this DynamoDB response to its first writes of single items.
 #[derive(Debug)]
 struct Answering {
     status: u16,
@@ -353,11 +353,11 @@ async fn a_fault_of_the_table_with_any_code_is_unavailable() {
     world.end().await;
 }
 
-/// A bucket that encrypts with a key of KMS: an object's ETag is not its MD5, and a copy has another than its source.
+/// A bucket with SSE-KMS: an object's ETag is not its MD5, and a copy has another ETag than its source.
 #[derive(Debug)]
 struct Kms;
 
-/// As what the ETag of an object is shown, or the other way round.
+/// Maps an object's ETag to the shown one, and back.
 fn disguise(etag: &str, key: &str) -> String {
     let of_private = key.contains("/private/");
     let swap = |c: char| match c {
@@ -422,7 +422,7 @@ async fn a_file_moves_back_and_forth_where_copies_change_the_etag() {
     world.end().await;
 }
 
-/// A line on which the first item of each answer of a kind has lost an attribute.
+/// A connection that removes an attribute from the first item of each response of a kind.
 #[derive(Debug)]
 struct Spoiling {
     what: &'static str,
@@ -468,15 +468,15 @@ async fn an_unreadable_item_blocks_no_other_and_is_counted() {
     let swept = due.sweep(1_000, Duration::from_secs(60)).await.unwrap();
     let (settled, unreadable) = (swept.settled, due.catalog.unreadable_items());
     assert!(settled >= 32 && unreadable > 0, "{settled} of 40 settled, {unreadable} unreadable");
-    assert_eq!(world.sweep().await.settled, 40 - settled, "which only one process cannot read");
+    assert_eq!(world.sweep().await.settled, 40 - settled, "which only one process cannot parse");
 
     let outbox = spoilt("E#", "events");
     let sent = xfiles_cleanup_cron::deliver(&outbox, world.stack.courier(), Bounds::default()).await;
     assert!(sent.is_ok() && outbox.catalog.unreadable_items() > 0, "{sent:?}");
     world.deliver().await;
-    assert!(world.told().await.is_empty(), "the rest went in spite of them");
+    assert!(world.told().await.is_empty(), "the others were sent nevertheless");
 
-    // The walk of the sweep above is done; another begins later.
+    // The pass of the sweep above is complete; another begins later.
     world.pass(DAY);
     let projects = spoilt("PROJECTS", "PK");
     let found = projects.reconcile(Reconciling::Repair, Duration::from_secs(60)).await.unwrap();
@@ -490,13 +490,13 @@ async fn the_original_of_an_upload_that_is_pending_in_an_older_table_is_not_dele
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     let id = file_id(&intent);
     let record = world.files().catalog.file(id, Consistency::Strong).await.unwrap();
-    // It was confirmed after the moment to which the table was restored.
+    // It was confirmed after the time to which the table was restored.
     put(&world, &record.original_key(), TEXT.2).await;
     world.pass_expiry();
     assert_eq!(world.sweep().await.settled, 1);
     assert_eq!(published(&world).await, [record.original_key().to_string()]);
     let report = world.files().reconcile(Reconciling::Report, Duration::from_secs(60)).await.unwrap();
-    assert_eq!(report.orphans.len(), 1, "it is flagged");
+    assert_eq!(report.orphans.len(), 1, "it is reported");
     world.pass(DAY);
     assert_eq!(world.sweep().await.orphans, 1);
     world.end().await;
@@ -523,7 +523,7 @@ async fn a_reconciliation_with_too_many_differences_removes_nothing_unless_force
     world.pass(DAY);
     let report = world.sweep().await;
     world.pass(DAY);
-    assert!(!world.sweep().await.stopped, "a walk that finds all in order ends it: {report:?}");
+    assert!(!world.sweep().await.stopped, "a pass without differences ends it: {report:?}");
     world.end().await;
 }
 
@@ -625,7 +625,7 @@ async fn a_record_that_cannot_be_settled_is_retried_after_the_others() {
     world.end().await;
 }
 
-/// A bucket from which nothing may be deleted.
+/// A bucket that refuses deletions.
 #[derive(Debug)]
 struct Refusing;
 

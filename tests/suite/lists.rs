@@ -1,4 +1,4 @@
-//! Lists: what they hold, in which order, in which pages.
+//! Lists: their contents, order and pages.
 
 use std::{collections::BTreeSet, time::Duration};
 

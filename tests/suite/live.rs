@@ -1,8 +1,8 @@
-//! What a client sees wherever XFiles runs: each test asks a stack that it starts itself, or the deployment whose ready
-//! file `XFILES_LIVE` names: an emulator's from `localstack/up`, or one of AWS, with `url`, `cdnUrl`, `workerUrl`,
-//! `apiKey` (of the scope `admin`), `autoConfirm`, if uploads are confirmed when they arrive, and `placeholders`, if they
-//! are made `on-view`. With `--features live` and no such file every test says that it was skipped. What a place cannot
-//! show, its tests say, with the reason. Each test removes what it uploads.
+//! Tests that run on every deployment: each starts its own stack, or uses the deployment whose ready file `XFILES_LIVE`
+//! names: an emulator from `localstack/up`, or AWS, with `url`, `cdnUrl`, `workerUrl`, `apiKey` (with the scope
+//! `admin`), `autoConfirm`, if uploads are confirmed on arrival, and `placeholders`, if they are made `on-view`. With
+//! `--features live` and without such a file every test reports that it was skipped. Tests of features that a
+//! deployment lacks print the reason. Each test removes its uploads.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use xfiles_standalone::{Data, Stack, StackOptions};
 use xfiles_tests::fixture;
 
-/// How long CloudFront may take to forget.
+/// The time limit for an invalidation in CloudFront.
 const PURGE: Duration = Duration::from_secs(60);
 
-/// Until a schedule of one minute has come round, and its run has ended.
+/// The time for a one-minute schedule to start and finish a run.
 const SCHEDULE: Duration = Duration::from_secs(150);
 
 /// A deployment and a client that follows no redirects.
@@ -57,12 +57,12 @@ impl Live {
         Some(Self { ready, http, stack })
     }
 
-    /// The deployment, if it is one of AWS itself.
+    /// The deployment, if it is on AWS.
     async fn on_aws(test: &str, why: &str) -> Option<Self> {
         Self::where_it_is(test, why, |live| live.stack.is_none() && live.ready["emulator"].is_null()).await
     }
 
-    /// The deployment, if it is one and not a stack of the test's own.
+    /// The deployment, if it is not a stack started by the test.
     async fn deployed(test: &str, why: &str) -> Option<Self> {
         Self::where_it_is(test, why, |live| live.stack.is_none()).await
     }
@@ -110,7 +110,7 @@ impl Live {
         body
     }
 
-    /// Whatever the API answers.
+    /// Calls the API; accepts every response.
     async fn ask(&self, key: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
         let request = self.http.request(method, format!("{}{path}", self.address("url")));
         let answer = request.bearer_auth(key).json(&body).send().await.unwrap();
@@ -118,7 +118,7 @@ impl Live {
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 
-    /// A project with this much room, and a key of it. Ended by [`Live::remove_project`].
+    /// A project with this quota, and a key of it. [`Live::remove_project`] removes it.
     async fn project(&self, quota_bytes: usize) -> (String, String) {
         let project = json!({"name": "live", "quotaBytes": quota_bytes});
         let project = self.api(Method::POST, "/api/v1/projects", project).await;
@@ -147,7 +147,7 @@ impl Live {
         put.header("content-type", content_type).body(bytes.to_vec())
     }
 
-    /// Uploads and answers the file with its URLs.
+    /// Uploads a file and returns it with its URLs.
     async fn upload(&self, visibility: &str, name: &str, content_type: &str, bytes: &[u8]) -> Value {
         let intent = self.intent(visibility, name, content_type, bytes.len()).await;
         let put = self.put(&intent, content_type, bytes).send().await.unwrap();
@@ -156,7 +156,7 @@ impl Live {
         self.api(Method::GET, &format!("/api/v1/files/{}?format=png", id(&intent)), Value::Null).await
     }
 
-    /// A public file whose upload had headers that nobody signed, and how it is served.
+    /// A public file whose upload had additional unsigned headers, and the response that serves it.
     async fn served_after_adding(&self, headers: &[(&str, &str)]) -> (Value, Response) {
         let intent = self.intent("public", "n.txt", "text/plain", 5).await;
         let put = self.put(&intent, "text/plain", b"hello");
@@ -169,7 +169,7 @@ impl Live {
         (file, served)
     }
 
-    /// Waits until the CDN has forgotten.
+    /// Waits until the CDN no longer serves the URL.
     async fn is_gone(&self, url: &str) {
         let gone = async {
             while self.status(url).await == StatusCode::OK {
@@ -353,7 +353,7 @@ async fn the_store_refuses_bytes_whose_checksum_is_not_the_declared_one() {
     assert_eq!(put(b"jello").await.unwrap().status(), StatusCode::BAD_REQUEST);
     let confirm = json!({"fileId": id(&intent)});
     let nothing = live.ask(live.key(), Method::POST, "/api/v1/files/confirm", confirm.clone()).await;
-    assert_eq!(nothing.1["code"], "not_uploaded", "what was refused is not there");
+    assert_eq!(nothing.1["code"], "not_uploaded", "the refused upload is not stored");
     assert_eq!(put(b"hello").await.unwrap().status(), StatusCode::OK);
     live.api(Method::POST, "/api/v1/files/confirm", confirm).await;
     live.remove(&intent).await;
@@ -367,7 +367,7 @@ async fn a_published_file_cannot_be_changed_through_its_upload_url() {
     assert_eq!(live.put(&intent, "text/plain", b"hello").send().await.unwrap().status(), StatusCode::OK);
     live.api(Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
     let replayed = live.put(&intent, "text/plain", b"jello").send().await.unwrap();
-    assert_eq!(replayed.status(), StatusCode::OK, "the URL is good until it expires, for staging");
+    assert_eq!(replayed.status(), StatusCode::OK, "the URL is valid for staging until it expires");
     live.api(Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
     let file = live.api(Method::GET, &format!("/api/v1/files/{}", id(&intent)), Value::Null).await;
     assert_eq!(live.get(url(&file)).await.text().await.unwrap(), "hello");
@@ -383,11 +383,11 @@ async fn an_upload_is_on_the_cdn_after_its_confirmation_and_not_before() {
     let staged = intent["uploadUrl"].as_str().unwrap().split('?').next().unwrap();
     let staged = &staged[staged.find("/staging/").expect("uploads go to staging")..];
     let published = format!("{cdn}/{}", intent["key"].as_str().unwrap());
-    assert!(live.status(&published).await.is_client_error(), "nothing is there before the upload");
+    assert!(live.status(&published).await.is_client_error(), "the path is empty before the upload");
     assert_eq!(live.put(&intent, "text/plain", b"hello").send().await.unwrap().status(), StatusCode::OK);
-    assert!(live.status(&format!("{cdn}{staged}")).await.is_client_error(), "nobody reads staging through the CDN");
+    assert!(live.status(&format!("{cdn}{staged}")).await.is_client_error(), "the CDN does not serve staging");
     live.api(Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
-    // That nothing was there is remembered for ten seconds.
+    // The 404 is cached for ten seconds.
     let served = async {
         while live.status(&published).await != StatusCode::OK {
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -430,7 +430,7 @@ async fn exactly_those_of_concurrent_intents_that_fit_succeed() {
         live.api_as(&key, Method::DELETE, &format!("/api/v1/files/{}", id(intent)), Value::Null).await;
     }
     let usage = live.api_as(&key, Method::GET, "/api/v1/usage", Value::Null).await;
-    assert_eq!(usage["freeBytes"], 30, "quota is given back exactly once: {usage}");
+    assert_eq!(usage["freeBytes"], 30, "quota is returned exactly once: {usage}");
     live.remove_project(&project).await;
     live.end().await;
 }
@@ -491,7 +491,7 @@ async fn an_entitys_files_are_listed_once_each_in_order_and_deleted_together() {
             }
         }
     };
-    // An index of DynamoDB follows its table within moments, and sooner or later.
+    // DynamoDB's indexes are eventually consistent.
     let walked = async {
         while walk().await != expected {
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -500,7 +500,7 @@ async fn an_entitys_files_are_listed_once_each_in_order_and_deleted_together() {
     tokio::time::timeout(Duration::from_secs(30), walked).await.expect("every file is listed, once and in order");
     let deleted = live.api_as(&key, Method::DELETE, &format!("/api/v1/files?{filter}"), Value::Null).await;
     assert_eq!(deleted["deleted"], 3);
-    assert!(walk().await.is_empty(), "what is deleted is not listed, however old the index is");
+    assert!(walk().await.is_empty(), "deleted files are not listed, even if the index lags");
     live.remove_project(&project).await;
     live.end().await;
 }
@@ -599,7 +599,7 @@ async fn a_private_file_opens_only_with_its_own_signature() {
     let (bare_other, _) = url(&other).split_once('?').unwrap();
     assert_eq!(live.status(&format!("{bare_other}?{query}")).await, StatusCode::FORBIDDEN);
     let forged = forged(query);
-    assert_eq!(live.status(&format!("{bare}?{forged}")).await, StatusCode::FORBIDDEN, "a byte is another");
+    assert_eq!(live.status(&format!("{bare}?{forged}")).await, StatusCode::FORBIDDEN, "one byte is changed");
     for file in [&file, &other] {
         live.remove(file).await;
     }
@@ -626,7 +626,7 @@ async fn a_signature_for_variants_opens_no_other_files_and_no_public_path() {
     let (bare_other, _) = variant(&other, 100).split_once('?').unwrap();
     assert_eq!(live.status(&format!("{bare_other}?{query}")).await, StatusCode::FORBIDDEN);
     let public = bare.replace("/private/", "/public/");
-    assert_eq!(live.status(&public).await, StatusCode::NOT_FOUND, "a private variant is on no public path");
+    assert_eq!(live.status(&public).await, StatusCode::NOT_FOUND, "a private variant is not served at a public path");
     for file in [&file, &other] {
         live.remove(file).await;
     }
@@ -641,7 +641,7 @@ async fn a_signed_url_is_the_same_for_a_minute_and_ends_when_it_says() {
     let fresh = async || live.api(Method::GET, &path, Value::Null).await["url"].clone();
     // The second pair is within a minute if the first was not.
     let same = fresh().await == fresh().await || fresh().await == fresh().await;
-    assert!(same, "two answers within a minute carry identical URLs");
+    assert!(same, "two responses within a minute have identical URLs");
     let short = live.api(Method::POST, &format!("{path}/url"), json!({"expiresIn": 5})).await;
     assert_eq!(live.status(url(&short)).await, StatusCode::OK);
     let ended = async {
@@ -649,7 +649,7 @@ async fn a_signed_url_is_the_same_for_a_minute_and_ends_when_it_says() {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    // What the edge has cached is no way around the signature.
+    // The edge's cache does not bypass the signature.
     tokio::time::timeout(Duration::from_secs(15), ended).await.expect("it ends");
     live.remove(&file).await;
     live.end().await;
@@ -685,10 +685,10 @@ async fn a_variant_is_upright_without_metadata_of_its_width_and_equal_for_concur
     let path = format!("/api/v1/files/{}?format=jpeg", id(&intent));
     let file = live.api(Method::GET, &path, Value::Null).await;
     let made = join_all((0..3).map(|_| async { live.get(variant(&file, 300)).await.bytes().await.unwrap() })).await;
-    assert!(made.iter().all(|bytes| *bytes == made[0]), "three first requests are answered the same bytes");
+    assert!(made.iter().all(|bytes| *bytes == made[0]), "three first requests get the same bytes");
     let picture = image::load_from_memory(&made[0]).unwrap();
     assert!(picture.width() == 300 && picture.height() > 300, "{} x {}", picture.width(), picture.height());
-    assert!(!made[0].windows(4).any(|bytes| bytes == b"Exif"), "what a camera wrote stays behind");
+    assert!(!made[0].windows(4).any(|bytes| bytes == b"Exif"), "the camera's metadata is removed");
     live.remove(&file).await;
     live.end().await;
 }
@@ -788,7 +788,7 @@ async fn the_bucket_returns_403_for_a_missing_key_without_list_permission() {
     let cdn = live.address("cdnUrl");
     let missing = "aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3";
     assert_eq!(live.status(&format!("{cdn}/files/originals/public/{missing}.jpg")).await, StatusCode::FORBIDDEN);
-    // At the root is nothing of the API's.
+    // The root of the CDN does not serve the API.
     assert_eq!(live.status(&format!("{cdn}/index.html")).await, StatusCode::NOT_FOUND);
 }
 

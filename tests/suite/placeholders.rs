@@ -1,4 +1,4 @@
-//! The placeholder of a picture that nobody has looked at: made because it was told that the picture was published.
+//! Placeholders of images that were never requested, made because of the event of their publication.
 
 use std::time::Duration;
 
@@ -49,11 +49,11 @@ async fn an_image_gets_its_placeholder_without_a_request_and_it_equals_that_of_t
     let before = world.objects().await.len();
     for more in [variants("public", true), variants("private", true), variants("public", false), json!({})] {
         let file = upload_photo(&world, more.clone()).await;
-        assert!(file.get("thumbhash").is_none(), "nobody waits for it");
+        assert!(file.get("thumbhash").is_none(), "the confirmation does not wait for it");
         world.deliver().await;
         let seen = with_placeholder(&world, &file).await;
         assert_eq!(seen["thumbhash"], expected, "{more}");
-        assert_eq!(seen["etag"], file["etag"], "it gets in nobody's way");
+        assert_eq!(seen["etag"], file["etag"], "it does not change the ETag");
     }
     assert_eq!(world.objects().await.len(), before + 4, "originals, and no variant");
     world.end().await;
@@ -92,7 +92,7 @@ async fn late_deleted_moved_and_undecodable_files_get_no_placeholder_and_block_n
     with_placeholder(&world, &moved).await;
     let last = upload_photo(&world, json!({})).await;
     world.deliver().await;
-    // One after the other: by now all the others have been looked at.
+    // They are handled one after the other, so all the others are done by now.
     with_placeholder(&world, &last).await;
     for file in [&text, &broken] {
         assert!(read(&world, file).await["file"].get("thumbhash").is_none());
@@ -100,7 +100,7 @@ async fn late_deleted_moved_and_undecodable_files_get_no_placeholder_and_block_n
     let url = read(&world, &broken).await["variants"][0]["url"].clone();
     assert_eq!(world.get(url.as_str().unwrap()).await.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
 
-    // Told again, each of them still is no error.
+    // A repeated event is not an error for any of them.
     let worker = Worker::new(world.files().clone(), 1);
     for event in events {
         if let Some(file) = published_picture(&serde_json::from_str(&event.body).unwrap()) {
@@ -118,7 +118,7 @@ async fn with_on_view_the_placeholder_is_made_with_the_first_variant() {
     let world = World::with(options).await;
     let file = upload_photo(&world, variants("public", true)).await;
     world.deliver().await;
-    assert!(world.told().await.is_empty(), "it was told");
+    assert!(world.told().await.is_empty(), "all events were sent");
     for _ in 0..20 {
         assert!(read(&world, &file).await["file"].get("thumbhash").is_none());
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -136,7 +136,7 @@ async fn a_busy_worker_postpones_the_placeholder() {
     let busy = Worker::new(world.files().clone(), 0).note_placeholder(file_id(&file)).await;
     assert!(matches!(busy, Err(Error::Unavailable { .. })), "{busy:?}");
 
-    // What took too long is not begun again for a minute, and is no error that anybody tries again.
+    // A render that timed out is not started again for a minute, and is not an error that is retried.
     let worker = Worker::new(world.files().clone(), 1);
     worker.clone().rendering_within(Duration::ZERO).note_placeholder(file_id(&file)).await.unwrap();
     worker.note_placeholder(file_id(&file)).await.unwrap();
@@ -147,8 +147,7 @@ async fn a_busy_worker_postpones_the_placeholder() {
     world.end().await;
 }
 
-/// The event of a rule, as "AWS service event metadata" in EventBridge's documentation has it, around what is put
-/// on the bus.
+/// The event that a rule sends, according to "AWS service event metadata" in EventBridge's documentation.
 fn enveloped(event: &xfiles_core::event::Event) -> Value {
     json!({
         "version": "0", "id": "17793124-05d4-b198-2fde-7ededc63b103", "detail-type": event.kind.as_str(),
@@ -157,8 +156,8 @@ fn enveloped(event: &xfiles_core::event::Event) -> Value {
     })
 }
 
-/// Whether an event matches a pattern of EventBridge that is made of exact values: every field that it names has one of
-/// them.
+/// Returns true if an event matches an EventBridge pattern of exact values: every field of the pattern has one of its
+/// values.
 fn matches(pattern: &serde_norway::Value, event: &Value) -> bool {
     pattern.as_mapping().unwrap().iter().all(|(name, wanted)| {
         let field = &event[name.as_str().unwrap()];

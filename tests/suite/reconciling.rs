@@ -1,5 +1,5 @@
-//! What no crash explains: objects without records, records without objects, counters that are off. Found by walking
-//! through everything, reported at once, repaired a day later.
+//! Inconsistencies that no crash explains: objects without records, records without objects, wrong counters. The
+//! reconciliation reports them at once and repairs them a day later.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ async fn put(world: &World, key: &str) {
     put.send().await.unwrap();
 }
 
-/// A key that a file of the first project would have, and has not.
+/// The key of an object that could belong to the first project but has no record.
 async fn orphan(world: &World) -> String {
     let file = world.client.upload(TEXT, json!({"visibility": "public"})).await;
     let key = world.objects().await.into_keys().find(|key| key.contains(id_of(&file))).unwrap();
@@ -36,7 +36,7 @@ async fn an_object_without_a_record_is_reported_at_once_and_removed_after_a_day(
     assert_eq!(report["orphans"], json!([{"key": key}]));
     assert_eq!((&report["objects"], &report["records"]), (&json!(2), &json!(1)));
 
-    assert_eq!(world.sweep().await.orphans, 0, "nothing is removed at first sight");
+    assert_eq!(world.sweep().await.orphans, 0, "nothing is removed at the first finding");
     world.pass(DAY / 2);
     assert_eq!(world.sweep().await.orphans, 0, "nor before a day has passed");
     assert!(world.objects().await.contains_key(&key));
@@ -107,10 +107,14 @@ async fn wrong_free_bytes_are_reported_and_corrected_after_a_day() {
     let report = world.client.post("/api/v1/cleanup", &json!({"report": true})).await.ok()["report"].clone();
     assert_eq!(report["drifts"], json!([{"projectId": project.id, "missingBytes": 40}]));
     world.sweep().await;
-    assert_eq!(world.project().await.free_bytes, project.free_bytes - 40, "nothing is repaired at first sight");
+    assert_eq!(world.project().await.free_bytes, project.free_bytes - 40, "nothing is repaired at the first finding");
     world.pass(DAY);
     world.sweep().await;
-    assert_eq!(world.project().await.free_bytes, 1_000 - TEXT.2.len() as u64, "with what the expired upload held");
+    assert_eq!(
+        world.project().await.free_bytes,
+        1_000 - TEXT.2.len() as u64,
+        "including the bytes of the expired upload"
+    );
     world.end().await;
 }
 
@@ -118,7 +122,7 @@ async fn wrong_free_bytes_are_reported_and_corrected_after_a_day() {
 async fn a_pass_resumes_where_the_last_run_stopped() {
     let world = World::start().await;
     let key = orphan(&world).await;
-    // No time at all: each call does one step, the bucket first and then the project.
+    // Without time, each call does one step: the bucket first and then the project.
     let steps = [(1, true), (0, true), (0, false)];
     let mut seen = Vec::new();
     for _ in 0..2 {

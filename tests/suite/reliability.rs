@@ -1,8 +1,8 @@
-//! The table of proofs: every test that it names exists, and every invariant and fault has its row.
+//! The tables in docs/reliability.md: every test that they name exists, and the rows are numbered without gaps.
 
 use std::{fs, path::Path};
 
-/// A row of the tables: its number, and the `file::test` that it names.
+/// A row of the tables: its number and its tests.
 fn rows() -> Vec<(String, Vec<(String, String)>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let text = fs::read_to_string(root.join("docs/reliability.md")).unwrap();

@@ -1,9 +1,9 @@
-//! What XFiles needs of an S3, checked on the embedded object store, or on the one that the environment names:
+//! The S3 features that XFiles needs, tested on the embedded object store, or on the one in the environment:
 //! `XFILES_TEST_S3_ENDPOINT` (an `http://` URL, path-style), `XFILES_TEST_S3_REGION`, `XFILES_TEST_S3_BUCKET` (which
 //! must exist), `XFILES_TEST_S3_ACCESS_KEY_ID` and `XFILES_TEST_S3_SECRET_ACCESS_KEY`.
 //!
-//! Each check works under a prefix of its own and leaves its objects behind. Checks of things that only the embedded
-//! store does, or that need its clock or its directory, say on stderr that they were skipped elsewhere.
+//! Each test uses its own prefix and does not delete its objects. Tests of features that only the embedded store has,
+//! or that need its clock or directory, print that they are skipped elsewhere.
 
 use std::{collections::BTreeSet, fmt::Debug, path::Path, sync::Arc, time::Duration};
 
@@ -44,10 +44,10 @@ const ACCESS_KEY_ID: &str = "XFCONFORMANCE";
 const SECRET_ACCESS_KEY: &str = "conformance-secret";
 const LIFE: Duration = Duration::from_secs(900);
 const HELLO: &[u8] = b"hello, store";
-/// MD5 of [`HELLO`], made by another implementation.
+/// The MD5 of [`HELLO`], computed by another implementation.
 const HELLO_MD5: &str = "47821e56b247bff65cd9b4b72b8f85cf";
 
-/// A store under check.
+/// A store under test.
 struct Store {
     endpoint: String,
     region: String,
@@ -69,7 +69,7 @@ struct Embedded {
 }
 
 impl Store {
-    /// The store that the environment names, or else a new embedded one.
+    /// The store in the environment, or else a new embedded one.
     async fn open() -> Self {
         match endpoint_of_environment() {
             Some([endpoint, region, bucket, id, secret]) => {
@@ -80,7 +80,7 @@ impl Store {
         }
     }
 
-    /// A new embedded store, or `None` where another one is being checked.
+    /// A new embedded store, or `None` if another store is tested.
     async fn open_embedded(check: &str) -> Option<Self> {
         if endpoint_of_environment().is_some() {
             eprintln!("SKIPPED {check}: it is about the embedded store only");
@@ -96,7 +96,7 @@ impl Store {
     }
 
     async fn embedded_in(directory: Arc<TempDir>) -> Self {
-        // Not behind the system's clock: both are asked.
+        // Not behind the system clock, because both are used.
         let clock = Clock::manual(Clock::system().now());
         let credentials = S3Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY);
         let store = ObjectStore::open(options(directory.path(), clock.clone())).unwrap();
@@ -131,7 +131,7 @@ impl Store {
         }
     }
 
-    /// How a client of this store is configured.
+    /// The configuration of a client of this store.
     fn config(&self) -> aws_sdk_s3::config::Builder {
         config(&self.endpoint, &self.region, &self.credentials, &self.clock)
     }
@@ -149,7 +149,7 @@ impl Store {
         PresigningConfig::builder().start_time(self.clock.now().into()).expires_in(LIFE).build().unwrap()
     }
 
-    /// A URL for putting [`HELLO`] as XFiles hands it out: it binds type and length.
+    /// A URL for putting [`HELLO`] like those of XFiles, with signed type and length.
     async fn presigned_put(&self, key: &str) -> PresignedRequest {
         let length = i64::try_from(HELLO.len()).unwrap();
         let put = self.put_request(key).content_type("image/jpeg").content_length(length);
@@ -180,12 +180,12 @@ impl Store {
         }
     }
 
-    /// Sends a presigned request as a plain HTTP client would, without its headers.
+    /// Sends a presigned request like a plain HTTP client, without its headers.
     fn bare(&self, request: &PresignedRequest) -> reqwest::RequestBuilder {
         self.http.request(request.method().parse().unwrap(), request.uri())
     }
 
-    /// Sends a presigned request with the headers that it binds.
+    /// Sends a presigned request with its signed headers.
     fn whole(&self, request: &PresignedRequest) -> reqwest::RequestBuilder {
         let added_by_http = |name: &str| name == "host" || name == "content-length";
         let headers = request.headers().filter(|(name, _)| !added_by_http(name));
@@ -255,14 +255,14 @@ fn endpoint_of_environment() -> Option<[String; 5]> {
     ])
 }
 
-/// The status and the S3 code of a refusal over the SDK.
+/// The status and the S3 code of an error in the SDK.
 fn refusal<T: Debug, E: ProvideErrorMetadata + Debug>(result: Result<T, SdkError<E>>) -> (u16, String) {
     let error = result.expect_err("the store must refuse this");
     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
     (status, error.code().unwrap_or_default().to_owned())
 }
 
-/// The status and the S3 code of an answer over plain HTTP.
+/// The status and the S3 code of a plain HTTP response.
 async fn answer(request: reqwest::RequestBuilder) -> (u16, String) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
@@ -503,7 +503,7 @@ async fn a_presigned_get_serves_ranges_and_response_overrides() {
     assert_eq!(response.text().await.unwrap(), "hello");
 }
 
-// Who may ask.
+// Authentication.
 
 #[tokio::test]
 async fn an_unknown_access_key_is_refused() {
@@ -570,7 +570,7 @@ async fn a_signature_for_another_region_is_refused() {
 async fn a_request_signed_too_long_ago_is_refused() {
     let Some(store) = Store::open_embedded("the age of requests").await else { return };
     let then = Clock::manual(store.clock.now());
-    // A client learns the server's time from an answer, so each request is a new client's first.
+    // A client learns the server's time from a response, so each request uses a new client.
     let list = || {
         let slow = Client::from_conf(store.config().time_source(then.clone()).build());
         slow.list_objects_v2().bucket(&store.bucket).send()
@@ -581,7 +581,7 @@ async fn a_request_signed_too_long_ago_is_refused() {
     assert_eq!(refusal(list().await), refused(403, "RequestTimeTooSkewed"));
 }
 
-// What is stored is what was sent.
+// Integrity.
 
 #[tokio::test]
 async fn a_wrong_content_md5_stores_nothing() {
@@ -628,7 +628,7 @@ async fn a_checksum_is_stored_and_returned_on_request() {
     assert_eq!(head.send().await.unwrap().checksum_sha256(), None);
 }
 
-/// A PUT of [`HELLO`] as a stream, in chunks with a checksum in a trailer; `tamper` sees them last.
+/// A PUT of [`HELLO`] in chunks with a checksum in a trailer; `tamper` can change them before they are sent.
 async fn put_in_chunks(
     store: &Store,
     endpoint: &str,
@@ -667,7 +667,7 @@ async fn signed_chunks_that_were_changed_on_the_way_store_nothing() {
 async fn a_wrong_checksum_in_a_trailer_stores_nothing() {
     let store = Store::open().await;
     let key = store.key("x");
-    // Towards TLS the SDK leaves chunks unsigned. The client here speaks plain HTTP whatever it is told.
+    // With TLS the SDK does not sign chunks. The client here uses plain HTTP for every endpoint.
     let endpoint = store.endpoint.replace("http://", "https://");
     assert_eq!(refusal(put_in_chunks(&store, &endpoint, &key, shout_in_chunks).await), refused(400, "BadDigest"));
     assert!(!store.exists(&key).await);
@@ -705,7 +705,7 @@ async fn an_upload_that_breaks_off_stores_nothing() {
     );
     socket.write_all(head.as_bytes()).await.unwrap();
     socket.shutdown().await.unwrap();
-    // Whatever it says, if anything, it has then let go of the upload.
+    // Whatever its response, it has then released the upload.
     let mut said = String::new();
     socket.read_to_string(&mut said).await.unwrap();
     assert!(!said.starts_with("HTTP/1.1 200"), "{said}");
@@ -826,7 +826,7 @@ async fn exactly_one_of_many_puts_for_an_absent_object_wins() {
         assert_eq!(winners.len(), 1, "round {round}");
         let losers = outcomes.iter().filter_map(|o| o.as_ref().err());
         for loser in losers {
-            // S3 may also say that it cannot tell yet.
+            // S3 may also return a conflict.
             assert!(matches!(loser.raw_response().map(|r| r.status().as_u16()), Some(412 | 409)));
         }
         let head = store.client.head_object().bucket(&store.bucket).key(&key).send().await.unwrap();
@@ -1104,7 +1104,7 @@ async fn fill(store: &Store, names: &[&str]) {
     join_all(names.iter().map(|name| async { store.put(&store.key(name), HELLO).await })).await;
 }
 
-/// Every key and common prefix under the check's prefix, page by page, without that prefix.
+/// Every key and common prefix under the test's prefix, page by page, without that prefix.
 async fn list(store: &Store, prefix: &str, delimiter: Option<&str>, page_size: i32) -> (Vec<String>, Vec<String>) {
     let own = store.key("");
     let (mut keys, mut prefixes, mut token) = (Vec::new(), Vec::new(), None);

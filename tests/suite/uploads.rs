@@ -1,4 +1,4 @@
-//! The three steps, as a client takes them.
+//! The three steps of an upload from a client's perspective.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Webhooks: signed, to whom they may go, tried until taken, kept and replayed.
+//! Webhooks: signatures, permitted endpoints, retries, parking and replay.
 
 use std::{
     net::Ipv4Addr,
@@ -16,10 +16,10 @@ use sha2::{Digest as _, Sha256};
 use xfiles_core::webhook::Reach;
 use xfiles_tests::{Answer, Client, TEXT, World, WorldOptions, id_of};
 
-/// What a receiver was sent.
+/// A received message.
 type Message = (HeaderMap, Vec<u8>);
 
-/// A receiver on this machine that answers a status and remembers what it was sent.
+/// A receiver on this machine that returns a status and records the messages.
 #[derive(Clone, Default)]
 struct Receiver {
     status: Arc<AtomicU16>,
@@ -57,7 +57,7 @@ fn hooks(world: &World) -> String {
     format!("/api/v1/projects/{}/webhooks", world.stack.project())
 }
 
-/// Makes a webhook. Gives its path and its secret.
+/// Creates a webhook; returns its path and its secret.
 async fn add(world: &World, body: Value) -> (String, String) {
     let answer = world.client.post(&hooks(world), &body).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
@@ -74,7 +74,7 @@ async fn deliveries(world: &World, hook: &str) -> Vec<Value> {
     answer["deliveries"].as_array().unwrap().clone()
 }
 
-/// HMAC-SHA256 as RFC 2104 writes it down: a second opinion.
+/// HMAC-SHA256 as in RFC 2104, as an independent implementation.
 fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
@@ -159,9 +159,9 @@ async fn a_failed_delivery_is_retried_with_the_same_id_until_acknowledged() {
     let (hook, secret) = add(&world, json!({ "url": url })).await;
     world.client.upload(TEXT, json!({})).await;
     assert_eq!(world.deliver().await.retried, 1);
-    assert_eq!(world.deliver().await.retried, 0, "not before its time");
+    assert_eq!(world.deliver().await.retried, 0, "not before it is due");
     world.pass(Duration::from_secs(40));
-    // A redirect is not followed.
+    // Redirects are not followed.
     receiver.answer(302);
     assert_eq!(world.deliver().await.retried, 1);
     world.pass(Duration::from_secs(80));
@@ -271,7 +271,7 @@ async fn a_name_that_resolves_to_this_machine_is_not_connected_to() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(200).await;
     let port = url.split([':', '/']).nth(4).unwrap();
-    // The name passes as a URL; only its addresses tell.
+    // The URL is accepted; only its addresses are refused.
     let (hook, _) = add(&world, json!({"url": format!("https://localhost:{port}/hook")})).await;
     world.client.upload(TEXT, json!({})).await;
     let courier = xfiles_cleanup_cron::Courier::new(Reach::Public);

@@ -53,7 +53,12 @@ impl Server {
         let mut said = String::new();
         // The last line of its output is a command to type.
         while !said.contains("upload --public") && !said.contains("--admin") {
-            assert_ne!(stdout.read_line(&mut said).expect("the output is UTF-8"), 0, "the server ended: {:?}", child.wait());
+            assert_ne!(
+                stdout.read_line(&mut said).expect("the output is UTF-8"),
+                0,
+                "the server ended: {:?}",
+                child.wait()
+            );
         }
         let ready_file = folder.join("ready.json");
         let ready = fs::read(&ready_file).expect("it is ready");
