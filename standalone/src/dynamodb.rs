@@ -47,6 +47,7 @@ use crate::{
 
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
+/// The embedded metadata store.
 #[derive(Clone)]
 pub struct Dynamo(Arc<Engine>);
 

@@ -51,10 +51,12 @@ impl Engines {
         Self { dynamo, store, s3_credentials, s3_url, clock }
     }
 
+    /// The metadata store.
     pub fn dynamo(&self) -> &Dynamo {
         &self.dynamo
     }
 
+    /// The object store.
     pub fn store(&self) -> &ObjectStore {
         &self.store
     }

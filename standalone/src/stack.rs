@@ -97,8 +97,10 @@ pub enum Placeholders {
 }
 
 impl Placeholders {
+    /// All values.
     pub const ALL: [Self; 2] = [Self::OnConfirm, Self::OnView];
 
+    /// The name on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::OnConfirm => "on-confirm",

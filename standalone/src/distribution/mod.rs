@@ -83,6 +83,7 @@ const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub struct Options {
     /// The address for viewers, for which signed URLs are signed.
     pub base_url: BaseUrl,
+    /// The bucket with the objects.
     pub bucket: Bucket,
     /// The public keys that are trusted for private paths: after a rotation, the old one and the new one.
     pub trusted_keys: Vec<TrustedKey>,

@@ -53,6 +53,7 @@ const DESCRIBING: [HeaderName; 7] =
 pub struct Bucket {
     /// A client with permission to get objects.
     pub client: Client,
+    /// The name of the bucket.
     pub name: String,
 }
 

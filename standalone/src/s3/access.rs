@@ -40,6 +40,7 @@ pub struct S3Credentials {
 }
 
 impl S3Credentials {
+    /// A pair of keys.
     pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
         Self { access_key_id: access_key_id.into(), secret_access_key: secret_access_key.into() }
     }

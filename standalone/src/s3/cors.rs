@@ -21,6 +21,7 @@ const VARY_ON: HeaderValue =
 /// The origins whose pages may call the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AllowedOrigins {
+    /// Every origin.
     #[default]
     Any,
     /// These origins, in the form that a browser sends: `https://app.example.com`.

@@ -53,6 +53,7 @@ pub enum ScrubError {
         /// The directory.
         path: PathBuf,
     },
+    /// The index cannot be read or written.
     #[error("the object store's index cannot be used: {0}")]
     Index(#[from] rusqlite::Error),
     /// The data directory is not complete.

@@ -15,6 +15,7 @@ const PER_CONNECTION: u64 = 2;
 /// With fewer, not even one browser could be served.
 const FEWEST: u64 = 6;
 
+/// The limit of open files is too low.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooFew {
     /// Too few for any server.

@@ -105,6 +105,7 @@ pub struct AddressRange {
 pub struct InvalidRange;
 
 impl AddressRange {
+    /// Returns true if the address is in this range.
     pub fn contains(&self, address: IpAddr) -> bool {
         prefix(address.to_canonical(), self.bits) == Some(self.first)
     }
