@@ -80,7 +80,7 @@ pub struct Sent {
     pub delivered: u64,
     /// The number of deliveries that will be retried.
     pub retried: u64,
-    /// The number of deliveries that were given up.
+    /// The number of deliveries that were parked.
     pub parked: u64,
     /// Whether the run reached its limits with more to do.
     pub more: bool,

@@ -100,8 +100,8 @@ impl<'a> Console<'a> {
 
     /// Asks a question; an answer that begins with `y` means yes. `None` without a terminal.
     pub(crate) fn confirm(&mut self, question: &str) -> Option<bool> {
-        let somebody = self.owner == Owner::Process && io::stdin().is_terminal() && io::stderr().is_terminal();
-        if !somebody {
+        let interactive = self.owner == Owner::Process && io::stdin().is_terminal() && io::stderr().is_terminal();
+        if !interactive {
             return None;
         }
         let mut answer = String::new();

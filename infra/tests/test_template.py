@@ -208,9 +208,9 @@ class UploadEvents(unittest.TestCase):
         self.assertEqual(alarm["Dimensions"], [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["DeadLetteredUploadEvents", "QueueName"]}}])
 
     def test_only_staged_objects_are_notified_and_only_with_auto_confirm(self):
-        condition, told, untold = RESOURCES["Bucket"]["Properties"]["NotificationConfiguration"]["Fn::If"]
-        self.assertEqual((condition, untold), ("AutoConfirms", {"Ref": "AWS::NoValue"}))
-        [queue] = told["QueueConfigurations"]
+        condition, enabled, disabled = RESOURCES["Bucket"]["Properties"]["NotificationConfiguration"]["Fn::If"]
+        self.assertEqual((condition, disabled), ("AutoConfirms", {"Ref": "AWS::NoValue"}))
+        [queue] = enabled["QueueConfigurations"]
         self.assertEqual(queue["Filter"], {"S3Key": {"Rules": [{"Name": "prefix", "Value": "staging/"}]}})
         [mapping] = of_type("AWS::Lambda::EventSourceMapping").values()
         self.assertEqual(mapping["Enabled"], {"Fn::If": ["AutoConfirms", True, False]})

@@ -530,7 +530,7 @@ impl LogSync {
                 }
             }
             for waiting in all {
-                let told = match &broken {
+                let result = match &broken {
                     None if waiting.writes > ended => {
                         early.push(waiting);
                         continue;
@@ -539,7 +539,7 @@ impl LogSync {
                     Some(error) => Err(io::Error::new(error.kind(), error.to_string())),
                 };
                 // A dropped receiver needs no response.
-                drop(waiting.reply.send(told));
+                drop(waiting.reply.send(result));
             }
         }
     }

@@ -371,8 +371,8 @@ impl Stack {
             tasks.spawn(metrics::serve(listener, registry.clone(), engines.store().clone(), stopping.clone()));
         }
         // The removal of bytes that arrive too late is part of the cleanup.
-        let hears = options.auto_confirm || options.cleanup_every.is_some();
-        if let Some(notifications) = hears.then(|| engines.store().notifications()).flatten() {
+        let handles_arrivals = options.auto_confirm || options.cleanup_every.is_some();
+        if let Some(notifications) = handles_arrivals.then(|| engines.store().notifications()).flatten() {
             tasks.spawn(take_arrivals(files.clone(), notifications, options.auto_confirm, stopping.clone()));
         }
         if let Some(every) = options.cleanup_every {

@@ -150,13 +150,13 @@ async fn world_with_events(files: usize) -> (World, Vec<String>) {
 #[tokio::test]
 async fn every_event_is_put_on_the_bus_once_signed_and_with_its_own_id() {
     let (world, ids) = world_with_events(8).await;
-    let told = world.told().await;
+    let outbox = world.told().await;
     let bus = Bus::new(Mood::Takes);
     bus.deliver(&world).await;
     assert_eq!(bus.ids().into_keys().collect::<Vec<_>>(), ids);
     assert!(bus.ids().values().all(|times| *times == 1) && world.told().await.is_empty());
     let first = bus.taken.lock().unwrap()[0].clone();
-    let event = told.iter().find(|event| first["Detail"] == event.body).unwrap();
+    let event = outbox.iter().find(|event| first["Detail"] == event.body).unwrap();
     assert_eq!((&first["Source"], &first["EventBusName"]), (&json!("xfiles"), &json!("orders")));
     assert_eq!((&first["DetailType"], &first["Time"]), (&json!(event.kind.as_str()), &json!(event.created.as_secs())));
     bus.deliver(&world).await;

@@ -42,18 +42,18 @@ use xfiles_tests::{
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     /// It runs normally.
-    Lives,
+    RunsNormally,
     /// It crashes before its first write.
-    DiesAtOnce,
+    CrashesAtOnce,
     /// It crashes after this write took effect, and before the response arrives.
-    DiesAfter(usize),
+    CrashesAfter(usize),
     /// This write takes effect, its response is lost, and the process continues.
-    MissesReply(usize),
+    LosesResponse(usize),
 }
 
 /// The connections of a process with a fate.
 #[derive(Debug)]
-struct Mortal {
+struct FaultyLine {
     fate: Fate,
     /// The fate applies only after this is set; earlier requests are not part of the operation.
     armed: AtomicBool,
@@ -69,18 +69,18 @@ fn writes(request: &HttpRequest) -> bool {
     }
 }
 
-impl Line for Mortal {
+impl Line for FaultyLine {
     fn carry(&self, request: HttpRequest, store: SharedHttpConnector) -> HttpConnectorFuture {
         if !self.armed.load(Ordering::SeqCst) || !writes(&request) {
             return HttpConnectorFuture::new(async move { store.call(request).await });
         }
         let number = self.writes.fetch_add(1, Ordering::SeqCst);
-        let (arrives, dies) = match self.fate {
-            Fate::DiesAtOnce => (false, true),
+        let (arrives, crashes) = match self.fate {
+            Fate::CrashesAtOnce => (false, true),
             // Concurrent requests do not arrive.
-            Fate::DiesAfter(n) if number >= n => (number == n, true),
-            Fate::MissesReply(n) if number == n => (true, false),
-            Fate::Lives | Fate::DiesAfter(_) | Fate::MissesReply(_) => {
+            Fate::CrashesAfter(n) if number >= n => (number == n, true),
+            Fate::LosesResponse(n) if number == n => (true, false),
+            Fate::RunsNormally | Fate::CrashesAfter(_) | Fate::LosesResponse(_) => {
                 return HttpConnectorFuture::new(async move { store.call(request).await });
             }
         };
@@ -89,7 +89,7 @@ impl Line for Mortal {
             if arrives {
                 drop(store.call(request).await);
             }
-            if dies {
+            if crashes {
                 dead.notify_one();
                 std::future::pending::<()>().await;
             }
@@ -103,13 +103,13 @@ impl Line for Mortal {
 struct Process {
     files: Files,
     project: ProjectId,
-    line: Arc<Mortal>,
+    line: Arc<FaultyLine>,
 }
 
 impl Process {
     fn start(world: &World, fate: Fate) -> Self {
         let (armed, writes, dead) = (AtomicBool::new(true), AtomicUsize::new(0), Arc::default());
-        let line = Arc::new(Mortal { fate, armed, writes, dead });
+        let line = Arc::new(FaultyLine { fate, armed, writes, dead });
         let files = world.stack.files_through(|client| wire::through(line.clone(), client));
         Self { files, project: world.stack.project(), line }
     }
@@ -144,7 +144,7 @@ where
         let ended = process.run(operation(process.clone(), state.clone())).await;
         match (&ended, fate) {
             (Some(Err(error)), _) => panic!("{fate:?}: {error}"),
-            (None, Fate::Lives | Fate::MissesReply(_)) => panic!("{fate:?}: nothing kills it"),
+            (None, Fate::RunsNormally | Fate::LosesResponse(_)) => panic!("{fate:?}: nothing kills it"),
             _ => {}
         }
         settle(&world).await;
@@ -152,10 +152,10 @@ where
         world.end().await;
         process.line.writes.load(Ordering::SeqCst)
     };
-    let points = run(Fate::Lives).await;
+    let points = run(Fate::RunsNormally).await;
     assert!(points > 0, "the operation changes something");
-    let fates = (0..points).flat_map(|n| [Fate::DiesAfter(n), Fate::MissesReply(n)]);
-    stream::iter(fates.chain([Fate::DiesAtOnce])).map(run).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    let fates = (0..points).flat_map(|n| [Fate::CrashesAfter(n), Fate::LosesResponse(n)]);
+    stream::iter(fates.chain([Fate::CrashesAtOnce])).map(run).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
 }
 
 /// Runs the cleanup while there is work: until every lease, upload and worker has expired.
@@ -246,8 +246,8 @@ async fn a_crash_while_a_file_is_deleted_leaves_it_complete_or_gone() {
                 assert_eq!(world.get(url).await.status(), if there { 200 } else { 404 });
             }
             assert_eq!(world.objects().await.len(), if there { 2 } else { 0 });
-            let told = world.told_of(id).await;
-            assert_eq!(told.contains(&EventType::FileDeleted), !there, "{told:?}");
+            let emitted = world.told_of(id).await;
+            assert_eq!(emitted.contains(&EventType::FileDeleted), !there, "{emitted:?}");
         },
     )
     .await;
@@ -294,12 +294,12 @@ async fn a_crash_while_a_file_moves_and_its_variants_are_purged_yields_one_event
             let file = world.files().get(world.stack.project(), id).await.unwrap();
             let changed = file.visibility == Visibility::Private;
             assert!(changed || !completed);
-            let told = world.told_of(id).await;
+            let emitted = world.told_of(id).await;
             let expected: &[EventType] = match changed {
                 true => &[EventType::FileConfirmed, EventType::FileUpdated, EventType::VariantsPurged],
                 false => &[EventType::FileConfirmed],
             };
-            assert_eq!(told, expected);
+            assert_eq!(emitted, expected);
         },
     )
     .await;
@@ -323,21 +323,21 @@ async fn a_crash_while_events_are_sent_loses_none_and_keeps_their_ids() {
             assert_eq!(world.client.post(&hooks, &json!({ "url": url })).await.status, 201);
             let file = world.client.upload(TEXT, json!({})).await;
             world.client.delete(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
-            let told: Vec<String> = world.told().await.iter().map(|event| event.id.to_string()).collect();
-            (told, taken)
+            let emitted: Vec<String> = world.told().await.iter().map(|event| event.id.to_string()).collect();
+            (emitted, taken)
         },
         |p, _| async move {
             let courier = xfiles_cleanup_cron::Courier::new(Reach::Anywhere);
             let sent = xfiles_cleanup_cron::deliver(&p.files, &courier, xfiles_cleanup_cron::Bounds::default()).await;
             sent.map(drop).map_err(|e| e.to_string())
         },
-        async |world, (mut told, taken), _| {
+        async |world, (mut emitted, taken), _| {
             world.deliver().await;
             let mut ids = taken.lock().unwrap().clone();
             ids.sort();
             ids.dedup();
-            told.sort();
-            assert_eq!(ids, told);
+            emitted.sort();
+            assert_eq!(ids, emitted);
             assert!(world.told().await.is_empty());
         },
     )
@@ -354,8 +354,8 @@ async fn a_crash_after_a_full_reorder_was_written_loses_no_event() {
     let word = |text| EntityWord::new(text).unwrap();
 
     // The records and the events are written, but the client gets no response.
-    let dying = Process::start(&world, Fate::DiesAfter(0));
-    let ended = dying.run(dying.files.order(dying.project, &word("listing"), &word("7"), &ids)).await;
+    let crashing = Process::start(&world, Fate::CrashesAfter(0));
+    let ended = crashing.run(crashing.files.order(crashing.project, &word("listing"), &word("7"), &ids)).await;
     assert!(ended.is_none());
     world.pass_expiry();
     world.sweep().await;
@@ -370,9 +370,9 @@ async fn a_crash_after_a_full_reorder_was_written_loses_no_event() {
 async fn a_record_that_cannot_be_finished_blocks_no_other() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({"visibility": "public"})).await;
-    let dying = Process::start(&world, Fate::DiesAfter(0));
+    let crashing = Process::start(&world, Fate::CrashesAfter(0));
     let patch = Patch { visibility: Some(Visibility::Private), ..Patch::default() };
-    assert!(dying.run(dying.files.patch(dying.project, file_id(&file), &patch, None)).await.is_none());
+    assert!(crashing.run(crashing.files.patch(crashing.project, file_id(&file), &patch, None)).await.is_none());
     // It is being published, and its bytes are gone, so it cannot be finished.
     let key = world.files().catalog.file(file_id(&file), Consistency::Strong).await.unwrap().original_key();
     let remove = world.stack.s3_client().delete_object().bucket(xfiles_standalone::BUCKET).key(key.to_string());
@@ -600,7 +600,7 @@ async fn portrait(world: &World, cast: &Cast) -> BTreeMap<String, String> {
         tell(format!("object {} {variant} of {}", place.join("/"), of(&key)), size.to_string());
     }
     for event in world.told().await {
-        tell(format!("told {} of {}", event.kind, of(&event.body)), String::new());
+        tell(format!("event {} of {}", event.kind, of(&event.body)), String::new());
     }
     let mut keys = catalog.keys(cast.project).await.unwrap();
     keys.sort_by_key(|key| (key.created, key.expires_at.is_none()));
@@ -634,7 +634,7 @@ async fn check_case(case: &Case) {
         let world = World::with_quota(1_000_000).await;
         let cast = furnish(&world, case.given).await;
         if acts {
-            let process = Process::start(&world, Fate::Lives);
+            let process = Process::start(&world, Fate::RunsNormally);
             (case.act)(&cast).carry_out(process, &cast).await.unwrap_or_else(|e| panic!("{}: {e}", case.name));
         }
         settle(&world).await;

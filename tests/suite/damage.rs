@@ -310,9 +310,9 @@ async fn the_command_finds_damage_in_a_stopped_directory_and_prints_the_path() {
     assert_eq!(exit, xfiles_cli::Exit::Failed);
     assert!(out.contains(id_of(&file)) && out.contains("other bytes"), "{out}");
     let (_, out, _) = run(&[&data, "--json"]);
-    let told: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(told["damaged"][0]["damage"], "wrong-bytes");
-    assert!(Path::new(&data).join(told["damaged"][0]["path"].as_str().unwrap()) == blob);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["damaged"][0]["damage"], "wrong-bytes");
+    assert!(Path::new(&data).join(report["damaged"][0]["path"].as_str().unwrap()) == blob);
     let (exit, _, err) = run(&[&format!("{data}-not-there")]);
     assert!(exit == xfiles_cli::Exit::Unavailable && err.contains("has no object store"), "{err}");
 }

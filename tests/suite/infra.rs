@@ -66,8 +66,8 @@ fn each_function_gets_exactly_the_variables_that_its_configuration_reads() {
         api.into_iter().filter(|n| !["XFILES_METRICS_NAMESPACE", "XFILES_SIGNING_KEY"].contains(n)).collect();
     for (function, names) in [("EdgeVariants", &worker), ("CleanupCron", &cron), ("ControlApi", &api)] {
         let variables = resource(function)["Properties"]["Environment"]["Variables"].clone();
-        let told: BTreeSet<String> = variables.as_mapping().unwrap().keys().map(text).collect();
-        assert_eq!(told, names.iter().map(ToString::to_string).collect(), "{function}");
+        let given: BTreeSet<String> = variables.as_mapping().unwrap().keys().map(text).collect();
+        assert_eq!(given, names.iter().map(ToString::to_string).collect(), "{function}");
     }
 }
 
@@ -113,8 +113,8 @@ fn alarms_watch_the_metrics_that_the_functions_count() {
     for alarm in ours {
         assert!(alarm.get("Dimensions").is_none(), "a metric with dimensions is a different metric");
         for function in ["EdgeVariants", "CleanupCron"] {
-            let told = &resource(function)["Properties"]["Environment"]["Variables"]["XFILES_METRICS_NAMESPACE"];
-            assert_eq!(text(told), text(&alarm["Namespace"]), "{function}");
+            let given = &resource(function)["Properties"]["Environment"]["Variables"]["XFILES_METRICS_NAMESPACE"];
+            assert_eq!(text(given), text(&alarm["Namespace"]), "{function}");
         }
     }
 }
@@ -396,17 +396,17 @@ async fn the_cleanup_may_do_what_its_requests_need_and_nothing_else() {
     world.client.intent("q.jpg", "image/jpeg", photo.len(), more.clone()).await.ok();
     let published = world.client.intent("r.jpg", "image/jpeg", photo.len(), more).await.ok();
     world.client.put(&published, "image/jpeg", photo).await;
-    let died = world.stack.files_through(|inner| {
+    let crashed = world.stack.files_through(|inner| {
         http_client_fn(move |settings, components| {
             SharedHttpConnector::new(NoCopies(inner.http_connector(settings, components)))
         })
     });
-    died.confirm(world.stack.project(), xfiles_tests::file_id(&published)).await.unwrap_err();
+    crashed.confirm(world.stack.project(), xfiles_tests::file_id(&published)).await.unwrap_err();
     let patch = Request::patch(format!("/api/v1/files/{}", id_of(&moved)));
     let patch = patch.header("authorization", format!("Bearer {}", world.client.key()));
     let patch =
         patch.header("content-type", "application/json").body(Body::from(r#"{"visibility": "public"}"#)).unwrap();
-    let stopped = router(Api::new(died, ApiOptions::default())).oneshot(patch).await.unwrap();
+    let stopped = router(Api::new(crashed, ApiOptions::default())).oneshot(patch).await.unwrap();
     assert_eq!(stopped.status(), StatusCode::SERVICE_UNAVAILABLE);
     world.pass_expiry();
     xfiles_cleanup_cron::run(&files, xfiles_cleanup_cron::Bounds::default()).await.unwrap();
@@ -431,7 +431,7 @@ struct NoCopies(SharedHttpConnector);
 impl HttpConnector for NoCopies {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         if request.headers().contains_key("x-amz-copy-source") {
-            return HttpConnectorFuture::ready(Err(ConnectorError::user("the process died".into())));
+            return HttpConnectorFuture::ready(Err(ConnectorError::user("the process crashed".into())));
         }
         self.0.call(request)
     }

@@ -185,9 +185,9 @@ async fn the_event_rule_on_aws_matches_only_published_images_and_the_worker_can_
     world.client.upload(TEXT, json!({})).await;
     let gone = upload_photo(&world, json!({})).await;
     world.client.delete(&format!("/api/v1/files/{}", id_of(&gone))).await.ok();
-    let (mut sent, told) = (Vec::new(), world.told().await);
-    assert_eq!(told.len(), 4);
-    for event in told.iter().map(enveloped) {
+    let (mut sent, outbox) = (Vec::new(), world.told().await);
+    assert_eq!(outbox.len(), 4);
+    for event in outbox.iter().map(enveloped) {
         let payload = serde_json::from_value::<Invocation<Value>>(event.clone()).unwrap();
         let Invocation::Told(body) = payload else { panic!("{event} is no request") };
         assert_eq!(matches(pattern, &event), published_picture(&body).is_some(), "{event}");

@@ -167,22 +167,23 @@ async fn race(start: Start, one: Happening, other: Happening) {
     world.check().await;
     let objects = world.objects().await;
     for Raced { id, variant, .. } in &raced {
-        let told = world.told_of(*id).await;
-        let ends = told.iter().filter(|kind| matches!(kind, EventType::FileDeleted | EventType::FileExpired)).count();
+        let emitted = world.told_of(*id).await;
+        let ends =
+            emitted.iter().filter(|kind| matches!(kind, EventType::FileDeleted | EventType::FileExpired)).count();
         let read = world.files().get(world.stack.project(), *id).await;
         let there: Vec<&String> = objects.keys().filter(|key| key.contains(id.as_str())).collect();
         let seen = world.get(&format!("/{variant}")).await.status();
         match read {
             Ok(file) => {
                 assert!(matches!(file.state, State::Confirmed { owes: None, .. }), "{file:?}");
-                assert_eq!((ends, told.contains(&EventType::FileConfirmed)), (0, true), "{told:?}");
+                assert_eq!((ends, emitted.contains(&EventType::FileConfirmed)), (0, true), "{emitted:?}");
                 let public = file.variants.visibility == Visibility::Public;
                 assert_eq!(seen, if public { 200 } else { 404 }, "{one:?} and {other:?}: {file:?}");
                 let misplaced = there.iter().any(|key| !public && key.starts_with("files/variants/public"));
                 assert!(!misplaced && there.iter().all(|key| key.starts_with("files/")), "{there:?}");
             }
             Err(Error::FileNotFound) => {
-                assert_eq!((ends, seen.as_u16()), (1, 404), "{one:?} and {other:?}: {told:?}");
+                assert_eq!((ends, seen.as_u16()), (1, 404), "{one:?} and {other:?}: {emitted:?}");
                 assert!(there.is_empty(), "{there:?}");
             }
             Err(error) => panic!("{error}"),

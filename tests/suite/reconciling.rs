@@ -65,13 +65,13 @@ async fn objects_left_in_staging_by_replayed_uploads_are_removed() {
 #[tokio::test]
 async fn foreign_objects_are_counted_and_not_removed() {
     let world = World::start().await;
-    put(&world, "somebody/else's").await;
+    put(&world, "foreign/object's").await;
     world.sweep().await;
     world.pass(DAY);
     world.sweep().await;
     let found = world.files().reconcile(Reconciling::Report, Duration::from_secs(60)).await.unwrap();
     assert_eq!((found.foreign, found.orphans.len()), (1, 0));
-    assert!(world.objects().await.contains_key("somebody/else's"));
+    assert!(world.objects().await.contains_key("foreign/object's"));
     world.end().await;
 }
 

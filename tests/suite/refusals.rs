@@ -77,7 +77,7 @@ impl Line for Mischievous {
             Mischief::Race(files, project, file) => {
                 let (files, project, file) = (files.clone(), *project, *file);
                 HttpConnectorFuture::new(async move {
-                    let change = Patch { owner: Some(OwnerId::new("somebody")), ..Patch::default() };
+                    let change = Patch { owner: Some(OwnerId::new("another-user")), ..Patch::default() };
                     files.patch(project, file, &change, None).await.expect("the other change is made");
                     call().await
                 })
@@ -235,7 +235,8 @@ async fn every_code_of_the_catalogue_occurs_with_its_status_and_its_headers() {
         let headers = answer.headers.clone();
         let refusal = answer.refused(code.status().as_u16(), code.as_str());
         assert_eq!(refusal["type"], format!("urn:xfiles:problem:{}", code.as_str()));
-        let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let header =
+            |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         assert_eq!(refusal["errors"] != json!([]), code == Code::InvalidRequest, "{refusal}");
         assert_eq!(
             told("retry-after").parse::<u32>().is_ok_and(|s| s >= 1),

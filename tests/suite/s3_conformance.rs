@@ -242,7 +242,7 @@ fn here() -> CreateBucketConfiguration {
     CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(REGION)).build()
 }
 
-#[expect(clippy::disallowed_methods, reason = "a check of another store is asked for by the environment")]
+#[expect(clippy::disallowed_methods, reason = "the environment selects another store for these tests")]
 fn endpoint_of_environment() -> Option<[String; 5]> {
     let endpoint = std::env::var("XFILES_TEST_S3_ENDPOINT").ok()?;
     let set = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} must be set with the endpoint"));

@@ -432,11 +432,11 @@ impl Link {
     }
 
     /// The body of a successful response.
-    async fn send(&mut self, request: Request<Full<Bytes>>, whom: &'static str) -> Result<Bytes, Failure> {
-        Ok(self.open(request, whom).await?.collect().await?.to_bytes())
+    async fn send(&mut self, request: Request<Full<Bytes>>, server: &'static str) -> Result<Bytes, Failure> {
+        Ok(self.open(request, server).await?.collect().await?.to_bytes())
     }
 
-    async fn open(&mut self, mut request: Request<Full<Bytes>>, whom: &'static str) -> Result<Incoming, Failure> {
+    async fn open(&mut self, mut request: Request<Full<Bytes>>, server: &'static str) -> Result<Incoming, Failure> {
         request.headers_mut().insert(header::HOST, self.host.clone());
         let mut connection = match self.open.take().filter(|connection| !connection.is_closed()) {
             Some(connection) => connection,
@@ -445,7 +445,7 @@ impl Link {
         connection.ready().await?;
         let answer = connection.send_request(request).await?;
         self.open = Some(connection);
-        if answer.status().is_success() { Ok(answer.into_body()) } else { Err(Refused(answer.status(), whom).into()) }
+        if answer.status().is_success() { Ok(answer.into_body()) } else { Err(Refused(answer.status(), server).into()) }
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {

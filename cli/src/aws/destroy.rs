@@ -187,7 +187,7 @@ fn confirm(args: &DestroyArgs, console: &mut Console<'_>) -> Result<(), Failure>
         Some(confirmed) => Some(confirmed == stack),
         None => {
             let data = if args.and_data { " It removes every file and every record." } else { "" };
-            console.confirm_by_typing(&format!("This cannot be undone.{data} Type {stack} to go on:"), &stack.0)
+            console.confirm_by_typing(&format!("This cannot be undone.{data} Type {stack} to continue:"), &stack.0)
         }
     };
     match typed {

@@ -244,13 +244,13 @@ fn announce(args: &ServeArgs, program: &str, stack: &Stack, console: &mut Consol
         project_id: &project_id,
         program,
     };
-    let told = match (stack.first_key().map(ApiKey::reveal), console.is_quiet()) {
+    let printed = match (stack.first_key().map(ApiKey::reveal), console.is_quiet()) {
         (Some(key), true) => console.result(key),
         (None, true) => Ok(()),
         (Some(key), false) => console.result(format_args!("{}\n\n{}", running.places(), running.first_steps(key))),
         (None, false) => console.result(format_args!("{}\n\n{}", running.places(), running.new_key_hint())),
     };
-    drop(told);
+    drop(printed);
 }
 
 fn ready(stack: &Stack) -> Ready<'_> {

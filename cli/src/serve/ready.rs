@@ -99,7 +99,7 @@ mod tests {
         fs::write(&path, "stale").unwrap();
         let file = ReadyFile::write(&path, &ready(Some("k"))).unwrap();
 
-        let told: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let parsed: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let s3 = json!({"endpoint": "http://127.0.0.1:2", "region": "us-east-1", "bucket": "b", "accessKeyId": "a",
             "secretAccessKey": "s"});
         let url = "http://127.0.0.1:1";
@@ -107,7 +107,7 @@ mod tests {
         let all = json!({
             "url": url, "cdnUrl": url, "metricsUrl": metrics, "projectId": "abcdefghijkl", "apiKey": "k", "s3": s3,
         });
-        assert_eq!(told, all);
+        assert_eq!(parsed, all);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(file);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -244,7 +244,7 @@ fn a_stack_name_that_is_too_long_is_refused_before_any_request() {
 fn partitions_without_origin_access_control_are_refused_before_any_other_request() {
     for partition in ["aws-cn", "aws-us-gov", "aws-iso"] {
         let aws = Aws::new();
-        let arn = format!("arn:{partition}:iam::{ACCOUNT}:user/somebody");
+        let arn = format!("arn:{partition}:iam::{ACCOUNT}:user/operator");
         aws.says("sts get-caller-identity", &json!({"Account": ACCOUNT, "Arn": arn}));
         aws.deploy(&[]).failed(&[partition, "no origin access control"]);
         assert_eq!(aws.calls(), ["sts get-caller-identity"]);

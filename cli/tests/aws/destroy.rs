@@ -162,7 +162,7 @@ fn leftovers_of_deleted_stacks_are_removed_and_missing_ones_are_skipped() {
     let mut left = resources("DELETE_SKIPPED");
     left["StackResourceSummaries"][13]["ResourceStatus"] = json!("DELETE_COMPLETE");
     aws.says("cloudformation list-stack-resources", &left);
-    let gone = |code: &str| format!("An error occurred ({code}) when calling the operation: it is not there");
+    let gone = |code: &str| format!("An error occurred ({code}) when calling the operation: it does not exist");
     aws.fails("cloudfront get-distribution-config.1", &gone("NoSuchDistribution"));
     aws.fails("cloudfront describe-function", &gone("NoSuchFunctionExists"));
     aws.fails("cloudfront get-key-group", &gone("NoSuchResource"));

@@ -59,7 +59,7 @@ impl Aws {
         }
         aws.program("aws", include_str!("stand-in.sh"));
         aws.packages(&json!({"Resources": {}}));
-        let arn = format!("arn:aws:iam::{ACCOUNT}:user/somebody");
+        let arn = format!("arn:aws:iam::{ACCOUNT}:user/operator");
         aws.says("sts get-caller-identity", &json!({"Account": ACCOUNT, "Arn": arn}));
         aws.quota(1000, 1000);
         aws.fails("cloudformation describe-stacks.1", NO_STACK);

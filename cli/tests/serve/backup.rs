@@ -232,7 +232,7 @@ fn a_backup_under_load_resumes_after_a_kill_and_has_every_change_acknowledged_be
     });
     assert_eq!(server.terminate(), Some(0));
 
-    let count = |told: &Value, field: &str| told[field].as_u64().unwrap();
+    let count = |report: &Value, field: &str| report[field].as_u64().unwrap();
     assert!(
         count(&second.1, "copiedBlobs") < count(&second.1, "blobs"),
         "existing blobs are not copied again: {second:?}",
@@ -240,8 +240,8 @@ fn a_backup_under_load_resumes_after_a_kill_and_has_every_change_acknowledged_be
     );
     let (code, _, err) = backup_args(folder.path(), &["--verify", "backup"]);
     assert_eq!(code, Some(0), "{err}");
-    for (known, told, later) in [&first, &second] {
-        restore_and_check(folder.path(), &key, told["snapshot"].as_str().unwrap(), known, later);
+    for (known, report, later) in [&first, &second] {
+        restore_and_check(folder.path(), &key, report["snapshot"].as_str().unwrap(), known, later);
     }
 
     // Also of a stopped directory, and only this one is kept.
@@ -324,8 +324,8 @@ fn damage_in_a_backup_is_found_and_the_next_backup_copies_the_blob_again() {
         let (code, out, err) = backup_args(folder.path(), &[&["--verify", "backup", "--json"], arguments].concat());
         (code, serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out} {err}")))
     };
-    let (code, told) = verify(&[]);
-    assert_eq!((code, told["faults"].as_array().unwrap().len()), (Some(1), 2), "{told}");
+    let (code, report) = verify(&[]);
+    assert_eq!((code, report["faults"].as_array().unwrap().len()), (Some(1), 2), "{report}");
     // If it is restored nevertheless, the missing files are listed.
     let (code, out, err) = run(xf(folder.path()).args(["restore", "backup", "--data", "some", "--json"]));
     assert_eq!(code, Some(1), "{err}");
@@ -338,8 +338,8 @@ fn damage_in_a_backup_is_found_and_the_next_backup_copies_the_blob_again() {
     // A snapshot's own files are each compared, and no other snapshot is affected.
     let damaged = folder.path().join("backup/snapshots").join(first["snapshot"].as_str().unwrap());
     flip(&damaged.join("objects/index.sqlite3"));
-    let (code, told) = verify(&["--snapshot", "1"]);
-    assert_eq!((code, told["faults"].as_array().unwrap().len()), (Some(1), 1), "{told}");
+    let (code, report) = verify(&["--snapshot", "1"]);
+    assert_eq!((code, report["faults"].as_array().unwrap().len()), (Some(1), 1), "{report}");
     let (code, _, err) = run(xf(folder.path()).args(["restore", "backup", "--snapshot", "1", "--data", "other"]));
     assert!(code == Some(1) && err.contains("not what was backed up"), "{err}");
     let snapshot = second["snapshot"].as_str().unwrap();
@@ -354,8 +354,8 @@ fn lost_blobs_are_listed_and_an_older_copy_is_kept() {
     flip(&stored[0]);
     let (code, out, err) = backup_args(folder.path(), &["backup", "--json"]);
     assert_eq!(code, Some(1), "{err}");
-    let told: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(told["lost"][0]["damage"], "wrong-bytes", "{told}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["lost"][0]["damage"], "wrong-bytes", "{report}");
     assert_eq!(backup_args(folder.path(), &["--verify", "backup"]).0, Some(0), "the backup is what it says");
     flip(&stored[0]);
     assert_eq!(backup_args(folder.path(), &["backup"]).0, Some(0));

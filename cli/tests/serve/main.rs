@@ -292,8 +292,8 @@ fn a_directory_in_use_is_refused_and_the_printed_key_commands_work() {
     assert_eq!(commands.len(), 2, "{}", server.said);
     let elsewhere = tempfile::tempdir().unwrap();
     for (command, exit) in commands.into_iter().zip([4, 0]) {
-        let (code, key, told) = run(Command::new("sh").current_dir(elsewhere.path()).args(["-c", command]));
-        assert_eq!(code, Some(0), "{told}");
+        let (code, key, err) = run(Command::new("sh").current_dir(elsewhere.path()).args(["-c", command]));
+        assert_eq!(code, Some(0), "{err}");
         let asked = |arguments: &[&str]| {
             let mut asked = xf(folder.path());
             run(asked.args(arguments).args(["--url", server.text("url")]).env("XFILES_API_KEY", key.trim()))
@@ -333,8 +333,8 @@ fn a_server_makes_placeholders_without_a_request_unless_disabled() {
     let reads = servers.each_ref().map(|server| {
         let mut upload = xf(folders[0].path());
         upload.args(["upload", "--json", "--url", server.text("url"), PHOTO]);
-        let (code, uploaded, told) = run(upload.env("XFILES_API_KEY", server.text("apiKey")));
-        assert_eq!(code, Some(0), "{told}");
+        let (code, uploaded, err) = run(upload.env("XFILES_API_KEY", server.text("apiKey")));
+        assert_eq!(code, Some(0), "{err}");
         let uploaded: Value = serde_json::from_str(&uploaded).unwrap();
         let (client, id) = (Client::of(server, server.text("apiKey")), uploaded[0]["file"]["id"].clone());
         move || client.ask("GET", &format!("/api/v1/files/{}", id.as_str().unwrap()), None).json()["file"].clone()
@@ -347,8 +347,8 @@ fn a_server_makes_placeholders_without_a_request_unless_disabled() {
     }
     // It was uploaded before the other.
     assert!(left_to_viewers()["thumbhash"].is_null() && left_to_viewers()["width"].is_number());
-    let (code, _, told) = run(xf(folders[0].path()).args(["serve", "--placeholders", "never"]));
-    assert!(code == Some(2) && told.contains("on-confirm, on-view"), "{told}");
+    let (code, _, err) = run(xf(folders[0].path()).args(["serve", "--placeholders", "never"]));
+    assert!(code == Some(2) && err.contains("on-confirm, on-view"), "{err}");
     assert!(servers.map(Server::terminate).iter().all(|code| *code == Some(0)));
 }
 

@@ -128,7 +128,7 @@ impl fmt::Display for Mismatch {
             return f.write_str("\nStart it with the version of the program that wrote it, or a later one.");
         }
         f.write_str(
-            "\nA start would go on without what is lost, and remove objects that nothing refers to any more.\n\
+            "\nA start would ignore the lost data, and would remove objects that nothing refers to any more.\n\
              Put the missing part back if you have it. Otherwise restore the whole directory from a backup with\n\
              `xf restore`, ",
         )?;

@@ -261,14 +261,14 @@ impl Repair {
                 } else if is_suspect(Piece::Table) && rows.is_ok() {
                     self.lost(
                         "changes of projects, API keys and webhooks after the time of table.db: keys that were revoked \
-                         since then work again, so look through them with `xf keys list`",
+                         since then work again, so check them with `xf keys list`",
                     );
                 }
                 let trusts_index = is_suspect(Piece::Table) && !is_suspect(Piece::Index);
                 let rows = rows.unwrap_or_else(|reason| {
                     self.lost(format_args!(
-                        "the object index ({reason}): objects that S3 clients stored under keys of their own, and stored \
-                         variants, which are made again when they are asked for"
+                        "the object index ({reason}): objects that S3 clients stored under other keys, and stored \
+                         variants, which are rendered again on request"
                     ));
                     Rows::default()
                 });
@@ -446,8 +446,8 @@ impl Repair {
         ));
         if dropped > 0 {
             self.lost(format_args!(
-                "{dropped} rows of objects that no record accounts for, or variants, which are made again when they are \
-                 asked for"
+                "{dropped} rows of objects that no record accounts for, or variants, which are rendered again on \
+                 request"
             ));
         }
         if unfinished > 0 {
@@ -457,7 +457,7 @@ impl Repair {
         }
         if !missing.is_empty() {
             self.lost(format_args!(
-                "the bytes of {} published file(s); their records stay, and reading them is an error: upload them again, \
+                "the bytes of {} published file(s); their records remain, and reading them fails: upload them again, \
                  or delete them with `xf rm`",
                 missing.len()
             ));

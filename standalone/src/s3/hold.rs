@@ -1,6 +1,6 @@
 //! The lock with which a backup prevents the removal of blobs that its copy of the index needs.
 //!
-//! It is a lock of the operating system on the directory of blobs. If a backup dies, its last file descriptor releases
+//! It is a lock of the operating system on the directory of blobs. If a backup crashes, its last file descriptor releases
 //! the lock, and there is no lock file that could remain or be removed by hand. Any number of backups share the lock;
 //! the garbage collector takes it exclusively, for one removal at a time.
 

@@ -170,9 +170,9 @@ impl Index {
         let collector =
             Collector { blobs: collected, readers: readers.clone(), clock, stopping: stopping.clone(), hold };
         let keeper = keeper.map(Arc::new);
-        let told = keeper.clone();
+        let writers_keeper = keeper.clone();
         let threads = vec![
-            named("xf-s3-index").spawn(move || write_all(writer, &queue, &garbage, told.as_deref()))?,
+            named("xf-s3-index").spawn(move || write_all(writer, &queue, &garbage, writers_keeper.as_deref()))?,
             named("xf-s3-garbage").spawn(move || collector.run(&bin))?,
         ];
         Ok(Self { readers, changes: Some(changes), threads, stopping, keeper })

@@ -170,7 +170,7 @@ impl Connections {
         &self.0.limits
     }
 
-    /// A place for a connection from this address, possibly that of an idle one, which is told to close.
+    /// A place for a connection from this address, possibly that of an idle one, which is closed.
     pub(super) fn admit(&self, port: Port, address: IpAddr) -> Result<Place, Full> {
         let shared = &*self.0;
         let address = (!shared.limits.is_shared(address)).then(|| client_network(address));

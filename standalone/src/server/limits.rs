@@ -150,7 +150,7 @@ fn prefix(address: IpAddr, bits: u8) -> Option<IpAddr> {
 pub(super) fn client_network(address: IpAddr) -> IpAddr {
     let address = address.to_canonical();
     let bits = if address.is_ipv4() { 32 } else { 64 };
-    prefix(address, bits).expect("an address has so many bits")
+    prefix(address, bits).expect("an address has at least this many bits")
 }
 
 #[cfg(test)]
