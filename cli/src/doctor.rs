@@ -283,7 +283,7 @@ impl Examination<'_> {
                         self.args.purge_within
                     ),
                     "check that the API's role may call cloudfront:CreateInvalidation on this distribution, and whether \
-                     another cache stands in front of it",
+                     another cache is in front of it",
                 ));
             }
             std::thread::sleep(Duration::from_secs(1));
@@ -379,8 +379,8 @@ fn not_opened(refusal: &Refusal) -> &'static str {
              deployed it"
         }
         (403, _) => {
-            "the URL is signed for another host, by another key, or by a clock that is wrong: check DomainName, and that \
-             nothing in between changes the query"
+            "the URL is signed for another host, by another key, or with a wrong clock: check DomainName, and that \
+             no proxy in between changes the query"
         }
         _ => "check the behaviour /files/originals/private/*",
     }
@@ -435,9 +435,9 @@ fn is_200(mut answer: Response<Body>, fix: impl Fn(&Refusal) -> &'static str) ->
 /// CloudFront's error for a function that fails for each request, with the remedy. No origin is contacted then, so the
 /// response contains nothing else.
 fn failed_function(headers: &HeaderMap) -> Option<(&'static str, &'static str)> {
-    const FAILS: &str = "a CloudFront function of the distribution fails on every request: `xf deploy` runs both in CloudFront and says \
+    const FAILS: &str = "a CloudFront function of the distribution fails on every request: `xf deploy` runs both in CloudFront and reports \
                          why, as does `aws cloudfront test-function`; deploy a version whose infra/check passes";
-    const THROTTLED: &str = "CloudFront holds back a function that has failed or taken too long: once the deployed one works, wait \
+    const THROTTLED: &str = "CloudFront throttles a function that has failed or taken too long: once the deployed one works, wait \
                              ten minutes; its ComputeUtilization in `aws cloudfront test-function` must be below 70";
     let cache = headers.get("x-cache").and_then(|value| value.to_str().ok())?;
     [("FunctionExecutionError", FAILS), ("FunctionValidationError", FAILS), ("FunctionThrottledError", THROTTLED)]

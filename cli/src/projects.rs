@@ -378,7 +378,7 @@ mod tests {
     fn a_project_is_chosen_by_id_or_name_or_as_the_only_one() {
         assert_eq!(chosen(&[(A, "shop")], None), Ok(A.to_owned()));
         assert_eq!(chosen(&[(A, "shop"), (B, "blog")], Some("blog")), Ok(B.to_owned()));
-        assert_eq!(chosen(&[(A, "shop"), (B, A)], Some(A)), Ok(A.to_owned()), "an id goes before a name");
+        assert_eq!(chosen(&[(A, "shop"), (B, A)], Some(A)), Ok(A.to_owned()), "an id takes precedence over a name");
     }
 
     #[test]

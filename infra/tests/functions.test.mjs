@@ -40,7 +40,7 @@ const answering = (uri, querystring, statusCode = 200, headers = {}) =>
   ({ request: { uri, querystring, headers }, response: { statusCode, headers: {} } });
 
 for (const [engine, evaluate] of Object.entries(ENGINES)) {
-  /** Runs a function on each of some events, and gives its answers as plain data. */
+  /** Runs a function on each event and returns its results as plain data. */
   const run = (name, events) => {
     const source = code(name);
     assert.ok(Buffer.byteLength(source) <= 10240, 'CloudFront takes 10 KB of code');

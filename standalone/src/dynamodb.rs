@@ -131,7 +131,7 @@ impl Dynamo {
             Some(queues) => queues.ask(operation, request).await.map_err(|e| ConnectorError::io(e.into()))?,
             None => self.0.tables.perform(&operation, request.body().bytes().unwrap_or_default()).into(),
         };
-        let status = StatusCode::try_from(status).expect("the engine answers with HTTP statuses");
+        let status = StatusCode::try_from(status).expect("the engine returns HTTP statuses");
         let mut response = HttpResponse::new(status, SdkBody::from(body));
         response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
         Ok(response)

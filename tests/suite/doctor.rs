@@ -108,7 +108,7 @@ async fn an_unreachable_server_is_the_only_finding() {
     let key = format!("xf_{}", "a".repeat(32));
     let (exit, out) = xf(&["doctor", "--url", "http://127.0.0.1:1", "--api-key", &key]).await;
     assert_eq!(exit, Exit::Failed);
-    assert!(out.starts_with("FAIL  the API answers\n      cause: 127.0.0.1 does not answer"), "{out}");
+    assert!(out.starts_with("FAIL  the API answers\n      cause: 127.0.0.1 does not respond"), "{out}");
 }
 
 /// The fault of a deployment.

@@ -194,7 +194,7 @@ fn url(file: &Value) -> &str {
 }
 
 fn variant(file: &Value, width: usize) -> &str {
-    let variants = file["variants"].as_array().expect("a picture has variants");
+    let variants = file["variants"].as_array().expect("an image has variants");
     variants.iter().find(|v| v["width"] == width).and_then(|v| v["url"].as_str()).expect("the width is offered")
 }
 
@@ -781,7 +781,7 @@ async fn nothing_is_served_at_other_paths() {
 
 #[tokio::test]
 async fn the_bucket_returns_403_for_a_missing_key_without_list_permission() {
-    let why = "the stand-in for the CDN answers 404 of a missing original";
+    let why = "the stand-in for the CDN returns 404 for a missing original";
     let Some(live) = Live::on_aws("the_bucket_returns_403_for_a_missing_key_without_list_permission", why).await else {
         return;
     };

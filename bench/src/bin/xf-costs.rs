@@ -392,7 +392,7 @@ fn picture() -> UploadIntent {
     UploadIntent {
         original_filename: OriginalFilename::new("Holiday picture 0001.png").expect("a name"),
         content_type: "image/png".parse().expect("a type on the list"),
-        size: ByteSize::new(png().len() as u64).expect("a small picture"),
+        size: ByteSize::new(png().len() as u64).expect("a small image"),
         visibility: Visibility::Public,
         owner: OwnerId::new("user-0"),
         entity: None,
@@ -418,7 +418,7 @@ fn png() -> Vec<u8> {
     let encode = || {
         let mut bytes = std::io::Cursor::new(Vec::new());
         let grey = image::GrayImage::from_pixel(640, 480, image::Luma([128]));
-        grey.write_to(&mut bytes, image::ImageFormat::Png).expect("memory takes a picture");
+        grey.write_to(&mut bytes, image::ImageFormat::Png).expect("writing to memory cannot fail");
         bytes.into_inner()
     };
     PNG.get_or_init(encode).clone()

@@ -340,7 +340,7 @@ struct Refused(StatusCode, &'static str);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {} answered {}", self.1, self.0)
+        write!(f, "the {} returned {}", self.1, self.0)
     }
 }
 

@@ -116,7 +116,7 @@ fn deploy_stack(args: &DeployArgs, console: &mut Console<'_>) -> Result<(), Fail
         );
     }
     let folder = tempfile::tempdir().map_err(|error| {
-        Failure::new(Exit::Unavailable, format!("cannot make a temporary folder: {}", os_text(&error)))
+        Failure::new(Exit::Unavailable, format!("cannot create a temporary directory: {}", os_text(&error)))
     })?;
     let path = folder.path().join("packaged.json");
     let packaged = path.to_string_lossy();
@@ -258,9 +258,9 @@ fn plan(args: &DeployArgs) -> Vec<String> {
         lines.push(build().to_string());
     }
     lines.extend([
-        "# 3. A bucket for what CloudFormation takes the functions from, unless this account has one.".to_owned(),
+        "# 3. A bucket for the functions' code, unless this account has one.".to_owned(),
         make_bucket(&bucket).to_string(),
-        "# 4. At the first deployment, unless the secret is there: a P-256 key pair, made here; its private key goes in"
+        "# 4. At the first deployment, unless the secret exists: a P-256 key pair, created here; its private key is passed"
             .to_owned(),
         "#    by standard input.".to_owned(),
         make_secret(&args.stack).to_string(),

@@ -36,7 +36,7 @@ impl StackName {
             Ok(name)
         } else {
             Err(format!(
-                "the name has {} characters and may have {}: CloudFront functions are named after the stack, with at most \
+                "the name has {} characters and may have at most {}: CloudFront functions are named after the stack, with at most \
                  64 characters",
                 name.0.len(),
                 Self::LONGEST

@@ -11,7 +11,7 @@ const KNOWN: [(&str, &str); 8] = [
     (
         "must be verified before you can add",
         "CloudFront is not enabled for this account yet. Open a support case (\"Account and billing\", free of charge), \
-         quote the message, and deploy again when it is answered; see docs/deploy.md, \"What is needed\"",
+         quote the message, and deploy again after AWS's reply; see docs/deploy.md, \"What is needed\"",
     ),
     (
         "UnreservedConcurrentExecution below its minimum",

@@ -34,9 +34,9 @@ impl Running<'_> {
         let block = paste_block(self.url, api_key);
         format!(
             "The API key, shown this once (only its hash is kept):\n\n  {api_key}\n\n\
-             Paste this into a shell, in a folder with a photo.jpg. It asks for an upload, sends the photo, publishes it,\n\
-             and prints the address of a smaller version to open in a browser:\n\n{block}\n\n\
-             With the variables that it sets, the same in one line:\n\n{} upload --public --variants photo.jpg\n",
+             Paste this into a shell, in a directory with a photo.jpg. It requests an upload, sends the photo, publishes it,\n\
+             and prints the URL of a smaller version to open in a browser:\n\n{block}\n\n\
+             With the variables that it sets, the same in one command:\n\n{} upload --public --variants photo.jpg\n",
             self.program
         )
     }

@@ -229,7 +229,7 @@ fn nothing_is_uploaded_to_a_bucket_of_another_account() {
 fn a_stack_name_that_is_too_long_is_refused_before_any_request() {
     let aws = Aws::new();
     let (fits, long) = ("s".repeat(39), "s".repeat(40));
-    aws.deploy(&["--stack", &long]).failed(&["has 40 characters and may have 39"]);
+    aws.deploy(&["--stack", &long]).failed(&["has 40 characters and may have at most 39"]);
     aws.deploy(&["--stack", &long, "--dry-run"]).failed(&["39"]);
     assert!(aws.calls().is_empty());
     aws.packages(&template());

@@ -356,7 +356,7 @@ fn lost_blobs_are_listed_and_an_older_copy_is_kept() {
     assert_eq!(code, Some(1), "{err}");
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["lost"][0]["damage"], "wrong-bytes", "{report}");
-    assert_eq!(backup_args(folder.path(), &["--verify", "backup"]).0, Some(0), "the backup is what it says");
+    assert_eq!(backup_args(folder.path(), &["--verify", "backup"]).0, Some(0), "the backup matches its manifest");
     flip(&stored[0]);
     assert_eq!(backup_args(folder.path(), &["backup"]).0, Some(0));
     // Lost after it was backed up: the backup still has it.

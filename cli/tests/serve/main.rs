@@ -91,7 +91,7 @@ impl Server {
     fn wait(mut self) -> Option<i32> {
         self.stdout.read_to_string(&mut self.said).expect("the output is UTF-8");
         let code = self.child.wait().expect("it ends").code();
-        assert!(!self.ready_file.exists(), "the ready file goes when the server does");
+        assert!(!self.ready_file.exists(), "the ready file is removed when the server stops");
         code
     }
 }

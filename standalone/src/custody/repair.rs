@@ -60,7 +60,7 @@ pub enum RepairError {
     /// Too much is lost.
     #[error(
         "{} cannot be rebuilt: both the records (table.db) and the object index (objects/index.sqlite3) are lost. Only a \
-         backup helps: `xf restore`. The bytes in objects/blobs are left as they are, and nothing removes them",
+         backup helps: `xf restore`. The bytes in objects/blobs are not changed or removed",
         .0.display()
     )]
     Hopeless(PathBuf),
@@ -185,7 +185,7 @@ impl Repair {
                     self.secrets = true;
                     self.step(format_args!("create new keys in {}", secrets::FILE));
                     self.lost(
-                        "the keys: every signed URL and every upload URL that was given out is invalid, and S3 clients \
+                        "the keys: every signed URL and every upload URL that was issued is invalid, and S3 clients \
                          need the new access key",
                     );
                 }
@@ -255,8 +255,8 @@ impl Repair {
                     let table = Piece::Table;
                     self.step(format_args!("accept {table} as it is"));
                     self.lost(format_args!(
-                        "certainty about {table}: its bytes are not those that were written, SQLite finds no fault in \
-                         it, and every record of a file can be read"
+                        "certainty about {table}: its content has changed, although SQLite finds no fault in \
+                         it and every record of a file can be read"
                     ));
                 } else if is_suspect(Piece::Table) && rows.is_ok() {
                     self.lost(
@@ -298,8 +298,8 @@ impl Repair {
             "create a new table.db ({reason}) with a record for each of {files} published files, in projects with new names"
         ));
         self.lost(
-            "names of projects, names of files as clients gave them, owners, entities, quotas, API keys and webhooks; the \
-             next start makes a project's first key and prints it",
+            "names of projects, clients' file names, owners, entities, quotas, API keys and webhooks; the next start \
+             creates a project's first key and prints it",
         );
         self.lost("uploads that were not confirmed");
         if strange > 0 {
@@ -430,8 +430,8 @@ impl Repair {
                 "add {readmit} records of published files that table.db does not have, and correct the visibility of {moved}"
             ));
             self.lost(
-                "of the added records: names as clients gave them, owners and entities; a file that was deleted after the \
-                 time of table.db and before that of the index is not brought back",
+                "of the added records: clients' file names, owners and entities; a file that was deleted after the time of \
+                 table.db and before that of the index is not restored",
             );
             self.table = Table::Amend(amendments);
         }
@@ -730,8 +730,8 @@ fn replace(new: &Path, old: &Path, aside: &Path) -> Result<(), RepairError> {
     }
     copy_aside(old, aside)?;
     fs::rename(new, old).map_err(|e| failed(old, &e))?;
-    let folder = old.parent().expect("a database is in a folder");
-    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| failed(folder, &e))
+    let directory = old.parent().expect("a database is in a directory");
+    fs::File::open(directory).and_then(|open| open.sync_all()).map_err(|e| failed(directory, &e))
 }
 
 fn name_of(path: &Path) -> &std::ffi::OsStr {
