@@ -173,6 +173,7 @@ impl Bill {
 pub struct Meter(Arc<Mutex<Bill>>);
 
 impl Meter {
+    /// A meter without counts.
     pub fn new() -> Self {
         Self::default()
     }

@@ -27,6 +27,7 @@ enum Owner {
 }
 
 impl Console<'static> {
+    /// The console of the process, with its standard streams.
     pub fn of_process() -> Self {
         Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), owner: Owner::Process, quiet: false }
     }
