@@ -1,4 +1,4 @@
-//! The whole of XFiles in one process: engines, API, worker, distribution and schedule, started and stopped together.
+//! All of XFiles in one process: engines, API, worker, distribution and schedule, started and stopped together.
 
 use std::{
     io,
@@ -55,51 +55,52 @@ use crate::{
 
 const DEFAULT_PROJECT: &str = "default";
 
-/// How long staged bytes are kept that no record knows of any more, such as those of a replayed upload URL.
+/// How long staged objects without a record are kept, such as those of a replayed upload URL.
 const STAGING_LIFE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
-/// How much the CDN's stand-in keeps in memory.
+/// The capacity of the CDN stand-in's cache.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-/// How many uploads are confirmed at once because their bytes have arrived.
+/// The number of concurrent confirmations of uploads that have arrived.
 const CONFIRMED_AT_ONCE: usize = 8;
 
-/// How often the outbox is looked into.
+/// How often the outbox is checked.
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 
-/// How many pictures wait for their placeholders. Of those beyond, the first variant makes it.
+/// The maximum number of images that wait for their placeholders. The placeholders of others are made with their first
+/// variant.
 const PICTURES_WAITING: usize = 50_000;
 
-/// How many times as long as a placeholder took nothing is done about the next: together they take a quarter of one
-/// processor from those who upload.
+/// The pause after a placeholder, as a multiple of the time that it took: placeholders use a quarter of one processor,
+/// so that uploads are not slowed down.
 const REST: u32 = 3;
 
-/// How long requests in flight may take to finish once a stop was asked for.
+/// How long requests in progress may take to finish after a stop was requested.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// Where everything is kept.
+/// Where the data is kept.
 #[derive(Clone, Debug)]
 pub enum Data {
-    /// In this directory, which is made if it is not there.
+    /// In this directory, which is created if it does not exist.
     Directory(PathBuf),
-    /// Nowhere: gone at the end.
+    /// In memory and a temporary directory, deleted at the end.
     Ephemeral,
 }
 
-/// When the placeholder of a picture is made.
+/// When the placeholder of an image is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placeholders {
-    /// Soon after the picture was confirmed, whether or not anybody looks at it.
+    /// Soon after the image is confirmed.
     OnConfirm,
     /// With its first variant.
     OnView,
 }
 
 impl Placeholders {
-    /// Both.
+    /// All values.
     pub const ALL: [Self; 2] = [Self::OnConfirm, Self::OnView];
 
-    /// Its name.
+    /// The name on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::OnConfirm => "on-confirm",
@@ -108,63 +109,64 @@ impl Placeholders {
     }
 }
 
-/// How to start.
+/// The configuration of a stack.
 #[derive(Clone, Debug)]
 pub struct StackOptions {
-    /// Where everything is kept.
+    /// Where the data is kept.
     pub data: Data,
-    /// Where the API and the CDN listen. Port 0 takes a free one.
+    /// The address of the API and the CDN. Port 0 selects a free one.
     pub listen: SocketAddr,
-    /// Where the object store listens. `None`: one port after `listen`, or a free one.
+    /// The address of the object store. `None` means the next port after `listen`, or a free one.
     pub s3_listen: Option<SocketAddr>,
-    /// Where the metrics are.
+    /// The address of the metrics.
     pub metrics_listen: MetricsListen,
-    /// What is granted to connections.
+    /// The limits of connections.
     pub connections: ConnectionLimits,
-    /// Where clients find the API and the CDN. `None`: where they listen.
+    /// The public URL of the API and the CDN. `None` means that of their listener.
     pub public_url: Option<BaseUrl>,
-    /// Where clients find the object store. `None`: where it listens.
+    /// The public URL of the object store. `None` means that of its listener.
     pub s3_public_url: Option<BaseUrl>,
-    /// The quota of the project that the first start makes, in bytes.
+    /// The quota of the project that the first start creates, in bytes.
     pub quota_bytes: u64,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// How often the cleanup runs by itself. `None`: never, and events are not sent by themselves either.
+    /// The interval of the cleanup. `None` disables it and the sending of events.
     pub cleanup_every: Option<Duration>,
-    /// Whether an upload is confirmed as soon as its bytes have arrived.
+    /// Whether uploads are confirmed when their bytes have arrived.
     pub auto_confirm: bool,
-    /// When the placeholder of a picture is made. Soon after the confirmation is when that is told, so never by itself
-    /// where events are not sent by themselves.
+    /// When the placeholder of an image is made. `OnConfirm` requires that events are sent, so it has no effect without
+    /// `cleanup_every`.
     pub placeholders: Placeholders,
-    /// How long a pass of the scrub over all stored bytes takes. `None`: they are compared only when they are read.
+    /// The duration of a pass of the scrub over all stored bytes. `None` disables it: bytes are only compared when they
+    /// are read.
     pub scrub_every: Option<Duration>,
-    /// The API's limits.
+    /// The limits of the API.
     pub api: ApiOptions,
-    /// How many uploads may be pending.
+    /// The limits on pending uploads.
     pub upload_limits: UploadLimits,
-    /// What JPEG variants show where their original is transparent. Stored ones keep theirs.
+    /// The background of JPEG variants of transparent images. Stored variants are not changed.
     pub jpeg_background: Colour,
-    /// How much memory all renders together may take, in bytes.
+    /// The memory limit of all concurrent renders, in bytes.
     pub render_memory: u64,
-    /// Whether private URLs are signed with a new key from this start on. What the old key signed works until it
-    /// expires.
+    /// Whether private URLs are signed with a new key from this start on. URLs signed with the old key work until they
+    /// expire.
     pub rotate_signing_key: bool,
 }
 
 impl StackOptions {
-    /// The port of the API and the CDN when nothing else is asked for; the object store has the next.
+    /// The default port of the API and the CDN; the object store uses the next.
     pub const DEFAULT_PORT: u16 = 8787;
-    /// The quota of the first project when nothing else is asked for: 10 GiB.
+    /// The default quota of the first project: 10 GiB.
     pub const DEFAULT_QUOTA: u64 = 10 * 1024 * 1024 * 1024;
-    /// What all renders together may take when nothing else is asked for.
+    /// The default memory limit of all concurrent renders.
     pub const DEFAULT_RENDER_MEMORY: u64 = Worker::RENDER_MEMORY;
-    /// The least that they may be given.
+    /// The smallest memory limit of renders.
     pub const LEAST_RENDER_MEMORY: u64 = Worker::LEAST_RENDER_MEMORY;
 
-    /// How long a pass of the scrub takes when nothing else is asked for: a week, in which a terabyte is 1.7 MB a second.
+    /// The default duration of a pass of the scrub: a week, in which a terabyte takes 1.7 MB a second.
     pub const DEFAULT_SCRUB: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-    /// What `xf serve` does without flags.
+    /// The options of `xf serve` without flags.
     pub fn new(data: Data) -> Self {
         Self {
             data,
@@ -189,20 +191,20 @@ impl StackOptions {
     }
 }
 
-/// Why a stack did not start. Each message names the thing and what to do.
+/// The reason why a stack did not start. Each message names the thing and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is it taken? choose another with {flag}")]
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {source}; is it in use? choose another with {flag}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// The flag that changes it.
         flag: &'static str,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The system does not allow what the server needs.
+    /// The limit of open files is too low.
     #[error(transparent)]
     Descriptors(#[from] TooFew),
     /// Another process uses the data directory.
@@ -216,26 +218,26 @@ pub enum StartError {
     Data {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The parts of the data directory do not belong together.
     #[error(transparent)]
     Mismatch(#[from] Mismatch),
-    /// The data directory has a part that cannot be opened.
+    /// A part of the data directory cannot be opened.
     #[error(transparent)]
     Custody(CustodyError),
-    /// The metadata store.
+    /// The metadata store cannot be opened.
     #[error(transparent)]
     Dynamo(#[from] dynamodb::OpenError),
-    /// The object store.
+    /// The object store cannot be opened.
     #[error(transparent)]
     Store(#[from] s3::OpenError),
-    /// The scrub of the object store.
+    /// The scrub of the object store cannot start.
     #[error(transparent)]
     Scrub(#[from] s3::ScrubError),
     /// The first records could not be written.
-    #[error("the stores do not take the first records: {}", cause(.0))]
+    #[error("the first records cannot be written: {}", cause(.0))]
     Prepare(#[from] Error),
 }
 
@@ -259,9 +261,9 @@ fn cause(error: &Error) -> String {
     }
 }
 
-/// A running stack. Dropping it ends it without waiting; [`Stack::stop`] drains.
+/// A running stack. Dropping it ends it at once; [`Stack::stop`] waits for requests in progress.
 pub struct Stack {
-    // Ended before the store that it reads is closed.
+    // Stopped before the store that it reads is closed.
     _scrubbing: Option<Scrubbing>,
     url: BaseUrl,
     listens_at: BaseUrl,
@@ -277,18 +279,18 @@ pub struct Stack {
     api: Api,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
-    // Removed when everything above is gone.
+    // Removed after everything above is dropped.
     _temporary: Option<TempDir>,
 }
 
-/// Where everything is kept, in the hands of this process.
+/// The location of the data, locked by this process.
 enum Home {
     Directory { path: PathBuf, room: Room, index: Keeper, table: Keeper },
     Temporary(TempDir),
 }
 
 impl Stack {
-    /// Starts everything and returns once it answers.
+    /// Starts everything and returns when it is ready.
     pub async fn start(options: StackOptions) -> Result<Self, StartError> {
         let registry = Registry::default();
         let connections = server::connections(options.connections.clone(), &registry)?;
@@ -320,7 +322,7 @@ impl Stack {
                 (Dynamo::memory()?, ObjectStore::open(store(folder.path(), false))?, None, Some(folder))
             }
         };
-        // What goes with the process has no time to rot.
+        // An ephemeral store needs no scrub.
         let scrub_every = options.scrub_every.filter(|_| temporary.is_none());
         let scrubbing = scrub_every.map(|period| store.scrub_every(period)).transpose()?;
         let engines = Engines::new(dynamo, store, secrets.s3.clone(), s3_url.clone(), options.clock.clone());
@@ -368,16 +370,16 @@ impl Stack {
         if let Some(listener) = metrics_listener {
             tasks.spawn(metrics::serve(listener, registry.clone(), engines.store().clone(), stopping.clone()));
         }
-        // Removing what arrives too late is part of the cleanup.
-        let hears = options.auto_confirm || options.cleanup_every.is_some();
-        if let Some(notifications) = hears.then(|| engines.store().notifications()).flatten() {
+        // The removal of bytes that arrive too late is part of the cleanup.
+        let handles_arrivals = options.auto_confirm || options.cleanup_every.is_some();
+        if let Some(notifications) = handles_arrivals.then(|| engines.store().notifications()).flatten() {
             tasks.spawn(take_arrivals(files.clone(), notifications, options.auto_confirm, stopping.clone()));
         }
         if let Some(every) = options.cleanup_every {
-            let (name, help) = ("xfiles_cleanup_age_seconds", "Time since the last cleanup that succeeded.");
+            let (name, help) = ("xfiles_cleanup_age_seconds", "Time since the last successful cleanup.");
             let cleaned = LastSuccess::gauge(&registry, name, help, &options.clock);
             tasks.spawn(clean_up(files.clone(), engines.clone(), room, every, cleaned, stopping.clone()));
-            let (name, help) = ("xfiles_outbox_age_seconds", "Time since the outbox was last gone through.");
+            let (name, help) = ("xfiles_outbox_age_seconds", "Time since events were last sent successfully.");
             let sent = LastSuccess::gauge(&registry, name, help, &options.clock);
             tasks.spawn(send_events(files.clone(), courier.clone(), sent, stopping));
         }
@@ -401,32 +403,32 @@ impl Stack {
         })
     }
 
-    /// Where the API and the CDN are.
+    /// The URL of the API and the CDN.
     pub fn url(&self) -> &BaseUrl {
         &self.url
     }
 
-    /// Where this machine finds the API and the CDN.
+    /// The URL of the API and the CDN on this machine.
     pub fn listens_at(&self) -> &BaseUrl {
         &self.listens_at
     }
 
-    /// Where the object store is.
+    /// The URL of the object store.
     pub fn s3_url(&self) -> &BaseUrl {
         &self.s3_url
     }
 
-    /// Where the metrics are, without the path; none when they are nowhere.
+    /// The URL of the metrics listener, without the path; `None` if there is none.
     pub fn metrics_url(&self) -> Option<&BaseUrl> {
         self.metrics_url.as_ref()
     }
 
-    /// What this process counts.
+    /// The metrics of this process.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// What the object store accepts.
+    /// The credentials of the object store.
     pub fn s3_credentials(&self) -> &S3Credentials {
         self.engines.s3_credentials()
     }
@@ -436,54 +438,54 @@ impl Stack {
         self.project
     }
 
-    /// The API key, if this start made one.
+    /// The API key, if this start created one.
     pub fn first_key(&self) -> Option<&ApiKey> {
         self.first_key.as_ref()
     }
 
-    /// What the handlers work on.
+    /// The files that the handlers use.
     pub fn files(&self) -> &Files {
         &self.files
     }
 
-    /// The same files through connections that pass through `wrap`: what another process on the same stores would
-    /// have, and where a test can lose requests and replies.
+    /// The same files through connections wrapped by `wrap`, like another process on the same stores. Tests use this to
+    /// lose requests and responses.
     pub fn files_through(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> Files {
         self.engines.files(self.files.cdn.clone(), wrap)
     }
 
-    /// The object store's API, straight.
+    /// A direct client of the object store.
     pub fn s3_client(&self) -> aws_sdk_s3::Client {
         self.engines.s3_client(|client| client)
     }
 
-    /// What the object store counts of damaged bytes and of its scrub.
+    /// The object store's counters of damage and of the scrub.
     pub async fn integrity(&self) -> s3::Integrity {
         self.engines.store().integrity().await
     }
 
-    /// The CDN's stand-in.
+    /// The stand-in for the CDN.
     pub fn distribution(&self) -> &Distribution {
         &self.distribution
     }
 
-    /// Who carries events to webhooks and to the worker.
+    /// The courier that sends events to webhooks and to the worker.
     pub fn courier(&self) -> &Courier {
         &self.courier
     }
 
-    /// Takes no new requests, lets those in flight finish, and ends.
+    /// Stops accepting requests, waits for those in progress, and ends.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         let all = async {
             while self.tasks.join_next().await.is_some() {}
-            // Those whose clients have left go on without a connection.
+            // Requests of disconnected clients continue without a connection.
             self.api.ended().await;
         };
         if tokio::time::timeout(DRAIN, all).await.is_err() {
-            tracing::warn!(drain.s = DRAIN.as_secs(), "requests in flight did not finish in time and are dropped");
+            tracing::warn!(drain.s = DRAIN.as_secs(), "requests in progress did not finish in time and are dropped");
         }
-        // Both databases are put into their main files, which waits for the disk. A panic there was reported.
+        // Seals both databases, which waits for a sync. A panic has already been reported.
         drop(tokio::task::spawn_blocking(move || drop(self)).await);
     }
 }
@@ -504,7 +506,7 @@ impl Home {
     }
 }
 
-/// The worker serves whoever has a URL, so that its share of the metadata store is one of its own.
+/// The worker serves unauthenticated viewers, so it has its own share of the metadata store.
 async fn on_behalf_of_viewers(request: Request, next: Next) -> Response {
     Share::of(Class::Viewer).scope(next.run(request)).await
 }
@@ -514,13 +516,13 @@ async fn listen(options: &StackOptions) -> Result<(TcpListener, TcpListener), St
         TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, flag, source })
     };
     let api = bind(options.listen, "--listen").await?;
-    // Beside a port that was asked for the next is expected; beside a free one, another free one.
+    // Beside an explicitly given port the next one is expected; beside a free one, another free one.
     let next = options.listen.port().checked_add(1).filter(|port| *port > 1).unwrap_or(0);
     let s3_address = options.s3_listen.unwrap_or_else(|| SocketAddr::new(options.listen.ip(), next));
     Ok((api, bind(s3_address, "--s3-listen").await?))
 }
 
-/// Where a client on this machine finds a listener.
+/// The URL of a listener for a client on this machine.
 fn address_of(listener: &TcpListener) -> BaseUrl {
     let mut address = listener.local_addr().expect("a bound socket has an address");
     if address.ip().is_unspecified() {
@@ -532,12 +534,12 @@ fn address_of(listener: &TcpListener) -> BaseUrl {
     format!("http://{address}").parse().expect("an address is a host and a port")
 }
 
-/// The records in a data directory, whether or not a server runs on it: how whoever owns the machine makes a key when
-/// all are lost.
+/// Opens the records in a data directory, in use or not. The owner of the machine uses this to create a key if all are
+/// lost.
 pub async fn open_catalog(data: &Path) -> Result<Catalog, StartError> {
     let database = Piece::Table.path(data);
     if !custody::was_served(data) {
-        let source = io::Error::new(io::ErrorKind::NotFound, "nothing was ever served from it");
+        let source = io::Error::new(io::ErrorKind::NotFound, "it was never used by `xf serve`");
         return Err(StartError::Data { path: data.to_owned(), source });
     }
     let hold = match Custody::open(data, false) {
@@ -553,14 +555,14 @@ pub async fn open_catalog(data: &Path) -> Result<Catalog, StartError> {
     Ok(Catalog::new(dynamodb_client(dynamo.http_client(), Clock::system()), TABLE))
 }
 
-/// Makes what a first start needs and finds what a later one has.
+/// Creates what a first start needs, or finds what a later one has.
 async fn prepare(files: &Files, quota_bytes: u64) -> Result<(ProjectId, Option<ApiKey>), Error> {
     files.catalog.create_table().await?;
     files.blobs.create_bucket().await?;
     first_project(&files.catalog, quota_bytes, files.clock.now()).await
 }
 
-/// The oldest project, made if there is none, and its first key if it has none.
+/// The oldest project, created if there is none, and its first key if it has none.
 pub async fn first_project(
     catalog: &Catalog,
     quota_bytes: u64,
@@ -575,7 +577,7 @@ pub async fn first_project(
             project.id
         }
     };
-    // A crash between project and key leaves a project without one.
+    // A crash between project and key leaves a project without a key.
     if !catalog.keys(project).await?.is_empty() {
         return Ok((project, None));
     }
@@ -584,8 +586,8 @@ pub async fn first_project(
     Ok((project, Some(key)))
 }
 
-/// Confirms what has arrived, or only removes what arrived after its upload had ended. What is under way when the stack
-/// stops is finished by the client or the cleanup.
+/// Confirms uploads that have arrived, or only removes bytes that arrived after their upload had ended. Work in
+/// progress when the stack stops is finished by the client or the cleanup.
 async fn take_arrivals(
     files: Files,
     notifications: Receiver<serde_json::Value>,
@@ -609,7 +611,7 @@ async fn take_arrivals(
     }
 }
 
-/// Has a picture wait for its placeholder, if that is what was published and there is room.
+/// Queues a published image for its placeholder, if the queue is not full.
 fn line_up(event: &Event, queue: &mpsc::Sender<FileId>) {
     let body = serde_json::from_str(&event.body).unwrap_or_default();
     if let Some(Err(error)) = published_picture(&body).map(|file| queue.try_send(file)) {
@@ -617,7 +619,8 @@ fn line_up(event: &Event, queue: &mpsc::Sender<FileId>) {
     }
 }
 
-/// Makes placeholders one after the other, and rests. What waits when the stack stops is left to the first variant.
+/// Makes placeholders one after the other, with pauses. Those queued when the stack stops are made with the first
+/// variant.
 async fn note_placeholders(worker: Worker, mut published: mpsc::Receiver<FileId>, mut stopping: watch::Receiver<bool>) {
     let all = async {
         while let Some(file) = published.recv().await {
@@ -635,11 +638,11 @@ async fn note_placeholders(worker: Worker, mut published: mpsc::Receiver<FileId>
     }
 }
 
-/// Sends events soon after they are told: reading an outbox that is in the process costs next to nothing.
+/// Sends events soon after they are written: reading the outbox of the embedded store costs next to nothing.
 async fn send_events(files: Files, courier: Courier, done: LastSuccess, mut stopping: watch::Receiver<bool>) {
     tokio::select! {
         () = xfiles_cleanup_cron::deliver_every(&files, &courier, OUTBOX_EVERY, || done.note()) => {}
-        // What was claimed falls due again.
+        // Claimed deliveries become due again.
         _ = stopping.wait_for(|stop| *stop) => {}
     }
 }
@@ -664,7 +667,7 @@ async fn clean_up(
         let dynamo = engines.dynamo().clone();
         let forgotten = tokio::task::spawn_blocking(move || dynamo.forget_expired()).await;
         if let Ok(Err(error)) = forgotten {
-            tracing::error!(%error, "expired idempotency keys could not be forgotten");
+            tracing::error!(%error, "expired idempotency keys could not be removed");
         }
         if let Err(error) = engines.store().expire(BUCKET, "staging/", STAGING_LIFE).await {
             tracing::error!(%error, "abandoned uploads could not be removed");
@@ -674,10 +677,10 @@ async fn clean_up(
             let trimmed = move || {
                 dynamo.trim_log(room.log_limit());
                 store.trim_log(room.log_limit());
-                // Once there is room, at the latest now, and not only when somebody tries to write.
+                // As soon as there is space, and not only at the next write.
                 room.restore();
             };
-            // A panic there was reported when it happened.
+            // A panic has already been reported.
             drop(tokio::task::spawn_blocking(trimmed).await);
         }
     }

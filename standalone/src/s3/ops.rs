@@ -1,7 +1,7 @@
-//! The operations of S3 that this store has: what each asks of the index and the blobs, and what it answers.
+//! The S3 operations of this store, on the index and the blobs.
 //!
-//! An operation that is not here answers `NotImplemented`. Nothing here checks who asks, and nothing becomes visible
-//! except by a change of the index.
+//! Other operations return `NotImplemented`. Authorisation is checked elsewhere, and nothing becomes visible except
+//! through a change of the index.
 
 use std::{
     collections::BTreeMap,
@@ -40,37 +40,37 @@ use super::{
 };
 use crate::room::Room;
 
-/// The largest object that one PUT may make, as on S3.
+/// The largest object that one PUT may create, as on S3.
 const MAX_OBJECT_BYTES: u64 = 5 << 30;
-/// The most user metadata an object may have, as on S3: names and values together.
+/// The largest user metadata of an object, as on S3: names and values together.
 const MAX_METADATA_BYTES: usize = 2 << 10;
-/// Keys per DeleteObjects, keys and prefixes per page of a listing.
+/// Keys per DeleteObjects request; keys and prefixes per page of a listing.
 const MAX_KEYS: usize = 1000;
-/// Bytes of an upload that are hashed and written at once. Two such pieces per upload are in memory.
+/// The chunk size for hashing and writing an upload. Two chunks per upload are in memory.
 const WRITE_BYTES: usize = 512 * 1024;
-/// What S3 serves an object as that came without a content type.
+/// The content type of objects that were uploaded without one, as on S3.
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 
-/// The store behind the protocol layer. Clones share it.
+/// The operations behind the protocol layer. Clones share the store.
 #[derive(Clone, Debug)]
 pub(super) struct Operations {
     pub(super) index: Arc<Index>,
     pub(super) blobs: Blobs,
     pub(super) clock: Clock,
     pub(super) region: String,
-    /// Who is told of new objects.
+    /// The listener for new objects.
     pub(super) listener: Arc<OnceLock<Sender<serde_json::Value>>>,
-    /// The disk's room, if it is watched.
+    /// The free space of the disk, if it is monitored.
     pub(super) room: Arc<OnceLock<Room>>,
     pub(super) watch: Watch,
-    /// Held until the index, which is dropped before it, is closed.
+    /// Held until the index, which is dropped before, is closed.
     pub(super) _locks: Arc<[File; 2]>,
 }
 
-/// Why the store itself failed. The client learns nothing but that it did.
+/// An internal error of the store. Clients do not see its details.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    #[error("the disk refused: {0}")]
+    #[error("disk error: {0}")]
     Disk(#[from] io::Error),
     #[error("the index could not be read: {0}")]
     Index(#[from] rusqlite::Error),
@@ -84,7 +84,7 @@ pub(super) enum Fault {
 
 impl From<Fault> for S3Error {
     fn from(fault: Fault) -> Self {
-        // It was reported when it was found, and every request for the object meets it.
+        // The damage was reported when it was found, and every request for the object encounters it.
         if let Fault::Damaged(damage) = fault {
             let mut refusal = s3_error!(InternalError, "The object's bytes are damaged on the store's disk.");
             let (name, xml) = (HeaderName::from_static(DAMAGE_HEADER), HeaderValue::from_static("application/xml"));
@@ -96,7 +96,7 @@ impl From<Fault> for S3Error {
         if let Fault::Disk(error) = &fault
             && error.kind() == io::ErrorKind::StorageFull
         {
-            let message = "There is no room left for the object.";
+            let message = "There is no space left for the object.";
             let mut full = Self::with_message(S3ErrorCode::Custom("InsufficientStorage".into()), message);
             full.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
             return full;
@@ -105,13 +105,13 @@ impl From<Fault> for S3Error {
     }
 }
 
-/// Runs work that blocks on the disk.
+/// Runs blocking work on the disk.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await?
 }
 
 impl Operations {
-    /// The notification that S3 sends of a new object.
+    /// The notification that S3 sends for a new object.
     fn created(&self, at: &Location, object: &Object) -> serde_json::Value {
         let key = percent_encoding::utf8_percent_encode(&at.key, percent_encoding::NON_ALPHANUMERIC).to_string();
         serde_json::json!({"Records": [{
@@ -136,7 +136,7 @@ impl Operations {
         blocking(move || Ok(readers.read(read)?)).await
     }
 
-    /// Makes a change that may be refused, once it is committed or refused.
+    /// Makes a change that may be refused, and waits for its commit.
     async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<S3Result<T>> + Send + 'static,
@@ -149,7 +149,7 @@ impl Operations {
         if self.read(move |rows| rows.has_bucket(&wanted)).await? { Ok(()) } else { Err(no_such_bucket()) }
     }
 
-    /// Opens an object's bytes as they are now.
+    /// Opens an object's bytes in their current version.
     async fn open(&self, at: Location, conditions: ReadConditions, range: Option<dto::Range>) -> S3Result<Opened> {
         self.look(at, conditions, range, |blobs, object, slice| {
             blobs.read(&object.blob, object.size, &object.md5, slice.bytes.clone())
@@ -167,7 +167,7 @@ impl Operations {
         })
     }
 
-    /// Finds an object that may be read, and looks at its blob.
+    /// Finds a readable object and its blob.
     async fn look<T: Send + 'static>(
         &self,
         at: Location,
@@ -199,8 +199,8 @@ impl Operations {
                 match read(&blobs, &object, &slice) {
                     Ok(value) => return Ok(Ok((at, object, slice, value))),
                     Err(ReadError::Disk(error)) => return Err(error.into()),
-                    // A file that is gone may belong to an object that was replaced since its row was read: look again.
-                    // Twice the same blob is no race.
+                    // If the file is missing, the object may have been replaced since its row was read, so the row is
+                    // read again. If it names the same blob, the blob is damaged.
                     Err(ReadError::Damaged(damage)) => {
                         if seen.as_ref().is_some_and(|(blob, _)| *blob == object.blob) {
                             watch.report(&index, &object.blob, &at.key, damage, clock.now());
@@ -214,7 +214,7 @@ impl Operations {
         looked.await?
     }
 
-    /// What is known of the bytes' condition.
+    /// The current integrity counters.
     pub(super) async fn integrity(&self) -> Integrity {
         let known = self.read(|rows| Ok((rows.damaged_blobs()?, rows.last_pass()?))).await;
         let (damaged_blobs, last_pass) = known.map_or((None, None), |(blobs, pass)| (Some(blobs), pass));
@@ -228,13 +228,13 @@ impl Operations {
         }
     }
 
-    /// Takes in a body for a bucket: bytes go to the disk as they come, and are verified before this returns.
+    /// Receives a body for a bucket: bytes are written as they arrive, and are verified before this returns.
     async fn receive(&self, bucket: &str, mut body: StreamingBlob, upload: Upload) -> S3Result<FinishedBlob> {
         let Upload { size, md5, declared, trailers } = upload;
         let algorithm = declared.algorithm();
         let (readers, blobs, bucket) = (self.index.readers().clone(), self.blobs.clone(), bucket.to_owned());
         let room = self.room.clone();
-        // Given back when the body has been taken in, or has ended early.
+        // Dropped when the body has been received or has ended early.
         let claim = blocking(move || {
             let claim = room.get().map(|room| room.claim(size).ok_or_else(|| io::ErrorKind::StorageFull.into()));
             claim.transpose().map_err(Fault::Disk)
@@ -242,7 +242,7 @@ impl Operations {
         let _claim = match claim.await {
             Ok(claim) => claim,
             Err(full) => {
-                pass_over(&mut body).await;
+                discard_body(&mut body).await;
                 return Err(full.into());
             }
         };
@@ -251,7 +251,7 @@ impl Operations {
             if exists { Ok(blobs.create(size, algorithm).map_err(Fault::from)?) } else { Err(no_such_bucket()) }
         });
         loop {
-            // While one piece is written, the next one is already read from the network.
+            // While a chunk is written, the next one is read from the network.
             let piece = next_piece(&mut body).await.map_err(|e| broken_body(&e))?;
             let mut writer = writing.await.map_err(Fault::from)??;
             let write = move || -> S3Result<BlobWriter> {
@@ -275,7 +275,7 @@ impl Operations {
         page.await?.ok_or_else(no_such_bucket)
     }
 
-    /// Removes objects under a prefix that were last modified before a time, at most as many as one page holds.
+    /// Removes at most a page of objects under a prefix that were last modified before a time.
     pub(super) async fn expire(&self, bucket: String, prefix: String, before: Timestamp) -> Result<usize, Fault> {
         let scanned = bucket.clone();
         let old = self.read(move |rows| {
@@ -296,7 +296,7 @@ impl Operations {
             let mut removed = 0;
             for key in old {
                 let at = Location { bucket: bucket.clone(), key };
-                // It may have been put again since.
+                // It may have been replaced since.
                 if batch.rows().object(&at)?.is_some_and(|object| object.modified < before) {
                     batch.remove(&at)?;
                     removed += 1;
@@ -308,14 +308,14 @@ impl Operations {
     }
 }
 
-/// An object and the part of its bytes that was asked for.
+/// An object and the requested range of its bytes.
 struct Opened {
     object: Object,
     slice: Slice,
     reader: BlobReader,
 }
 
-/// The part of an object's bytes that an answer carries.
+/// The range of an object's bytes in a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Slice {
     bytes: Range<u64>,
@@ -348,7 +348,7 @@ impl Slice {
     }
 }
 
-/// What an upload says of itself before its body.
+/// The headers of an upload.
 struct Upload {
     size: u64,
     md5: Option<[u8; 16]>,
@@ -376,13 +376,14 @@ async fn next_piece(body: &mut StreamingBlob) -> Result<Piece, StdError> {
     Ok(Piece { chunks, last: false })
 }
 
-/// How much of a refused body is read. A client that still sends when the connection is closed does not see the answer.
-const PASSED_OVER_BYTES: usize = 16 * 1024 * 1024;
+/// The largest part of a refused body that is read. A client that is still sending when the connection is closed does
+/// not see the response.
+const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
 
-/// Reads a refused body and keeps nothing of it.
-async fn pass_over(body: &mut StreamingBlob) {
+/// Reads and discards a refused body.
+async fn discard_body(body: &mut StreamingBlob) {
     let mut read = 0;
-    while read < PASSED_OVER_BYTES
+    while read < DISCARDED_BYTES
         && let Ok(piece) = next_piece(body).await
         && !piece.last
     {
@@ -405,7 +406,7 @@ impl From<WriteError> for S3Error {
     }
 }
 
-/// The protocol layer verifies the body's signatures while it streams, and keeps the types of its errors to itself.
+/// The protocol layer verifies the body's signatures while streaming, and does not export its error types.
 fn broken_body(error: &StdError) -> S3Error {
     let text = error.to_string();
     if text.contains("Sha256Mismatch") {
@@ -430,7 +431,7 @@ fn no_such_bucket() -> S3Error {
     s3_error!(NoSuchBucket, "The specified bucket does not exist")
 }
 
-/// Finds an object, or tells why there is none.
+/// Finds an object, or returns the error for a missing one.
 fn find(rows: Rows<'_>, at: &Location) -> rusqlite::Result<S3Result<Object>> {
     match rows.object(at)? {
         Some(object) => Ok(Ok(object)),
@@ -439,8 +440,8 @@ fn find(rows: Rows<'_>, at: &Location) -> rusqlite::Result<S3Result<Object>> {
     }
 }
 
-/// The object that the conditions of a write are about. A damaged one counts as
-/// absent, so that a client that can produce the bytes again, such as the worker, may replace it.
+/// The object to which the conditions of a write apply. A damaged one counts as missing, so that a client that has the
+/// bytes, such as the worker, can replace it.
 fn replaceable(rows: Rows<'_>, at: &Location) -> rusqlite::Result<Option<Object>> {
     match rows.object(at)? {
         Some(object) if rows.damage(&object.blob)?.is_some() => Ok(None),
@@ -460,7 +461,7 @@ fn readable(object: &Object, conditions: &ReadConditions) -> S3Result {
     }
 }
 
-/// What RFC 9110 wants in a 304.
+/// The headers that RFC 9110 requires in a 304.
 fn validators(object: &Object) -> HeaderMap {
     let headers = [
         (ETAG, HeaderValue::try_from(format!("\"{}\"", object.md5)).ok()),
@@ -470,7 +471,7 @@ fn validators(object: &Object) -> HeaderMap {
     headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// A time as HTTP writes it.
+/// A time in the format of HTTP headers.
 pub(super) fn http_date(time: Timestamp) -> Option<HeaderValue> {
     let mut text = Vec::new();
     date(time).format(TimestampFormat::HttpDate, &mut text).ok()?;
@@ -494,14 +495,14 @@ fn metadata(sent: Option<dto::Metadata>) -> S3Result<BTreeMap<String, String>> {
     Ok(metadata)
 }
 
-/// `aws-chunked` tells how the request was framed, not what the object is.
+/// `aws-chunked` describes the framing of the request, not the object.
 fn content_encoding(sent: Option<String>) -> Option<String> {
     let sent = sent?;
     let kept: Vec<_> = sent.split(',').map(str::trim).filter(|coding| *coding != "aws-chunked").collect();
     Some(kept.join(",")).filter(|kept| !kept.is_empty())
 }
 
-/// The headers to keep, from the input of PutObject or CopyObject, which name them alike and share no type.
+/// The headers to store, from the input of PutObject or CopyObject, which have the same field names but no common type.
 macro_rules! headers_of {
     ($input:ident) => {
         Headers {
@@ -516,7 +517,7 @@ macro_rules! headers_of {
     };
 }
 
-/// The conditions of GetObject or HeadObject, which name them alike and share no type.
+/// The conditions of GetObject or HeadObject, which have the same field names but no common type.
 macro_rules! read_conditions_of {
     ($input:ident) => {
         ReadConditions {
@@ -528,11 +529,11 @@ macro_rules! read_conditions_of {
     };
 }
 
-/// An object in the output of GetObject or HeadObject, which name its fields alike and share no type.
+/// An object in the output of GetObject or HeadObject, which have the same field names but no common type.
 macro_rules! present {
     ($output:ident, $object:ident, $slice:ident, $checksum_mode:expr) => {{
         let Facts { headers, checksum } = $object.facts;
-        // A checksum is of the whole object.
+        // A checksum applies to the whole object.
         let checksum = checksum.filter(|_| $checksum_mode.is_some() && $slice.content_range.is_none());
         let checksum = checksum.map(Checksum::into_fields).unwrap_or_default();
         dto::$output {
@@ -595,7 +596,7 @@ impl S3 for Operations {
         request: S3Request<dto::GetBucketLocationInput>,
     ) -> S3Result<S3Response<dto::GetBucketLocationOutput>> {
         self.require_bucket(&request.input.bucket).await?;
-        // S3's oldest region has no name here.
+        // For S3's oldest region the response has no name.
         let name = Some(self.region.clone()).filter(|region| region != "us-east-1");
         let location_constraint = name.map(dto::BucketLocationConstraint::from);
         Ok(S3Response::new(dto::GetBucketLocationOutput { location_constraint }))
@@ -663,10 +664,10 @@ impl S3 for Operations {
             }
             batch.put(&at, &object, blob).map(Ok)
         };
-        // Told by the index itself: the object is there even if its client leaves now, and the listener must hear of it.
+        // Sent by the index's thread, so that the listener is notified even if the client disconnects now.
         let tell = move |stored: &S3Result<()>| {
             if let (Ok(()), Some((listener, created))) = (stored, created) {
-                // When the stack ends, or too many wait, the client's confirmation is left to do it.
+                // If the stack is stopping or the queue is full, the client's confirmation is needed.
                 drop(listener.try_send(created));
             }
         };
@@ -771,7 +772,7 @@ impl S3 for Operations {
     ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
         let input = request.input;
         let CopySource::Bucket { bucket, key, version_id } = input.copy_source else {
-            return Err(s3_error!(NotImplemented, "There are no access points here"));
+            return Err(s3_error!(NotImplemented, "Access points are not supported"));
         };
         whole_current_object(version_id.as_deref(), None)?;
         let from = Location { bucket: bucket.into(), key: key.into() };
@@ -782,7 +783,7 @@ impl S3 for Operations {
             modified_since: input.copy_source_if_modified_since,
             unmodified_since: input.copy_source_if_unmodified_since,
         };
-        // The protocol layer does not know that a copy may have conditions on its target.
+        // The protocol layer does not support conditions on the target of a copy.
         let if_none_match = condition(&request.headers, IF_NONE_MATCH)?;
         let conditions = WriteConditions::new(condition(&request.headers, IF_MATCH)?, if_none_match.as_ref())?;
         let headers = match input.metadata_directive.as_ref().map(dto::MetadataDirective::as_str) {
@@ -894,7 +895,7 @@ impl S3 for Operations {
             is_truncated: Some(page.last.is_some()),
             contents: Some(page.entries.into_iter().map(|entry| listed(entry, encoding)).collect()),
             common_prefixes: Some(common_prefixes(page.prefixes, encoding)),
-            // S3 leaves it to the client to take the last key where no prefix can be the last.
+            // As on S3, clients use the last key if there is no delimiter.
             next_marker: page.last.filter(|_| delimiter.is_some()).map(|last| encoding.apply(last)),
             delimiter: delimiter.map(|d| encoding.apply(d)),
             encoding_type: input.encoding_type,
@@ -917,7 +918,7 @@ fn content_md5(base64: &str) -> S3Result<[u8; 16]> {
     digest.ok_or_else(|| s3_error!(InvalidDigest, "The Content-MD5 you specified is not valid."))
 }
 
-/// There are no versions and no parts here.
+/// Versions and parts are not supported.
 fn whole_current_object(version: Option<&str>, part: Option<i32>) -> S3Result {
     match (version, part) {
         (None | Some("null"), None) => Ok(()),
@@ -934,7 +935,7 @@ fn condition(headers: &HeaderMap, name: HeaderName) -> S3Result<Option<ETagCondi
     headers.get(&name).map(parse).transpose()
 }
 
-/// Deletes an object of a bucket that exists; one that is not there is no error unless a condition says so.
+/// Deletes an object of an existing bucket. A missing object is not an error unless a condition requires it.
 fn delete(batch: &mut Batch<'_>, at: &Location, conditions: &WriteConditions) -> rusqlite::Result<S3Result> {
     let current = batch.rows().object(at)?;
     match conditions.check(current.as_ref().map(|o| o.md5.as_str())) {
@@ -943,7 +944,7 @@ fn delete(batch: &mut Batch<'_>, at: &Location, conditions: &WriteConditions) ->
     }
 }
 
-/// How keys are written in a listing: as they are, or so that XML can carry any of them.
+/// How keys are encoded in a listing: unchanged, or URL-encoded so that XML can contain any key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Encoding {
     Plain,
@@ -969,7 +970,7 @@ impl Encoding {
     }
 }
 
-/// How much to put on a page, and what the answer says the page size is.
+/// The number of entries on a page, and the page size in the response.
 fn page_size(asked: Option<i32>) -> S3Result<(usize, i32)> {
     let asked = asked.unwrap_or(1000);
     match usize::try_from(asked) {
