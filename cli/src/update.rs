@@ -20,7 +20,7 @@ Examples:
   xf update 3f9k2m7q1x5b8d0s6w4z --public --variants=public
   xf update 3f9k2m7q1x5b8d0s6w4z --owner user-7 --position 3
 
-What is not named stays as it is. A file that becomes private has a new URL, and the old one stops working.")]
+Other fields are not changed. A file that becomes private gets a new URL, and the old one stops working.")]
 #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
 pub(crate) struct UpdateArgs {
     /// The file's id

@@ -217,8 +217,8 @@ impl<T> Jobs<T> {
         let next = ready.min_by_key(|class| self.classes[*class as usize].used)?;
         let class = &mut self.classes[next as usize];
         let (used, project) = class.ready.pop_first()?;
-        let account = class.accounts.get_mut(&project).expect("what is ready has an account");
-        let job = account.jobs.pop_front().expect("what is ready has a job");
+        let account = class.accounts.get_mut(&project).expect("a ready project has an account");
+        let job = account.jobs.pop_front().expect("a ready project has a job");
         self.now = self.now.max(class.used);
         class.now = class.now.max(used);
 
@@ -238,7 +238,7 @@ impl<T> Jobs<T> {
         let class = &mut self.classes[share.class as usize];
         let per = weight(share.class);
         class.used = (class.used + took / per).saturating_sub(charged / per);
-        let account = class.accounts.get_mut(&share.project).expect("what is running has an account");
+        let account = class.accounts.get_mut(&share.project).expect("a running project has an account");
         class.ready.remove(&(account.used, share.project));
         account.running -= 1;
         account.used = (account.used + took).saturating_sub(charged);

@@ -170,18 +170,18 @@ async fn each_kind_of_failure_has_its_exit_code_and_a_remedy() {
     let url = world.stack.url().as_str();
     let reader = world.client_with(&[Scope::Read]).await;
     let unknown = "xf_00000000000000000000000000000000";
-    let unknown = "abcdefghijklmnopqrst";
+    let missing = "abcdefghijklmnopqrst";
     xf_in(&world, &["upload", &small]).await.ok();
 
     for (arguments, key, exit) in [
         (&["upload", &other][..], world.client.key(), Exit::QuotaExceeded),
         (&["ls", "--page", "0"], world.client.key(), Exit::Usage),
         (&["get", "x"], world.client.key(), Exit::Usage),
-        (&["get", unknown], world.client.key(), Exit::NotFound),
+        (&["get", missing], world.client.key(), Exit::NotFound),
         (&["ls"], unknown, Exit::Unauthorized),
         (&["ls"], "xf_malformed", Exit::Unauthorized),
         (&["upload", &other], reader.key(), Exit::Unauthorized),
-        (&["rm", "--yes", unknown], reader.key(), Exit::Unauthorized),
+        (&["rm", "--yes", missing], reader.key(), Exit::Unauthorized),
     ] {
         let ran = xf(&[arguments, &["--url", url, "--api-key", key]].concat()).await;
         assert_eq!(ran.exit, exit, "{arguments:?}: {}", ran.err);
@@ -208,11 +208,11 @@ async fn a_complete_list_is_read_and_many_files_are_deleted_at_once() {
     let both = xf_in(&world, &["ls", "--all", "--page", "2"]).await;
     assert_eq!(both.exit, Exit::Usage);
 
-    let nobody = "abcdefghijklmnopqrst";
-    ids.insert(50, nobody);
+    let missing = "abcdefghijklmnopqrst";
+    ids.insert(50, missing);
     let removed = xf_in(&world, &[&["rm", "--yes"], ids.as_slice()].concat()).await;
     assert_eq!((removed.exit, removed.out.lines().count()), (Exit::NotFound, 105));
-    assert!(removed.err.starts_with(&format!("error: {unknown}: no such file\nhint: ")), "{}", removed.err);
+    assert!(removed.err.starts_with(&format!("error: {missing}: no such file\nhint: ")), "{}", removed.err);
     let none = xf_in(&world, &["ls", "--all"]).await;
     assert_eq!((none.out.as_str(), none.err.as_str()), ("", "no files\n"));
     assert_eq!(xf_in(&world, &["ls", "--all", "--json"]).await.json(), json!({"files": []}));

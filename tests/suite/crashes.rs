@@ -687,7 +687,7 @@ async fn a_crash_at_any_write_of_an_upload_ends_as_if_completed_or_never_started
             whole: true,
         },
         Case {
-            name: "intents, each for itself",
+            name: "separate intents of a batch",
             given: &[],
             act: |_| {
                 let files = json!({"files": [new_upload("new-1"), new_upload("new-2")]});
@@ -696,7 +696,7 @@ async fn a_crash_at_any_write_of_an_upload_ends_as_if_completed_or_never_started
             whole: false,
         },
         Case {
-            name: "intents, all or none",
+            name: "an all-or-nothing batch of intents",
             given: &[],
             act: |_| {
                 let files = [new_upload("new-1"), new_upload("new-2"), new_upload("new-3")];
@@ -717,7 +717,7 @@ async fn a_crash_at_any_write_of_an_upload_ends_as_if_completed_or_never_started
             whole: false,
         },
         Case {
-            name: "a confirmation of bytes that are not what was declared",
+            name: "a confirmation of content that differs from its declaration",
             given: &[Given::Wrong("a")],
             act: |cast| Act::Serve(Method::POST, "/api/v1/files/confirm".to_owned(), json!({"fileId": cast.id("a")})),
             whole: true,
@@ -748,7 +748,7 @@ async fn a_crash_at_any_write_of_a_change_ends_as_if_completed_or_never_started(
             whole: true,
         },
         Case {
-            name: "no more variants",
+            name: "disabling variants",
             given: &[Given::Picture("a")],
             act: |cast| {
                 let off = json!({"transformations": {"image": {"enabled": false}}});
@@ -763,7 +763,7 @@ async fn a_crash_at_any_write_of_a_change_ends_as_if_completed_or_never_started(
             whole: true,
         },
         Case {
-            name: "a new order",
+            name: "a reorder",
             given: &[Given::Text("a"), Given::Text("b"), Given::Text("c")],
             act: |cast| {
                 let order = cast.ids(&["c", "a", "b"]);
@@ -794,13 +794,13 @@ async fn a_crash_at_any_write_of_a_deletion_ends_as_if_completed_or_never_starte
             whole: false,
         },
         Case {
-            name: "by ids",
+            name: "a deletion by ids",
             given: &[Given::Text("a"), Given::Picture("b"), Given::Text("kept")],
             act: |cast| Act::Serve(Method::POST, "/api/v1/files/delete".to_owned(), cast.ids(&["a", "b"])),
             whole: false,
         },
         Case {
-            name: "by filter",
+            name: "a deletion by filter",
             given: &[Given::Text("a"), Given::Text("b"), Given::Picture("kept")],
             act: |_| {
                 let matching = "/api/v1/files?entityType=listing&entityId=7";
@@ -835,25 +835,25 @@ async fn a_crash_at_any_write_of_a_project_deletion_ends_as_if_completed_or_neve
     const FULL: [Given; 4] = [Given::Text("a"), Given::Picture("b"), Given::Arrived("c"), Given::Hook];
     check_cases(&[
         Case {
-            name: "emptying",
+            name: "emptying a project",
             given: &FULL,
             act: |cast| Act::Serve(Method::POST, cast.project_path("/empty"), Value::Null),
             whole: true,
         },
         Case {
-            name: "the cleanup's part of emptying",
+            name: "emptying a project, by the cleanup",
             given: &[Given::Text("a"), Given::Text("b"), Given::Cleared { and_project: false }],
             act: |_| Act::CleanUp,
             whole: true,
         },
         Case {
-            name: "removal",
+            name: "the deletion of a project",
             given: &FULL,
             act: |cast| Act::Serve(Method::DELETE, cast.project_path(""), Value::Null),
             whole: true,
         },
         Case {
-            name: "the cleanup's part of removal",
+            name: "the deletion of a project, by the cleanup",
             given: &[Given::Text("a"), Given::Hook, Given::Cleared { and_project: true }],
             act: |_| Act::CleanUp,
             whole: true,
@@ -872,7 +872,7 @@ async fn a_crash_at_any_write_of_administration_ends_as_if_completed_or_never_st
             whole: true,
         },
         Case {
-            name: "another name and another quota",
+            name: "a change of name and quota",
             given: &[Given::Text("a")],
             act: |cast| {
                 Act::Serve(Method::PATCH, cast.project_path(""), json!({"name": "another one", "quotaBytes": 999}))
@@ -886,13 +886,13 @@ async fn a_crash_at_any_write_of_administration_ends_as_if_completed_or_never_st
             whole: true,
         },
         Case {
-            name: "a key's successor",
+            name: "the rotation of a key",
             given: &[],
             act: |cast| Act::Serve(Method::POST, cast.project_path(&format!("/keys/{}/rotate", cast.key)), json!({})),
             whole: true,
         },
         Case {
-            name: "a key's end",
+            name: "the revocation of a key",
             given: &[],
             act: |cast| Act::Serve(Method::DELETE, cast.project_path(&format!("/keys/{}", cast.key)), Value::Null),
             whole: true,
@@ -910,13 +910,13 @@ async fn a_crash_at_any_write_of_administration_ends_as_if_completed_or_never_st
             whole: true,
         },
         Case {
-            name: "a webhook's new secret",
+            name: "the rotation of a webhook's secret",
             given: &[Given::Hook],
             act: |cast| Act::Serve(Method::POST, cast.hook_path("/rotate"), json!({})),
             whole: true,
         },
         Case {
-            name: "a webhook's end",
+            name: "the deletion of a webhook",
             given: &[Given::Hook],
             act: |cast| Act::Serve(Method::DELETE, cast.hook_path(""), Value::Null),
             whole: true,

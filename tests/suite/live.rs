@@ -310,7 +310,7 @@ async fn a_deleted_project_is_emptied_by_the_scheduled_cleanup() {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    tokio::time::timeout(SCHEDULE, emptied).await.expect("the schedule comes round");
+    tokio::time::timeout(SCHEDULE, emptied).await.expect("the scheduled cleanup empties it");
     let left = live.api(Method::GET, &project, Value::Null).await;
     assert_eq!((&left["project"]["usage"]["files"], &left["project"]["usage"]["usedBytes"]), (&json!(0), &json!(0)));
     live.is_gone(url(&file)).await;

@@ -239,11 +239,11 @@ async fn every_code_of_the_catalogue_occurs_with_its_status_and_its_headers() {
             |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         assert_eq!(refusal["errors"] != json!([]), code == Code::InvalidRequest, "{refusal}");
         assert_eq!(
-            told("retry-after").parse::<u32>().is_ok_and(|s| s >= 1),
+            header("retry-after").parse::<u32>().is_ok_and(|s| s >= 1),
             matches!(code.status().as_u16(), 429 | 503)
         );
-        assert_eq!(told("www-authenticate") == "Bearer", code == Code::Unauthorized);
-        assert_eq!(told("allow").contains("GET"), code == Code::MethodNotAllowed);
+        assert_eq!(header("www-authenticate") == "Bearer", code == Code::Unauthorized);
+        assert_eq!(header("allow").contains("GET"), code == Code::MethodNotAllowed);
         world.end().await;
     }
 }
