@@ -1,4 +1,4 @@
-//! Which crate may see which.
+//! Which crates may depend on which.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ fn metadata() -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The packages that one of ours names as dependencies, for building and not for its tests.
+/// The normal dependencies of one of our packages, without build and dev dependencies.
 fn dependencies(metadata: &Value, package: &str) -> BTreeSet<String> {
     let packages = metadata["packages"].as_array().unwrap();
     let package = packages.iter().find(|p| p["name"] == package).unwrap();
@@ -28,7 +28,7 @@ fn dependencies(metadata: &Value, package: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn our_crates_depend_on_each_other_in_one_direction_only() {
+fn workspace_crates_depend_on_each_other_in_one_direction_only() {
     let metadata = metadata();
     for (package, allowed) in [
         ("xfiles-core", &[][..]),
@@ -58,7 +58,7 @@ fn no_lambda_crate_links_an_embedded_engine() {
 }
 
 #[test]
-fn core_knows_no_http_server() {
+fn core_does_not_depend_on_an_http_server() {
     let found = dependencies(&metadata(), "xfiles-core");
     for forbidden in ["axum", "hyper", "lambda_http", "tower"] {
         assert!(!found.contains(forbidden), "core depends on {forbidden}");

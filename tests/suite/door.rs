@@ -1,4 +1,4 @@
-//! What a newcomer and the pipelines rely on: the steps, targets and paths that documents and workflows name exist.
+//! The steps, targets and paths that documents and workflows name exist.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn the_jobs_of_ci_are_together_every_step() {
+fn the_ci_jobs_cover_every_step() {
     let script = read(".ci/run");
     let steps = script.lines().find_map(|line| line.strip_prefix("STEPS=(")?.strip_suffix(')')).unwrap();
     let steps: BTreeSet<&str> = steps.split(' ').collect();
