@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
+use xfiles_api_types::running::CleanupDone;
 
 use crate::{
     args::ServerArgs,
-    client::{Client, Sweep},
+    client::Client,
     failure::{Exit, Failure},
     output::{Console, printable_line},
     retry::with_retries,
@@ -60,9 +61,10 @@ fn clean(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Resu
     Ok(if failed.is_empty() { Exit::Ok } else { Exit::Failed })
 }
 
-/// Sweeps until nothing is left to do. Returns the number of settled records, the failed ones, and whether there is
-/// more.
-fn in_rounds(mut sweep: impl FnMut() -> Result<Sweep, Failure>) -> Result<(u64, BTreeSet<String>, bool), Failure> {
+/// Sweeps until nothing is left to do: how many records were settled, which were not, and whether there is more.
+fn in_rounds(
+    mut sweep: impl FnMut() -> Result<CleanupDone, Failure>,
+) -> Result<(u64, BTreeSet<String>, bool), Failure> {
     let (mut settled, mut failed) = (0, BTreeSet::new());
     loop {
         let round = sweep()?;
@@ -115,7 +117,7 @@ fn show(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Resul
     }
     let overdue = &answer.value.overdue;
     for file in overdue {
-        let (id, state) = (printable_line(&file.id), printable_line(&file.state));
+        let (id, state) = (printable_line(file.id.as_str()), printable_line(file.state.as_str()));
         console.result(format_args!("{id}  {state}  {}", Bytes(file.size)))?;
     }
     let more = if answer.value.more { " or more" } else { "" };
@@ -131,7 +133,7 @@ mod tests {
         let mut rounds = rounds.iter().copied();
         let swept = in_rounds(|| {
             let (settled, failed, more) = rounds.next().expect("another round");
-            Ok(Sweep { settled, failed: failed.iter().map(|id| (*id).to_owned()).collect(), more })
+            Ok(CleanupDone { settled, failed: failed.iter().map(|id| (*id).to_owned()).collect(), more })
         });
         assert!(rounds.next().is_none(), "it stopped early");
         let (settled, failed, more) = swept.unwrap_or_else(|failure| panic!("{}", failure.detail()));

@@ -8,11 +8,17 @@ use ureq::{
     Agent, Body,
     http::{HeaderMap, Method, Request, Response, header},
 };
-use xfiles_core::{clock::Clock, clock::Timestamp, id::FileId};
+use xfiles_api_types::files::{ImageWish, TransformationsWish, Upload, UploadIntent, Urls};
+use xfiles_core::{
+    clock::{Clock, Timestamp},
+    id::FileId,
+    intent::{ByteSize, OriginalFilename, Sha256Checksum},
+    object_key::Visibility,
+};
 
 use crate::{
     args::ServerArgs,
-    client::{Client, IdempotencyKey, ImageTransformations, Intent, Ticket, Transformations, Urls},
+    client::{Client, IdempotencyKey},
     failure::{Exit, Failure},
     output::Console,
 };
@@ -156,18 +162,18 @@ impl Examination<'_> {
             return Ok(());
         }
 
-        let Some(public) = self.upload("public", report, uploaded)? else { return Ok(()) };
-        let original = self.reads(&public.url, not_public);
+        let Some(public) = self.upload(Visibility::Public, report, uploaded)? else { return Ok(()) };
+        let original = self.reads(public.url.as_str(), not_public);
         let served = report.tell("the CDN reads the bucket", original)?;
-        let variant = match public.variants.first() {
-            Some(variant) => self.get(&variant.url).and_then(|answer| is_200(answer, not_made)).map(drop),
+        let variant = match public.variants.0.first() {
+            Some(variant) => self.get(variant.url.as_str()).and_then(|answer| is_200(answer, not_made)).map(drop),
             None => Err(Fault::new("a public image has no variants", "is the server's version older?")),
         };
         report.tell("a variant is rendered on its first request (failover to the worker)", variant)?;
 
-        if let Some(private) = self.upload("private", report, uploaded)? {
-            report.tell("a signed URL opens a private file", self.reads(&private.url, not_opened))?;
-            let bare = private.url.split('?').next().unwrap_or_default();
+        if let Some(private) = self.upload(Visibility::Private, report, uploaded)? {
+            report.tell("a signed URL opens a private file", self.reads(private.url.as_str(), not_opened))?;
+            let bare = private.url.as_str().split('?').next().unwrap_or_default();
             let closed = self.get(bare).and_then(|answer| match answer.status().as_u16() {
                 403 => Ok(()),
                 status => {
@@ -179,7 +185,7 @@ impl Examination<'_> {
         }
         let deleted = self.delete(uploaded);
         if report.tell("files are deleted", deleted)? && served {
-            report.tell("the CDN removes deleted files", self.is_purged(&public.url))?;
+            report.tell("the CDN removes deleted files", self.is_purged(public.url.as_str()))?;
         }
         Ok(())
     }
@@ -187,7 +193,7 @@ impl Examination<'_> {
     /// The three steps of an upload, and the checks that need an upload ticket. `None` if a step failed.
     fn upload(
         &self,
-        visibility: &'static str,
+        visibility: Visibility,
         report: &mut Report<'_, '_>,
         uploaded: &mut Vec<FileId>,
     ) -> Result<Option<Urls>, Failure> {
@@ -197,7 +203,7 @@ impl Examination<'_> {
         report.tell(&format!("a {visibility} upload begins"), finding)?;
         let Some(ticket) = ticket else { return Ok(None) };
         uploaded.push(ticket.file_id);
-        if visibility == "public" {
+        if visibility == Visibility::Public {
             report.tell("the store lets browsers upload (CORS)", self.preflight(&ticket))?;
             report.tell("the store checks upload URLs", self.refuses_another_type(&ticket))?;
         }
@@ -211,11 +217,11 @@ impl Examination<'_> {
         let confirmed = confirmed.map_err(|failure| Fault::of(&failure, CONFIRM));
         let (answer, finding) = split(confirmed);
         report.tell("the API publishes it", finding)?;
-        Ok(answer.map(|answer| answer.value.urls))
+        Ok(answer.map(|answer| answer.value.urls.0))
     }
 
-    fn preflight(&self, ticket: &Ticket) -> Finding {
-        let request = Request::builder().method(Method::OPTIONS).uri(ticket.upload_url());
+    fn preflight(&self, ticket: &Upload) -> Finding {
+        let request = Request::builder().method(Method::OPTIONS).uri(ticket.upload_url.as_str());
         let request = request
             .header(header::ORIGIN, &self.args.origin)
             .header(header::ACCESS_CONTROL_REQUEST_METHOD, "PUT")
@@ -235,8 +241,8 @@ impl Examination<'_> {
     }
 
     /// An upload URL is valid only for the declared type. A store that accepts another type does not check signatures.
-    fn refuses_another_type(&self, ticket: &Ticket) -> Finding {
-        let request = Request::builder().method(Method::PUT).uri(ticket.upload_url());
+    fn refuses_another_type(&self, ticket: &Upload) -> Finding {
+        let request = Request::builder().method(Method::PUT).uri(ticket.upload_url.as_str());
         let answer = self.send(request.header(header::CONTENT_TYPE, "text/html").body(PIXEL))?;
         match answer.status().as_u16() {
             403 => Ok(()),
@@ -386,16 +392,16 @@ fn not_opened(refusal: &Refusal) -> &'static str {
     }
 }
 
-fn intent(visibility: &'static str) -> Intent<'static> {
-    Intent {
-        filename: "doctor.png",
-        content_type: "image/png",
-        size: PIXEL.len() as u64,
+fn intent(visibility: Visibility) -> UploadIntent {
+    let name = OriginalFilename::new("doctor.png").expect("the name is not empty");
+    let content_type = "image/png".parse().expect("PNG is an allowed type");
+    let size = ByteSize::new(PIXEL.len() as u64).expect("one pixel is small");
+    let image = ImageWish { enabled: Some(true), visibility: Some(visibility) };
+    UploadIntent {
         visibility,
-        owner_user_id: None,
-        entity: None,
-        transformations: Some(Transformations { image: ImageTransformations { enabled: true, visibility } }),
-        checksum_sha256: xfiles_core::intent::Sha256Checksum::of(PIXEL).to_string(),
+        transformations: Some(TransformationsWish { image: Some(image) }),
+        checksum_sha256: Some(Sha256Checksum::of(PIXEL)),
+        ..UploadIntent::new(name, content_type, size)
     }
 }
 

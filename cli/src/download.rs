@@ -10,6 +10,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ring::digest::{Context, SHA256};
 use serde_json::{Value, json};
+use xfiles_api_types::{
+    files::{self as api, FileWithUrls},
+    wire::Flat,
+};
 use xfiles_core::{
     id::FileId,
     variant::{ImageFormat, Width},
@@ -17,7 +21,7 @@ use xfiles_core::{
 
 use crate::{
     args::ServerArgs,
-    client::{Client, FileView, FileWithUrls},
+    client::Client,
     failure::{Exit, Failure, Retry, os_text},
     files,
     output::{Console, printable_line},
@@ -126,11 +130,11 @@ struct Wanted {
 impl Wanted {
     fn ask(id: FileId, args: &DownloadArgs, client: &Client) -> Result<Self, Failure> {
         let answer = with_retries(|| client.get(id, args.format.map(ImageFormat::extension)))?.value;
-        let FileWithUrls { file, urls } = answer;
+        let FileWithUrls { file, urls: Flat(urls) } = answer;
         let name = local_name(&file, args);
         let url = files::url_of(urls, args.width)?;
         let (size, checksum) = match args.width {
-            None => (Some(file.size), file.checksum_sha256),
+            None => (Some(file.size.bytes()), file.checksum_sha256.map(|checksum| checksum.to_string())),
             Some(_) => (None, None),
         };
         Ok(Self { url, size, checksum, name })
@@ -138,8 +142,8 @@ impl Wanted {
 }
 
 /// The name under which a file is stored here: its original name without folders, or for a variant that of its path.
-fn local_name(file: &FileView, args: &DownloadArgs) -> String {
-    let original = file.original_filename.rsplit(['/', '\\']).next().unwrap_or_default();
+fn local_name(file: &api::File, args: &DownloadArgs) -> String {
+    let original = file.original_filename.as_str().rsplit(['/', '\\']).next().unwrap_or_default();
     let original = printable_line(original);
     // Neither hidden nor a folder.
     let original = original.trim_start_matches('.').trim();

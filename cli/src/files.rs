@@ -2,6 +2,10 @@
 
 use std::fmt::Write as _;
 
+use xfiles_api_types::{
+    files::{CursorPage, Entity, File, FileWithUrls, ListedFile, NumberedPage, Urls},
+    wire::Flat,
+};
 use xfiles_core::{
     clock::{Clock, Timestamp},
     id::FileId,
@@ -12,7 +16,7 @@ use xfiles_core::{
 
 use crate::{
     args::{EntityFilter, NOTHING_DELETED, ServerArgs, visibility},
-    client::{Answer, Client, EntityView, FileView, FileWithUrls, IdempotencyKey, Page, Urls, Walked},
+    client::{Answer, Client, IdempotencyKey},
     failure::{Exit, Failure},
     output::{Console, Table, printable_line, table},
     retry::with_retries,
@@ -190,8 +194,8 @@ pub(crate) fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<Exit, F
         return Ok(Exit::Ok);
     }
     let page = &answer.value;
-    if !page.files.is_empty() {
-        console.result(table(HEADING, &rows(&page.files, Clock::system().now())))?;
+    if !page.files.0.is_empty() {
+        console.result(table(HEADING, &rows(&page.files.0, Clock::system().now())))?;
     }
     console.note(page_note(page));
     Ok(Exit::Ok)
@@ -213,13 +217,13 @@ impl<'a> Walk<'a> {
 }
 
 impl Iterator for Walk<'_> {
-    type Item = Result<Answer<Walked>, Failure>;
+    type Item = Result<Answer<CursorPage>, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut query = self.filters.clone();
         query.push(("cursor", self.cursor.take()?));
         let page = with_retries(|| self.client.walk(&query));
-        self.cursor = page.as_ref().ok().and_then(|page| page.value.next_cursor.clone());
+        self.cursor = page.as_ref().ok().and_then(|page| page.value.next_cursor.0.clone());
         Some(page)
     }
 }
@@ -228,7 +232,7 @@ fn all_as_table(pages: Walk<'_>, console: &mut Console<'_>) -> Result<Exit, Fail
     let now = Clock::system().now();
     let (mut table, mut count) = (Table::new(HEADING), 0);
     for page in pages {
-        let Walked { files, .. } = page?.value;
+        let files = page?.value.files.0;
         if !files.is_empty() {
             console.result(table.lines(&rows(&files, now)))?;
         }
@@ -242,12 +246,14 @@ fn pending_as_table(pages: Walk<'_>, console: &mut Console<'_>) -> Result<Exit, 
     let now = Clock::system().now();
     let (mut table, mut count, mut bytes) = (Table::new(PENDING_HEADING), 0_u64, 0_u64);
     for page in pages {
-        let Walked { files, .. } = page?.value;
+        let files = page?.value.files.0;
         if !files.is_empty() {
-            console.result(table.lines(&files.iter().map(|file| pending_row(file, now)).collect::<Vec<_>>()))?;
+            console.result(
+                table.lines(&files.iter().map(|listed| pending_row(&listed.file.0, now)).collect::<Vec<_>>()),
+            )?;
         }
         count += files.len() as u64;
-        bytes += files.iter().map(|file| file.size).sum::<u64>();
+        bytes += files.iter().map(|listed| listed.file.0.size.bytes()).sum::<u64>();
     }
     let uploads = if count == 1 { "1 pending upload".to_owned() } else { format!("{count} pending uploads") };
     console.note(match count {
@@ -298,10 +304,10 @@ pub(crate) fn url(args: &UrlArgs, console: &mut Console<'_>) -> Result<Exit, Fai
 }
 
 /// The URL of the file, or of its variant of this width.
-pub(crate) fn url_of(Urls { url, variants }: Urls, width: Option<Width>) -> Result<String, Failure> {
-    let Some(width) = width else { return Ok(url) };
-    let variant = variants.into_iter().find(|variant| variant.width == width.pixels());
-    variant.map(|variant| variant.url).ok_or_else(|| {
+pub(crate) fn url_of(urls: Urls, width: Option<Width>) -> Result<String, Failure> {
+    let Some(width) = width else { return Ok(urls.url.0) };
+    let variant = urls.variants.0.into_iter().find(|variant| variant.width == width.pixels());
+    variant.map(|variant| variant.url.0).ok_or_else(|| {
         Failure::new(Exit::NotFound, "this file has no variants")
             .or_hint("upload an image with --variants, or switch them on with `xf update --variants`")
     })
@@ -383,38 +389,38 @@ fn filters(args: &ListArgs) -> Vec<(&'static str, String)> {
 
 const HEADING: [&str; 6] = ["ID", "CREATED", "SIZE", "TYPE", "ACCESS", "NAME"];
 
-fn rows(files: &[FileView], now: Timestamp) -> Vec<[String; 6]> {
-    files.iter().map(|file| row(file, now)).collect()
+fn rows(files: &[ListedFile], now: Timestamp) -> Vec<[String; 6]> {
+    files.iter().map(|listed| row(&listed.file.0, now)).collect()
 }
 
-fn row(file: &FileView, now: Timestamp) -> [String; 6] {
+fn row(file: &File, now: Timestamp) -> [String; 6] {
     [
         file.id.to_string(),
-        file.created_at.map_or_else(String::new, |created| age(created, now)),
-        Bytes(file.size).to_string(),
+        age(file.created_at, now),
+        Bytes(file.size.bytes()).to_string(),
         printable_line(&file.content_type),
-        printable_line(&file.visibility),
-        printable_line(&file.original_filename),
+        printable_line(file.visibility.as_str()),
+        printable_line(file.original_filename.as_str()),
     ]
 }
 
 const PENDING_HEADING: [&str; 6] = ["ID", "CREATED", "ENDS", "SIZE", "TYPE", "NAME"];
 
-fn pending_row(file: &FileView, now: Timestamp) -> [String; 6] {
+fn pending_row(file: &File, now: Timestamp) -> [String; 6] {
     [
         file.id.to_string(),
-        file.created_at.map_or_else(String::new, |created| age(created, now)),
+        age(file.created_at, now),
         file.expires_at.map_or_else(String::new, |end| time_left(end, now)),
-        Bytes(file.size).to_string(),
+        Bytes(file.size.bytes()).to_string(),
         printable_line(&file.content_type),
-        printable_line(&file.original_filename),
+        printable_line(file.original_filename.as_str()),
     ]
 }
 
-fn page_note(page: &Page) -> String {
-    let Page { files, total, page, total_pages } = page;
-    let count = files_text(*total);
-    match (files.len(), *page < *total_pages) {
+fn page_note(page: &NumberedPage) -> String {
+    let NumberedPage { files, total, page, total_pages, .. } = page;
+    let (count, page) = (files_text(*total), page.0);
+    match (files.0.len(), page < *total_pages) {
         (0, _) if *total == 0 => "no files".to_owned(),
         (0, _) => format!("{count}, none on page {page}; the last page is {total_pages}"),
         (_, true) => format!("{count}, page {page} of {total_pages}; add --page {} for the next", page + 1),
@@ -429,27 +435,25 @@ pub(crate) fn files_text(count: u64) -> String {
 
 /// A text summary of a file and its URLs: the name, then one line for each field.
 pub(crate) fn summary(answer: &FileWithUrls) -> String {
-    let FileWithUrls { file, urls: Urls { url, variants } } = answer;
-    let mut text = printable_line(&file.original_filename);
+    let FileWithUrls { file, urls: Flat(Urls { url, variants, .. }) } = answer;
+    let mut text = printable_line(file.original_filename.as_str());
     let mut line = |label: &str, value: &str| {
         write!(text, "\n  {label:<7}  {}", printable_line(value)).expect("a String takes all text");
     };
     line("id", file.id.as_str());
-    line("name", &file.filename);
+    line("name", file.filename.as_str());
     line("content", &content(file));
-    line("access", access(&file.visibility));
-    if let Some(entity) = &file.entity {
+    line("access", access(file.visibility.as_str()));
+    if let Some(entity) = &file.entity.0 {
         line("entity", &entity_text(entity));
     }
-    if let Some(owner) = &file.owner_user_id {
-        line("owner", owner);
+    if let Some(owner) = &file.owner_user_id.0 {
+        line("owner", owner.as_str());
     }
-    if let Some(created) = file.created_at {
-        line("created", &created.to_string());
-    }
-    line("url", url);
-    for variant in variants {
-        line(&format!("{} px", variant.width), &variant.url);
+    line("created", &file.created_at.to_string());
+    line("url", url.as_str());
+    for variant in &variants.0 {
+        line(&format!("{} px", variant.width), variant.url.as_str());
     }
     text
 }
@@ -458,18 +462,19 @@ fn access(visibility: &str) -> &str {
     if visibility == "private" { "private, signed URLs are valid for five minutes" } else { visibility }
 }
 
-fn content(file: &FileView) -> String {
-    let size = Bytes(file.size);
+fn content(file: &File) -> String {
+    let size = Bytes(file.size.bytes());
     match (file.width, file.height) {
-        (Some(width), Some(height)) => format!("{}, {size}, {width} x {height}", file.content_type),
+        (Some(width), Some(height)) => format!("{}, {size}, {} x {}", file.content_type, width.0, height.0),
         _ => format!("{}, {size}", file.content_type),
     }
 }
 
-fn entity_text(entity: &EntityView) -> String {
-    let EntityView { kind, id, role, position } = entity;
-    match role {
-        Some(role) => format!("{kind} {id}, {role}, position {position}"),
+fn entity_text(entity: &Entity) -> String {
+    let Entity { kind, id, role, position } = entity;
+    let (kind, id, position) = (kind.as_str(), id.as_str(), position.0);
+    match &role.0 {
+        Some(role) => format!("{kind} {id}, {}, position {position}", role.as_str()),
         None => format!("{kind} {id}, position {position}"),
     }
 }
@@ -477,6 +482,7 @@ fn entity_text(entity: &EntityView) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use xfiles_api_types::{read_answer, wire::List, words::Whole};
 
     use super::*;
 
@@ -485,7 +491,7 @@ mod tests {
             "id": "abcdefghijklmnopqrst", "filename": "photo-a7x9k2.jpg", "originalFilename": "Photo\u{1b}.JPG",
             "contentType": "image/jpeg", "size": 2_936_013, "visibility": "private", "uploadStatus": "confirmed",
             "ownerUserId": null, "entity": null, "transformations": {"image": {"enabled": true, "visibility": "private"}},
-            "createdAt": "2025-10-09T08:53:20.007Z",
+            "createdAt": "2025-10-09T08:53:20.007Z", "etag": "\"1\"",
         });
         file.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         file
@@ -493,7 +499,7 @@ mod tests {
 
     #[test]
     fn a_row_shows_a_file_in_human_units_and_its_name_last() {
-        let file: FileView = serde_json::from_value(file(json!({}))).unwrap();
+        let file: File = read_answer(&file(json!({}))).unwrap();
         let now = Timestamp::parse_rfc3339("2025-10-09T10:53:20Z").unwrap();
         let expected = ["abcdefghijklmnopqrst", "1 hour ago", "2.8 MiB", "image/jpeg", "private", "Photo\u{fffd}.JPG"];
         assert_eq!(row(&file, now), expected);
@@ -506,7 +512,7 @@ mod tests {
         let answer =
             json!({"file": file(known), "url": "http://cdn/o", "variants": [{"width": 100, "url": "http://cdn/v"}]});
         assert_eq!(
-            summary(&serde_json::from_value(answer).unwrap()),
+            summary(&read_answer(&answer).unwrap()),
             "Photo\u{fffd}.JPG\n  id       abcdefghijklmnopqrst\n  name     photo-a7x9k2.jpg\n  \
              content  image/jpeg, 2.8 MiB, 4000 x 3000\n  access   private, signed URLs are valid for five minutes\n  entity   listing 42, cover, position 3\n  \
              owner    u1\n  created  2025-10-09T08:53:20.007Z\n  url      http://cdn/o\n  100 px   http://cdn/v"
@@ -516,8 +522,9 @@ mod tests {
     #[test]
     fn the_note_below_a_page_says_how_to_continue() {
         let note = |files: usize, total: u64, page: u64, total_pages: u64| {
-            let view = || serde_json::from_value(file(json!({}))).unwrap();
-            page_note(&Page { files: (0..files).map(|_| view()).collect(), total, page, total_pages })
+            let view = || read_answer(&file(json!({}))).unwrap();
+            let files = List((0..files).map(|_| view()).collect());
+            page_note(&NumberedPage { files, total, total_is_exact: true, page: Whole(page), total_pages })
         };
         assert_eq!(note(0, 0, 1, 0), "no files");
         assert_eq!(note(1, 1, 1, 1), "1 file");

@@ -8,9 +8,13 @@ use std::{
 
 use clap::Subcommand;
 use serde_json::{Value, json};
+use xfiles_api_types::{
+    projects::{self, Key},
+    wire::{List, to_json},
+    words::{Name, Seconds},
+};
 use xfiles_core::{
     api_key::Scope,
-    catalog::KeyRecord,
     clock::{Clock, Timestamp},
     id::KeyId,
     operations::{IssuedKey, NewKey},
@@ -19,7 +23,7 @@ use xfiles_standalone::open_projects;
 
 use crate::{
     args::{ServerArgs, name},
-    client::{Client, Key},
+    client::Client,
     failure::{Exit, Failure},
     output::{Console, printable_line, table},
     projects::{choose, find},
@@ -191,9 +195,14 @@ fn create(args: &CreateKey, console: &mut Console<'_>) -> Result<Exit, Failure> 
 fn create_at_server(args: &CreateKey) -> Result<Made, Failure> {
     let client = Client::new(&args.server)?;
     let project = find(&client, args.project.project.as_deref())?;
-    let life = args.expires_in.map(|Span(span)| span);
-    let answer = client.create_key(project.id, &args.name, &scopes(args), life)?;
-    Ok(Made { id: answer.value.key.id, key: answer.value.api_key, project_name: project.name, raw: answer.raw })
+    let new = projects::NewKey {
+        name: Name(args.name.clone()),
+        scopes: Some(List(scopes(args))),
+        expires_in: args.expires_in.map(|Span(span)| Seconds(span)),
+    };
+    let answer = client.create_key(project.id, &new)?;
+    let projects::IssuedKeyAnswer { key, api_key } = answer.value;
+    Ok(Made { id: key.id, key: api_key.0, project_name: project.name.0, raw: answer.raw })
 }
 
 async fn create_in(data: &Path, args: &CreateKey) -> Result<Made, Failure> {
@@ -203,7 +212,7 @@ async fn create_in(data: &Path, args: &CreateKey) -> Result<Made, Failure> {
     let expires_in = args.expires_in.map(|Span(span)| span);
     let new = NewKey { name: args.name.clone(), scopes: scopes(args), expires_in };
     let IssuedKey { record, key } = projects.create_key(project.id, new, None).await?;
-    let raw = json!({"key": key_to_json(&record), "apiKey": key.reveal()});
+    let raw = json!({"key": to_json(&Key::from(&record)), "apiKey": key.reveal()});
     Ok(Made { id: record.id, key: key.reveal().to_owned(), project_name: project.name, raw })
 }
 
@@ -260,7 +269,7 @@ fn rotate(args: &RotateKey, console: &mut Console<'_>) -> Result<Exit, Failure> 
         let (new, old) = (answer.value.key.id, args.id);
         let until = Clock::system().now() + args.grace;
         console.note(format_args!("key {new} in place of {old}, which works until {until}; shown this once:"));
-        console.result(printable_line(&answer.value.api_key))?;
+        console.result(printable_line(answer.value.api_key.as_str()))?;
     }
     Ok(Exit::Ok)
 }
@@ -269,17 +278,17 @@ fn row(key: &Key, now: Timestamp) -> [String; 7] {
     let ago = |at: Option<Timestamp>, never: &str| at.map_or_else(|| never.to_owned(), |at| age(at, now));
     [
         key.id.to_string(),
-        format!("xf_…{}", printable_line(&key.last_four)),
-        printable_line(&key.scopes.join(",")),
-        ago(key.created_at, ""),
-        ago(key.last_used_at, "never"),
+        format!("xf_…{}", printable_line(key.last_four.as_str())),
+        printable_line(&key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(",")),
+        age(key.created_at, now),
+        ago(key.last_used_at.0, "never"),
         state(key, now),
-        printable_line(&key.name),
+        printable_line(&key.name.0),
     ]
 }
 
 fn state(key: &Key, now: Timestamp) -> String {
-    match (key.revoked_at, key.expires_at) {
+    match (key.revoked_at.0, key.expires_at.0) {
         (Some(at), _) => format!("revoked {}", age(at, now)),
         (None, Some(at)) if at <= now => format!("expired {}", age(at, now)),
         (None, Some(at)) => format!("live until {}", at.to_string().split('T').next().unwrap_or_default()),
@@ -287,17 +296,9 @@ fn state(key: &Key, now: Timestamp) -> String {
     }
 }
 
-/// A key in the API's JSON format.
-fn key_to_json(key: &KeyRecord) -> Value {
-    json!({"id": key.id, "name": key.name, "prefix": "xf_", "lastFour": key.last_four,
-        "scopes": key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(), "createdAt": key.created,
-        "lastUsedAt": key.last_used, "expiresAt": key.expires_at, "revokedAt": key.revoked_at})
-}
-
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize as _;
-    use xfiles_core::{api_key::ApiKey, id::ProjectId};
+    use xfiles_core::{api_key::ApiKey, catalog::KeyRecord, id::ProjectId};
 
     use super::*;
 
@@ -306,8 +307,7 @@ mod tests {
         let now = Timestamp::from_millis(1_760_000_000_000);
         let raw = ApiKey::mint();
         let live = KeyRecord::new(&raw, ProjectId::mint(), "web", &Scope::DEFAULT, now);
-        let shown =
-            |record: &KeyRecord| row(&Key::deserialize(key_to_json(record)).unwrap(), now + Duration::from_secs(120));
+        let shown = |record: &KeyRecord| row(&Key::from(record), now + Duration::from_secs(120));
         let state = |record: &KeyRecord| shown(record)[5].clone();
 
         assert_eq!(state(&live), "live");

@@ -1,7 +1,11 @@
 //! `xf projects` and `xf usage`: projects and their quotas.
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::Value;
+use xfiles_api_types::{
+    projects::{NewProject, Project, ProjectChange, Usage},
+    words::{Name, Quota},
+};
 use xfiles_core::{
     clock::{Clock, Timestamp},
     id::ProjectId,
@@ -9,7 +13,7 @@ use xfiles_core::{
 
 use crate::{
     args::{NOTHING_DELETED, ServerArgs, name},
-    client::{Client, Project, Usage},
+    client::Client,
     failure::{Exit, Failure},
     files::files_text,
     output::{Console, printable_line, shell_word, table},
@@ -205,11 +209,12 @@ fn list(args: &ListProjects, console: &mut Console<'_>) -> Result<Exit, Failure>
 
 fn create(args: &CreateProject, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let client = Client::new(&args.server)?;
-    if client.projects()?.value.projects.iter().any(|project| project.name == args.name) {
+    if client.projects()?.value.projects.iter().any(|project| project.name.0 == args.name) {
         return Err(Failure::new(Exit::Failed, "a project with this name exists")
             .or_hint("xf projects list shows it; names must be unique so that --project can use them"));
     }
-    let answer = client.create_project(&args.name, args.quota.0)?;
+    let answer =
+        client.create_project(&NewProject { name: Name(args.name.clone()), quota_bytes: Quota(args.quota.0) })?;
     if args.json {
         console.json(&answer.raw)?;
     } else {
@@ -220,30 +225,33 @@ fn create(args: &CreateProject, console: &mut Console<'_>) -> Result<Exit, Failu
 }
 
 fn rename(args: &RenameProject, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    change(&args.server, &args.project, &json!({"name": args.name}), args.json, console)
+    let change = ProjectChange { name: Some(Name(args.name.clone())), ..ProjectChange::default() };
+    apply(&args.server, &args.project, &change, args.json, console)
 }
 
 fn set_quota(args: &SetQuota, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    change(&args.server, &args.project, &json!({"quotaBytes": args.quota.0}), args.json, console)
+    let change = ProjectChange { quota_bytes: Some(Quota(args.quota.0)), ..ProjectChange::default() };
+    apply(&args.server, &args.project, &change, args.json, console)
 }
 
 /// Changes a project and shows its new state.
-fn change(
+fn apply(
     server: &ServerArgs,
     project: &str,
-    changes: &Value,
+    change: &ProjectChange,
     json: bool,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     let client = Client::new(server)?;
     let project = find(&client, Some(project))?;
-    let answer = client.change_project(project.id, changes)?;
+    let answer = client.change_project(project.id, change)?;
     if json {
         console.json(&answer.raw)?;
     } else {
         let Project { id, name, usage, .. } = &answer.value.project;
         let (used, reserved, quota) = (Bytes(usage.used_bytes), Bytes(usage.reserved_bytes), Bytes(usage.quota_bytes));
-        console.result(format_args!("{id}  {}  {used} used, {reserved} reserved, of {quota}", printable_line(name)))?;
+        console
+            .result(format_args!("{id}  {}  {used} used, {reserved} reserved, of {quota}", printable_line(&name.0)))?;
     }
     Ok(Exit::Ok)
 }
@@ -287,7 +295,7 @@ fn begun(
 
 /// Finds the project by id or name; without either, the only project.
 pub(crate) fn find(client: &Client, wanted: Option<&str>) -> Result<Project, Failure> {
-    choose(client.projects()?.value.projects, wanted, |project| (project.id, &project.name))
+    choose(client.projects()?.value.projects, wanted, |project| (project.id, &project.name.0))
 }
 
 /// Like [`find`], among known projects.
@@ -321,7 +329,7 @@ pub(crate) fn choose<P>(
 }
 
 fn title(project: &Project) -> String {
-    title_of((project.id, &project.name))
+    title_of((project.id, &project.name.0))
 }
 
 fn title_of((id, name): (ProjectId, &str)) -> String {
@@ -336,9 +344,9 @@ fn row(project: &Project, now: Timestamp) -> [String; 8] {
         Bytes(usage.used_bytes).to_string(),
         Bytes(usage.reserved_bytes).to_string(),
         Bytes(usage.quota_bytes).to_string(),
-        created_at.map_or_else(String::new, |created| age(created, now)),
-        printable_line(status),
-        printable_line(name),
+        age(*created_at, now),
+        printable_line(status.as_str()),
+        printable_line(&name.0),
     ]
 }
 

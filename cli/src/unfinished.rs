@@ -15,10 +15,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
+use xfiles_api_types::files::Upload;
 use xfiles_core::id::FileId;
 
 use crate::{
-    client::{Client, IdempotencyKey, Ticket},
+    client::{Client, IdempotencyKey},
     failure::{Exit, Failure},
 };
 
@@ -49,7 +50,7 @@ struct State {
 
 impl Unfinished {
     /// Begins an upload and records it.
-    pub(crate) fn begin(&self, begin: impl FnOnce() -> Result<Ticket, Failure>) -> Result<Ticket, Failure> {
+    pub(crate) fn begin(&self, begin: impl FnOnce() -> Result<Upload, Failure>) -> Result<Upload, Failure> {
         {
             let mut state = self.lock();
             if state.interrupted {
@@ -175,14 +176,18 @@ async fn next_signal() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use xfiles_api_types::wire::Wire as _;
+
     use super::*;
 
     #[test]
     fn nothing_starts_or_is_published_after_an_interrupt_and_started_uploads_are_listed() {
         let unfinished = Unfinished::default();
         let (published, begun) = (FileId::mint(), FileId::mint());
-        let a_ticket = |id: FileId| -> Ticket {
-            serde_json::from_value(serde_json::json!({"fileId": id, "uploadUrl": "http://store.invalid/"})).unwrap()
+        let a_ticket = |id: FileId| -> Upload {
+            let mut answer = Upload::example().unwrap();
+            answer["fileId"] = id.to_string().into();
+            xfiles_api_types::read_answer(&answer).unwrap()
         };
         let ticket = |id| move || Ok(a_ticket(id));
         assert!(unfinished.begin(ticket(published)).is_ok() && unfinished.begin(ticket(begun)).is_ok());

@@ -1,7 +1,14 @@
 //! `xf update`: changes the visibility, owner, position and variants of a published file.
 
-use serde_json::{Map, Value, json};
-use xfiles_core::{id::FileId, intent::OwnerId, object_key::Visibility};
+use xfiles_api_types::{
+    files::{FileChange, ImageWish, TransformationsWish},
+    wire::Change,
+};
+use xfiles_core::{
+    id::FileId,
+    intent::{OwnerId, Position},
+    object_key::Visibility,
+};
 
 use crate::{
     args::{ServerArgs, visibility},
@@ -63,8 +70,8 @@ pub(crate) struct UpdateArgs {
 
 pub(crate) fn run(args: &UpdateArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let client = Client::new(&args.server)?;
-    let changes = changes(args);
-    with_retries(|| client.change(args.id, &changes))?;
+    let change = change(args);
+    with_retries(|| client.change(args.id, &change))?;
     let answer = with_retries(|| client.get(args.id, None))?;
     if args.json {
         console.json(&answer.raw)?;
@@ -75,33 +82,34 @@ pub(crate) fn run(args: &UpdateArgs, console: &mut Console<'_>) -> Result<Exit, 
 }
 
 /// The body of the request: only the given fields.
-fn changes(args: &UpdateArgs) -> Value {
-    let mut changes = Map::new();
-    let mut change = |field: &str, value: Value| drop(changes.insert(field.to_owned(), value));
-    if args.public || args.private {
-        let visibility = if args.public { Visibility::Public } else { Visibility::Private };
-        change("visibility", visibility.as_str().into());
+fn change(args: &UpdateArgs) -> FileChange {
+    let visibility = match (args.public, args.private) {
+        (true, _) => Some(Visibility::Public),
+        (false, true) => Some(Visibility::Private),
+        (false, false) => None,
+    };
+    let image = match args.variants {
+        Some(visibility) => Some(ImageWish { enabled: Some(true), visibility }),
+        None if args.no_variants => Some(ImageWish { enabled: Some(false), visibility: None }),
+        None => None,
+    };
+    FileChange {
+        visibility,
+        owner_user_id: match &args.owner {
+            Some(owner) => Change::Set(owner.clone()),
+            None if args.no_owner => Change::Clear,
+            None => Change::Keep,
+        },
+        position: args.position.map(Position),
+        transformations: image.map(|image| TransformationsWish { image: Some(image) }),
     }
-    if args.owner.is_some() || args.no_owner {
-        change("ownerUserId", args.owner.as_ref().map(OwnerId::as_str).into());
-    }
-    if let Some(position) = args.position {
-        change("position", position.into());
-    }
-    match args.variants {
-        Some(Some(readers)) => {
-            change("transformations", json!({"image": {"enabled": true, "visibility": readers.as_str()}}));
-        }
-        Some(None) => change("transformations", json!({"image": {"enabled": true}})),
-        None if args.no_variants => change("transformations", json!({"image": {"enabled": false}})),
-        None => {}
-    }
-    Value::Object(changes)
 }
 
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory as _, FromArgMatches as _};
+    use serde_json::{Value, json};
+    use xfiles_api_types::wire::to_json;
 
     use super::*;
     use crate::args::Cli;
@@ -110,7 +118,7 @@ mod tests {
         let arguments = ["xf", "update", "abcdefghijklmnopqrst"].iter().chain(flags);
         let matches = Cli::command().try_get_matches_from(arguments).ok()?;
         let (_, update) = matches.subcommand()?;
-        Some(changes(&UpdateArgs::from_arg_matches(update).ok()?))
+        Some(to_json(&change(&UpdateArgs::from_arg_matches(update).ok()?)))
     }
 
     #[test]

@@ -17,18 +17,16 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ring::digest::{Context, SHA256};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use xfiles_api_types::files::{EntityPlace, FileWithUrls, ImageWish, TransformationsWish, Upload, UploadIntent};
 use xfiles_core::{
     content_type::ContentType,
-    intent::{ByteSize, OriginalFilename, OwnerId},
+    intent::{ByteSize, Entity, OriginalFilename, OwnerId, Sha256Checksum},
     object_key::Visibility,
 };
 
 use crate::{
     args::{EntityArg, ServerArgs, visibility},
-    client::{
-        Answer, Client, FileWithUrls, IdempotencyKey, ImageTransformations, Intent, IntentEntity, Ticket,
-        Transformations,
-    },
+    client::{Answer, Client, IdempotencyKey},
     failure::{Exit, Failure, os_text},
     files, media_type,
     output::{Console, printable_line, table},
@@ -218,11 +216,10 @@ fn dry_run(args: &UploadArgs, sources: &Sources, console: &mut Console<'_>) -> R
         let title = sources.title(path);
         match LocalFile::inspect(path, sources.name(path), args.content_type.as_ref()) {
             Ok(file) => {
-                let LocalFile { name, size, content_type, .. } = &file;
-                let mime = content_type.as_str();
+                let (name, size, mime) = (file.name.as_str(), file.size.bytes(), file.content_type.as_str());
                 total += size;
                 elements.push(json!({"path": title, "filename": name, "contentType": mime, "size": size}));
-                rows.push([Bytes(*size).to_string(), mime.to_owned(), printable_line(&title)]);
+                rows.push([Bytes(size).to_string(), mime.to_owned(), printable_line(&title)]);
             }
             Err(failure) => {
                 elements.push(json!({"path": title, "error": failure.to_json()}));
@@ -288,7 +285,7 @@ fn upload(
     unfinished: &Unfinished,
 ) -> Outcome {
     let file = LocalFile::inspect(path, sources.name(path), args.content_type.as_ref())?;
-    let bar = bars.start(&file.name, file.size);
+    let bar = bars.start(file.name.as_str(), file.size.bytes());
     bar.phase("reading");
     let checksum = file.checksum(&bar)?;
     let (intent, once) = (intent(args, &file, checksum), IdempotencyKey::mint());
@@ -299,7 +296,7 @@ fn upload(
     })
 }
 
-fn finish(client: &Client, ticket: &Ticket, file: &LocalFile<'_>, bar: &Bar, unfinished: &Unfinished) -> Outcome {
+fn finish(client: &Client, ticket: &Upload, file: &LocalFile<'_>, bar: &Bar, unfinished: &Unfinished) -> Outcome {
     with_retries(|| {
         bar.phase("sending");
         file.send(client, ticket, bar)
@@ -311,32 +308,30 @@ fn finish(client: &Client, ticket: &Ticket, file: &LocalFile<'_>, bar: &Bar, unf
     with_retries(|| client.get(ticket.file_id, None))
 }
 
-fn intent<'a>(args: &'a UploadArgs, file: &'a LocalFile<'_>, checksum_sha256: String) -> Intent<'a> {
+fn intent(args: &UploadArgs, file: &LocalFile<'_>, checksum: Sha256Checksum) -> UploadIntent {
     let visibility = if args.public { Visibility::Public } else { Visibility::Private };
-    Intent {
-        filename: &file.name,
-        content_type: file.content_type.as_str(),
-        size: file.size,
-        visibility: visibility.as_str(),
-        owner_user_id: args.owner.as_ref().map(OwnerId::as_str),
-        entity: args.entity.as_ref().map(|EntityArg(entity)| IntentEntity {
-            kind: entity.kind.as_str(),
-            id: entity.id.as_str(),
-            role: entity.role.as_ref().map(|role| role.as_str()),
-            position: entity.position.0,
+    let image =
+        |asked: Option<Visibility>| ImageWish { enabled: Some(true), visibility: Some(asked.unwrap_or(visibility)) };
+    UploadIntent {
+        visibility,
+        owner_user_id: args.owner.clone(),
+        entity: args.entity.clone().map(|EntityArg(Entity { kind, id, role, position })| EntityPlace {
+            kind,
+            id,
+            role,
+            position,
         }),
-        transformations: args.variants.map(|asked| Transformations {
-            image: ImageTransformations { enabled: true, visibility: asked.unwrap_or(visibility).as_str() },
-        }),
-        checksum_sha256,
+        transformations: args.variants.map(|asked| TransformationsWish { image: Some(image(asked)) }),
+        checksum_sha256: Some(checksum),
+        ..UploadIntent::new(file.name.clone(), file.content_type.clone(), file.size)
     }
 }
 
 /// A file that can be uploaded, according to local checks.
 struct LocalFile<'a> {
     path: &'a Path,
-    name: String,
-    size: u64,
+    name: OriginalFilename,
+    size: ByteSize,
     content_type: ContentType,
 }
 
@@ -353,32 +348,37 @@ impl<'a> LocalFile<'a> {
             let (size, max) = (Bytes(facts.len()), Bytes(ByteSize::MAX.bytes()));
             Failure::new(Exit::Failed, format!("{size} is more than the {max} that an upload may have"))
         })?;
-        if OriginalFilename::new(name.as_str()).is_none() {
+        let known = content_type.cloned().or_else(|| media_type::of_path(Path::new(&name)));
+        let name = OriginalFilename::new(name).ok_or_else(|| {
             let limit = OriginalFilename::MAX_CHARS;
-            return Err(Failure::new(Exit::Failed, format!("the name has more than {limit} characters")));
-        }
-        let content_type = match content_type.cloned().or_else(|| media_type::of_path(Path::new(&name))) {
+            Failure::new(Exit::Failed, format!("the name has more than {limit} characters"))
+        })?;
+        let content_type = match known {
             Some(known) => known,
             None => by_first_bytes(path)?,
         };
-        Ok(Self { path, name, size: size.bytes(), content_type })
+        Ok(Self { path, name, size, content_type })
     }
 
-    fn checksum(&self, bar: &Bar) -> Result<String, Failure> {
+    /// The SHA-256 of the bytes.
+    fn checksum(&self, bar: &Bar) -> Result<Sha256Checksum, Failure> {
         let mut bytes = self.open(bar)?;
         let mut digest = Context::new(&SHA256);
         let mut buffer = vec![0; 128 * 1024];
         loop {
             match bytes.read(&mut buffer).map_err(|error| unreadable(&error))? {
-                0 => return Ok(BASE64.encode(digest.finish())),
+                0 => {
+                    let digest = BASE64.encode(digest.finish());
+                    return Ok(digest.parse().expect("a SHA-256 in base64 is a checksum"));
+                }
                 n => digest.update(&buffer[..n]),
             }
         }
     }
 
-    fn send(&self, client: &Client, ticket: &Ticket, bar: &Bar) -> Result<(), Failure> {
-        let mut body = ExactBody { bytes: self.open(bar)?, left: self.size, fault: None };
-        let sent = client.put(ticket, self.size, &mut body);
+    fn send(&self, client: &Client, ticket: &Upload, bar: &Bar) -> Result<(), Failure> {
+        let mut body = ExactBody { bytes: self.open(bar)?, left: self.size.bytes(), fault: None };
+        let sent = client.put(ticket, self.size.bytes(), &mut body);
         match body.fault {
             Some(fault) => Err(unreadable(&fault)),
             None => sent,

@@ -1,16 +1,21 @@
 //! `xf webhooks`: where a project's events are sent, and what became of them.
 
 use clap::{Subcommand, builder::PossibleValuesParser};
-use serde_json::{Map, Value};
+use xfiles_api_types::{
+    projects::Project,
+    webhooks::{Delivery, NewWebhook, Webhook, WebhookChange},
+    words::{DeliveryId, PublicUrl},
+};
 use xfiles_core::{
     clock::{Clock, Timestamp},
     event::EventType,
     id::EndpointId,
+    webhook::{Reach, TargetUrl},
 };
 
 use crate::{
     args::{NOTHING_DELETED, ServerArgs},
-    client::{Client, Delivery, Project, Webhook},
+    client::Client,
     failure::{Exit, Failure},
     output::{Console, Table, printable_line, table},
     projects::find,
@@ -196,7 +201,7 @@ fn list(args: &List, console: &mut Console<'_>) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     let now = Clock::system().now();
-    let rows: Vec<_> = answer.value.webhooks.iter().map(|webhook| row(webhook, now)).collect();
+    let rows: Vec<_> = answer.value.webhooks.0.iter().map(|webhook| row(webhook, now)).collect();
     if rows.is_empty() {
         console.note("no webhooks");
     } else {
@@ -207,30 +212,25 @@ fn list(args: &List, console: &mut Console<'_>) -> Result<Exit, Failure> {
 
 fn create(args: &Create, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let (client, project) = args.common.project()?;
-    let answer = client.create_webhook(project.id, &args.to, &args.events)?;
+    let new = NewWebhook { url: address(&args.to)?, events: events(&args.events), enabled: true };
+    let answer = client.create_webhook(project.id, &new)?;
     if args.common.json {
         console.json(&answer.raw)?;
     } else {
         console.note(format_args!("webhook {}; its secret, shown this once:", answer.value.webhook.id));
-        console.result(printable_line(answer.value.secret.as_deref().unwrap_or_default()))?;
+        console.result(printable_line(answer.value.secret.as_str()))?;
     }
     Ok(Exit::Ok)
 }
 
 fn update(args: &Update, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let (client, project) = args.common.project()?;
-    let mut changes = Map::new();
-    if let Some(url) = &args.to {
-        changes.insert("url".to_owned(), url.as_str().into());
-    }
-    if args.all_events || !args.events.is_empty() {
-        changes.insert("events".to_owned(), args.events.clone().into());
-    }
-    if args.enable || args.disable {
-        changes.insert("enabled".to_owned(), args.enable.into());
-    }
-    let changes = Value::Object(changes);
-    let answer = with_retries(|| client.change_webhook(project.id, args.id, &changes))?;
+    let change = WebhookChange {
+        url: args.to.as_deref().map(address).transpose()?,
+        events: (args.all_events || !args.events.is_empty()).then(|| events(&args.events)),
+        enabled: (args.enable || args.disable).then_some(args.enable),
+    };
+    let answer = with_retries(|| client.change_webhook(project.id, args.id, &change))?;
     if args.common.json {
         console.json(&answer.raw)?;
     } else {
@@ -255,14 +255,14 @@ fn delete(args: &Delete, console: &mut Console<'_>) -> Result<Exit, Failure> {
 fn rotate(args: &Rotate, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let (client, project) = args.common.project()?;
     let Span(grace) = args.grace;
-    let answer = client.rotate_webhook(project.id, args.id, grace.as_secs())?;
+    let answer = client.rotate_webhook(project.id, args.id, grace)?;
     if args.common.json {
         console.json(&answer.raw)?;
     } else {
         let until = Clock::system().now() + grace;
         console
             .note(format_args!("messages carry the old signature as well until {until}; the secret, shown this once:"));
-        console.result(printable_line(answer.value.secret.as_deref().unwrap_or_default()))?;
+        console.result(printable_line(answer.value.secret.as_str()))?;
     }
     Ok(Exit::Ok)
 }
@@ -281,12 +281,12 @@ fn deliveries(args: &Deliveries, console: &mut Console<'_>) -> Result<Exit, Fail
             console.json(&page.raw)?;
             return Ok(Exit::Ok);
         }
-        let rows: Vec<_> = page.value.deliveries.iter().map(|delivery| delivery_row(delivery, now)).collect();
+        let rows: Vec<_> = page.value.deliveries.0.iter().map(|delivery| delivery_row(delivery, now)).collect();
         if !rows.is_empty() {
             console.result(table.lines(&rows))?;
         }
         count += rows.len();
-        cursor = page.value.next_cursor;
+        cursor = page.value.next_cursor.0;
         if cursor.is_none() {
             break;
         }
@@ -303,9 +303,13 @@ fn deliveries(args: &Deliveries, console: &mut Console<'_>) -> Result<Exit, Fail
 
 fn replay(args: &Replay, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let (client, project) = args.common.project()?;
+    let delivery = match &args.delivery {
+        Some(text) => Some(DeliveryId::new(text).ok_or_else(|| Failure::new(Exit::Usage, "no id of a delivery"))?),
+        None => None,
+    };
     let mut replayed = 0;
     loop {
-        let answer = with_retries(|| client.replay(project.id, args.id, args.delivery.as_deref()))?;
+        let answer = with_retries(|| client.replay(project.id, args.id, delivery.as_ref()))?;
         replayed += answer.value.replayed;
         // A page that replays nothing would come again for ever.
         if !answer.value.more || answer.value.replayed == 0 {
@@ -321,29 +325,43 @@ fn replay(args: &Replay, console: &mut Console<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+/// The URL of a webhook; which hosts may be called is for the server to say.
+fn address(text: &str) -> Result<PublicUrl, Failure> {
+    let url = TargetUrl::parse(text, Reach::Anywhere).map(PublicUrl);
+    url.ok_or_else(|| {
+        Failure::new(Exit::Usage, "the URL of a webhook must be http or https, without user and fragment")
+    })
+}
+
+/// The events that the command line names; the argument parser has checked the names.
+fn events(names: &[String]) -> Vec<EventType> {
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
 fn row(webhook: &Webhook, now: Timestamp) -> [String; 5] {
-    let events = if webhook.events.is_empty() { "all".to_owned() } else { webhook.events.join(",") };
+    let events: Vec<&str> = webhook.events.0.iter().map(|event| event.as_str()).collect();
+    let events = if events.is_empty() { "all".to_owned() } else { events.join(",") };
     [
         webhook.id.to_string(),
-        webhook.created_at.map_or_else(String::new, |at| age(at, now)),
+        age(webhook.created_at, now),
         if webhook.enabled { "on" } else { "off" }.to_owned(),
         printable_line(&events),
-        printable_line(&webhook.url),
+        printable_line(webhook.url.as_str()),
     ]
 }
 
 fn delivery_row(delivery: &Delivery, now: Timestamp) -> [String; 6] {
-    let answer = match (delivery.last_status, &delivery.last_error) {
+    let answer = match (delivery.last_status.0, &delivery.last_error.0) {
         (Some(status), _) => status.to_string(),
         (None, Some(error)) => printable_line(error),
         (None, None) => String::new(),
     };
     [
-        printable_line(&delivery.id),
-        delivery.created_at.map_or_else(String::new, |at| age(at, now)),
-        printable_line(&delivery.status),
+        printable_line(delivery.id.as_str()),
+        age(delivery.created_at, now),
+        printable_line(delivery.status.as_str()),
         delivery.attempts.to_string(),
-        printable_line(&delivery.kind),
+        printable_line(delivery.kind.as_str()),
         answer,
     ]
 }

@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
+    marker::PhantomData,
     num::NonZeroU32,
+    ops::Deref,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -20,8 +22,9 @@ use xfiles_core::{
 };
 
 use crate::{
-    Api,
-    error::{Code, Problem},
+    Api, Code,
+    error::Problem,
+    operation::{Operation, Part},
 };
 
 /// How long a key that was looked up may be used without another look: a key that another process revoked stops working
@@ -119,15 +122,14 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// The caller's project, if its key has the scope.
-    pub(crate) fn with(&self, scope: Scope) -> Result<ProjectId, Problem> {
-        if self.scopes.contains(&scope) { Ok(self.project) } else { Err(Problem::missing_scope(scope)) }
+    /// Refuses a caller whose key lacks the scope.
+    pub(crate) fn require(&self, scope: Scope) -> Result<(), Problem> {
+        if self.scopes.contains(&scope) { Ok(()) } else { Err(Problem::missing_scope(scope)) }
     }
 
-    /// The caller as one who begins uploads, if its key may.
-    pub(crate) fn uploader(&self) -> Result<Uploader, Problem> {
-        let project = self.with(Scope::Write)?;
-        Ok(Uploader { project, key: Some(self.key), attempt: self.attempt.clone() })
+    /// The caller as one who begins uploads.
+    pub(crate) fn uploader(&self) -> Uploader {
+        Uploader { project: self.project, key: Some(self.key), attempt: self.attempt.clone() }
     }
 
     /// The attempt at a request that makes an API key.
@@ -135,6 +137,53 @@ impl Caller {
         self.attempt.as_ref().map(|attempt| KeyAttempt { attempt, caller: &self.raw })
     }
 }
+
+/// A caller whose key has a scope. A handler that takes one is open to no other caller, and its description says so.
+pub(crate) struct By<S> {
+    caller: Caller,
+    scope: PhantomData<S>,
+}
+
+impl<S> Deref for By<S> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl<S: Needs> FromRequestParts<Api> for By<S> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        caller.require(S::SCOPE)?;
+        Ok(Self { caller, scope: PhantomData })
+    }
+}
+
+impl<S: Needs> Part for By<S> {
+    fn describe(operation: &mut Operation) {
+        operation.scope = Some(S::SCOPE);
+    }
+}
+
+/// A scope as a type.
+pub(crate) trait Needs: Send {
+    const SCOPE: Scope;
+}
+
+macro_rules! scopes {
+    ($($name:ident),*) => {$(
+        pub(crate) struct $name;
+
+        impl Needs for $name {
+            const SCOPE: Scope = Scope::$name;
+        }
+    )*};
+}
+
+scopes!(Read, Write, Delete, Admin);
 
 impl FromRequestParts<Api> for Caller {
     type Rejection = Problem;

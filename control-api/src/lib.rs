@@ -1,47 +1,39 @@
-//! The HTTP API: who may call what, requests in, answers out. It decides nothing about files; `xfiles-core` does.
+//! The HTTP API: who may call what, requests in, answers out. It decides nothing about files; `xfiles-core` does. What
+//! requests and answers look like is declared in `xfiles-api-types`.
 //!
 //! A request crosses the modules in this order: `request` gives it an id, a log line and one shape for every refusal, and
-//! has `work` carry it to its end if it writes;
-//! `once` answers a repeated POST with its first success; `auth` turns the bearer token into a project and its scopes;
-//! `input` turns text into types and finds all faults at once; `files`, `entities`, `projects`, `webhooks` and `admin`
-//! call the core; `view` writes the answer. `openapi` describes all of it, and `docs` shows the description.
+//! has `work` carry it to its end if it writes; `once` answers a repeated POST with its first success; `extract` refuses
+//! query parameters that the operation does not have; `auth` turns the bearer token into a project and its scopes;
+//! `extract` reads path, query and body; a handler in `resources` calls the core and answers. The router and the
+//! description (`openapi`) are both made from the list of operations in `resources`.
 
-mod admin;
+mod answer;
 mod auth;
 mod docs;
-mod entities;
 mod error;
-mod files;
-mod health;
-mod input;
+mod extract;
 mod once;
 pub mod openapi;
-mod projects;
-mod query;
+mod operation;
 mod request;
-mod spelling;
-mod view;
-mod webhooks;
+mod resources;
 mod work;
 
 use std::num::NonZeroU32;
 
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
-    routing::{delete, get, patch, post, put},
-};
+use axum::{Router, extract::DefaultBodyLimit, middleware};
 use tokio::sync::watch;
 use xfiles_core::{operations::Files, prometheus::Registry, webhook::Reach};
 
+pub use self::docs::docs_router;
 use self::{
     auth::{KeyCache, RateLimit},
     error::Problem,
+    operation::Operation,
     request::Served,
     work::Work,
 };
-pub use self::{docs::docs_router, error::Code};
+pub use xfiles_api_types::problem::Code;
 
 /// The largest request body, in bytes. The largest legal one is a batch of a hundred intents.
 const MAX_BODY_BYTES: usize = 512 * 1024;
@@ -109,40 +101,17 @@ impl Api {
 
 /// Every route that clients use. The same router is run by Lambda and served on a socket.
 pub fn router(api: Api) -> Router {
-    let files = Router::new()
-        .route("/upload-intent", post(files::upload_intent))
-        .route("/upload-intents", post(files::upload_intents))
-        .route("/confirm", post(files::confirm))
-        .route("/confirms", post(files::confirms))
-        .route("/delete", post(files::delete_listed))
-        .route("/", get(files::list).delete(files::delete_matching))
-        .route("/{id}", get(files::get).patch(files::patch).delete(files::delete))
-        .route("/{id}/url", post(files::urls))
-        .route("/{id}/resign", post(files::resign));
-    let projects = Router::new()
-        .route("/", get(projects::list).post(projects::create))
-        .route("/{id}", get(projects::get).patch(projects::patch).delete(projects::delete))
-        .route("/{id}/empty", post(projects::empty))
-        .route("/{id}/keys", get(projects::list_keys).post(projects::create_key))
-        .route("/{id}/keys/{key}", delete(projects::revoke_key))
-        .route("/{id}/keys/{key}/rotate", post(projects::rotate_key))
-        .route("/{id}/webhooks", get(webhooks::list).post(webhooks::create))
-        .route("/{id}/webhooks/{webhook}", patch(webhooks::patch).delete(webhooks::delete))
-        .route("/{id}/webhooks/{webhook}/rotate", post(webhooks::rotate))
-        .route("/{id}/webhooks/{webhook}/deliveries", get(webhooks::deliveries))
-        .route("/{id}/webhooks/{webhook}/replay", post(webhooks::replay));
-    Router::new()
-        .nest("/api/v1/files", files)
-        .route("/api/v1/entities/{type}/{id}/order", put(entities::order))
-        .route("/api/v1/usage", get(projects::usage))
-        .nest("/api/v1/projects", projects)
-        .route("/api/v1/cleanup", post(admin::cleanup))
-        .layer(middleware::from_fn(query::refuse_unknown))
+    let operations = resources::all().into_iter().flat_map(|resource| resource.operations);
+    let (keyed, open): (Vec<_>, Vec<_>) = operations.partition(|operation| operation.scope.is_some());
+    let routes = |operations: Vec<Operation>| {
+        operations
+            .into_iter()
+            .map(Operation::into_route)
+            .fold(Router::new(), |router, (path, route)| router.route(path, route))
+    };
+    routes(keyed)
         .layer(middleware::from_fn_with_state(api.clone(), once::handle))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/version", get(health::version))
-        .route("/openapi.json", get(openapi::serve))
+        .merge(routes(open))
         .fallback(|| async { Problem::new(Code::RouteNotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(Code::MethodNotAllowed) })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

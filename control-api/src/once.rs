@@ -17,6 +17,7 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
+use xfiles_api_types::problem::FieldError;
 use xfiles_core::{
     api_key::ApiKey,
     catalog::{Attempt, Once, Outcome},
@@ -25,9 +26,9 @@ use xfiles_core::{
 };
 
 use crate::{
-    Api, MAX_BODY_BYTES,
+    Api, Code, MAX_BODY_BYTES,
     auth::{Caller, bearer},
-    error::{Code, FieldError, Problem},
+    error::Problem,
     request::check_length,
 };
 
@@ -146,7 +147,7 @@ fn answers_a_secret(path: &str) -> bool {
 }
 
 fn replay(outcome: Outcome, seal: Option<&ApiKey>) -> Result<Response, Problem> {
-    if outcome.status == ENDS_AN_UPLOAD.status().as_u16() {
+    if outcome.status == ENDS_AN_UPLOAD.status() {
         let refusal = Problem::new(ENDS_AN_UPLOAD).because(outcome.body);
         return Ok(([(REPLAYED, "true")], refusal).into_response());
     }

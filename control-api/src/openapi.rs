@@ -1,27 +1,19 @@
-//! The API's description in OpenAPI 3.1 and the catalogue of its refusals, both made from what the handlers are made of:
-//! the views, the codes and the scopes.
-//!
-//! `operations` lists every operation of the router; `requests` and `words` say the shapes that no view says. Nothing
-//! here takes part in answering a request but `GET /openapi.json` itself.
+//! The API's description in OpenAPI 3.1 and the catalogue of its refusals. Both are made from what the router is made of:
+//! the operations, the types of the API, and the codes.
 
-mod catalogue;
-mod operation;
-mod operations;
-mod requests;
-pub(crate) mod words;
+use std::{fmt::Write as _, sync::LazyLock};
 
-use std::sync::LazyLock;
-
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use http::header;
 use serde_json::{Map, Value, json};
-
-pub use self::catalogue::catalogue;
-use self::{
-    operation::{Components, Operation},
-    words::Problem as ProblemSchema,
+use xfiles_api_types::{
+    problem::{self, Code, FieldError},
+    running::Description,
+    wire::{Schemas, Wire as _},
 };
-use crate::error::{Code, FieldError, Problem};
+use xfiles_core::intent::ByteSize;
+
+use crate::{error::Problem, operation::Answers, resources};
 
 /// The OpenAPI 3.1 document of the API, pretty-printed, with a newline at its end.
 pub fn document() -> String {
@@ -30,29 +22,32 @@ pub fn document() -> String {
     text
 }
 
-/// `GET /openapi.json`.
-pub(crate) async fn serve() -> impl IntoResponse {
-    static DOCUMENT: LazyLock<String> = LazyLock::new(document);
-    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str())
+/// The document as an answer.
+pub(crate) struct Document;
+
+impl Answers for Document {
+    type Body = Description;
+    const STATUS: u16 = 200;
 }
 
-/// Each operation's method, path and the names of its query parameters.
-pub(crate) fn query_parameters() -> impl Iterator<Item = (&'static str, &'static str, Vec<String>)> {
-    operations::all().into_iter().map(|operation| (operation.method, operation.path, operation.query_names()))
+impl IntoResponse for Document {
+    fn into_response(self) -> Response {
+        static DOCUMENT: LazyLock<String> = LazyLock::new(document);
+        ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
+    }
 }
 
 fn describe() -> Value {
-    let mut components = Components::default();
-    components.add::<ProblemSchema>();
-    let mut paths = Map::new();
-    for operation in operations::all() {
-        let Operation { path, method, .. } = operation;
-        let item = paths.entry(path).or_insert_with(|| json!({}));
-        item[method] = operation.describe(&mut components);
+    let (mut schemas, mut responses) = (Schemas::default(), Map::new());
+    problem::Problem::schema(&mut schemas);
+    let (mut paths, mut tags) = (Map::new(), Vec::new());
+    for resource in resources::all() {
+        tags.push(json!({"name": resource.name, "description": resource.description}));
+        for operation in resource.operations {
+            let item = paths.entry(operation.path).or_insert_with(|| json!({}));
+            item[operation.method] = operation.describe(resource.name, &mut schemas, &mut responses);
+        }
     }
-    let tags: Vec<Value> =
-        operations::TAGS.iter().map(|(name, description)| json!({"name": name, "description": description})).collect();
-    let (schemas, responses) = components.into_values();
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -73,9 +68,9 @@ fn describe() -> Value {
                 "description": "An API key. It belongs to one project and has scopes; an operation names the one that it needs.",
             }},
             "headers": headers(),
-            "examples": Code::ALL.into_iter().map(|code| (code.as_str().to_owned(), example(code))).collect::<Map<_, _>>(),
+            "examples": Code::ALL.iter().map(|code| (code.as_str().to_owned(), example(*code))).collect::<Map<_, _>>(),
             "responses": responses,
-            "schemas": schemas,
+            "schemas": schemas.into_value(),
         },
     })
 }
@@ -130,9 +125,44 @@ fn headers() -> Value {
 fn example(code: Code) -> Value {
     let problem = match code {
         Code::InvalidRequest => {
-            Problem::invalid(vec![FieldError::invalid("/size", "must be a whole number of bytes, 0 to 104857600")])
+            let rule = format!("must be a whole number of bytes, 0 to {}", ByteSize::MAX.bytes());
+            Problem::invalid(vec![FieldError::invalid("/size", rule)])
         }
         code => Problem::new(code),
     };
     json!({"summary": problem.detail, "value": problem.body("/api/v1/files", "2h8w0k5v9d3m7q1x4z6b")})
 }
+
+/// The catalogue of refusals for people as Markdown, with a newline at its end: every code with its status, its cause and
+/// its remedy.
+pub fn catalogue() -> String {
+    let mut text = String::from(OPENING);
+    for code in Code::ALL {
+        // Writing to a String does not fail.
+        let _ = write!(
+            text,
+            "\n## `{}`\n\nStatus {}. {}.\n\n**Cause.** {}\n\n**Remedy.** {}\n",
+            code.as_str(),
+            crate::error::status(code),
+            code.title(),
+            code.cause(),
+            code.remedy(),
+        );
+    }
+    text
+}
+
+const OPENING: &str = "\
+# Refusals and what to do about them
+
+Every answer that is not a success is `application/problem+json` (RFC 9457). `code` is stable: programs should look at
+it, and at nothing else. `detail` (and `error`, which holds the same text) is for people and may change. `errors` names
+every field that breaks its rule, with a JSON pointer into the body, or `?name` for a query parameter. `requestId`
+leads to the line in the log.
+
+On one machine the server refuses some requests before the API reads them, without `requestId`: 408 `request_timeout`,
+because the request did not arrive in time; 429 or 503 `too_many_connections`, because the client's address or all
+clients together have too many, with `Retry-After`; and 431 without a body, because the head has more than 32 KB.
+
+This file is made from the code: `cargo run -p xfiles-control-api --example openapi`.
+";

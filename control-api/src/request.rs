@@ -17,12 +17,7 @@ use xfiles_core::{
     share::{Class, Share},
 };
 
-use crate::{
-    Api, MAX_BODY_BYTES,
-    auth::IdentitySlot,
-    error::{Code, Problem},
-    work::Client,
-};
+use crate::{Api, Code, MAX_BODY_BYTES, auth::IdentitySlot, error::Problem, work::Client};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 

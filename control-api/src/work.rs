@@ -18,7 +18,7 @@ use http::{HeaderMap, Method, header};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use crate::error::{Code, Problem};
+use crate::{Code, error::Problem};
 
 /// How many requests of one API key may go on without their clients. One that is at the limit waits for them.
 const LEFT_OF_ONE_CALLER: usize = 32;

@@ -32,13 +32,14 @@ fn workspace_crates_depend_on_each_other_in_one_direction_only() {
     let metadata = metadata();
     for (package, allowed) in [
         ("xfiles-core", &[][..]),
-        ("xfiles-control-api", &["xfiles-core"]),
+        ("xfiles-api-types", &["xfiles-core"]),
+        ("xfiles-control-api", &["xfiles-core", "xfiles-api-types"]),
         ("xfiles-av1", &[]),
         ("xfiles-webp-planes", &[]),
         ("xfiles-edge-variants", &["xfiles-core", "xfiles-av1", "xfiles-webp-planes"]),
         ("xfiles-cleanup-cron", &["xfiles-core"]),
         ("xfiles-standalone", &["xfiles-core", "xfiles-control-api", "xfiles-edge-variants", "xfiles-cleanup-cron"]),
-        ("xfiles-cli", &["xfiles-core", "xfiles-standalone"]),
+        ("xfiles-cli", &["xfiles-core", "xfiles-api-types", "xfiles-standalone"]),
     ] {
         let ours = dependencies(&metadata, package).into_iter().filter(|name| name.starts_with("xfiles-"));
         let forbidden: Vec<String> = ours.filter(|name| !allowed.contains(&name.as_str())).collect();
@@ -49,7 +50,9 @@ fn workspace_crates_depend_on_each_other_in_one_direction_only() {
 #[test]
 fn no_lambda_crate_links_an_embedded_engine() {
     let metadata = metadata();
-    for package in ["xfiles-core", "xfiles-control-api", "xfiles-edge-variants", "xfiles-cleanup-cron"] {
+    for package in
+        ["xfiles-core", "xfiles-api-types", "xfiles-control-api", "xfiles-edge-variants", "xfiles-cleanup-cron"]
+    {
         let found = dependencies(&metadata, package);
         for engine in ["s3s", "dynoxide-rs", "rusqlite"] {
             assert!(!found.contains(engine), "{package} links {engine}");
@@ -58,11 +61,22 @@ fn no_lambda_crate_links_an_embedded_engine() {
 }
 
 #[test]
-fn core_does_not_depend_on_an_http_server() {
-    let found = dependencies(&metadata(), "xfiles-core");
-    for forbidden in ["axum", "hyper", "lambda_http", "tower"] {
-        assert!(!found.contains(forbidden), "core depends on {forbidden}");
+fn core_and_the_types_of_the_api_know_no_http_server() {
+    let metadata = metadata();
+    for package in ["xfiles-core", "xfiles-api-types"] {
+        let found = dependencies(&metadata, package);
+        for forbidden in ["axum", "hyper", "lambda_http", "tower"] {
+            assert!(!found.contains(forbidden), "{package} depends on {forbidden}");
+        }
     }
+}
+
+#[test]
+fn the_types_of_the_api_do_no_input_or_output() {
+    // `xfiles-core` has the values that they are made of; nothing else may bring a runtime, a socket or a file.
+    let found = dependencies(&metadata(), "xfiles-api-types");
+    let allowed = ["serde", "serde_json", "xfiles-core"].map(str::to_owned).into();
+    assert_eq!(found, allowed);
 }
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -80,7 +94,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 fn only_tests_look_behind_the_operations() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut sources = Vec::new();
-    for package in ["control-api", "edge-variants", "cleanup-cron", "standalone", "cli"] {
+    for package in ["api-types", "control-api", "edge-variants", "cleanup-cron", "standalone", "cli"] {
         rust_files(&root.join(package).join("src"), &mut sources);
     }
     assert!(sources.len() > 100, "{sources:?}");

@@ -21,7 +21,6 @@ use xfiles_core::{
     api_key::Scope,
     cdn::{Cdn, Signer, URL_LIFE},
     error::{Cause, Error},
-    operations::Files,
 };
 use xfiles_standalone::BUCKET;
 use xfiles_tests::{TEXT, World, WorldOptions, id_of};

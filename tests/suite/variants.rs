@@ -248,7 +248,7 @@ async fn a_placeholder_lost_to_a_concurrent_write_is_restored_by_the_next_varian
     let variants = answer(&world, &file, "webp").await["variants"].clone();
     world.get(variants[0]["url"].as_str().unwrap()).await;
     let patch = Patch { owner: Some(OwnerId::new("u1")), ..Patch::default() };
-    let written = before.patch(&patch, world.files().clock.now()).unwrap();
+    let written = before.patch(&patch, world.files().clock().now()).unwrap();
     world.files().inspect().catalog.replace(&written).await.unwrap();
     world.get(variants[1]["url"].as_str().unwrap()).await;
     // The same write by another caller is not mistaken for the first, and removes nothing.

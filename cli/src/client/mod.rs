@@ -7,24 +7,28 @@ mod no_answer;
 mod tls;
 mod webhooks;
 
-use std::{collections::BTreeMap, fmt::Write as _, io, time::Duration};
+use std::{fmt::Write as _, io, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::rand;
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::Value;
 use ureq::{
     Agent, AsSendBody, Body, SendBody,
     http::{Method, Request, Response, Uri, header, request},
 };
-use xfiles_core::{api_key::ApiKey, clock::Timestamp, id::FileId};
+use xfiles_api_types::{
+    files::{
+        BatchOfDeletions, CursorPage, Deletion, DeletionResult, FileAnswer, FileChange, FileReference, FileWithUrls,
+        FilesToDelete, NumberedPage, Upload, UploadIntent, UrlWish, Urls,
+    },
+    read_answer,
+    wire::{List, Wire, to_json},
+    words::{BatchedFile, FileRef},
+};
+use xfiles_core::{api_key::ApiKey, id::FileId};
 
 use self::no_answer::no_answer;
-pub(crate) use self::{
-    admin::{Key, Project, Sweep, Usage},
-    webhooks::{Delivery, Webhook},
-};
 use crate::{
     args::{ServerArgs, ServerUrl},
     failure::{Exit, Failure, Retry},
@@ -62,154 +66,6 @@ impl IdempotencyKey {
     }
 }
 
-/// What the upload-intent request says.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Intent<'a> {
-    pub(crate) filename: &'a str,
-    pub(crate) content_type: &'a str,
-    pub(crate) size: u64,
-    pub(crate) visibility: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) owner_user_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) entity: Option<IntentEntity<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) transformations: Option<Transformations>,
-    pub(crate) checksum_sha256: String,
-}
-
-/// The entity of an upload-intent request.
-#[derive(Serialize)]
-pub(crate) struct IntentEntity<'a> {
-    #[serde(rename = "type")]
-    pub(crate) kind: &'a str,
-    pub(crate) id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) role: Option<&'a str>,
-    pub(crate) position: u32,
-}
-
-/// Whether and for whom variants are made.
-#[derive(Serialize)]
-pub(crate) struct Transformations {
-    pub(crate) image: ImageTransformations,
-}
-
-/// The only kind of transformation.
-#[derive(Serialize)]
-pub(crate) struct ImageTransformations {
-    pub(crate) enabled: bool,
-    pub(crate) visibility: &'static str,
-}
-
-/// Where and how to upload. It holds a signed URL, so it has no `Debug`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Ticket {
-    pub(crate) file_id: FileId,
-    upload_url: String,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-}
-
-impl Ticket {
-    /// Where to upload; whoever has it can put the object.
-    pub(crate) fn upload_url(&self) -> &str {
-        &self.upload_url
-    }
-}
-
-/// A file as the API shows it: what a person wants to see.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct FileView {
-    pub(crate) id: FileId,
-    pub(crate) filename: String,
-    pub(crate) original_filename: String,
-    pub(crate) content_type: String,
-    pub(crate) size: u64,
-    pub(crate) visibility: String,
-    pub(crate) owner_user_id: Option<String>,
-    pub(crate) entity: Option<EntityView>,
-    pub(crate) width: Option<u32>,
-    pub(crate) height: Option<u32>,
-    /// In base64, if its uploader declared it.
-    #[serde(default)]
-    pub(crate) checksum_sha256: Option<String>,
-    /// When the upload began; `None` when the server writes times in an unknown way.
-    #[serde(deserialize_with = "time")]
-    pub(crate) created_at: Option<Timestamp>,
-    /// When a pending upload ends by itself.
-    #[serde(default, deserialize_with = "time")]
-    pub(crate) expires_at: Option<Timestamp>,
-}
-
-/// A time, or `null`.
-fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
-    let text = Option::<String>::deserialize(from)?;
-    Ok(text.as_deref().and_then(Timestamp::parse_rfc3339))
-}
-
-/// The entity of a file.
-#[derive(Deserialize)]
-pub(crate) struct EntityView {
-    #[serde(rename = "type")]
-    pub(crate) kind: String,
-    pub(crate) id: String,
-    pub(crate) role: Option<String>,
-    pub(crate) position: u32,
-}
-
-/// Where a file and its variants can be read.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Urls {
-    pub(crate) url: String,
-    #[serde(default)]
-    pub(crate) variants: Vec<VariantUrl>,
-}
-
-/// Where one variant can be read.
-#[derive(Deserialize)]
-pub(crate) struct VariantUrl {
-    pub(crate) width: u32,
-    pub(crate) url: String,
-}
-
-/// A file and where to read it.
-#[derive(Deserialize)]
-pub(crate) struct FileWithUrls {
-    pub(crate) file: FileView,
-    #[serde(flatten)]
-    pub(crate) urls: Urls,
-}
-
-/// One page of a listing.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Page {
-    pub(crate) files: Vec<FileView>,
-    pub(crate) total: u64,
-    pub(crate) page: u64,
-    pub(crate) total_pages: u64,
-}
-
-/// One page of a listing that is walked.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Walked {
-    pub(crate) files: Vec<FileView>,
-    /// Where the next page begins.
-    pub(crate) next_cursor: Option<String>,
-}
-
-/// What became of each item of a batch.
-#[derive(Deserialize)]
-struct Batch {
-    results: Vec<Value>,
-}
-
 impl Client {
     /// A client as the arguments ask for. Nothing is sent yet.
     pub(crate) fn new(args: &ServerArgs) -> Result<Self, Failure> {
@@ -225,14 +81,14 @@ impl Client {
     }
 
     /// Asks for an upload. Safe to repeat under the same key.
-    pub(crate) fn begin_upload(&self, intent: &Intent<'_>, once: &IdempotencyKey) -> Result<Ticket, Failure> {
-        let body = serde_json::to_value(intent).expect("an intent is JSON");
-        self.api(Method::POST, "/api/v1/files/upload-intent", Some(&body), Some(once)).map(|answer| answer.value)
+    pub(crate) fn begin_upload(&self, intent: &UploadIntent, once: &IdempotencyKey) -> Result<Upload, Failure> {
+        self.api(Method::POST, "/api/v1/files/upload-intent", Some(to_json(intent)), Some(once))
+            .map(|answer| answer.value)
     }
 
-    /// Sends the bytes where the ticket says, with exactly its headers. Safe to repeat.
-    pub(crate) fn put(&self, ticket: &Ticket, size: u64, bytes: &mut dyn io::Read) -> Result<(), Failure> {
-        let mut request = Request::builder().method(Method::PUT).uri(&ticket.upload_url);
+    /// Sends the bytes to the upload's URL, with exactly its headers. Safe to repeat.
+    pub(crate) fn put(&self, ticket: &Upload, size: u64, bytes: &mut dyn io::Read) -> Result<(), Failure> {
+        let mut request = Request::builder().method(Method::PUT).uri(ticket.upload_url.as_str());
         for (name, value) in &ticket.headers {
             request = request.header(name, value);
         }
@@ -254,8 +110,8 @@ impl Client {
 
     /// Publishes an uploaded file. Safe to repeat.
     pub(crate) fn confirm(&self, file: FileId, once: &IdempotencyKey) -> Result<(), Failure> {
-        let body = json!({ "fileId": file });
-        self.api::<Value>(Method::POST, "/api/v1/files/confirm", Some(&body), Some(once)).map(drop)
+        let body = to_json(&FileReference { file_id: FileRef(Some(file)) });
+        self.api::<FileAnswer>(Method::POST, "/api/v1/files/confirm", Some(body), Some(once)).map(drop)
     }
 
     /// A file and its URLs, those of variants in `format` (the server's default when `None`).
@@ -265,55 +121,59 @@ impl Client {
     }
 
     /// One page of the confirmed files that match the filters.
-    pub(crate) fn list(&self, filters: &[(&'static str, String)]) -> Result<Answer<Page>, Failure> {
+    pub(crate) fn list(&self, filters: &[(&'static str, String)]) -> Result<Answer<NumberedPage>, Failure> {
         self.read(&path("/api/v1/files", filters))
     }
 
     /// The page of the confirmed files that match the filters at their `cursor`.
-    pub(crate) fn walk(&self, filters: &[(&'static str, String)]) -> Result<Answer<Walked>, Failure> {
+    pub(crate) fn walk(&self, filters: &[(&'static str, String)]) -> Result<Answer<CursorPage>, Failure> {
         self.read(&path("/api/v1/files", filters))
     }
 
     /// Fresh URLs of a file.
     pub(crate) fn fresh_urls(&self, file: FileId) -> Result<Answer<Urls>, Failure> {
-        self.post(&format!("/api/v1/files/{file}/url"), &json!({}))
+        self.post(&format!("/api/v1/files/{file}/url"), &UrlWish { expires_in: None, download: false })
     }
 
     /// Changes what the API lets change of a file. Safe to repeat.
-    pub(crate) fn change(&self, file: FileId, changes: &Value) -> Result<(), Failure> {
-        self.api::<Value>(Method::PATCH, &format!("/api/v1/files/{file}"), Some(changes), None).map(drop)
+    pub(crate) fn change(&self, file: FileId, change: &FileChange) -> Result<(), Failure> {
+        self.api::<FileAnswer>(Method::PATCH, &format!("/api/v1/files/{file}"), Some(to_json(change)), None).map(drop)
     }
 
     /// Deletes files and says what became of each, in order. Safe to repeat under the same key.
     pub(crate) fn delete(&self, files: &[FileId], once: &IdempotencyKey) -> Result<Vec<Result<(), Failure>>, Failure> {
-        let body = json!({ "fileIds": files });
-        let answer = self.api::<Batch>(Method::POST, "/api/v1/files/delete", Some(&body), Some(once))?;
-        let Batch { results } = answer.value;
+        let ids = files.iter().map(|id| BatchedFile(Some(*id))).collect();
+        let body = to_json(&FilesToDelete { file_ids: List(ids) });
+        let answer = self.api::<BatchOfDeletions>(Method::POST, "/api/v1/files/delete", Some(body), Some(once))?;
+        let List(results) = answer.value.results;
         if results.len() != files.len() {
             return Err(self.not_understood());
         }
-        let outcome = |result: &Value| result.get("error").map_or(Ok(()), |error| Err(Failure::of_item(error)));
-        Ok(results.iter().map(outcome).collect())
+        let outcome = |result| match result {
+            DeletionResult::Done(_) => Ok(()),
+            DeletionResult::Refused(refused) => Err(Failure::of_item(&to_json(&refused.error))),
+        };
+        Ok(results.into_iter().map(outcome).collect())
     }
 
     /// Deletes a file and has every trace of it looked for. Safe to repeat while its removal is under way.
-    pub(crate) fn erase(&self, file: FileId) -> Result<Answer<Value>, Failure> {
+    pub(crate) fn erase(&self, file: FileId) -> Result<Answer<Deletion>, Failure> {
         self.api(Method::DELETE, &format!("/api/v1/files/{file}?erase=true"), None, None)
     }
 
-    fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Failure> {
+    fn read<T: Wire>(&self, path: &str) -> Result<Answer<T>, Failure> {
         self.api(Method::GET, path, None, None)
     }
 
-    fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<Answer<T>, Failure> {
-        self.api(Method::POST, path, Some(body), None)
+    fn post<T: Wire>(&self, path: &str, body: &impl Wire) -> Result<Answer<T>, Failure> {
+        self.api(Method::POST, path, Some(to_json(body)), None)
     }
 
-    fn api<T: DeserializeOwned>(
+    fn api<T: Wire>(
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<Value>,
         once: Option<&IdempotencyKey>,
     ) -> Result<Answer<T>, Failure> {
         let Self { server, key, .. } = self;
@@ -340,7 +200,7 @@ impl Client {
             return Err(failure.retry(if in_flight { Retry::After(Duration::ZERO) } else { retry }));
         }
         let raw: Value = serde_json::from_slice(&bytes).map_err(|_| self.not_understood())?;
-        let value = T::deserialize(&raw).map_err(|_| self.not_understood())?;
+        let value = read_answer(&raw).map_err(|_| self.not_understood())?;
         Ok(Answer { value, raw })
     }
 

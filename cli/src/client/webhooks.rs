@@ -1,75 +1,24 @@
 //! The requests about the webhooks of a project. All need a key with the scope `admin`.
 
-use serde::Deserialize;
-use serde_json::{Value, json};
-use ureq::http::Method;
-use xfiles_core::{
-    clock::Timestamp,
-    id::{EndpointId, ProjectId},
-};
+use std::time::Duration;
 
-use super::{Answer, Client, path, time};
+use ureq::http::Method;
+use xfiles_api_types::{
+    files::Done,
+    webhooks::{
+        DeliveriesAnswer, NewWebhook, ReplayWish, ReplayedAnswer, SecretRotation, WebhookAnswer, WebhookChange,
+        WebhookSecretAnswer, WebhooksAnswer,
+    },
+    wire::to_json,
+    words::{DeliveryId, Seconds},
+};
+use xfiles_core::id::{EndpointId, ProjectId};
+
+use super::{Answer, Client, path};
 use crate::failure::Failure;
 
-/// Where a project's events are sent.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Webhook {
-    pub(crate) id: EndpointId,
-    pub(crate) url: String,
-    /// Which events; empty: all.
-    pub(crate) events: Vec<String>,
-    pub(crate) enabled: bool,
-    #[serde(deserialize_with = "time")]
-    pub(crate) created_at: Option<Timestamp>,
-}
-
-/// `{"webhooks": [Webhook]}`.
-#[derive(Deserialize)]
-pub(crate) struct Webhooks {
-    pub(crate) webhooks: Vec<Webhook>,
-}
-
-/// A webhook and, when it or its secret is new, the secret. So it has no `Debug`.
-#[derive(Deserialize)]
-pub(crate) struct OneWebhook {
-    pub(crate) webhook: Webhook,
-    pub(crate) secret: Option<String>,
-}
-
-/// One message to a webhook.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Delivery {
-    pub(crate) id: String,
-    #[serde(rename = "type")]
-    pub(crate) kind: String,
-    pub(crate) status: String,
-    pub(crate) attempts: u64,
-    #[serde(deserialize_with = "time")]
-    pub(crate) created_at: Option<Timestamp>,
-    pub(crate) last_status: Option<u16>,
-    pub(crate) last_error: Option<String>,
-}
-
-/// One page of deliveries.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Deliveries {
-    pub(crate) deliveries: Vec<Delivery>,
-    pub(crate) next_cursor: Option<String>,
-}
-
-/// How many deliveries will be tried again.
-#[derive(Deserialize)]
-pub(crate) struct Replayed {
-    pub(crate) replayed: u64,
-    /// Whether the same request has more to do.
-    pub(crate) more: bool,
-}
-
 impl Client {
-    pub(crate) fn webhooks(&self, project: ProjectId) -> Result<Answer<Webhooks>, Failure> {
+    pub(crate) fn webhooks(&self, project: ProjectId) -> Result<Answer<WebhooksAnswer>, Failure> {
         self.read(&of_webhooks(project, ""))
     }
 
@@ -77,33 +26,33 @@ impl Client {
     pub(crate) fn create_webhook(
         &self,
         project: ProjectId,
-        url: &str,
-        events: &[String],
-    ) -> Result<Answer<OneWebhook>, Failure> {
-        self.post(&of_webhooks(project, ""), &json!({"url": url, "events": events}))
+        new: &NewWebhook,
+    ) -> Result<Answer<WebhookSecretAnswer>, Failure> {
+        self.post(&of_webhooks(project, ""), new)
     }
 
     pub(crate) fn change_webhook(
         &self,
         project: ProjectId,
         webhook: EndpointId,
-        changes: &Value,
-    ) -> Result<Answer<OneWebhook>, Failure> {
-        self.api(Method::PATCH, &of_webhooks(project, &format!("/{webhook}")), Some(changes), None)
+        change: &WebhookChange,
+    ) -> Result<Answer<WebhookAnswer>, Failure> {
+        self.api(Method::PATCH, &of_webhooks(project, &format!("/{webhook}")), Some(to_json(change)), None)
     }
 
-    pub(crate) fn delete_webhook(&self, project: ProjectId, webhook: EndpointId) -> Result<Answer<Value>, Failure> {
+    pub(crate) fn delete_webhook(&self, project: ProjectId, webhook: EndpointId) -> Result<Answer<Done>, Failure> {
         self.api(Method::DELETE, &of_webhooks(project, &format!("/{webhook}")), None, None)
     }
 
-    /// Gives a webhook a new secret; messages carry the old one's signature too for `grace` seconds.
+    /// Gives a webhook a new secret; messages carry the old one's signature too for `grace`.
     pub(crate) fn rotate_webhook(
         &self,
         project: ProjectId,
         webhook: EndpointId,
-        grace: u64,
-    ) -> Result<Answer<OneWebhook>, Failure> {
-        self.post(&of_webhooks(project, &format!("/{webhook}/rotate")), &json!({"gracePeriod": grace}))
+        grace: Duration,
+    ) -> Result<Answer<WebhookSecretAnswer>, Failure> {
+        let rotation = SecretRotation { grace_period: Seconds(grace) };
+        self.post(&of_webhooks(project, &format!("/{webhook}/rotate")), &rotation)
     }
 
     /// One page of a webhook's deliveries.
@@ -112,7 +61,7 @@ impl Client {
         project: ProjectId,
         webhook: EndpointId,
         query: &[(&'static str, String)],
-    ) -> Result<Answer<Deliveries>, Failure> {
+    ) -> Result<Answer<DeliveriesAnswer>, Failure> {
         self.read(&path(&of_webhooks(project, &format!("/{webhook}/deliveries")), query))
     }
 
@@ -121,9 +70,9 @@ impl Client {
         &self,
         project: ProjectId,
         webhook: EndpointId,
-        delivery: Option<&str>,
-    ) -> Result<Answer<Replayed>, Failure> {
-        let wish = delivery.map_or_else(|| json!({}), |id| json!({"deliveryId": id}));
+        delivery: Option<&DeliveryId>,
+    ) -> Result<Answer<ReplayedAnswer>, Failure> {
+        let wish = ReplayWish { delivery_id: delivery.cloned() };
         self.post(&of_webhooks(project, &format!("/{webhook}/replay")), &wish)
     }
 }

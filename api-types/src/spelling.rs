@@ -1,6 +1,9 @@
 //! What to say of a name that a request has and the API does not: the nearest name that it knows.
 
-use crate::error::FieldError;
+use crate::{
+    problem::{FieldError, FieldRule},
+    wire::At,
+};
 
 /// How many unknown names one refusal lists: a body may hold thousands.
 const MAX_LISTED: usize = 20;
@@ -17,14 +20,8 @@ const fn tolerance(length: usize) -> usize {
     }
 }
 
-/// The faults of the names that are not known. `prefix` and the name make the pointer; `what` is what they would be, such
-/// as `field`.
-pub(crate) fn unknown<'n>(
-    names: impl Iterator<Item = &'n str>,
-    known: &[&str],
-    prefix: &str,
-    what: &str,
-) -> Vec<FieldError> {
+/// The faults of the names that are not known, in the object or query at `at`; `what` is what they would be, such as `field`.
+pub fn unknown<'n>(names: impl Iterator<Item = &'n str>, known: &[&str], at: &At<'_>, what: &str) -> Vec<FieldError> {
     let unknown = names.filter(|name| !known.contains(name)).take(MAX_LISTED);
     unknown
         .map(|name| {
@@ -34,15 +31,13 @@ pub(crate) fn unknown<'n>(
                 (None, []) => format!("is no {what} of this request, which takes none"),
                 (None, known) => format!("is no {what} of this request; it knows `{}`", known.join("`, `")),
             };
-            // RFC 6901, section 3.
-            let shown = shown.replace('~', "~0").replace('/', "~1");
-            FieldError { pointer: format!("{prefix}{shown}"), code: "unknown", detail }
+            FieldError { pointer: At::Field(at, &shown).to_string(), code: FieldRule::Unknown, detail }
         })
         .collect()
 }
 
 /// The known name that a writer most likely meant.
-pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     if name.len() > MAX_ECHO {
         return None;
     }
@@ -101,14 +96,14 @@ mod tests {
     #[test]
     fn a_refusal_repeats_no_more_than_the_beginning_of_a_name_and_lists_no_more_than_twenty() {
         let names: Vec<String> = (0..50).map(|i| format!("{i}{}", "x".repeat(1000))).collect();
-        let faults = unknown(names.iter().map(String::as_str), &["a"], "/", "field");
+        let faults = unknown(names.iter().map(String::as_str), &["a"], &At::Body, "field");
         assert_eq!(faults.len(), MAX_LISTED);
         assert!(faults.iter().all(|fault| fault.pointer.len() <= MAX_ECHO + 1));
     }
 
     #[test]
     fn a_pointer_escapes_what_rfc_6901_reserves() {
-        let faults = unknown(["a/b~c"].into_iter(), &[], "/entity/", "field");
+        let faults = unknown(["a/b~c"].into_iter(), &[], &At::Field(&At::Body, "entity"), "field");
         assert_eq!(faults[0].pointer, "/entity/a~1b~0c");
     }
 }
