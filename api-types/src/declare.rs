@@ -145,10 +145,11 @@ macro_rules! object {
 macro_rules! one_of {
     ($(
         $(#[doc = $doc:literal])*
+        $(#[expect($lint:path, reason = $reason:literal)])?
         pub enum $name:ident { $($variant:ident($type:ty)),* $(,)? }
     )*) => {$(
         $(#[doc = $doc])*
-        #[expect(clippy::large_enum_variant, reason = "an answer has one, and is written at once")]
+        $(#[expect($lint, reason = $reason)])?
         pub enum $name { $($variant($type)),* }
 
         impl $crate::wire::Wire for $name {

@@ -364,6 +364,7 @@ one_of! {
     pub enum UploadResult { Done(Upload), Refused(ItemRefused) }
 
     /// A confirmed file, or why it is not.
+    #[expect(clippy::large_enum_variant, reason = "a batch has at most a hundred, most of which are files")]
     pub enum FileResult { Done(FileAnswer), Refused(ItemRefused) }
 
     /// Deleted, or why not.

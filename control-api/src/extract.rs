@@ -129,7 +129,7 @@ macro_rules! paths {
 
             async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
                 let found = Path::<Vec<(String, String)>>::from_request_parts(parts, api).await.ok();
-                let text = |name: &str| found.as_ref()?.iter().find(|(found, _)| found == name).map(|(_, text)| text);
+                let text = |name: &str| found.as_ref()?.iter().find(|(found, _)| found == name).map(|(_, text)| text.as_str());
                 Ok(Self($(text($parameter).and_then(<$type as InPath>::parse).ok_or_else(|| Problem::from($error))?),+))
             }
         }
@@ -169,13 +169,13 @@ paths! {
 
 /// A type that stands in a path.
 trait InPath: Sized {
-    fn parse(text: &String) -> Option<Self>;
+    fn parse(text: &str) -> Option<Self>;
 }
 
 macro_rules! in_path {
     ($($type:ty),*) => {$(
         impl InPath for $type {
-            fn parse(text: &String) -> Option<Self> {
+            fn parse(text: &str) -> Option<Self> {
                 text.parse().ok()
             }
         }
@@ -185,7 +185,7 @@ macro_rules! in_path {
 in_path!(FileId, ProjectId, KeyId, EndpointId);
 
 impl InPath for EntityWord {
-    fn parse(text: &String) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         Self::new(text)
     }
 }
