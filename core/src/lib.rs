@@ -9,7 +9,7 @@ pub mod content_type;
 
 pub mod sniff;
 
-pub mod thumbhash;
+pub use xfiles_thumbhash as thumbhash;
 
 pub mod intent;
 
