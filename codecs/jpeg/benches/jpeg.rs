@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p xfiles-jpeg [-- FILE.jpg]`; without a file, the 12-megapixel fixture of the tests.
 
+#![expect(clippy::cast_possible_truncation, reason = "a side has 16 bits")]
+
 use std::{fs, hint::black_box, io::Cursor, time::Instant};
 
 use xfiles_jpeg::{

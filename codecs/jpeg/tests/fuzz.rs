@@ -1,5 +1,7 @@
 //! Damaged and random files. `tests/fuzz -p xfiles-jpeg files 600` runs this with libFuzzer.
 
+#![expect(clippy::cast_possible_truncation, reason = "an image has few samples")]
+
 use xfiles_jpeg::{
     Size,
     decode::{self, FirstScan, Header, Options, Scale, Scales},

@@ -80,7 +80,7 @@ impl Budget {
         let bytes = bytes.min(self.0.total);
         self.0.state().line_up(project, Waiter { lane, bytes, passes: 0, reply });
         self.0.dispatch();
-        granted.await.expect("a waiter is dropped only when nobody waits for it")
+        granted.await.expect("the sender is dropped only after its receiver")
     }
 
     /// This many bytes without a slot, if they are free and no render waits for bytes.
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_grows_only_while_nobody_waits_and_shrinks_at_any_time() {
+    fn a_permit_grows_only_while_no_render_waits_and_shrinks_at_any_time() {
         let budget = Budget::new(100, 2);
         let mut permit = polled(pin!(budget.acquire(project(1), ASKED, 10))).unwrap();
         assert!(permit.resize(80));

@@ -1,4 +1,4 @@
-//! Kinds of pictures that people's tools write and few encoders here: each is made by hand, and shows what it holds.
+//! Kinds of files that common tools write and few encoders here do, made by hand, with what they must show.
 
 #![expect(clippy::cast_possible_truncation, reason = "samples are within a byte")]
 
@@ -31,7 +31,7 @@ fn seen(name: &str, original: &[u8], pixels: u32) -> RgbaImage {
     shown(&variant).into_rgba8()
 }
 
-/// Checks that a picture shows another, to within `tolerance` of each sample on average over blocks of 8 x 8.
+/// Checks that an image shows another, to within `tolerance` of each sample, averaged over blocks of 8 x 8.
 fn assert_same(name: &str, actual: &RgbaImage, expected: &RgbaImage, tolerance: f64) {
     assert_eq!(actual.dimensions(), expected.dimensions(), "{name}");
     let (width, height) = expected.dimensions();
@@ -43,7 +43,7 @@ fn assert_same(name: &str, actual: &RgbaImage, expected: &RgbaImage, tolerance: 
         for channel in 0..4 {
             let sum: f64 = places()
                 .map(|(x, y)| {
-                    // Nobody sees the colour of what is clear.
+                    // The colour of transparent pixels does not count.
                     let sample = |picture: &RgbaImage| {
                         let pixel = picture.get_pixel(x, y).0;
                         let alpha = if channel == 3 { 1.0 } else { f64::from(pixel[3]) / 255.0 };
@@ -86,7 +86,7 @@ fn grey_with_alpha_in_16_bits_is_shown_at_every_width() {
 
 #[test]
 fn large_pictures_of_16_bits_show_what_small_ones_show() {
-    // Beyond what is held, and as 8 bits.
+    // Larger than what is held at 16 bits, and reduced to 8.
     let faded = DynamicImage::from(faded_scene(2600, 1700));
     let grey = DynamicImage::from(DynamicImage::from(scene(5200, 3400)).to_luma16());
     for (name, deep, shallow) in [
@@ -101,7 +101,7 @@ fn large_pictures_of_16_bits_show_what_small_ones_show() {
     }
 }
 
-/// A PNG whose pixels end after so many hundredths of their bytes.
+/// A PNG that is cut after this percentage of its pixel data.
 fn cut(file: &[u8], hundredths: usize) -> Vec<u8> {
     file[..file.len() * hundredths / 100].to_vec()
 }
@@ -253,7 +253,7 @@ fn jfif_says_of_three_colours_what_adobe_does_not() {
     for pixels in [100, 400] {
         assert_same("both", &seen("both", &both, pixels), &seen("plain", &file, pixels), 0.0);
     }
-    // By the decoder of whole pictures as well.
+    // By the decoder of whole frames as well.
     let cut = |whole: &[u8]| whole[..whole.len() - file.len() / 3].to_vec();
     assert_same("cut", &seen("both", &cut(&both), 400), &seen("plain", &cut(&file), 400), 0.0);
 }
@@ -396,7 +396,7 @@ fn damage_between_restart_markers_reaches_no_further() {
             }),
         ),
     ] {
-        // Each interval is a row of blocks: three may be wrong.
+        // Each interval is a row of blocks. At most three may be wrong.
         let wrong = (0..480).filter(|y| {
             (0..640).any(|x| {
                 let (is, was) = (picture.get_pixel(x, *y).0, whole.get_pixel(x, *y).0);
@@ -414,7 +414,7 @@ fn boxed(name: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     [&u32::try_from(payload.len() + 8).unwrap().to_be_bytes(), name.as_slice(), &payload].concat()
 }
 
-/// A file of some bits with properties of their own, and of a picture that nobody refers to with a larger size.
+/// A file with these OBUs and properties, and with a second, unreferenced item of a larger size.
 fn avif_with(bits: &[u8], size: (u32, u32), more: &[Vec<u8>]) -> Vec<u8> {
     let sides = |size: (u32, u32)| [0, size.0, size.1].map(u32::to_be_bytes).concat();
     let mut properties = vec![boxed(b"ispe", &[&sides((4000, 3000))]), boxed(b"ispe", &[&sides(size)])];
@@ -444,7 +444,7 @@ fn avif_with(bits: &[u8], size: (u32, u32), more: &[Vec<u8>]) -> Vec<u8> {
     [head, meta(start), boxed(b"mdat", &[bits])].concat()
 }
 
-/// The bits of a picture.
+/// The OBUs of an image.
 fn av1(picture: &DynamicImage) -> Vec<u8> {
     let file = avif(picture, BitDepth::Eight);
     let at = file.windows(4).position(|window| window == b"mdat").unwrap();
@@ -469,7 +469,7 @@ fn an_avif_has_the_size_of_its_primary_picture_and_shows_its_aperture() {
 #[test]
 fn the_rarer_matrices_of_avif_are_converted() {
     let bits = av1(&RgbImage::from_pixel(64, 64, Rgb([180, 90, 60])).into());
-    // Which is this in YCbCr by BT.601.
+    // This colour in YCbCr by BT.601.
     let [y, u, v] = [113.5, 97.8, 175.4];
     for (matrix, expected) in [
         (8_u16, [y - (u - 128.0) + (v - 128.0), y + (u - 128.0), y - (u - 128.0) - (v - 128.0)]),

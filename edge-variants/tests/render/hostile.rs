@@ -1,5 +1,5 @@
-//! Files made to cost as much as they can. Each is rendered in a process of its own that may take no more memory and
-//! processor time than a worker has for one.
+//! Files made to cost as much as they can. Each is rendered in a process of its own, within the memory and processor
+//! time that a worker has for one.
 
 use std::{
     env, fs,
@@ -22,16 +22,16 @@ use super::{
     },
 };
 
-/// Address space, which bounds what may be resident. A frame takes a quarter of it, and its copies another.
+/// The address space, which bounds resident memory. A frame takes a quarter of it, and its copies another.
 const MEMORY_KB: u32 = 1 << 20;
 
-/// Seconds of a processor, in a build with checks.
+/// Processor seconds, in a build with overflow checks.
 const SECONDS: u32 = 20;
 
-/// Where the child finds what it is to render.
+/// The variable with what the child renders.
 const DIRECTORY: &str = "XFILES_HOSTILE_FILES";
 
-/// Renders the files of a directory in a child under the limits, and says what became of each, in order.
+/// Renders the files of a directory in a child process within the limits, and returns what became of each, in order.
 fn outcomes(files: &[Vec<u8>]) -> Vec<String> {
     outcomes_within(MEMORY_KB, files)
 }
@@ -63,7 +63,7 @@ fn outcomes_within(memory_kb: u32, files: &[Vec<u8>]) -> Vec<String> {
     outcomes
 }
 
-/// Not a test by itself: what the child runs.
+/// Not a test by itself: the child process runs it.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a parent tells its child so where the files are")]
 fn child() {
@@ -84,14 +84,14 @@ fn assert_outcome(name: &str, original: Vec<u8>, expected: &str) {
     assert!(outcomes[0].starts_with(expected), "{name}: {} instead of {expected}", outcomes[0]);
 }
 
-/// Changes the bytes at the first place where `name` stands.
+/// Changes bytes behind the first occurrence of `name`.
 pub(super) fn patched(mut file: Vec<u8>, name: &[u8], offset: usize, bytes: &[u8]) -> Vec<u8> {
     let at = file.windows(name.len()).position(|window| window == name).unwrap() + offset;
     file[at..at + bytes.len()].copy_from_slice(bytes);
     file
 }
 
-/// Repeats the second scan of a progressive JPEG so often, before those that tell the rest.
+/// Repeats the second scan of a progressive JPEG, before the scans that complete it.
 pub(super) fn with_scans(jpeg: &[u8], times: usize) -> Vec<u8> {
     let mut scans = (0..jpeg.len()).filter(|at| jpeg[*at..].starts_with(&[0xFF, 0xDA])).skip(1);
     let (second, third) = (scans.next().unwrap(), scans.next().unwrap());
@@ -140,7 +140,7 @@ fn a_png_too_short_for_its_pixels_is_refused_before_there_is_room_for_them() {
 
 #[test]
 fn little_that_inflates_to_the_largest_picture_is_rendered_within_the_limits() {
-    // A little below the limit, of one colour: a thousandth of it or less as a file.
+    // Slightly below the limit, of one colour: as a file a thousandth of it or less.
     let largest = DynamicImage::from(GrayImage::new(16_384, 3200));
     let samples = vec![0; 5000 * 3300 * 3];
     for (name, original) in [
@@ -168,7 +168,7 @@ fn a_jpeg_of_endless_scans_or_tables_ends() {
     assert_outcome("nearly as many scans as are read", large, "100 x 100");
     assert_outcome("a hundred thousand scans", with_scans(&progressive(64), 100_000), "Corrupt");
 
-    // Each a table of one code, for coefficients.
+    // Each a DHT of one code, for AC coefficients.
     let table = [[0x10].as_slice(), &[1], &[0; 15], &[0]].concat();
     let tables = (0..400).fold(jpeg(&scene(640, 480)), |file, _| with_jpeg_segment(&file, 0xC4, &table.repeat(3600)));
     assert!(tables.len() > 20 << 20);
@@ -183,20 +183,19 @@ fn files_that_refer_to_themselves_are_refused() {
     let count = usize::from(u16::from_le_bytes([tiff[entries], tiff[entries + 1]]));
     let mut cyclic = tiff.clone();
     cyclic[entries + 2 + 12 * count..][..4].copy_from_slice(&directory.to_le_bytes());
-    // Nobody looks for the next.
+    // Further images are not read.
     assert_outcome("a TIFF whose next directory is its first", cyclic, "64 x 48");
     let mut nowhere = tiff;
     nowhere[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_outcome("a TIFF whose directory is nowhere", nowhere, "Corrupt");
-    // An image whose codes grow by themselves: the clear code is never sent again.
+    // LZW codes that grow by themselves: the clear code is never sent again.
     let mut cyclic = gif([Frame::new(RgbaImage::from_pixel(64, 48, Rgba([9, 9, 9, 255])))]);
     let at = cyclic.len() - 12;
     cyclic[at..at + 8].fill(0xFF);
     assert!(!outcomes(&[cyclic])[0].is_empty());
 }
 
-/// Puts bytes into the last of the boxes of those names, of which each is in the one before, `offset` bytes behind its
-/// name.
+/// Overwrites bytes in the innermost of nested boxes, `offset` bytes behind its name.
 fn with_in_box(mut file: Vec<u8>, boxes: &[&[u8]], offset: usize, bytes: &[u8]) -> Vec<u8> {
     let place = |file: &[u8], name: &[u8]| file.windows(name.len()).position(|window| window == name).unwrap();
     for name in boxes {

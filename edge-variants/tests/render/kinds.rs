@@ -1,4 +1,4 @@
-//! The rarer kinds of every format, made by another program: each in each format shows what that program shows of it.
+//! The rarer kinds of every format, written by another program, show in each format what that program shows.
 
 use image::Rgba;
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use super::{
     tests::{OFFERED, fixture, shown, width},
 };
 
-/// How far a sample may be from that of the other decoder, of 255: less where it is stored without loss.
+/// The tolerance beside the other decoder, of 255: less where the format is lossless.
 fn tolerance(format: ImageFormat) -> u8 {
     match format {
         ImageFormat::Png => 3,
@@ -17,7 +17,7 @@ fn tolerance(format: ImageFormat) -> u8 {
     }
 }
 
-/// What is shown on white, which is all that JPEG knows.
+/// The image on white, as JPEG shows it.
 fn on_white(Rgba([red, green, blue, alpha]): Rgba<u8>) -> [u8; 3] {
     let mixed = |sample: u8| (u32::from(sample) * u32::from(alpha) + 255 * (255 - u32::from(alpha))) / 255;
     [red, green, blue].map(|sample| mixed(sample).to_le_bytes()[0])

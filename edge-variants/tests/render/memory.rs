@@ -1,5 +1,5 @@
-//! What a rendering takes beside what it says that it takes: every kind of picture in a process of its own, whose memory
-//! the system measures, so that what decoders in C take counts as well.
+//! Measured memory beside estimates: images of every kind, each in a process of its own, whose memory the system
+//! measures, so that decoders in C count as well.
 
 use std::{
     env, fs,
@@ -21,18 +21,18 @@ use super::{
     tests::{avif, bmp, faded_scene, gif, ico, jpeg, jpeg_with, png, scene, tiff, webp, width},
 };
 
-/// Where the child finds what it is to render, and how.
+/// The variable with what the child renders, and how.
 const ORIGINAL: &str = "XFILES_MEMORY_FILE";
 const SPEC: &str = "XFILES_MEMORY_SPEC";
 
-/// A line of what the system says of this process, in bytes.
+/// A line of /proc/self/status, in bytes.
 fn status(name: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// Not a test by itself: what the child runs.
+/// Not a test by itself: the child process runs it.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a parent tells its child so what to render")]
 fn child() {
@@ -54,7 +54,7 @@ fn child() {
     println!("took: {} {asked} {encoding}", status("VmHWM:").saturating_sub(before));
 }
 
-/// How much more memory a process took for a rendering, and how much it asked for.
+/// How much more memory a process took for a render, and how much the render had asked for.
 fn taken(original: &Path, pixels: u32, format: ImageFormat) -> (u64, u64) {
     let Output { status, stdout, stderr } = Command::new(env::current_exe().unwrap())
         .args(["render::memory::child", "--exact", "--nocapture", "--test-threads=1"])

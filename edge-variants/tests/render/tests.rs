@@ -1,4 +1,4 @@
-//! What a variant is, checked on pictures: every source in every format, upright, in sRGB, bare, and hostile ones refused.
+//! Every source in every format: upright, in sRGB, without metadata; and hostile sources refused.
 
 use std::{
     fs,
@@ -52,7 +52,7 @@ fn refused(original: &[u8]) -> Refusal {
     render(original, VariantSpec { width: width(100), format: ImageFormat::WebP }).unwrap_err()
 }
 
-/// What a viewer shows of a variant, after checking that it is what it is said to be.
+/// Decodes a variant, after checking its header.
 pub(super) fn shown(variant: &Rendered) -> DynamicImage {
     let size = Dimensions { width: variant.width, height: variant.height };
     let raster = Raster::of(&variant.bytes).unwrap();
@@ -64,7 +64,7 @@ pub(super) fn fixture(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)).unwrap()
 }
 
-/// A picture with a different corner in each corner, soft gradients and a hard edge.
+/// An image with a different colour in each corner, soft gradients and hard edges.
 pub(super) fn scene(width: u32, height: u32) -> RgbImage {
     let share = |part: u32, whole: u32| u8::try_from(part * 255 / whole).unwrap();
     RgbImage::from_fn(width, height, |x, y| match (x * 4 / width, y * 4 / height) {
@@ -75,7 +75,7 @@ pub(super) fn scene(width: u32, height: u32) -> RgbImage {
     })
 }
 
-/// The scene with an alpha that goes from clear to opaque. Where it is clear the colour is a green that must not show.
+/// The scene with alpha from transparent to opaque. Transparent pixels are a green that must not show.
 pub(super) fn faded_scene(width: u32, height: u32) -> RgbaImage {
     let scene = scene(width, height);
     RgbaImage::from_fn(width, height, |x, y| {
@@ -93,14 +93,14 @@ fn on_white(picture: &DynamicImage) -> RgbImage {
     DynamicImage::from(white).into_rgb8()
 }
 
-/// The root of the mean square of the differences, in steps of 8 bits.
+/// The root mean square of the differences, in 8-bit steps.
 fn distance(left: &RgbImage, right: &RgbImage) -> f64 {
     assert_eq!(left.dimensions(), right.dimensions());
     let squares = left.iter().zip(right.iter()).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2));
     (squares.sum::<f64>() / left.len() as f64).sqrt()
 }
 
-/// Checks that what is shown is `expected`, made smaller by another resizer if it is larger, to within `tolerance`.
+/// Checks that a variant shows `expected`, scaled by another resizer if it is larger, to within `tolerance`.
 fn assert_shows(variant: &Rendered, expected: &DynamicImage, tolerance: f64, what: &str) {
     let reference = expected.resize_exact(variant.width, variant.height, FilterType::Lanczos3);
     let distance = distance(&on_white(&shown(variant)), &on_white(&reference));
@@ -120,7 +120,7 @@ pub(super) fn jpeg(picture: &RgbImage) -> Vec<u8> {
     jpeg_with(picture, |encoder| encoder.set_sampling_factor(SamplingFactor::R_4_2_0))
 }
 
-/// A JPEG with samples as they are, not converted from RGB.
+/// A JPEG of samples that are not converted from RGB.
 fn raw_jpeg(samples: &[u8], width: u32, height: u32, colours: jpeg_encoder::ColorType) -> Vec<u8> {
     let mut bytes = Vec::new();
     let side = |pixels: u32| u16::try_from(pixels).unwrap();
@@ -156,7 +156,7 @@ pub(super) fn bmp(picture: &DynamicImage) -> Vec<u8> {
     bytes
 }
 
-/// An icon of a small red square and, after it, the picture.
+/// An icon of a small red square and, second, the image.
 pub(super) fn ico(picture: &DynamicImage) -> Vec<u8> {
     let red = DynamicImage::from(RgbaImage::from_pixel(16, 16, Rgba([255, 0, 0, 255])));
     let frames = [&red, picture].map(|picture| {
@@ -194,17 +194,17 @@ fn to_16_bits(picture: &DynamicImage) -> DynamicImage {
     if picture.color().has_alpha() { picture.to_rgba16().into() } else { picture.to_rgb16().into() }
 }
 
-/// Inks by the plain conversion, without black. The encoder stores them inverted, as Adobe does.
+/// CMYK by the plain conversion, without black. The encoder stores it inverted, as Adobe does.
 fn cmyk(picture: &RgbImage) -> Vec<u8> {
     picture.pixels().flat_map(|Rgb([red, green, blue])| [255 - red, 255 - green, 255 - blue, 0]).collect()
 }
 
-/// Puts a colour profile or Exif into a PNG, before its pixels.
+/// Inserts a chunk into a PNG, before its pixels.
 pub(super) fn with_png_chunk(png: &[u8], name: &[u8; 4], payload: &[u8]) -> Vec<u8> {
     let body = [name.as_slice(), payload].concat();
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let chunk = [length.as_slice(), &body, &crc32(&body).to_be_bytes()].concat();
-    // The signature and the header chunk are 33 bytes.
+    // The signature and IHDR are 33 bytes.
     [&png[..33], &chunk, &png[33..]].concat()
 }
 
@@ -219,7 +219,7 @@ pub(super) fn with_jpeg_segment(jpeg: &[u8], marker: u8, payload: &[u8]) -> Vec<
     [&jpeg[..2], &[0xFF, marker], &length, payload, &jpeg[2..]].concat()
 }
 
-/// Wraps a simple WebP into an extended one, with further chunks before and after the picture.
+/// Makes an extended WebP of a simple one, with further chunks before and after the image.
 pub(super) fn extended_webp(simple: &[u8], size: (u32, u32), flags: u8, before: &[u8], after: &[u8]) -> Vec<u8> {
     let side = |pixels: u32| (pixels - 1).to_le_bytes()[..3].to_vec();
     let header = webp_chunk(b"VP8X", &[vec![flags, 0, 0, 0], side(size.0), side(size.1)].concat());
@@ -233,7 +233,7 @@ fn webp_chunk(name: &[u8; 4], payload: &[u8]) -> Vec<u8> {
     chunk
 }
 
-/// An Exif block with nothing but an orientation.
+/// Exif with an orientation only.
 pub(super) fn exif(orientation: u8) -> Vec<u8> {
     [b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".as_slice(), &[orientation, 0, 0, 0], &[0; 4]].concat()
 }
@@ -292,8 +292,8 @@ fn every_source_becomes_every_format() {
         ("BMP with alpha", bmp(&faded), &faded),
     ];
     for (name, original, expected) in sources {
-        // Narrow enough that a JPEG is decoded at a fraction, and not. The narrower, the more of the scene is hard edges,
-        // of which half the colours lose more.
+        // At the first width a JPEG is decoded at a fraction, at the second whole. Narrower variants have more hard
+        // edges, where subsampled chroma loses more.
         for (width, height, tolerance) in [(100, 75, 9.0), (300, 225, 6.0)] {
             for format in OFFERED {
                 let variant = make(&original, width, format);
@@ -340,7 +340,7 @@ fn a_photo_looks_like_itself_at_every_width() {
     let original = fixture("photo-12mp.jpg");
     let size = Dimensions { width: 4000, height: 3000 };
     let photo = decode::decoder(Raster::Jpeg)(&original, size).unwrap().pixels;
-    // An average over blocks, because the other resizer takes seconds at this size.
+    // The reference averages blocks, because the other resizer takes seconds at this size.
     let photo = photo.thumbnail_exact(2000, 1500);
     for width in Width::ALL {
         let variant = render(&original, VariantSpec { width, format: ImageFormat::WebP }).unwrap();
@@ -394,7 +394,7 @@ fn planes_are_turned_upright_where_a_side_is_odd() {
 fn a_photo_from_a_camera_held_upright_comes_out_upright() {
     let variant = make(&fixture("portrait-exif6.jpg"), 300, ImageFormat::Jpeg);
     assert_eq!((variant.width, variant.height), (300, 400));
-    // The same photo as the large one, of which it is the left part.
+    // The left part of the large photograph.
     let photo = shown(&make(&fixture("photo-12mp.jpg"), 1200, ImageFormat::Png)).crop_imm(0, 0, 675, 900);
     assert_shows(&variant, &photo, 8.0, "portrait");
 }
@@ -451,7 +451,7 @@ fn transparency_is_kept_or_becomes_white_and_hidden_colours_do_not_show() {
         assert_eq!(variant.get_pixel(10, 100)[3], 0);
         assert!(variant.get_pixel(110, 100)[3].abs_diff(128) <= 2);
         assert_eq!(variant.get_pixel(250, 100)[3], 255);
-        // Beside the hidden green, premultiplied alpha keeps the visible colour free of it.
+        // Premultiplied alpha keeps the hidden green out of visible colours.
         let Rgba([_, green, _, alpha]) = *variant.get_pixel(76, 110);
         assert!(alpha > 100 && green.abs_diff(125) < 20, "{:?}", variant.get_pixel(76, 110));
     }
@@ -518,7 +518,7 @@ fn grey_stays_grey() {
 
 #[test]
 fn a_palette_with_transparency_is_rendered() {
-    // Bars of 20 pixels; the first is clear and the second half clear, and both come again.
+    // Bars of 20 pixels: a transparent and a half-transparent one, repeated.
     let variant = shown(&make(&fixture("palette-alpha.png"), 400, ImageFormat::Png)).into_rgba8();
     assert_eq!(variant.dimensions(), (320, 100));
     assert_eq!(variant.get_pixel(10, 50)[3], 0);
@@ -594,7 +594,7 @@ fn assert_colour(original: &[u8], expected: [u8; 3], what: &str) {
 #[test]
 fn other_colour_spaces_are_brought_to_srgb() {
     let flat = |colour| DynamicImage::from(RgbImage::from_pixel(200, 100, Rgb(colour)));
-    // By the matrices of both spaces: Display P3 has the curve of sRGB, Adobe RGB that of gamma 2.2.
+    // By the matrices of both colour spaces: Display P3 has the transfer function of sRGB, Adobe RGB gamma 2.2.
     let p3 = ColorProfile::new_display_p3().encode().unwrap();
     let adobe = ColorProfile::new_adobe_rgb().encode().unwrap();
     for (name, profile, colour, expected) in [
@@ -610,8 +610,7 @@ fn other_colour_spaces_are_brought_to_srgb() {
     }
 }
 
-/// How far a sample may be from the one that LittleCMS makes, of 255: two decoders of JPEG, two interpolations of a
-/// table and a rounding each.
+/// The tolerance beside LittleCMS, of 255: for two JPEG decoders, two interpolations of a table, and a rounding each.
 const COLOUR_TOLERANCE: u8 = 3;
 
 #[test]
@@ -620,7 +619,7 @@ fn charts_in_other_colour_spaces_show_what_littlecms_shows() {
         serde_json::from_slice(&fixture("colour/expected.json")).unwrap();
     assert!(expected.len() >= 12);
     for (name, patches) in expected {
-        // Narrower than the chart, so that it is resized, and wide enough that it is not; whole and in planes.
+        // Narrower than the chart, so that it is scaled, and wide enough that it is not; as pixels and as planes.
         for (width, format) in [(100, ImageFormat::Png), (400, ImageFormat::Png), (100, ImageFormat::WebP)] {
             let variant = shown(&make(&fixture(&format!("colour/{name}")), width, format)).into_rgb8();
             for (at, patch) in (0..).zip(patches.as_array().unwrap()) {
@@ -628,7 +627,7 @@ fn charts_in_other_colour_spaces_show_what_littlecms_shows() {
                 let (x, y) = (middle(at % 6, 6, variant.width()), middle(at / 6, 4, variant.height()));
                 let Rgb(actual) = *variant.get_pixel(x, y);
                 let wanted = [0, 1, 2].map(|channel| u8::try_from(patch[channel].as_u64().unwrap()).unwrap());
-                // WebP has half the colours and is lossy.
+                // WebP subsamples chroma and is lossy.
                 let tolerance = COLOUR_TOLERANCE + if format == ImageFormat::WebP { 9 } else { 0 };
                 let near = actual.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) <= tolerance);
                 assert!(near, "{name} of {width}, patch {at}: {actual:?} instead of {wanted:?}");
@@ -699,7 +698,7 @@ fn what_is_not_decoded_is_unsupported() {
     }
 }
 
-/// A PNG of nothing but a header and the beginning of its pixels.
+/// A PNG of IHDR and the beginning of its pixels.
 pub(super) fn png_header(width: u32, height: u32, depth: u8, colours: u8) -> Vec<u8> {
     let header = [width.to_be_bytes().as_slice(), &height.to_be_bytes(), &[depth, colours, 0, 0, 0]].concat();
     let body = [b"IHDR".as_slice(), &header].concat();
@@ -723,7 +722,7 @@ fn a_picture_that_is_too_large_is_refused_by_its_header() {
         (png_header(65_536, 1, 8, 2), long(65_536, 1)),
         (png_header(1, u32::MAX, 8, 2), long(1, u32::MAX)),
         (png_header(10_000, 10_000, 1, 0), many(10_000, 10_000)),
-        // Its rows are made smaller as they come, so what it lacks is rows.
+        // Its rows are streamed, so the failure is that rows are missing.
         (png_header(8192, 6144, 16, 6), Refusal::Corrupt),
         (jpeg(65_500, 65_500), many(65_500, 65_500)),
         (jpeg(16_384, 16_384), many(16_384, 16_384)),
@@ -751,7 +750,7 @@ fn a_jpeg_that_cannot_be_held_is_walked_and_shown_at_half_its_size_at_most() {
     for ((width, height), expected) in [
         ((65_500, 4090), [(1200, 75), (100, 6)]),
         ((65_535, 1), [(1200, 1), (100, 1)]),
-        // Half of it is narrower than what is asked for, and shorter than what WebP can hold.
+        // Half of it is narrower than what is asked for, and shorter than WebP's limit.
         ((2000, 30_000), [(1000, 15_000), (100, 1500)]),
     ] {
         for (pixels, expected) in [1200, 100].into_iter().zip(expected) {
@@ -759,7 +758,7 @@ fn a_jpeg_that_cannot_be_held_is_walked_and_shown_at_half_its_size_at_most() {
             assert_eq!((variant.width, variant.height), expected, "{width} x {height} at {pixels}");
         }
     }
-    // The walk is of colours that JPEG usually has; others have to be held.
+    // Only grey and YCbCr are decoded without holding the frame.
     let cmyk = patched(fixture("photo-cmyk.jpg"), &[0xFF, 0xC0], 5, &[0x20, 0, 0x20, 0]);
     assert_eq!(refused(&cmyk), Refusal::TooManyPixels { width: 0x2000, height: 0x2000 });
 }
@@ -774,7 +773,7 @@ fn a_tall_picture_is_webp_where_avif_would_take_too_long() {
     assert_eq!(make(&tall(7000), 300, ImageFormat::Avif).format, ImageFormat::Avif);
 }
 
-/// Sends an original in pieces of so many bytes, with an end or without, and counts those that were taken.
+/// Sends an original in pieces, with an end or without, and counts the bytes that were taken.
 fn sent<T>(bytes: &[u8], piece: usize, ends: bool, work: impl FnOnce(Original<'static>) -> T) -> (T, usize) {
     let (arrival, original) = Original::arriving(bytes.len() as u64);
     let send = async |arrival: Arrival| {
@@ -797,7 +796,7 @@ fn sent<T>(bytes: &[u8], piece: usize, ends: bool, work: impl FnOnce(Original<'s
     })
 }
 
-/// What arrives in many ways: as baseline, in scans, whole, with profiles, turned.
+/// Originals that are read in different ways: baseline, by scans, whole, with profiles, turned.
 fn arrivals() -> Vec<(&'static str, Vec<u8>)> {
     let picture = scene(1600, 1200);
     let small = DynamicImage::from(scene(160, 120));
@@ -853,15 +852,15 @@ fn what_is_cut_off_is_never_shown_unless_all_that_was_needed_is_there() {
 fn variants_of_one_decoding_are_those_made_alone_and_share_what_can_be_shared() {
     let small = DynamicImage::from(scene(160, 120));
     for (name, original, most) in [
-        // One for each scale that the widths need, with half of the colours and with all of them.
+        // One for each scale that the widths need, with subsampled chroma and with full chroma.
         ("baseline", fixture("photo-12mp.jpg"), 7),
         ("turned", fixture("portrait-exif6.jpg"), 7),
         ("CMYK", fixture("photo-cmyk.jpg"), 7),
         ("transparent PNG", png(&faded_scene(1600, 1200).into()), 1),
-        // One that is made smaller, and one as it is.
+        // One that is scaled, and one at its own size.
         ("small transparent PNG", png(&faded_scene(160, 120).into()), 2),
         ("WebP", webp(&small, false), 2),
-        // Much smaller without smoothing, smaller, and as it is.
+        // Scaled down far without filters, scaled, and at its own size.
         ("AVIF", fixture("turned.avif"), 3),
         ("GIF", gif([Frame::new(small.to_rgba8())]), 2),
     ] {
@@ -870,7 +869,7 @@ fn variants_of_one_decoding_are_those_made_alone_and_share_what_can_be_shared() 
         let specs = Width::ALL.into_iter().flat_map(|width| formats.map(|format| VariantSpec { width, format }));
         let mut jobs: Vec<Job> = specs.map(|spec| Job::new(spec).with_placeholder(true)).collect();
         while !jobs.is_empty() {
-            // As the worker chooses.
+            // In the order of the worker.
             let same = jobs.iter().position(|job| decoding.has_pixels_for(job));
             let job = jobs.remove(same.unwrap_or(0));
             let before = decoding.decodes();
@@ -962,7 +961,7 @@ fn a_jpeg_without_its_end_shows_its_beginning() {
     assert!(distance(&top, &imageops::crop_imm(&scene, 0, 0, 320, 80).to_image()) < 6.0);
 }
 
-/// A small original of any kind with a few bytes changed, mostly near its beginning.
+/// A small original of any format with a few bytes changed, mostly near its beginning.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let scene = DynamicImage::from(scene(40, 30));
     let originals = [

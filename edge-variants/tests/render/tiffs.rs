@@ -1,4 +1,4 @@
-//! TIFF of the kinds that scanners, cameras and programs for maps and print write, made by hand.
+//! TIFFs of the kinds that scanners, cameras, and programs for maps and print write, made by hand.
 
 use std::io::Write as _;
 
@@ -16,10 +16,10 @@ use super::{
 const SHORT: u16 = 3;
 const LONG: u16 = 4;
 
-/// A tag, the type of its values, and those.
+/// A tag, the type of its values, and the values.
 type Entry = (u16, u16, Vec<u64>);
 
-/// How a file is written.
+/// The variant of the format.
 #[derive(Clone, Copy)]
 struct Writing {
     is_little: bool,
@@ -33,7 +33,7 @@ impl Writing {
         if self.is_little { value.to_le_bytes()[..width].to_vec() } else { value.to_be_bytes()[8 - width..].to_vec() }
     }
 
-    /// A file of those tags and chunks, whose places and lengths go under the two tags.
+    /// A file of these tags and chunks, with the offsets and byte counts of the chunks under the two tags.
     fn file(self, entries: &[Entry], chunks: &[Vec<u8>], tags: [u16; 2]) -> Vec<u8> {
         let word = if self.is_big { 8 } else { 4 };
         let mut file = if self.is_little { b"II".to_vec() } else { b"MM".to_vec() };
@@ -77,7 +77,7 @@ impl Writing {
         file
     }
 
-    /// In strips of so many rows.
+    /// In strips of this many rows.
     fn strips(self, size: (u32, u32), rows: u32, entries: &[Entry], strips: &[Vec<u8>]) -> Vec<u8> {
         let sides = [(256, LONG, vec![size.0.into()]), (257, LONG, vec![size.1.into()])];
         let all = [&sides[..], &[(278, LONG, vec![rows.into()])], entries].concat();
@@ -91,7 +91,7 @@ impl Writing {
     }
 }
 
-/// Colours, samples of a pixel, and bits of each.
+/// PhotometricInterpretation, samples of a pixel, and bits of each.
 fn kind(colours: u64, samples: u64, bits: u64) -> Vec<Entry> {
     vec![
         (258, SHORT, vec![bits; usize::try_from(samples).unwrap()]),
@@ -144,7 +144,7 @@ fn expected_grey() -> RgbaImage {
     )
 }
 
-/// The samples of a tile, padded with what is no part of the picture.
+/// The samples of a tile, with padding that is not part of the image.
 fn tile(samples: &[u8], channels: usize, side: usize, left: usize, top: usize) -> Vec<u8> {
     let (width, height) = (SIZE.0 as usize, SIZE.1 as usize);
     let mut tile = vec![0xEE; side * side * channels];
@@ -186,7 +186,7 @@ fn chunks_of_every_form_make_the_same_picture() {
             }
         }
     }
-    // A strip that is not there, and one that is cut: the rest is shown.
+    // A missing strip, and one that is cut: the rest is shown.
     let mut damaged = strips.clone();
     damaged[2].truncate(100);
     damaged[3].clear();
@@ -199,7 +199,7 @@ fn chunks_of_every_form_make_the_same_picture() {
     assert_eq!(render(&none, spec), Err(Refusal::Corrupt));
 }
 
-/// Samples of so few bits, row by row.
+/// Packs samples of few bits, row by row.
 fn packed(samples: &[u8], bits: usize) -> Vec<u8> {
     let pack = |row: &[u8]| -> Vec<u8> {
         row.chunks(8 / bits)
@@ -220,7 +220,7 @@ fn samples_of_every_depth_are_shown() {
         .flat_map(|row| {
             row.chunks(2).flat_map(|pair| {
                 let [first, second] = [pair[0], pair.get(1).copied().unwrap_or_default()];
-                // The four bits below are zero.
+                // The lowest four bits are zero.
                 [first, second >> 4, second << 4]
             })
         })
@@ -260,7 +260,7 @@ fn colours_of_every_kind_are_shown() {
     let pixels = rgb.as_chunks::<3>().0;
     let grey = grey();
 
-    // Eight levels of each of red, green and blue, of which two of blue.
+    // Eight levels of red and green, and two of blue.
     let index = |[red, green, blue]: [u8; 3]| red >> 5 << 5 | green >> 5 << 2 | blue >> 6;
     let level = |level: u64, most: u64| level * 65_535 / most;
     let palette: Vec<u64> = [(5, 7), (2, 7), (0, 3)]
@@ -308,7 +308,7 @@ fn colours_of_every_kind_are_shown() {
     let file = LITTLE.strips(SIZE, 70, &with(kind(5, 5, 8), &[alpha(2)]), &[with_alpha]);
     assert_near("inks with alpha", &seen("inks with alpha", &file), &faded, 2);
 
-    // Of the mean lightness, without colours; and a red of sRGB.
+    // The mean lightness without colour, and a red of sRGB.
     let lab = |pixel: [u8; 3]| LITTLE.strips((8, 8), 8, &kind(8, 3, 8), &[pixel.repeat(64)]);
     assert_near("Lab", &seen("Lab", &lab([128, 0, 0])), &RgbaImage::from_pixel(8, 8, Rgba([119, 119, 119, 255])), 3);
     assert_near("Lab red", &seen("Lab", &lab([138, 81, 70])), &RgbaImage::from_pixel(8, 8, Rgba([254, 0, 0, 255])), 12);
@@ -316,7 +316,7 @@ fn colours_of_every_kind_are_shown() {
 
 #[test]
 fn inks_with_a_profile_are_converted_by_it() {
-    // The same inks as a JPEG has, which stores them inverted.
+    // The same inks as in a JPEG, which stores them inverted.
     let jpeg = fixture("colour/cmyk.jpg");
     let start = jpeg.windows(12).position(|window| window == b"ICC_PROFILE\0").unwrap();
     let mut profile = Vec::new();
@@ -357,7 +357,7 @@ fn colours_told_once_for_several_pixels_are_shown() {
             assert_near(&name, &seen(&name, &LITTLE.strips(SIZE, 70, &entries, &[samples])), &expected, 2);
         }
     }
-    // In tiles of JPEG, as libtiff and programs for maps write them.
+    // In JPEG tiles, as libtiff and programs for maps write them.
     let mut jpegs = Vec::new();
     for tile in tiles(&colour().into_raw(), 3, 32) {
         let mut bytes = Vec::new();
@@ -399,7 +399,7 @@ fn differences_between_samples_are_undone() {
     assert_near("16 bits", &seen("16 bits", &file), &expected_grey(), 0);
 }
 
-/// Runs of a row of pixels, white first.
+/// The runs of a row of pixels, white first.
 fn runs(row: &[bool]) -> Vec<u16> {
     let (mut runs, mut is_black) = (vec![0], false);
     for pixel in row {
@@ -412,7 +412,7 @@ fn runs(row: &[bool]) -> Vec<u16> {
     runs
 }
 
-/// Codes of runs as a text of bits, by the tables of the standard for runs that this test has.
+/// The codes of runs as a string of bits, for the runs of this test.
 fn run_codes(runs: &[u16]) -> String {
     let white = [(0, "00110101"), (2, "0111"), (5, "1100"), (8, "10011"), (16, "101010"), (64, "11011")];
     let black = [(0, "0000110111"), (2, "11"), (5, "0011"), (8, "000101"), (16, "0000010111"), (64, "0000001111")];
@@ -436,7 +436,7 @@ fn bytes_of(bits: &str) -> Vec<u8> {
 #[test]
 fn facsimiles_of_every_group_are_shown_in_either_order_of_bits() {
     let (width, height) = (88_u32, 24_u32);
-    // Runs of 2, 5, 8, 16 and 64 pixels, and of none.
+    // Runs of 0, 2, 5, 8, 16 and 64 pixels.
     let row = |y: u32| -> Vec<bool> {
         let ends: &[u16] = match y % 3 {
             0 => &[64 + 8, 64 + 16, 88],
