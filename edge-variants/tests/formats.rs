@@ -47,20 +47,22 @@ fn distance(left: &[[u8; 4]], right: &[[u8; 4]]) -> f64 {
 
 #[test]
 fn lossy_variants_are_near_the_lossless_one() {
-    for name in [
-        "photo-12mp.jpg",
-        "photo-baseline.jpg",
-        "photo-progressive.jpg",
-        "photo-cmyk.jpg",
-        "portrait-exif6.jpg",
-        "photo-420.avif",
-        "photo-grey.avif",
-        "photo-tiled.tif",
-        "interlaced.png",
-        "colour/grey.jpg",
-        "colour/p3.jpg",
-        "colour/ycck.jpg",
-        "kinds/lossy.webp",
+    // The charts have hard edges between saturated colours, where subsampled chroma loses most.
+    let (photograph, chart) = (10.0, 20.0);
+    for (name, tolerance) in [
+        ("photo-12mp.jpg", photograph),
+        ("photo-baseline.jpg", photograph),
+        ("photo-progressive.jpg", photograph),
+        ("photo-cmyk.jpg", photograph),
+        ("portrait-exif6.jpg", photograph),
+        ("photo-420.avif", photograph),
+        ("photo-grey.avif", photograph),
+        ("photo-tiled.tif", photograph),
+        ("interlaced.png", chart),
+        ("colour/grey.jpg", chart),
+        ("colour/p3.jpg", chart),
+        ("colour/ycck.jpg", chart),
+        ("kinds/lossy.webp", chart),
     ] {
         let original = fixture(name);
         for width in [100, 400] {
@@ -69,7 +71,7 @@ fn lossy_variants_are_near_the_lossless_one() {
                 let lossy = variant(&original, width, format);
                 assert_eq!((lossy.width, lossy.height), (lossless.width, lossless.height), "{name}");
                 let distance = distance(&pixels(&lossy), &pixels(&lossless));
-                assert!(distance < 10.0, "{name} of {width} as {}: {distance}", format.mime());
+                assert!(distance < tolerance, "{name} of {width} as {}: {distance}", format.mime());
             }
         }
     }

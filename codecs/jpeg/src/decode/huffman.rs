@@ -52,6 +52,7 @@ const LOOKS: u32 = HELD / REACH;
 const EOB_ADVANCE: u32 = 128;
 
 /// A Huffman table as DHT specifies it (B.2.4.2).
+#[derive(Debug)]
 pub(super) struct TableSpec {
     /// BITS: the number of codes of each length.
     counts: [u8; 16],
