@@ -1,10 +1,10 @@
-# Short verbs for the steps of .ci/run, which is what decides.
+# Shortcuts for the steps of .ci/run, which is authoritative.
 
 # run everything on this machine
 serve *args:
     cargo xf serve {{args}}
 
-# every test that needs nothing but Rust and a C compiler
+# all tests that need only Rust and a C compiler
 test *args:
     cargo test --locked --workspace {{args}}
 
@@ -12,15 +12,15 @@ test *args:
 check:
     .ci/run format licences lint docs
 
-# the simulation, with as many seeds as asked
+# the simulation with the given number of seeds
 sim seeds="1000":
     cargo sim --seeds {{seeds}}
 
-# what is generated: openapi.json, docs/errors.md, NOTICE
+# write the generated files: openapi.json, docs/errors.md, NOTICE
 generate:
     cargo run --quiet -p xfiles-control-api --example openapi
     .ci/notice
 
-# everything that a change must pass
+# all checks that a change must pass
 ci:
     .ci/run

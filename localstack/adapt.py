@@ -1,7 +1,7 @@
-"""infra/template.yaml as an emulator can deploy it, on standard output.
+"""Prints infra/template.yaml in a form that an emulator can deploy.
 
-Whatever is left out or changed is a function below, whose documentation says what and why. Each touches what it names
-and fails when that is not there, so that none outlives its cause. Their texts go to standard error.
+Each change is a function below, whose docstring names the changed resources and the reason. It fails if a resource does
+not exist, so that obsolete changes are noticed. The docstrings are printed on standard error.
 """
 
 import argparse
@@ -17,7 +17,7 @@ TEMPLATE = pathlib.Path(__file__).parent.parent / "infra" / "template.yaml"
 
 
 class CloudFormation(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms, which become its long ones."""
+    """Loads YAML and expands CloudFormation's short forms to the long ones."""
 
 
 def short_form(loader, name, node):
@@ -51,7 +51,7 @@ def without_statement(document, sid):
 
 
 def local_functions(template, options):
-    """Globals: the functions are built for this machine, and lie where `localstack/up` builds them."""
+    """Globals: the functions are built for this machine, in the directory of `localstack/up`."""
     machine = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
     template["Globals"]["Function"]["Architectures"] = [machine]
     for resource in template["Resources"].values():
@@ -61,7 +61,7 @@ def local_functions(template, options):
 
 
 def stand_in_for_the_cdn(template, options):
-    """XFILES_CDN_URL and CloudFront's endpoint: viewers and invalidations go to xf-edge, because no emulator of
+    """XFILES_CDN_URL and CloudFront's endpoint: xf-edge serves viewers and invalidations, because no emulator of
     CloudFront reads buckets, checks signatures and fails over to a second origin."""
     for function in ["ControlApi", "CleanupCron"]:
         assert "XFILES_CDN_URL" in variables(template, function)
@@ -70,25 +70,25 @@ def stand_in_for_the_cdn(template, options):
 
 
 def endpoints_in_containers(template, options):
-    """AWS_ENDPOINT_URL_CLOUDFRONT, AWS_ENDPOINT_URL_S3: LocalStack's functions run in containers, which find this
-    machine under another name, and upload URLs must name the object store as clients find it."""
+    """AWS_ENDPOINT_URL_CLOUDFRONT, AWS_ENDPOINT_URL_S3: LocalStack's functions run in containers, which reach this
+    machine by another name; upload URLs must contain the name of the object store that clients can resolve."""
     for function in ["ControlApi", "CleanupCron"]:
         environment = variables(template, function)
         port = options.cdn_url.rsplit(":", 1)[1]
         environment["AWS_ENDPOINT_URL_CLOUDFRONT"] = f"http://host.docker.internal:{port}"
     for function in ["ControlApi", "CleanupCron", "EdgeVariants"]:
-        # A port other than 4566 is this machine's alone: in the containers' network it is 4566.
+        # Inside the containers' network the port is always 4566; another port applies to this machine only.
         variables(template, function)["AWS_ENDPOINT_URL_S3"] = "http://s3.localhost.localstack.cloud:4566"
 
 
 def plain_http(template, options):
-    """BucketPolicy's TlsOnly: the emulator speaks HTTP here, and would obey it."""
+    """BucketPolicy's TlsOnly: the emulator is accessed by plain HTTP and would enforce the policy."""
     without_statement(template["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"], "TlsOnly")
 
 
 def no_key_group(template, options):
     """SigningKeyA, SigningKeyB, SigningKeys: the emulator's CloudFormation has neither AWS::CloudFront::PublicKey nor
-    AWS::CloudFront::KeyGroup. xf-edge is told the public key."""
+    AWS::CloudFront::KeyGroup. xf-edge gets the public key from its command line."""
     without(template, "SigningKeyA", "SigningKeyB", "SigningKeys")
     variables(template, "ControlApi")["XFILES_SIGNING_KEY_ID"] = options.key_id
     trusting = [
@@ -100,8 +100,8 @@ def no_key_group(template, options):
 
 
 def routes_apart(template, options):
-    """HttpApi: the emulator's CloudFormation does not read the routes in an API's body, where the serverless transform
-    puts them. They are resources of their own, and the same."""
+    """HttpApi: the emulator's CloudFormation ignores routes in an API's body, where the serverless transform puts them.
+    The same routes are added as separate resources."""
     resources = template["Resources"]
     throttling = resources["HttpApi"]["Properties"]["DefaultRouteSettings"]
     event = resources["ControlApi"]["Properties"].pop("Events")["Everything"]["Properties"]
@@ -150,12 +150,12 @@ def routes_apart(template, options):
 
 
 def no_cloudfront(template, options):
-    """Distribution and what belongs to it: CloudFront is not in LocalStack's community edition."""
+    """Distribution and its resources: LocalStack's community edition has no CloudFront."""
     without(template, "Distribution", "BucketAccess", "WorkerAccess", "SigningKeyA", "SigningKeyB", "SigningKeys")
     without(template, "CachePolicy", "ResponseHeadersPolicy", "ViewerRequest", "ViewerResponse")
-    without(template, "CdnUsesTheWorkersUrl", "CdnInvokesTheWorker", "CdnFails")
+    without(template, "CdnUsesTheWorkersUrl", "CdnInvokesTheWorker", "CdnServerErrors")
     resources = template["Resources"]
-    without_statement(resources["BucketPolicy"]["Properties"]["PolicyDocument"], "CdnReadsWhatIsPublished")
+    without_statement(resources["BucketPolicy"]["Properties"]["PolicyDocument"], "CdnReadsPublishedObjects")
     without_statement(resources["ControlApiPolicy"]["Properties"]["PolicyDocument"], "Purge")
     [cleanup] = resources["CleanupCronRole"]["Properties"]["Policies"]
     without_statement(cleanup["PolicyDocument"], "Purge")
@@ -168,22 +168,22 @@ def no_cloudfront(template, options):
 
 
 def no_http_api(template, options):
-    """HttpApi: HTTP APIs are not in LocalStack's community edition. The function gets a URL of its own, whose events
+    """HttpApi: LocalStack's community edition has no HTTP APIs. The function gets a function URL instead, whose events
     have the same format."""
-    without(template, "HttpApi", "ApiFails")
+    without(template, "HttpApi", "ApiServerErrors")
     properties = template["Resources"]["ControlApi"]["Properties"]
     del properties["Events"]["Everything"]
     properties["FunctionUrlConfig"] = {"AuthType": "NONE"}
     template["Outputs"]["ApiUrl"]["Value"] = {"Fn::GetAtt": ["ControlApiUrl", "FunctionUrl"]}
 
 
-def names_of_others(value):
-    """Every resource and parameter that a part of the template names."""
+def referenced_names(value):
+    """Returns every resource and parameter that a part of the template refers to."""
     if isinstance(value, list):
-        return {name for item in value for name in names_of_others(item)}
+        return {name for item in value for name in referenced_names(item)}
     if not isinstance(value, dict):
         return set()
-    names = {name for item in value.values() for name in names_of_others(item)}
+    names = {name for item in value.values() for name in referenced_names(item)}
     if isinstance(value.get("Ref"), str):
         names.add(value["Ref"])
     if isinstance(value.get("Fn::GetAtt"), list):
@@ -221,8 +221,8 @@ def main():
         print("template:", " ".join(adaptation.__doc__.split()), file=sys.stderr)
     generated = {f"{name}Url" for name in template["Resources"]}
     known = {*template["Resources"], *template["Parameters"], *generated}
-    dangling = {n for n in names_of_others(template) if n not in known and not n.startswith("AWS::")}
-    assert not dangling, f"what is left out is named elsewhere: {dangling}"
+    dangling = {n for n in referenced_names(template) if n not in known and not n.startswith("AWS::")}
+    assert not dangling, f"removed resources are still referenced: {dangling}"
     json.dump(template, sys.stdout, indent=1)
 
 

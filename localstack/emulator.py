@@ -1,4 +1,4 @@
-"""What `up`, `down` and `check` share. It needs nothing but Python's own library."""
+"""Functions shared by `up`, `down` and `check`. Needs only Python's standard library."""
 
 import json
 import os
@@ -26,7 +26,7 @@ KEY_ID = "LOCAL"
 
 
 class Failure(Exception):
-    """A message for whoever runs this."""
+    """A failure whose message is shown to the user."""
 
 
 def tell(text):
@@ -34,7 +34,7 @@ def tell(text):
 
 
 def run(*command, **options):
-    """Runs a command that must succeed, and gives what it wrote to standard output."""
+    """Runs a command that must succeed, and returns its standard output."""
     done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, **options)
     if done.returncode != 0:
         raise Failure(f"`{' '.join(str(word) for word in command[:3])} …` failed")
@@ -42,21 +42,22 @@ def run(*command, **options):
 
 
 def install_tools():
-    """The pinned tools, in an environment of their own."""
+    """Installs the pinned tools into a virtual environment."""
     requirements, installed = HERE / "requirements.txt", TOOLS / "installed"
     if installed.exists() and installed.read_text() == requirements.read_text():
         return
     tell("installing the tools of localstack/requirements.txt")
     shutil.rmtree(TOOLS, ignore_errors=True)
     run(sys.executable, "-m", "venv", TOOLS)
-    # The list is complete: cargo-lambda's zig is 100 MB, and a build for this machine needs none.
+    # The list of requirements is complete without dependencies: cargo-lambda's zig has 100 MB, and native builds do not
+    # need it.
     pip = [TOOLS / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     run(*pip, "--requirement", requirements)
     shutil.copyfile(requirements, installed)
 
 
 def environment(endpoint):
-    """The environment of whatever speaks to the emulator."""
+    """Returns the environment variables for clients of the emulator."""
     return {
         **os.environ,
         "PATH": f"{TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}",
@@ -65,7 +66,7 @@ def environment(endpoint):
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        # Not whatever else this machine's owner is logged in to.
+        # Prevents the use of the user's own AWS profile.
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -73,19 +74,19 @@ def environment(endpoint):
 
 
 def started(pid):
-    """When a process began, by which its number is known to be still its own. None when it has ended."""
+    """Returns the start time of a process, which detects a reused process id. None if the process has ended."""
     shown = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], stdout=subprocess.PIPE, text=True)
     status, _, when = shown.stdout.strip().partition(" ")
     return when.strip() if when and not status.startswith("Z") else None
 
 
 def claim():
-    """From here on something is up, and nobody else's."""
+    """Creates the state file; fails if another run has created it."""
     HOME.mkdir(parents=True, exist_ok=True)
     try:
         STATE.touch(exist_ok=False)
     except FileExistsError:
-        raise Failure("something is up already; localstack/down stops it") from None
+        raise Failure("an emulator is already running; localstack/down stops it") from None
 
 
 def read_state():
@@ -94,18 +95,19 @@ def read_state():
 
 
 def write_state(state):
-    """Whole or not at all, whenever this process is killed."""
+    """Replaces the state file atomically."""
     unfinished = STATE.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(state, indent=1))
     unfinished.rename(STATE)
 
 
-#: Becomes its arguments once it reads a line, and nothing when there will be none.
+#: Runs its arguments after it has read a line; exits if its input ends before.
 ONCE_NOTED = ["sh", "-c", 'read -r noted && exec "$@" </dev/null', "sh"]
 
 
 def start(name, command, **options):
-    """Starts a process in a group of its own, once it is noted: killed before, this leaves none behind."""
+    """Starts a process in its own process group. It runs only after it has been recorded in the state file, so that `down`
+    can always stop it."""
     command = [*ONCE_NOTED, *(str(word) for word in command)]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, **options)
     state = read_state()
@@ -118,13 +120,13 @@ def start(name, command, **options):
 
 
 def spawn(name, command, env):
-    """Starts a process that outlives this one. Its output goes to a log."""
+    """Starts a process that keeps running after this one ends. Its output goes to a log."""
     with (HOME / f"{name}.log").open("w") as output:
         return start(name, command, env=env, cwd=HOME, stdout=output, stderr=subprocess.STDOUT)
 
 
 def run_noted(name, command, **options):
-    """As `run`, for what takes long: stopped with everything else, whatever it has started itself."""
+    """Like `run`, for long commands: `down` stops the command and its children."""
     child = start(name, command, stdout=subprocess.PIPE, **options)
     written, _ = child.communicate()
     state = read_state()
@@ -136,7 +138,7 @@ def run_noted(name, command, **options):
 
 
 def await_answer(name, child, url, seconds=120):
-    """Waits until something answers at `url`, whatever it says."""
+    """Waits until `url` returns any HTTP response."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if child is not None and child.poll() is not None:
@@ -148,7 +150,7 @@ def await_answer(name, child, url, seconds=120):
             return
         except OSError:
             time.sleep(0.2)
-    raise Failure(f"{name} did not answer at {url} within {seconds} s")
+    raise Failure(f"{name} did not respond at {url} within {seconds} s")
 
 
 def tail(name, lines=20):
@@ -161,7 +163,7 @@ def is_taken(port):
 
 
 def stop():
-    """Ends exactly what was started, the last first, and forgets it."""
+    """Stops the recorded processes, the last first, and removes the state."""
     state = read_state()
     if state["ready"]:
         pathlib.Path(state["ready"]).unlink(missing_ok=True)
@@ -170,7 +172,7 @@ def stop():
         if started(pid) != process["started"]:
             continue
         tell(f"stopping {process['name']} ({pid})")
-        # Its group is its own: the functions that it runs are in it.
+        # The process group also contains the functions that it runs.
         for sign in [signal.SIGTERM, signal.SIGKILL]:
             try:
                 os.killpg(pid, sign)
@@ -189,5 +191,5 @@ def stop():
 
 
 def end_on_sigterm():
-    """As an interrupt does: with whatever was started."""
+    """Makes SIGTERM exit like an interrupt, so that started processes are stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

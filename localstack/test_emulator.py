@@ -1,4 +1,4 @@
-"""That what is started is stopped, and nothing else."""
+"""Tests that exactly the started processes are stopped."""
 
 import os
 import pathlib
@@ -21,7 +21,7 @@ class Processes(unittest.TestCase):
         self.home = pathlib.Path(folder.name)
         emulator.HOME, emulator.STATE = self.home, self.home / "state.json"
 
-    def test_what_was_started_is_stopped_with_its_children_and_then_forgotten(self):
+    def test_a_started_process_is_stopped_with_its_children_and_removed_from_the_state(self):
         emulator.claim()
         child = emulator.spawn("parent", ["sh", "-c", "sleep 600 & echo $!; wait"], os.environ)
         while not (grandchild := (self.home / "parent.log").read_text().strip()):
@@ -31,7 +31,7 @@ class Processes(unittest.TestCase):
         self.assertIsNone(emulator.started(int(grandchild)))
         self.assertFalse(emulator.STATE.exists())
 
-    def test_a_process_that_took_over_a_number_is_left_alone(self):
+    def test_a_process_with_a_reused_id_is_not_stopped(self):
         emulator.claim()
         other = subprocess.Popen(["sleep", "600"], start_new_session=True)
         self.addCleanup(other.wait)
@@ -41,12 +41,12 @@ class Processes(unittest.TestCase):
         emulator.stop()
         self.assertIsNone(other.poll())
 
-    def test_nothing_is_up_twice(self):
+    def test_a_second_start_is_refused(self):
         emulator.claim()
-        with self.assertRaisesRegex(emulator.Failure, "something is up already"):
+        with self.assertRaisesRegex(emulator.Failure, "an emulator is already running"):
             emulator.claim()
 
-    def test_killed_at_any_time_it_leaves_nothing_that_down_does_not_stop(self):
+    def test_after_a_kill_at_any_time_down_stops_everything(self):
         script = (
             "import os, pathlib, emulator\n"
             f"emulator.HOME = pathlib.Path({str(self.home)!r})\n"

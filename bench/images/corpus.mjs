@@ -1,6 +1,6 @@
-// Makes the corpus from two photographs of a Debian package that say how they may be passed on: *seeding* is CC0, *picos*
-// is by Aitzol Berasategi under CC BY 4.0. Both are enlarged, with the noise of a sensor laid on: enlarged pictures alone
-// are smoother than a camera's and would flatter everyone.
+// Creates the corpus from two photographs of a Debian package with suitable licences: *seeding* is CC0, *picos* is by
+// Aitzol Berasategi under CC BY 4.0. Both are enlarged and get sensor noise, because enlarged images alone are smoother
+// than a camera's and would favour all encoders.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-// Prints, for each case, what the worker and sharp take for it: both on one core, in turns, in the same run.
+// Prints for each case the time of the worker and of sharp, both on one core, alternating in the same run.
 //
 //   cargo build --release && npm ci && node run.mjs [--only TEXT] [--rounds N] [--core N]
 import { execFileSync } from 'node:child_process'
@@ -15,7 +15,7 @@ const { values: args } = parseArgs({
   },
 })
 
-// What, input, width, format, quality for sharp (its default, or ours), how often in a round.
+// Name, input, width, format, quality for sharp (its default, or ours), repetitions in a round.
 const CASES = [
   ['12 MP', 'picos-12mp.jpg', 400, 'webp', 80, 5],
   ['12 MP, second photo', 'seeding-12mp.jpg', 400, 'webp', 80, 5],
@@ -68,7 +68,7 @@ function compare([what, input, width, format, quality, iters]) {
     const now = {}
     for (const who of round % 2 ? ['sharp', 'ours'] : ['ours', 'sharp']) {
       const out = `${here}/out/${who}.${format}`
-      // The worker knows its own quality.
+      // The worker has a fixed quality.
       const asked = who === 'sharp' ? quality : null
       now[who] = measure(who, { input: path, width, format, quality: asked, threads: 1, warm: 1, iters, out })
       const side = (sides[who] ??= { cpu: [], rss: 0 })
@@ -91,7 +91,7 @@ function compare([what, input, width, format, quality, iters]) {
   ]
 }
 
-// Whole processes, from exec to exit, files and all.
+// Whole processes, from exec to exit, including file access.
 function cold() {
   const options = flags({ input: `${here}/corpus/picos-12mp.jpg`, width: 400, format: 'webp', warm: 0, iters: 1 })
   const took = { ours: [], sharp: [] }

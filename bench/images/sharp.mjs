@@ -1,4 +1,4 @@
-// The same as xf-render-bench, by sharp with its defaults. FORMAT `raw-png` writes the input as a PNG of its own size.
+// Like xf-render-bench, with sharp and its defaults. FORMAT `raw-png` writes the input as a PNG of its own size.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import sharp from 'sharp'
@@ -31,6 +31,6 @@ for (let round = 0; round < warm + iters; round++) {
   }
 }
 if (args.out) writeFileSync(args.out, variant)
-// Not resourceUsage().maxRSS, which starts at what the parent had.
+// Not resourceUsage().maxRSS, which starts with the parent's value.
 const maxrss_kb = Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1])
 console.log(JSON.stringify({ wall_ms: wall, cpu_ms: cpu, bytes: variant.length, maxrss_kb }))

@@ -1,7 +1,7 @@
-//! Counts requests where the SDK hands them over, and asks DynamoDB what each consumed.
+//! Counts requests at the SDK's HTTP client, and asks DynamoDB for the consumed capacity.
 //!
-//! The meter rewrites request bodies after they were signed, so it works against the embedded engines, which do not
-//! check DynamoDB's signatures, and not against AWS.
+//! The meter changes request bodies after they were signed, so it works with the embedded engines, which do not check
+//! DynamoDB's signatures, but not with AWS.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use xfiles_core::{
 };
 use xfiles_standalone::Stack;
 
-/// A request that AWS charges for, or answers for nothing.
+/// A request to AWS, charged or free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     /// DynamoDB: one item.
@@ -54,19 +54,19 @@ pub enum Operation {
     CreateInvalidation,
 }
 
-/// What AWS charges an operation of S3 as.
+/// The price class of an S3 operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum S3Class {
     /// PUT, COPY, POST and LIST.
     Write,
-    /// GET and everything else that is charged.
+    /// GET and all other charged requests.
     Read,
-    /// Deletions cost nothing.
+    /// Deletions are free.
     Free,
 }
 
 impl Operation {
-    /// The operation's name in its service's API.
+    /// The name of the operation in its service's API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::GetItem => "GetItem",
@@ -85,7 +85,7 @@ impl Operation {
         }
     }
 
-    /// What S3 charges it as. `None`: it is not S3's.
+    /// The S3 price class; `None` for other services.
     pub const fn s3_class(self) -> Option<S3Class> {
         match self {
             Self::PutObject | Self::CopyObject => Some(S3Class::Write),
@@ -132,26 +132,27 @@ impl Operation {
     }
 }
 
-/// What was asked of AWS, and what it consumed.
+/// The requests to AWS and the consumed capacity.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bill {
-    /// How often each operation was called.
+    /// The number of calls of each operation.
     pub calls: BTreeMap<Operation, u64>,
-    /// DynamoDB's read request units: a strongly consistent read of up to 4 KB is one, an eventual one a half.
+    /// DynamoDB's read request units: a strongly consistent read of up to 4 KB is one, an eventually consistent one a
+    /// half.
     pub read_units: f64,
-    /// DynamoDB's write request units: a write of up to 1 KB is one, twice that in a transaction.
+    /// DynamoDB's write request units: a write of up to 1 KB is one, or two in a transaction.
     pub write_units: f64,
-    /// How many paths CloudFront was asked to forget; it charges by the path.
+    /// The number of paths invalidated in CloudFront, which charges by the path.
     pub invalidated_paths: u64,
 }
 
 impl Bill {
-    /// How many requests S3 charges in this class.
+    /// The number of requests in this S3 price class.
     pub fn s3(&self, class: S3Class) -> u64 {
         self.calls.iter().filter(|(operation, _)| operation.s3_class() == Some(class)).map(|(_, count)| count).sum()
     }
 
-    /// What this bill has more than another.
+    /// The difference between this bill and another.
     #[must_use]
     pub fn less(mut self, other: &Self) -> Self {
         for (operation, count) in &other.calls {
@@ -167,25 +168,25 @@ impl Bill {
     }
 }
 
-/// Sees every request that some [`Files`] send.
+/// Counts every request of some [`Files`].
 #[derive(Clone, Debug, Default)]
 pub struct Meter(Arc<Mutex<Bill>>);
 
 impl Meter {
-    /// A meter at zero.
+    /// A meter without counts.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The files of a stack, as another process on the same stores would have them, through this meter. Their CDN is a
-    /// counter that forgets at once.
+    /// The files of a stack through this meter, like another process on the same stores. Their CDN is a counter that
+    /// completes invalidations at once.
     pub fn files(&self, stack: &Stack) -> Files {
         let (key, _) = SigningKey::generate_p256(KeyPairId::mint());
         let cdn = Cdn::new(stack.url().clone(), Signer::new(key, URL_LIFE), Arc::new(self.clone()));
         stack.files_through(|inner| self.wrap(inner)).with_cdn(cdn)
     }
 
-    /// What was counted since the last time, and starts again at zero.
+    /// Returns the counts since the last call and resets them.
     pub fn take(&self) -> Bill {
         std::mem::take(&mut *self.bill())
     }
@@ -238,7 +239,9 @@ impl HttpConnector for Metered {
         let target = request.headers().get("x-amz-target");
         let operation = target.map_or_else(|| Operation::of_s3(&request), Operation::of_dynamodb);
         let Some(operation) = operation else {
-            return HttpConnectorFuture::ready(Err(ConnectorError::user("the meter knows no such operation".into())));
+            return HttpConnectorFuture::ready(Err(ConnectorError::user(
+                "the meter does not support this operation".into(),
+            )));
         };
         meter.count(operation);
         if target.is_none() {
@@ -253,7 +256,7 @@ impl HttpConnector for Metered {
             let answer = answer.await?;
             if answer.status().is_success() {
                 let units = consumed(&answer)
-                    .ok_or_else(|| ConnectorError::user("the engine did not tell what it consumed".into()))?;
+                    .ok_or_else(|| ConnectorError::user("the engine did not return the consumed capacity".into()))?;
                 meter.consume(operation, units);
             }
             Ok(answer)
@@ -271,7 +274,7 @@ fn asking_for_capacity(mut request: HttpRequest) -> Result<HttpRequest, Connecto
     Ok(request)
 }
 
-/// The units of an answer: of one table, or of each table that a batch or a transaction touched.
+/// The units of a response: of one table, or of each table of a batch or transaction.
 fn consumed(answer: &HttpResponse) -> Option<f64> {
     let body: Value = serde_json::from_slice(answer.body().bytes()?).ok()?;
     match &body["ConsumedCapacity"] {

@@ -1,5 +1,5 @@
-//! List prices of AWS in us-east-1 (N. Virginia), without free tiers and discounts, as public sources had them on
-//! 2026-11-22; `docs/costs.md` names the sources. In dollars.
+//! AWS list prices in us-east-1 (N. Virginia) in dollars, without free tiers and discounts, from public sources of
+//! 2026-11-22; `docs/costs.md` names the sources.
 
 use crate::meter::{Bill, S3Class};
 
@@ -22,8 +22,8 @@ pub const LAMBDA_GB_SECOND: f64 = 0.000_013_333_4;
 /// CloudFront in North America and Europe: a million HTTPS requests.
 pub const CDN_REQUESTS: f64 = 1.0;
 
-/// What a million of such bills cost at DynamoDB and S3. Invalidations are apart: their first thousand paths of a month
-/// are free, and then they cost more than everything else together.
+/// The cost of a million such bills at DynamoDB and S3. Invalidations are separate: the first thousand paths of a month
+/// are free, and after that they cost more than everything else together.
 pub fn stores_per_million(bill: &Bill) -> f64 {
     let count = |class| precise(bill.s3(class));
     bill.read_units * READ_UNITS
@@ -32,12 +32,12 @@ pub fn stores_per_million(bill: &Bill) -> f64 {
         + count(S3Class::Read) * S3_READS
 }
 
-/// What the paths of a million such bills cost at CloudFront beyond the free ones.
+/// The cost of the paths of a million such bills at CloudFront, without the free ones.
 pub fn paths_per_million(bill: &Bill) -> f64 {
     precise(bill.invalidated_paths) * INVALIDATED_PATH * 1_000_000.0
 }
 
-/// A small count as a number to calculate with.
+/// A small count as a floating-point number.
 pub fn precise(count: u64) -> f64 {
     f64::from(u32::try_from(count).expect("a bill has fewer than four billion calls"))
 }

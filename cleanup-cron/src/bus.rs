@@ -1,9 +1,9 @@
-//! Events on a bus of Amazon EventBridge, for whoever has more to do with them than a webhook can.
+//! Sends events to an Amazon EventBridge bus.
 //!
-//! One call of the service is all that is needed: it is made with the SDK's own orchestrator, connections and signatures,
-//! which are linked anyway, and not with a client of the whole service. A call is not tried again here; what the bus did
-//! not take stays in the outbox, and the next run brings it again. So the bus has each event at least once, and the same
-//! event with the same `id`.
+//! Only one operation of the service is needed. It is called with the SDK's orchestrator, connections and signatures,
+//! which are linked anyway, instead of the client of the whole service. A call is not retried here: an event that the
+//! bus does not accept stays in the outbox, and the next run sends it again. The bus therefore gets each event at least
+//! once, always with the same `id`.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -26,18 +26,18 @@ use xfiles_core::{
     event::{Event, EventId},
 };
 
-/// What rules match to have these events and no others.
+/// The `source` by which rules match these events.
 pub const SOURCE: &str = "xfiles";
 
-/// How many events one call puts; EventBridge takes no more.
+/// The number of events in one call, which is EventBridge's limit.
 const AT_ONCE: usize = 10;
 
-/// How long a call may take.
+/// The timeout of a call.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const DOING: &str = "putting events on the bus";
 
-/// A bus, and the right to put events on it.
+/// A bus, and credentials with permission to put events on it.
 #[derive(Clone, Debug)]
 pub struct EventBus {
     name: String,
@@ -49,10 +49,9 @@ pub struct EventBus {
 }
 
 impl EventBus {
-    /// The bus of this name or ARN, in the region of that configuration and reached as it says.
-    ///
+    /// A bus by name or ARN, in the region and with the credentials of the configuration.
     /// # Errors
-    /// When the configuration has no region, no credentials or no way to make connections.
+    /// If the configuration has no region, no credentials or no HTTP client.
     pub fn new(name: impl Into<String>, sdk: &SdkConfig) -> Result<Self, Cause> {
         let missing = |what: &str| Cause::because(DOING, format!("the configuration has no {what}"));
         let region = sdk.region().ok_or_else(|| missing("region"))?.to_string();
@@ -77,14 +76,14 @@ impl EventBus {
         Ok(Self { name: name.into(), region, endpoint, credentials, time, put_events })
     }
 
-    /// Puts events on the bus and answers which it took.
+    /// Puts events on the bus and returns those that it accepted.
     pub(crate) async fn put(&self, events: &[&Event]) -> BTreeSet<EventId> {
         let mut taken = BTreeSet::new();
         for events in events.chunks(AT_ONCE) {
             match self.put_some(events).await {
                 Ok(ids) => taken.extend(ids),
                 Err(error) => {
-                    // What is wrong with one call is wrong with the next.
+                    // The next call would fail for the same reason.
                     tracing::warn!(%error, "events stay in the outbox");
                     break;
                 }
@@ -109,9 +108,9 @@ impl EventBus {
         let answer: Value = serde_json::from_slice(&answer).map_err(|e| Cause::new(DOING, &e))?;
         let entries = answer["Entries"].as_array().map(Vec::as_slice).unwrap_or_default();
         if entries.len() != events.len() {
-            return Err(Cause::because(DOING, "the answer does not say what became of each"));
+            return Err(Cause::because(DOING, "the response does not have a result for each event"));
         }
-        // In the order of the request; one that was taken has an id of the bus.
+        // Results are in the order of the request; an accepted event has an id.
         let mut taken = Vec::new();
         for (event, entry) in events.iter().zip(entries) {
             match entry["EventId"].as_str() {
@@ -152,7 +151,7 @@ impl EventBus {
     }
 }
 
-/// The body of a success. What a refusal says is for the log: a type, such as `AccessDeniedException`.
+/// The body of a successful response. Of an error, only the type is logged, such as `AccessDeniedException`.
 fn read_answer(response: &HttpResponse) -> Result<Vec<u8>, OrchestratorError<Cause>> {
     let body = response.body().bytes().unwrap_or_default();
     if response.status().is_success() {

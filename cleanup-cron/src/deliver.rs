@@ -1,13 +1,13 @@
-//! Sending what was told: from the outbox to one delivery for each endpoint that wants the event, and each delivery until
-//! its endpoint takes it.
+//! Sends events: from the outbox to one delivery for each subscribed endpoint, and each delivery until its endpoint
+//! acknowledges it.
 //!
-//! A row of the outbox goes when its deliveries are written, and a delivery is claimed for an attempt before anything is
-//! sent. So a death loses nothing; it may send a message a second time, with the same id.
+//! A row of the outbox is removed after its deliveries are written, and a delivery is claimed for an attempt before it
+//! is sent. A crash therefore loses nothing, but may send a message twice, with the same id.
 //!
-//! A run is two loops in one future. One reads the outbox and the index of what is due, and claims; it waits for no
-//! endpoint. The other makes the attempts, each endpoint and each project within bounds of its own, so that an endpoint
-//! that does not answer delays its own messages and no others. A claimed delivery that finds no place in time is simply
-//! left: its claim runs out and it falls due again.
+//! A run consists of two concurrent loops in one future. One reads the outbox and the `due` index and claims
+//! deliveries; it never waits for an endpoint. The other makes the attempts, with limits for each endpoint and each
+//! project, so that an unresponsive endpoint delays only its own messages. A claimed delivery that gets no slot in time
+//! is dropped: its claim expires and it becomes due again.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque, hash_map::Entry},
@@ -42,60 +42,58 @@ use crate::{
     post::{Courier, PATIENCE},
 };
 
-/// How many attempts are under way at the same time that have not become slow.
+/// The maximum number of concurrent attempts that are not slow.
 const AT_ONCE: usize = 32;
 
-/// How many slow attempts do not count among those. When there are more, they keep their places.
+/// The number of slow attempts that do not count towards `AT_ONCE`. Further slow attempts keep their slots.
 const SLOW_AT_ONCE: usize = 128;
 
-/// How many of the attempts that are not slow may be at the endpoints of one project.
+/// The maximum number of concurrent attempts at the endpoints of one project, not counting slow ones.
 const AT_ONCE_PER_PROJECT: usize = 16;
 
-/// How many attempts at one endpoint are under way at the same time.
+/// The maximum number of concurrent attempts at one endpoint.
 const AT_ONCE_PER_ENDPOINT: usize = 8;
 
-/// The same of an endpoint whose last attempt was slow.
+/// The maximum for an endpoint whose last attempt was slow.
 const AT_ONCE_IF_SLOW: usize = 2;
 
-/// After how long an attempt is slow and gives its place to others.
+/// The time after which an attempt is slow and releases its slot.
 const SLOW_AFTER: Duration = Duration::from_secs(2);
 
-/// How many claimed deliveries wait for one endpoint. Others are left to fall due again.
+/// The maximum number of claimed deliveries that wait for one endpoint. Others become due again later.
 const WAITING_PER_ENDPOINT: usize = 64;
 
-/// How many claimed deliveries wait together.
+/// The maximum number of claimed deliveries that wait in total.
 const WAITING: usize = 4_096;
 
-/// How long the bus is offered an event that it does not take.
+/// How long an event is offered to a bus that refuses it.
 const OFFERED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many times as long as the search for due deliveries took nothing is searched: however many wait for an endpoint
-/// that is down, the search takes a tenth of the time.
+/// The pause after a search for due deliveries, as a multiple of its duration: the search uses at most a tenth of the
+/// time, however many deliveries wait for an endpoint that is down.
 const REST: u32 = 9;
 
-/// What a run sent.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// How many deliveries were taken by their endpoints.
+    /// The number of acknowledged deliveries.
     pub delivered: u64,
-    /// How many will be tried again.
+    /// The number of deliveries that will be retried.
     pub retried: u64,
-    /// How many were given up.
+    /// The number of deliveries that were parked.
     pub parked: u64,
-    /// Whether it stopped at its bounds with more to do.
+    /// Whether the run reached its limits with more to do.
     pub more: bool,
 }
 
-/// Sends what waits and what is due again, and returns when every attempt has ended. Several runs at the same time do no
-/// harm.
+/// Sends new and due deliveries, and returns when every attempt has ended. Concurrent runs are safe.
 ///
 /// # Errors
-/// When the outbox or the index of what is due cannot be read; what fails for one event or endpoint stays for the next
-/// run.
+/// If the outbox or the `due` index cannot be read. Events and endpoints that fail are left to the next run.
 pub async fn deliver(files: &Files, courier: &Courier, bounds: Bounds) -> Result<Sent, Error> {
     let run = async {
         let (claimed, to_send) = unbounded_channel();
-        // It owns the sender: when it ends, the other loop ends with its attempts.
+        // The search owns the sender: when it ends, the other loop finishes its attempts and ends.
         let mut search = Search::new(files, courier, bounds, claimed);
         let searched = async move {
             let outbox = search.empty_outbox().await;
@@ -109,8 +107,8 @@ pub async fn deliver(files: &Files, courier: &Courier, bounds: Bounds) -> Result
     Share::of(Class::Background).scope(run).await
 }
 
-/// Sends for as long as it is polled: looks into the outbox after each pause, and waits for no attempt to do so.
-/// Calls `searched_well` each time it has gone through the outbox.
+/// Sends while it is polled: reads the outbox after each pause, without waiting for attempts. Calls `searched_well`
+/// each time it has read the whole outbox.
 pub async fn deliver_every(files: &Files, courier: &Courier, pause: Duration, searched_well: impl Fn()) {
     let run = async {
         let (claimed, to_send) = unbounded_channel();
@@ -136,7 +134,7 @@ pub async fn deliver_every(files: &Files, courier: &Courier, pause: Duration, se
     Share::of(Class::Background).scope(run).await;
 }
 
-/// Reads what is to be sent, and claims it.
+/// Reads and claims the deliveries to send.
 struct Search<'a> {
     files: &'a Files,
     courier: &'a Courier,
@@ -145,7 +143,7 @@ struct Search<'a> {
     more: bool,
     bounds: Bounds,
     started: Moment,
-    /// Where events go beside the endpoints. None once it has failed: the rest waits for the next run.
+    /// The bus for events. `None` after it has failed: the rest waits for the next run.
     bus: Option<&'a EventBus>,
 }
 
@@ -162,12 +160,12 @@ impl<'a> Search<'a> {
             let Some(rows) = outbox.next().await? else { break };
             self.tried += rows.len() as u64;
             let kept = self.put_on_bus(&rows).await;
-            // Read after the page, so that no endpoint that was there before an event is missed.
+            // Read after the page, so that every endpoint that existed before an event is included.
             let mut endpoints = HashMap::new();
             for row in rows {
                 match self.fan_out(&projects, &row, &kept, &mut endpoints).await {
                     Ok(deliveries) => deliveries.into_iter().for_each(|delivery| self.pass_on(delivery)),
-                    // The next row would fare no better.
+                    // The next row would fail for the same reason.
                     Err(Error::StorageFull(_)) => return Ok(()),
                     Err(error) => tracing::warn!(%error, "an outbox row is left to the next run"),
                 }
@@ -176,7 +174,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// Puts the events of these rows on the bus, and answers which of them it is to be offered again.
+    /// Puts the events of these rows on the bus and returns those that must be offered again.
     async fn put_on_bus(&mut self, rows: &[OutboxRow]) -> BTreeSet<EventId> {
         let Some(configured) = self.courier.bus() else {
             return BTreeSet::new();
@@ -194,13 +192,13 @@ impl<'a> Search<'a> {
         let (old, young): (Vec<&Event>, Vec<&Event>) =
             left.into_iter().partition(|event| now.since(event.created) >= OFFERED_FOR);
         for event in old {
-            tracing::error!(event.id = %event.id, "the bus did not take an event for a day, and is not offered it again");
+            tracing::error!(event.id = %event.id, "the bus has refused an event for a day; it is not offered again");
         }
         young.into_iter().map(|event| event.id.clone()).collect()
     }
 
-    /// Writes the deliveries of a row, removes the row unless something of it is kept for the bus, and answers those
-    /// that are this run's to try.
+    /// Writes the deliveries of a row, removes the row unless its event must be offered to the bus again, and returns
+    /// the deliveries that this run should attempt.
     async fn fan_out(
         &self,
         projects: &Projects,
@@ -243,7 +241,7 @@ impl<'a> Search<'a> {
     }
 
     fn pass_on(&self, delivery: Delivery) {
-        // The other loop ends after this one; otherwise the claim runs out.
+        // If the other loop has ended, the claim expires.
         drop(self.claimed.send(delivery));
     }
 
@@ -255,32 +253,31 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Makes the attempts at claimed deliveries.
+/// Makes the attempts of claimed deliveries.
 struct Attempts<'a> {
     files: &'a Files,
     courier: &'a Courier,
-    /// After this no attempt begins.
+    /// No attempt starts after this time.
     until: Option<Timestamp>,
-    /// Ordered, so that a simulation can be repeated.
+    /// Ordered, so that a simulation is reproducible.
     endpoints: BTreeMap<EndpointId, Lane>,
-    /// How many attempts at each project's endpoints are under way and not slow.
+    /// The number of running attempts of each project that are not slow.
     projects: BTreeMap<ProjectId, usize>,
-    /// The endpoints for which deliveries wait, the next one first.
+    /// The endpoints with waiting deliveries, the next one first.
     turns: VecDeque<EndpointId>,
     waiting: usize,
     sent: Sent,
 }
 
-/// What goes to one endpoint.
+/// The deliveries of one endpoint.
 #[derive(Default)]
 struct Lane {
     waiting: VecDeque<Delivery>,
     under_way: usize,
-    /// Whether its last attempt was slow, or one is now.
+    /// Whether its last or a running attempt is slow.
     slow: bool,
 }
 
-/// An attempt that has ended, and whether it was slow.
 struct Ended {
     project: ProjectId,
     endpoint: EndpointId,
@@ -288,7 +285,6 @@ struct Ended {
     outcome: Result<Option<DeliveryStatus>, Error>,
 }
 
-/// An attempt that has become slow.
 struct Slow<'a> {
     project: ProjectId,
     endpoint: EndpointId,
@@ -311,7 +307,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Attempts what comes until nothing more does, and all attempts have ended.
+    /// Makes attempts until the search has ended and all attempts have ended.
     async fn make(mut self, mut to_send: UnboundedReceiver<Delivery>) -> Sent {
         let mut young = FuturesUnordered::new();
         let mut slow: FuturesUnordered<UnderWay<'a>> = FuturesUnordered::new();
@@ -329,7 +325,7 @@ impl<'a> Attempts<'a> {
                     return total;
                 }
             }
-            // In a fixed order, so that a simulation can be repeated.
+            // In a fixed order, so that a simulation is reproducible.
             tokio::select! {
                 biased;
                 Some(ended) = slow.next(), if !slow.is_empty() => self.note(ended),
@@ -354,7 +350,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Has a delivery wait for its turn, if there is room.
+    /// Queues a delivery if the queue is not full.
     fn line_up(&mut self, delivery: Delivery) {
         let lane = self.endpoints.entry(delivery.endpoint).or_default();
         if lane.waiting.len() >= WAITING_PER_ENDPOINT || self.waiting >= WAITING {
@@ -367,8 +363,8 @@ impl<'a> Attempts<'a> {
         self.waiting += 1;
     }
 
-    /// The next delivery that may be tried, the endpoints taking turns. When nothing more comes, what waits behind slow
-    /// attempts is left: the next run goes on with it.
+    /// The next delivery to attempt; endpoints take turns. After the search has ended, deliveries behind slow attempts
+    /// are left to the next run.
     fn next(&mut self, more_comes: bool) -> Option<Delivery> {
         let now = self.files.clock().now();
         let over = self.until.is_some_and(|until| now >= until);
@@ -379,7 +375,7 @@ impl<'a> Attempts<'a> {
             while over || (lane.slow && !more_comes) || lane.waiting.front().is_some_and(late) {
                 let Some(delivery) = lane.waiting.pop_front() else { break };
                 self.waiting -= 1;
-                tracing::debug!(event.id = %delivery.event, webhook.id = %id, "a delivery falls due again");
+                tracing::debug!(event.id = %delivery.event, webhook.id = %id, "a delivery becomes due again");
             }
             let Some(first) = lane.waiting.front() else {
                 self.forget_if_idle(id);
@@ -404,7 +400,7 @@ impl<'a> Attempts<'a> {
         None
     }
 
-    /// An attempt until it ends or becomes slow.
+    /// Makes an attempt until it ends or becomes slow.
     fn begin(&self, delivery: Delivery) -> impl Future<Output = Either<Ended, Slow<'a>>> + use<'a> {
         let (files, courier, project, endpoint) = (self.files, self.courier, delivery.project, delivery.endpoint);
         let begun = Instant::now();
@@ -421,7 +417,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// An attempt at an endpoint of this project has ended or become slow.
+    /// Releases the slot of an attempt of this project.
     fn give_place_back(&mut self, project: ProjectId) {
         if let Some(under_way) = self.projects.get_mut(&project) {
             *under_way -= 1;
@@ -446,7 +442,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Forgets an endpoint of which nothing is to be known.
+    /// Removes the state of an endpoint if it has none worth keeping.
     fn forget_if_idle(&mut self, endpoint: EndpointId) {
         let idle = |lane: &Lane| lane.waiting.is_empty() && lane.under_way == 0 && !lane.slow;
         if self.endpoints.get(&endpoint).is_some_and(idle) {
@@ -454,7 +450,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Logs what was sent since the last time, and adds it up.
+    /// Logs what was sent since the last call, and adds it to the total.
     fn report(&mut self, total: &mut Sent) {
         let Sent { delivered, retried, parked, .. } = std::mem::take(&mut self.sent);
         if delivered + retried + parked > 0 {
@@ -471,8 +467,8 @@ impl<'a> Attempts<'a> {
     }
 }
 
-/// Tries a claimed delivery once and stores how it ended. `None`: its endpoint is gone, or another process has stored an
-/// outcome.
+/// Attempts a claimed delivery once and stores the result. `None` if its endpoint was removed, or another run has
+/// stored a result.
 async fn attempt(files: &Files, courier: &Courier, delivery: &Delivery) -> Result<Option<DeliveryStatus>, Error> {
     let projects = files.projects();
     let Some(endpoint) = projects.receiver_of(delivery).await? else {

@@ -1,8 +1,7 @@
-//! The scheduled cleanup: finishes what was begun and never finished, and reports. What finishing means is the core's.
-//! On the same schedule, `deliver` sends the events that wait in the outbox; `post` carries each to its endpoint, and
-//! `bus` to EventBridge.
-//! `confirm_arrivals` is not on the schedule: S3 tells when an upload has arrived, on AWS through a queue, whose messages
-//! `confirm_messages` takes.
+//! The scheduled cleanup: finishes interrupted operations and reports. The operations themselves are defined in core.
+//! On the same schedule, `deliver` sends the events of the outbox; `post` sends each to its endpoint, and `bus` to
+//! EventBridge. `confirm_arrivals` is not scheduled: S3 sends notifications of uploads that have arrived, on AWS
+//! through a queue, whose messages `confirm_messages` handles.
 
 mod bus;
 mod deliver;
@@ -26,20 +25,20 @@ pub use self::{
     post::Courier,
 };
 
-/// How often it runs.
+/// The interval of the cleanup.
 pub const INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long one run walks through bucket and records.
+/// How long one run of the reconciliation reads the bucket and the records.
 const WALK: Duration = Duration::from_secs(20);
 
-/// How much one run may do.
+/// The limits of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// How many records it tries.
+    /// The maximum number of records that it settles.
     pub records: u64,
-    /// How long it takes on new records.
+    /// The time after which it settles no more records.
     pub time: Duration,
-    /// What it may do with what does not match.
+    /// What it may do about differences between bucket and records.
     pub reconciling: Reconciling,
 }
 
@@ -49,34 +48,35 @@ impl Default for Bounds {
     }
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// How many records owe nothing any more.
+    /// The number of records that were settled.
     pub settled: u64,
-    /// The ids of the records that could not be settled and are tried again at the next run.
+    /// The ids of the records that could not be settled and are retried by the next run.
     pub failed: Vec<String>,
-    /// Whether it stopped at its bounds with more to do.
+    /// Whether it reached its limits with more to do.
     pub more: bool,
-    /// How many objects without a record it removed.
+    /// The number of objects without a record that it removed.
     pub orphans: u64,
-    /// Whether it removes none, because so much does not match that bucket and table must be of different ages.
+    /// Whether the reconciliation removes nothing because too many objects do not match, so that bucket and table are
+    /// probably of different ages.
     pub stopped: bool,
-    /// For how many seconds the record had been due that had waited longest.
+    /// The longest time for which a processed record had been due, in seconds.
     pub oldest: u64,
-    /// How many items the process could not read and has passed over since it began.
+    /// The number of items that the process could not parse and has skipped since it started.
     pub unreadable: u64,
 }
 
-/// Publishes what a notification of S3 says has arrived, so that an upload is confirmed whose client died after its PUT.
-/// Answers how many. Done again, it changes nothing.
+/// Confirms the uploads that an S3 notification reports as arrived, whose clients may have crashed after the PUT.
+/// Returns their number. Idempotent.
 ///
 /// # Errors
-/// When a store failed for one of them: the others were tried, and the same notification can be handled again.
+/// If a store failed for one of them. The others were processed, and the same notification can be handled again.
 pub async fn confirm_arrivals(files: &Files, notification: &Value) -> Result<u64, Error> {
     let (mut confirmed, mut failed) = (0, None);
     for key in store_event::created(notification) {
-        // It is the work of a client that may have gone.
+        // It is work of the client's project, although the client may be gone.
         let share = match &key {
             ObjectKey::Staging { project, .. } => Share::of(Class::Api).for_project(*project),
             _ => Share::of(Class::Background),
@@ -89,11 +89,11 @@ pub async fn confirm_arrivals(files: &Files, notification: &Value) -> Result<u64
     failed.map_or(Ok(confirmed), Err)
 }
 
-/// Removes those of the objects that a notification of S3 says have arrived whose upload has ended: for a deployment
-/// that does not confirm what arrives. [`confirm_arrivals`] does it as well. Answers how many.
+/// Removes the objects that an S3 notification reports as arrived if their uploads have ended, for deployments that do
+/// not confirm arrivals. [`confirm_arrivals`] also does this. Returns their number.
 ///
 /// # Errors
-/// When a store failed for one of them: the others were tried, and the same notification can be handled again.
+/// If a store failed for one of them. The others were processed, and the same notification can be handled again.
 pub async fn remove_late_arrivals(files: &Files, notification: &Value) -> Result<u64, Error> {
     let (mut removed, mut failed) = (0, None);
     for key in store_event::created(notification) {
@@ -105,8 +105,8 @@ pub async fn remove_late_arrivals(files: &Files, notification: &Value) -> Result
     failed.map_or(Ok(removed), Err)
 }
 
-/// Does [`confirm_arrivals`] for each message of a batch from SQS, whose body is a notification of S3. Answers the ids of
-/// the messages that must come again; the others are done with, those that are no notification included.
+/// Calls [`confirm_arrivals`] for each message of an SQS batch, whose body is an S3 notification. Returns the ids of
+/// the messages that must be delivered again; all others are done, including those that are not notifications.
 pub async fn confirm_messages(files: &Files, batch: &Value) -> Vec<String> {
     let messages = batch["Records"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut again = Vec::new();
@@ -122,12 +122,12 @@ pub async fn confirm_messages(files: &Files, batch: &Value) -> Vec<String> {
     again
 }
 
-/// Runs once. Several runs at the same time do no harm.
+/// Runs once. Concurrent runs are safe.
 ///
 /// # Errors
-/// When the overdue records cannot be read; a record that cannot be settled is in the report instead.
+/// If the overdue records cannot be read. Records that cannot be settled are in the report instead.
 pub async fn run(files: &Files, bounds: Bounds) -> Result<Report, Error> {
-    // It ends with less on the disk, whatever it has to write for that.
+    // In total the cleanup frees disk space, although it writes records.
     Share::of(Class::Background).freeing_room().scope(clean(files, bounds)).await
 }
 
@@ -143,7 +143,7 @@ async fn clean(files: &Files, bounds: Bounds) -> Result<Report, Error> {
         oldest: sweep.oldest.as_secs(),
         unreadable: 0,
     };
-    // What is due comes first; the walk through everything takes what time is left.
+    // Due records come first; the reconciliation uses the remaining time.
     let left = bounds.time.saturating_sub(files.clock().monotonic().since(started));
     if !report.more && !left.is_zero() {
         let found = files.reconcile(bounds.reconciling, left.min(WALK)).await?;

@@ -1,4 +1,4 @@
-//! The Lambda function behind the schedule, and behind the queue of the bucket's notifications.
+//! The Lambda function for the schedule and for the queue of the bucket's notifications.
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
             let again: Vec<Value> = again.into_iter().map(|id| json!({ "itemIdentifier": id })).collect();
             return Ok(json!({ "batchItemFailures": again }));
         }
-        // In boxes: the compiler does not compute the layout of futures that are nested this deep.
+        // Boxed, because the compiler cannot compute the layout of futures that are nested this deeply.
         let run = Box::pin(run(files, Bounds { reconciling, ..Bounds::default() }));
         let deliver = Box::pin(deliver(files, courier, Bounds::default()));
         let (report, sent) = tokio::join!(run, deliver);

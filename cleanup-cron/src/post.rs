@@ -1,6 +1,6 @@
-//! One message to one endpoint. A URL comes from a stranger, so the connection is made here rather than by a client that
-//! would do more than asked: the name is resolved once, every address is checked, the connection goes to a checked
-//! address, a redirect is an answer like any other, and of the answer nothing but the status is read.
+//! Sends one message to one endpoint. URLs are untrusted, so the connection is made here instead of by an HTTP client
+//! with more features: the name is resolved once, every address is checked, the connection goes to a checked address,
+//! redirects are not followed, and only the status of the response is read.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -24,10 +24,10 @@ use xfiles_core::{
 
 use crate::bus::EventBus;
 
-/// How long an endpoint has, from the resolution of its name to the status of its answer.
+/// The timeout, from the resolution of the name to the status of the response.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Whoever carries messages.
+/// Sends messages to endpoints.
 #[derive(Clone)]
 pub struct Courier {
     reach: Reach,
@@ -36,10 +36,10 @@ pub struct Courier {
     listener: Option<Listener>,
 }
 
-/// Whoever hears of events within the process.
+/// A listener for events within the process.
 type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 
-/// Where connections come from.
+/// How connections are made.
 #[derive(Clone)]
 enum Way {
     Internet(TlsConnector),
@@ -47,7 +47,7 @@ enum Way {
 }
 
 impl Courier {
-    /// A courier who goes so far and trusts the certificate authorities that browsers trust.
+    /// A courier with this reach that trusts the certificate authorities of browsers.
     pub fn new(reach: Reach) -> Self {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -58,19 +58,18 @@ impl Courier {
         Self { reach, way: Way::Internet(TlsConnector::from(Arc::new(config))), bus: None, listener: None }
     }
 
-    /// A courier who is given each connection, whatever the URL: for a simulation, which has no network.
+    /// A courier that uses these connections for every URL, for a simulation without a network.
     pub fn through(connect: impl Fn() -> DuplexStream + Send + Sync + 'static) -> Self {
         Self { reach: Reach::Anywhere, way: Way::Given(Arc::new(connect)), bus: None, listener: None }
     }
 
-    /// The same courier, who puts every event on this bus as well.
+    /// Also puts every event on this bus.
     #[must_use]
     pub fn with_bus(self, bus: Option<EventBus>) -> Self {
         Self { bus, ..self }
     }
 
-    /// The same courier, who tells this listener of every event as well: at least once, and before its message is sent.
-    /// It must not wait.
+    /// Also calls this listener for every event, at least once and before its message is sent. It must not block.
     #[must_use]
     pub fn with_listener(self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         Self { listener: Some(Arc::new(listener)), ..self }
@@ -86,7 +85,7 @@ impl Courier {
         self.bus.as_ref()
     }
 
-    /// Sends a delivery, signed as of `now`, and says how that ended.
+    /// Sends a delivery, signed as of `now`, and returns the result.
     pub async fn post(&self, endpoint: &Endpoint, delivery: &Delivery, now: Timestamp) -> Attempt {
         let request = Request::post(endpoint.url.path_and_query())
             .header(header::HOST, endpoint.url.authority())
@@ -101,7 +100,7 @@ impl Courier {
         match tokio::time::timeout(PATIENCE, self.send(&endpoint.url, request)).await {
             Ok(Ok(status)) => Attempt::Answered(status),
             Ok(Err(reason)) => Attempt::Failed(reason.to_owned()),
-            Err(_) => Attempt::Failed("no answer in 15 seconds".to_owned()),
+            Err(_) => Attempt::Failed("no response in 15 seconds".to_owned()),
         }
     }
 
@@ -119,12 +118,12 @@ impl Courier {
         if !addresses.iter().all(|address| self.reach.permits(address.ip())) {
             return Err("the host has an address that is not public");
         }
-        // All addresses were checked, and the system tries them in turn.
+        // All addresses were checked; the system tries them in turn.
         let stream = TcpStream::connect(&*addresses).await.map_err(|_| "no connection")?;
         if !url.is_https() {
             return exchange(stream, request).await;
         }
-        let name = ServerName::try_from(url.host().to_owned()).map_err(|_| "the host is not a name of a server")?;
+        let name = ServerName::try_from(url.host().to_owned()).map_err(|_| "the host is not a valid server name")?;
         exchange(tls.connect(name, stream).await.map_err(|_| "no trusted TLS connection")?, request).await
     }
 }
@@ -133,7 +132,7 @@ async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<u16, &'
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    const BROKEN: &str = "the connection broke before an answer";
+    const BROKEN: &str = "the connection was closed before a response";
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| BROKEN)?;
     let answer = async { sender.send_request(request).await };

@@ -1,5 +1,5 @@
-//! The command line's shape, and the values that several commands share.
-//! This is the only place where the command reads the environment, through the argument parser.
+//! The arguments of the command line, and the values that several commands share. Only this module reads the
+//! environment, through the argument parser.
 
 use std::{fmt, str::FromStr};
 
@@ -44,7 +44,6 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Serve(ServeArgs),
@@ -76,7 +75,6 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
 }
 
-/// Which server to ask, and as whom.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
@@ -88,8 +86,7 @@ pub(crate) struct ServerArgs {
     pub(crate) api_key: Option<Secret>,
 }
 
-/// An argument that no message repeats. What it must look like is checked where it is used, because the argument parser
-/// would quote it.
+/// An argument that no message repeats. It is validated where it is used, because the argument parser would quote it.
 #[derive(Clone)]
 pub(crate) struct Secret(String);
 
@@ -105,7 +102,7 @@ impl From<&str> for Secret {
     }
 }
 
-/// The address of a server: scheme, host, perhaps a port and a path; no trailing slash.
+/// The address of a server: scheme, host, and optionally a port and a path, without a trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerUrl(String);
 
@@ -115,7 +112,7 @@ impl fmt::Display for ServerUrl {
     }
 }
 
-/// A text that is not the address of a server.
+/// The text is not the address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an address is http:// or https:// and a host, without user name and query")]
 pub(crate) struct InvalidServerUrl;
@@ -136,7 +133,7 @@ impl FromStr for ServerUrl {
     }
 }
 
-/// `type:id[:role[:position]]`; a part that contains a colon writes it as `\:`.
+/// `type:id[:role[:position]]`. A colon inside a part is written as `\:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EntityArg(pub(crate) Entity);
 
@@ -147,7 +144,7 @@ pub(crate) struct EntityFilter {
     pub(crate) id: Option<EntityWord>,
 }
 
-/// A text that does not name an entity.
+/// The text does not name an entity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidEntity {
     #[error("an entity is {0}; write a colon inside a part as \\:")]
@@ -191,7 +188,7 @@ fn word(text: &str) -> Result<EntityWord, InvalidEntity> {
     EntityWord::new(text).ok_or(InvalidEntity::Word)
 }
 
-/// The parts between colons; `\:` is a colon and `\\` a backslash.
+/// The parts between colons; `\:` is a colon and `\\` is a backslash.
 fn split_parts(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut chars = text.chars().peekable();
@@ -205,15 +202,15 @@ fn split_parts(text: &str) -> Vec<String> {
     parts
 }
 
-/// Visibility as the argument parser wants it: `public` or `private`.
+/// A parser of `public` or `private` for clap.
 pub(crate) fn visibility(text: &str) -> Result<Visibility, String> {
     text.parse::<Visibility>().map_err(|error| error.to_string())
 }
 
-/// The longest name of a key or project, in characters: one line of a list. The API's limit is the same.
+/// The longest name of a key or project, in characters, which fits on one line of a list. The API has the same limit.
 const LONGEST_NAME: usize = 100;
 
-/// The name of a key or project as the argument parser wants it.
+/// A parser of the name of a key or project for clap.
 pub(crate) fn name(text: &str) -> Result<String, String> {
     let fits = (1..=LONGEST_NAME).contains(&text.chars().count()) && !text.contains(char::is_control);
     if fits { Ok(text.to_owned()) } else { Err(format!("a name is 1 to {LONGEST_NAME} characters on one line")) }
@@ -248,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entity_is_refused_with_the_reason() {
+    fn an_invalid_entity_is_refused_with_the_reason() {
         assert!(matches!(entity("listing"), Err(InvalidEntity::Shape(_))));
         assert!(matches!(entity("a:b:c:1:e"), Err(InvalidEntity::Shape(_))));
         assert_eq!(entity(":42"), Err(InvalidEntity::Word));
@@ -258,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_names_a_type_and_perhaps_an_id() {
+    fn a_filter_has_a_type_and_optionally_an_id() {
         let filter: EntityFilter = "listing".parse().unwrap();
         assert_eq!((filter.kind.as_str(), filter.id), ("listing", None));
         assert!("listing:42:cover".parse::<EntityFilter>().is_err());

@@ -1,4 +1,4 @@
-//! `xf backup` and `xf restore`: a data directory into a backup, and back.
+//! `xf backup` and `xf restore`.
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
@@ -15,7 +15,7 @@ use crate::{
     units::Bytes,
 };
 
-/// Back up a data directory while it is served, or check a backup
+/// Back up a data directory, served or stopped, or verify a backup
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -24,12 +24,12 @@ Examples:
   xf backup --list /mnt/backup
   xf backup --verify /mnt/backup
 
-It needs no key and no server, only the data directory, and a server that runs on it goes on. A backup holds one instant \
-of everything: what was acknowledged before is in it. Files that an earlier backup in the same directory has are not \
-copied again; every copy is compared with its hash and read back. A backup that is interrupted leaves the earlier ones \
-as they were. Bytes that the store itself has lost are listed, and are exit code 1.")]
+It needs no key and no server, only the data directory; a server may be running on it. A backup contains one consistent \
+instant, with every change acknowledged before the start. Files that an earlier backup in the same directory contains are \
+not copied again; every copy is compared with its hash and read back. An interrupted backup leaves the earlier ones \
+unchanged. Bytes that the store itself has lost are listed, and the exit code is then 1.")]
 pub(crate) struct BackupArgs {
-    /// The directory of the backups, on another disk; made if it is not there
+    /// The directory of the backups, on another disk; created if it does not exist
     #[arg(value_name = "DEST")]
     destination: PathBuf,
     /// The data directory of `xf serve`
@@ -38,10 +38,10 @@ pub(crate) struct BackupArgs {
     /// After the backup, keep only the newest N [default: all]
     #[arg(long, value_name = "N", conflicts_with_all = ["verify", "list"])]
     keep: Option<NonZeroUsize>,
-    /// Make none: read all backups in DEST and compare every byte with its hash
+    /// Make no backup: read all backups in DEST and compare every byte with its hash
     #[arg(long, conflicts_with = "list")]
     verify: bool,
-    /// Make none: list the backups in DEST
+    /// Make no backup: list the backups in DEST
     #[arg(long)]
     list: bool,
     /// With --verify, only this backup, by its name or number
@@ -52,7 +52,7 @@ pub(crate) struct BackupArgs {
     json: bool,
 }
 
-/// Make a data directory of a backup
+/// Restore a backup into a data directory
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -60,16 +60,16 @@ Examples:
   xf restore /mnt/backup --snapshot 000012-20261127T030000Z --data ./restored
   xf serve --data ./restored
 
-Every byte is compared with its hash on the way. The directory must be empty or not exist; a restoration that is \
-interrupted is begun again by the same command, and no server starts on what it has left.")]
+Every byte is compared with its hash. The data directory must be empty or must not exist. If a restore is interrupted, \
+run the same command again; no server starts on an incomplete restore.")]
 pub(crate) struct RestoreArgs {
     /// The directory of the backups
     #[arg(value_name = "DEST")]
     destination: PathBuf,
-    /// The directory to make
+    /// The data directory to create
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Which backup, by its name or number [default: the last]
+    /// The backup to restore, by its name or number [default: the newest]
     #[arg(long, value_name = "NAME")]
     snapshot: Option<String>,
     /// Print the result as JSON
@@ -108,7 +108,11 @@ fn make(args: &BackupArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
             console.note(format_args!("{} older backups removed", made.removed_snapshots));
         }
     }
-    Ok(report_lost(&made.lost, "the store has lost these, so they are not in the backup; see `xf scrub`", console))
+    Ok(report_lost(
+        &made.lost,
+        "the store has lost these, so the backup does not contain them; see `xf scrub`",
+        console,
+    ))
 }
 
 fn check(args: &BackupArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
@@ -135,7 +139,7 @@ fn check(args: &BackupArgs, console: &mut Console<'_>) -> Result<Exit, Failure> 
             checked.faults.len()
         ));
         if checked.lost > 0 {
-            console.note(format_args!("{} blobs were lost before they were backed up", checked.lost));
+            console.note(format_args!("{} blobs had been lost before they were backed up", checked.lost));
         }
     }
     Ok(if checked.faults.is_empty() { Exit::Ok } else { Exit::Failed })
@@ -175,7 +179,7 @@ pub(crate) fn restore(args: &RestoreArgs, console: &mut Console<'_>) -> Result<E
         console.result(&restored.snapshot)?;
         console.note(format_args!("{} blobs, {}", restored.blobs, Bytes(restored.bytes)));
     }
-    Ok(report_lost(&restored.lost, "these are not in the backup; their files will answer with an error", console))
+    Ok(report_lost(&restored.lost, "the backup does not contain these; requests for their files will fail", console))
 }
 
 fn bar(console: &Console<'_>, name: &str, phase: &'static str) -> Bar {
@@ -188,7 +192,7 @@ fn show(bar: &Bar, Progress { done, total }: Progress) {
     bar.reach(done, total);
 }
 
-/// Something lost is a failure, so that a script notices.
+/// Lost blobs are a failure, so that scripts notice them.
 fn report_lost(lost: &[LostBlob], what: &str, console: &mut Console<'_>) -> Exit {
     if lost.is_empty() {
         return Exit::Ok;

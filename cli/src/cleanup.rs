@@ -1,4 +1,4 @@
-//! `xf cleanup`: the scheduled cleanup by hand.
+//! `xf cleanup`: runs the cleanup by hand.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::{
     units::Bytes,
 };
 
-/// Let the server finish what was begun and never finished: expired uploads, interrupted publications and deletions
+/// Let the server finish interrupted work: expired uploads, publications and deletions
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -23,8 +23,8 @@ Examples:
   xf cleanup
   xf cleanup --json | jq .settled
 
-A running server does this by itself every minute, so this is for whoever does not want to wait. It needs a running \
-server and a key with the scope admin, and covers all projects.")]
+A running server does this every minute by itself. The command needs a running server and a key with the scope admin, and \
+covers all projects.")]
 pub(crate) struct CleanupArgs {
     /// Only show what is overdue
     #[arg(long)]
@@ -69,7 +69,7 @@ fn in_rounds(
     loop {
         let round = sweep()?;
         settled += round.settled;
-        // What fails is overdue still, and would fail in every further round.
+        // Failed records remain overdue and would fail in every further round.
         let stuck = round.settled == 0 && !round.failed.is_empty();
         failed.extend(round.failed);
         if !round.more || stuck {
@@ -78,7 +78,7 @@ fn in_rounds(
     }
 }
 
-/// Exits with a failure when something does not agree, so that a script notices.
+/// Exits with a failure if there are differences, so that scripts notice them.
 fn compare(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let answer = with_retries(|| client.reconciliation())?;
     let report = &answer.value.report;
@@ -86,7 +86,7 @@ fn compare(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Re
         console.json(&answer.raw)?;
     } else {
         for orphan in &report.orphans {
-            console.result(format_args!("no record knows of {}", printable_line(&orphan.key)))?;
+            console.result(format_args!("no record refers to {}", printable_line(&orphan.key)))?;
         }
         for id in &report.missing {
             console.result(format_args!("file {} has no bytes", printable_line(id)))?;
@@ -98,9 +98,9 @@ fn compare(args: &CleanupArgs, client: &Client, console: &mut Console<'_>) -> Re
             let project = printable_line(&drift.project_id);
             console.result(format_args!("project {project} has {} bytes too few free", drift.missing_bytes))?;
         }
-        let more = if report.more { ", and there is more" } else { "" };
+        let more = if report.more { ", and there are more" } else { "" };
         console.note(format_args!(
-            "{} objects and {} files looked at{more}; nothing was changed",
+            "{} objects and {} files checked{more}; nothing was changed",
             report.objects, report.records
         ));
     }
@@ -141,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_while_there_is_more_and_adds_up() {
+    fn it_repeats_while_there_is_more_and_sums_the_reports() {
         assert_eq!(run(&[(0, &[], false)]), (0, vec![], false));
         let rounds: &[(u64, &[&str], bool)] = &[(1000, &["a"], true), (0, &[], true), (5, &["a", "b"], false)];
         assert_eq!(run(rounds), (1005, vec!["a".to_owned(), "b".to_owned()], false));
     }
 
     #[test]
-    fn it_stops_when_all_that_is_left_fails() {
+    fn it_stops_when_all_remaining_records_fail() {
         assert_eq!(run(&[(1, &[], true), (0, &["a"], true)]), (1, vec!["a".to_owned()], true));
     }
 }

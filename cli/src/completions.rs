@@ -1,4 +1,4 @@
-//! `xf completions`: what a shell needs to complete the command line.
+//! `xf completions`: shell completions.
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;

@@ -1,5 +1,5 @@
-//! `xf doctor`: a round trip through a running XFiles as its clients make it, with the cause and the remedy of what
-//! does not work. What it uploads it deletes again.
+//! `xf doctor`: a complete round trip through a running XFiles, with cause and remedy for each failure. It deletes what
+//! it uploads.
 
 use std::time::{Duration, Instant};
 
@@ -23,16 +23,16 @@ use crate::{
     output::Console,
 };
 
-/// Try whether a deployment works, from the upload to the deletion, and say what is wrong with it
+/// Test a deployment from upload to deletion, and explain what does not work
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   xf doctor
   xf doctor --url https://abc123.execute-api.eu-central-1.amazonaws.com --origin https://app.example.com
 
-It uploads two small files, reads them as viewers would, and deletes them. The key needs the scopes to write and read.")]
+It uploads two small files, reads them like a viewer, and deletes them. The key needs the scopes read and write.")]
 pub(crate) struct DoctorArgs {
-    /// The origin of a web page that uploads; the store must let it
+    /// The origin of a web page that uploads; the store must allow it
     #[arg(long, value_name = "URL", default_value = "https://doctor.example")]
     origin: String,
     /// How long a deleted file may still be served, in seconds
@@ -45,17 +45,17 @@ pub(crate) struct DoctorArgs {
     server: ServerArgs,
 }
 
-/// A picture of one pixel, of which variants can be made.
+/// A one-pixel image of which variants can be rendered.
 const PIXEL: &[u8] = &[
     0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0, 1, 0, 0, 0, 1, 8,
     6, 0, 0, 0, 0x1f, 0x15, 0xc4, 0x89, 0, 0, 0, 0x0d, b'I', b'D', b'A', b'T', 0x78, 0xda, 0x63, 0x64, 0xf8, 0xcf,
     0x50, 0x0f, 0, 0x03, 0x86, 0x01, 0x80, 0x5a, 0x34, 0x7d, 0x6b, 0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42,
     0x60, 0x82,
 ];
-/// By how much clocks may differ: signed URLs live five minutes, and a part of that must be left.
+/// The allowed clock difference: signed URLs are valid for five minutes, of which a part must remain.
 const SKEW: Duration = Duration::from_secs(60);
 
-/// What is wrong, and what to do about it.
+/// A failure with its cause and remedy.
 struct Fault {
     cause: String,
     fix: String,
@@ -66,8 +66,8 @@ impl Fault {
         Self { cause: cause.into(), fix: fix.into() }
     }
 
-    /// Of a request that the client has put into words already. Where the server itself fails, what it advises its
-    /// clients is to tell whoever runs it.
+    /// A failed request of the client. If the server itself fails, its advice to clients is to contact the operator, so
+    /// `fix` replaces it.
     fn of(failure: &Failure, fix: &str) -> Self {
         match (failure.code(), failure.request_id()) {
             (Some("internal" | "unavailable"), Some(id)) => {
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &DoctorArgs, console: &mut Console<'_>) -> Result<Exit, 
     let mut report = Report { json: args.json, findings: Vec::new(), console };
     let mut uploaded = Vec::new();
     let examined = Examination { args, client: &client, agent }.all(&mut report, &mut uploaded);
-    // Whatever was found, nothing stays behind.
+    // Nothing is left behind, whatever failed.
     for file in uploaded {
         drop(client.delete(&[file], &IdempotencyKey::mint()));
     }
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &DoctorArgs, console: &mut Console<'_>) -> Result<Exit, 
     report.end()
 }
 
-/// The findings as they come.
+/// The findings, printed as they occur.
 struct Report<'a, 'b> {
     json: bool,
     findings: Vec<Value>,
@@ -108,7 +108,7 @@ struct Report<'a, 'b> {
 }
 
 impl Report<'_, '_> {
-    /// Tells a finding, and whether to go on with what builds on it.
+    /// Prints a finding, and returns whether the checks that depend on it should run.
     fn tell(&mut self, check: &str, finding: Finding) -> Result<bool, Failure> {
         let good = finding.is_ok();
         if !self.json {
@@ -146,7 +146,7 @@ struct Examination<'a> {
 }
 
 impl Examination<'_> {
-    /// The checks in the order in which one builds on the other; it stops where the next cannot be tried.
+    /// The checks in the order of their dependencies; stops if the next one cannot be run.
     fn all(&self, report: &mut Report<'_, '_>, uploaded: &mut Vec<FileId>) -> Result<(), Failure> {
         let url = self.args.server.url.to_string();
         let alive = self.get(&format!("{url}/healthz")).and_then(|answer| is_200(answer, |_| ALIVE));
@@ -167,9 +167,9 @@ impl Examination<'_> {
         let served = report.tell("the CDN reads the bucket", original)?;
         let variant = match public.variants.0.first() {
             Some(variant) => self.get(variant.url.as_str()).and_then(|answer| is_200(answer, not_made)).map(drop),
-            None => Err(Fault::new("a public picture has no variants", "is the server an older one?")),
+            None => Err(Fault::new("a public image has no variants", "is the server's version older?")),
         };
-        report.tell("a variant is made on its first request (failover to the worker)", variant)?;
+        report.tell("a variant is rendered on its first request (failover to the worker)", variant)?;
 
         if let Some(private) = self.upload(Visibility::Private, report, uploaded)? {
             report.tell("a signed URL opens a private file", self.reads(private.url.as_str(), not_opened))?;
@@ -178,19 +178,19 @@ impl Examination<'_> {
                 403 => Ok(()),
                 status => {
                     let fix = failed_function(answer.headers()).map_or(UNSIGNED, |(_, fix)| fix);
-                    Err(Fault::new(format!("without a signature it is answered {status} and not 403"), fix))
+                    Err(Fault::new(format!("without a signature the response is {status} and not 403"), fix))
                 }
             });
-            report.tell("without the signature it stays closed", closed)?;
+            report.tell("without the signature it is refused", closed)?;
         }
         let deleted = self.delete(uploaded);
         if report.tell("files are deleted", deleted)? && served {
-            report.tell("the CDN forgets what is deleted", self.is_purged(public.url.as_str()))?;
+            report.tell("the CDN removes deleted files", self.is_purged(public.url.as_str()))?;
         }
         Ok(())
     }
 
-    /// The three steps, with what only the first of them needs to show. `None` when they did not all work.
+    /// The three steps of an upload, and the checks that need an upload ticket. `None` if a step failed.
     fn upload(
         &self,
         visibility: Visibility,
@@ -209,7 +209,7 @@ impl Examination<'_> {
         }
         let put = self.client.put(&ticket, PIXEL.len() as u64, &mut &*PIXEL);
         let put = put.map_err(|failure| Fault::of(&failure, not_taken(failure.detail())));
-        if !report.tell("the store takes the upload", put)? {
+        if !report.tell("the store accepts the upload", put)? {
             return Ok(None);
         }
         let confirmed = self.client.confirm(ticket.file_id, &IdempotencyKey::mint());
@@ -232,20 +232,23 @@ impl Examination<'_> {
         {
             return Ok(());
         }
-        let cause =
-            format!("a page of {} may not upload: the preflight is answered {}", self.args.origin, answer.status());
+        let cause = format!(
+            "a page of {} may not upload: the response to the preflight is {}",
+            self.args.origin,
+            answer.status()
+        );
         Err(Fault::new(cause, "add the origin to the template's parameter UploadOrigins, or give yours with --origin"))
     }
 
-    /// An upload URL is good for the declared type only. A store that takes another checks no signature.
+    /// An upload URL is valid only for the declared type. A store that accepts another type does not check signatures.
     fn refuses_another_type(&self, ticket: &Upload) -> Finding {
         let request = Request::builder().method(Method::PUT).uri(ticket.upload_url.as_str());
         let answer = self.send(request.header(header::CONTENT_TYPE, "text/html").body(PIXEL))?;
         match answer.status().as_u16() {
             403 => Ok(()),
             status => Err(Fault::new(
-                format!("an upload of another type than declared is answered {status} and not 403"),
-                "the store does not check signatures: is it an emulator with that switched off?",
+                format!("the response to an upload of another type than declared is {status} and not 403"),
+                "the store does not check signatures: is it an emulator with signature checks disabled?",
             )),
         }
     }
@@ -255,11 +258,10 @@ impl Examination<'_> {
         let mut answer = is_200(self.get(url)?, fix)?;
         match answer.body_mut().read_to_vec() {
             Ok(bytes) if bytes == PIXEL => Ok(()),
-            Ok(_) => Err(Fault::new(
-                "other bytes are served than were uploaded",
-                "does something in between change pictures?",
-            )),
-            Err(_) => Err(Fault::new("the answer broke off", "try again")),
+            Ok(_) => {
+                Err(Fault::new("other bytes are served than were uploaded", "does a proxy in between change images?"))
+            }
+            Err(_) => Err(Fault::new("the response ended early", "try again")),
         }
     }
 
@@ -267,7 +269,7 @@ impl Examination<'_> {
         let results =
             self.client.delete(uploaded, &IdempotencyKey::mint()).map_err(|failure| Fault::of(&failure, CONFIRM))?;
         for result in results {
-            result.map_err(|failure| Fault::of(&failure, "see the API's log; the cleanup tries again"))?;
+            result.map_err(|failure| Fault::of(&failure, "see the API's log; the cleanup will retry"))?;
         }
         uploaded.clear();
         Ok(())
@@ -282,9 +284,12 @@ impl Examination<'_> {
             }
             if began.elapsed() >= Duration::from_secs(self.args.purge_within) {
                 return Err(Fault::new(
-                    format!("{} s after its deletion a file is still answered {status}", self.args.purge_within),
+                    format!(
+                        "{} s after its deletion a file is still served with status {status}",
+                        self.args.purge_within
+                    ),
                     "check that the API's role may call cloudfront:CreateInvalidation on this distribution, and whether \
-                     another cache stands in front of it",
+                     another cache is in front of it",
                 ));
             }
             std::thread::sleep(Duration::from_secs(1));
@@ -300,10 +305,10 @@ impl Examination<'_> {
         request: Result<Request<impl ureq::AsSendBody>, ureq::http::Error>,
     ) -> Result<Response<Body>, Fault> {
         let request =
-            request.map_err(|_| Fault::new("the server gave an address that is none", "is --url an XFiles server?"))?;
+            request.map_err(|_| Fault::new("the server returned an invalid address", "is --url an XFiles server?"))?;
         let host = request.uri().host().unwrap_or_default().to_owned();
         self.agent.run(request).map_err(|error| {
-            Fault::new(format!("{host} does not answer: {error}"), "check the name, the network and the certificate")
+            Fault::new(format!("{host} does not respond: {error}"), "check the name, the network and the certificate")
         })
     }
 }
@@ -324,23 +329,23 @@ fn not_ready(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// By what S3 says of a refused upload.
+/// The remedy for an upload that S3 refused.
 fn not_taken(said: &str) -> &'static str {
     if said.contains("RequestTimeTooSkewed") || said.contains("expired") {
-        "set the clock of whatever signed the upload URL"
+        "set the clock of the machine that signed the upload URL"
     } else if said.contains("SignatureDoesNotMatch") {
-        "does something between here and the store change requests? The upload URL is signed for its host, type and length"
+        "does a proxy between here and the store change requests? The upload URL is signed for its host, type and length"
     } else if said.contains("NoSuchBucket") {
-        "the bucket is not there: deploy again"
+        "the bucket does not exist: deploy again"
     } else {
-        "check the presign role's right to s3:PutObject on staging/*, and the bucket's policy"
+        "check the presign role's permission s3:PutObject on staging/*, and the bucket's policy"
     }
 }
 
-/// By how the CDN refuses a public original, which only the bucket has.
+/// The remedy for a public original that the CDN refused; only the bucket serves originals.
 fn not_public(refusal: &Refusal) -> &'static str {
     match (refusal.status, refusal.reason.as_str()) {
-        (403, "MissingKey") => "the behaviour /files/originals/public/* must not ask for a signature",
+        (403, "MissingKey") => "the behaviour /files/originals/public/* must not require a signature",
         (403, _) => {
             "check the bucket policy (s3:GetObject on files/* for this distribution) and the bucket origin's access \
              control"
@@ -348,33 +353,31 @@ fn not_public(refusal: &Refusal) -> &'static str {
         (404, _) => {
             "is the host an alias of this stack's distribution, and is the behaviour /files/originals/public/*?"
         }
-        _ => {
-            "CloudFront does not reach the bucket: check the origin's name and that the bucket is in the stack's region"
-        }
+        _ => "CloudFront cannot reach the bucket: check the origin's name and that the bucket is in the stack's region",
     }
 }
 
-/// By how the CDN refuses a variant that the worker has to make.
+/// The remedy for a variant that the CDN refused and the worker should have rendered.
 fn not_made(refusal: &Refusal) -> &'static str {
     match (refusal.status, refusal.reason.as_str()) {
-        // In S3's words, so the worker was not asked.
+        // The error is S3's, so the worker was not called.
         (403, "AccessDenied") => {
             "the bucket's 403 was not followed by the worker: check the origin group (failover on 403 and 404)"
         }
-        (403, "MissingKey") => "the behaviour /files/variants/public/* must not ask for a signature",
+        (403, "MissingKey") => "the behaviour /files/variants/public/* must not require a signature",
         (403, _) => {
             "the worker's URL refuses CloudFront: both lambda:InvokeFunctionUrl and lambda:InvokeFunction must be \
              granted to this distribution, and the worker's origin needs its access control"
         }
         (404, _) => "the worker finds no such file: check its XFILES_TABLE and XFILES_BUCKET; its log has the path",
-        // Lambda's own answer is 429. The worker answers 503 when a store is busy or its time is up.
+        // Lambda's own response is 429. The worker returns 503 if a store is busy or its time is up.
         (429, _) => "the worker is throttled: raise WorkerConcurrency, or the account has no free concurrency",
         (503, _) => "the worker is throttled or a store is busy: see WorkerConcurrency and the worker's log",
         _ => "the worker failed or took too long: its log has the cause",
     }
 }
 
-/// By how the CDN refuses a URL that the API has just signed.
+/// The remedy for a newly signed URL that the CDN refused.
 fn not_opened(refusal: &Refusal) -> &'static str {
     match (refusal.status, refusal.reason.as_str()) {
         (403, "InvalidKey") => {
@@ -382,8 +385,8 @@ fn not_opened(refusal: &Refusal) -> &'static str {
              deployed it"
         }
         (403, _) => {
-            "the URL is signed for another host, by another key, or by a clock that is wrong: check DomainName, and that \
-             nothing in between changes the query"
+            "the URL is signed for another host, by another key, or with a wrong clock: check DomainName, and that \
+             no proxy in between changes the query"
         }
         _ => "check the behaviour /files/originals/private/*",
     }
@@ -402,7 +405,7 @@ fn intent(visibility: Visibility) -> UploadIntent {
     }
 }
 
-/// The value to go on with, and the finding to tell.
+/// Splits a result into the value and the finding.
 fn split<T>(result: Result<T, Fault>) -> (Option<T>, Finding) {
     match result {
         Ok(value) => (Some(value), Ok(())),
@@ -410,10 +413,10 @@ fn split<T>(result: Result<T, Fault>) -> (Option<T>, Finding) {
     }
 }
 
-/// What is answered instead of a success.
+/// A response other than the expected one.
 struct Refusal {
     status: u16,
-    /// Why, if the answer says it: a `Code` of S3's or CloudFront's, or the `detail` of this API.
+    /// The reason, if the response has one: a `Code` of S3 or CloudFront, or the `detail` of this API.
     reason: String,
 }
 
@@ -432,15 +435,15 @@ fn is_200(mut answer: Response<Body>, fix: impl Fn(&Refusal) -> &'static str) ->
         }
     };
     let because = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
-    Err(Fault::new(format!("it is answered {status}{because} and not 200"), fix))
+    Err(Fault::new(format!("the response is {status}{because} and not 200"), fix))
 }
 
-/// CloudFront's name for the failure of a function that it runs for each request, and what to do about it. No origin is
-/// asked then, so nothing else can be learned from the answer.
+/// CloudFront's error for a function that fails for each request, with the remedy. No origin is contacted then, so the
+/// response contains nothing else.
 fn failed_function(headers: &HeaderMap) -> Option<(&'static str, &'static str)> {
-    const FAILS: &str = "a CloudFront function of the distribution fails on every request: `xf deploy` runs both in CloudFront and says \
+    const FAILS: &str = "a CloudFront function of the distribution fails on every request: `xf deploy` runs both in CloudFront and reports \
                          why, as does `aws cloudfront test-function`; deploy a version whose infra/check passes";
-    const THROTTLED: &str = "CloudFront holds back a function that has failed or taken too long: once the deployed one works, wait \
+    const THROTTLED: &str = "CloudFront throttles a function that has failed or taken too long: once the deployed one works, wait \
                              ten minutes; its ComputeUtilization in `aws cloudfront test-function` must be below 70";
     let cache = headers.get("x-cache").and_then(|value| value.to_str().ok())?;
     [("FunctionExecutionError", FAILS), ("FunctionValidationError", FAILS), ("FunctionThrottledError", THROTTLED)]
@@ -448,7 +451,7 @@ fn failed_function(headers: &HeaderMap) -> Option<(&'static str, &'static str)> 
         .find(|(name, _)| cache.starts_with(name))
 }
 
-/// Nothing else of an error is repeated: S3 writes into it what was signed.
+/// Only this part of an error is repeated, because S3 includes the signed request in it.
 fn reason(said: &str) -> String {
     if let Ok(problem) = serde_json::from_str::<Value>(said) {
         let known = ["detail", "Message", "message"].into_iter().find_map(|name| problem[name].as_str());
@@ -461,7 +464,7 @@ fn reason(said: &str) -> String {
 fn clocks(headers: &HeaderMap) -> Finding {
     let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
     let Some(theirs) = date.and_then(http_date) else {
-        return Err(Fault::new("the answer has no Date header", "is something in between that removes it?"));
+        return Err(Fault::new("the response has no Date header", "does a proxy in between remove it?"));
     };
     let ours = Clock::system().now();
     let apart = ours.since(theirs).max(theirs.since(ours));
@@ -470,7 +473,7 @@ fn clocks(headers: &HeaderMap) -> Finding {
     }
     let direction = if ours > theirs { "ahead of" } else { "behind" };
     let cause = format!("this machine's clock is {} s {direction} the server's", apart.as_secs());
-    Err(Fault::new(cause, "set the clock (NTP): signed URLs live five minutes"))
+    Err(Fault::new(cause, "set the clock (NTP): signed URLs are valid for five minutes"))
 }
 
 /// An HTTP date, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -493,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_off_is_named_with_its_direction() {
+    fn a_wrong_clock_is_reported_with_its_direction() {
         let headers = |date: &str| HeaderMap::from_iter([(header::DATE, date.parse().unwrap())]);
         let fault = clocks(&headers("Sun, 06 Nov 1994 08:49:37 GMT")).err().unwrap();
         assert!(fault.cause.contains("ahead of the server's"), "{}", fault.cause);

@@ -1,5 +1,5 @@
-//! How a command ends: its exit code, and what a person is told when it did not succeed.
-//! A failure never carries an API key, a signature or a signed URL.
+//! The outcome of a command: its exit code, and the message if it failed. A failure never contains an API key, a
+//! signature or a signed URL.
 
 use std::{io, process::ExitCode, time::Duration};
 
@@ -7,41 +7,41 @@ use serde_json::{Value, json};
 use xfiles_core::error::Error;
 use xfiles_standalone::StartError;
 
-/// How a command ended. The numbers are part of the command's contract; [`Exit::HELP`] explains them.
+/// The outcome of a command. The numbers are part of the command's interface; [`Exit::HELP`] explains them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything was done.
+    /// Success.
     Ok = 0,
-    /// Something was not done, for a reason without a code of its own, or for several reasons.
+    /// The command failed for a reason without a code of its own, or for several reasons.
     Failed = 1,
-    /// The arguments do not make sense.
+    /// The arguments are invalid.
     Usage = 2,
-    /// The server did not answer.
+    /// The server did not respond.
     Unreachable = 3,
     /// The API key is missing, refused, or may not do this.
     Unauthorized = 4,
     /// There is no such file, key or project.
     NotFound = 5,
-    /// The project's quota has no room.
+    /// The project's quota is exhausted.
     QuotaExceeded = 6,
     /// The data directory or an address is in use, or cannot be used.
     Unavailable = 7,
 }
 
 impl Exit {
-    /// The exit codes, as `--help` explains them.
+    /// The exit codes for `--help`.
     pub const HELP: &str = "\
 Exit codes:
-  0  everything was done
+  0  success
   1  something failed (for several files: for different reasons)
   2  wrong arguments
   3  the server cannot be reached
   4  the API key is missing, refused, or lacks the scope
   5  no such file, key or project
-  6  the project's quota has no room
+  6  the project's quota is exhausted
   7  the data directory or an address is in use or unusable";
 
-    /// The exit of several operations: what they have in common, otherwise [`Exit::Failed`].
+    /// The exit code of several operations: their common one, otherwise [`Exit::Failed`].
     pub(crate) fn of_all(exits: impl IntoIterator<Item = Self>) -> Self {
         let mut failures = exits.into_iter().filter(|exit| *exit != Self::Ok);
         match failures.next() {
@@ -58,7 +58,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why something was not done.
+/// The reason for a failed operation.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
@@ -69,41 +69,41 @@ pub(crate) struct Failure {
     retry: Retry,
 }
 
-/// Whether doing the same again may help.
+/// Whether a retry may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
     /// No.
     Never,
-    /// Yes, after a pause of at least this.
+    /// Yes, after a pause of at least this duration.
     After(Duration),
 }
 
 impl Failure {
-    /// A failure that will not go away by itself.
+    /// A failure that does not resolve itself.
     pub(crate) fn new(exit: Exit, detail: impl Into<String>) -> Self {
         Self { exit, detail: detail.into(), hint: None, code: None, request_id: None, retry: Retry::Never }
     }
 
-    /// With what the person can do about it, unless that is known already.
+    /// Sets the hint, unless there is one.
     pub(crate) fn or_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert_with(|| hint.into());
         self
     }
 
-    /// With a word on whether to try again.
+    /// Sets whether a retry may help.
     pub(crate) fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
     }
 
-    /// An answer of the API that is not a success. `body` is problem+json, unless something else than the API answered.
+    /// An unsuccessful response. `body` is problem+json, unless it is from a server other than the API.
     pub(crate) fn of_answer(status: u16, request_id: Option<String>, body: &[u8]) -> Self {
         let problem = serde_json::from_slice(body).unwrap_or_default();
         let failure = Self::of_problem(status, &problem).unwrap_or_else(|| Self::of_stranger(status));
         Self { request_id: failure.request_id.or(request_id), ..failure }
     }
 
-    /// What the API says of one item of a batch.
+    /// The failure of one item of a batch.
     pub(crate) fn of_item(problem: &Value) -> Self {
         let status = problem.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
         let status = status.unwrap_or(500);
@@ -123,15 +123,15 @@ impl Failure {
         })
     }
 
-    /// An error that something else than the API answered: a proxy, or an address where no XFiles is.
+    /// An error response without a problem document: from a proxy, or another server.
     fn of_stranger(status: u16) -> Self {
-        // A plain 404 says nothing about a file, so it does not count as one that is missing.
+        // A plain 404 says nothing about a file, so it is not reported as a missing file.
         let exit = if status == 404 { Exit::Failed } else { exit_of(status) };
-        Self::new(exit, format!("the server answered {status} and no explanation"))
+        Self::new(exit, format!("the server returned {status} without an explanation"))
             .or_hint("is --url an XFiles server?")
     }
 
-    /// Standard output could not be written. A reader that went away, as `head` does, is no failure.
+    /// Standard output could not be written. If its reader has closed it, as `head` does, this is not a failure.
     pub(crate) fn of_output(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::new(Exit::Ok, ""),
@@ -144,27 +144,27 @@ impl Failure {
         self.exit
     }
 
-    /// What went wrong, in one sentence; empty when there is nothing to tell.
+    /// The failure in one sentence; empty if there is nothing to report.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// What can be done about it.
+    /// The remedy.
     pub(crate) fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// The API's code of it.
+    /// The API's error code.
     pub(crate) fn code(&self) -> Option<&str> {
         self.code.as_deref()
     }
 
-    /// Under what name the server's log knows the request.
+    /// The id of the request in the server's log.
     pub(crate) fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
 
-    /// Whether doing the same again may help.
+    /// Whether a retry may help.
     pub(crate) fn retries(&self) -> Retry {
         self.retry
     }
@@ -176,7 +176,7 @@ impl Failure {
     }
 }
 
-/// What went wrong in the library; only a command on the data directory meets these.
+/// An error of the library; only commands on the data directory have these.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
@@ -201,7 +201,7 @@ impl From<StartError> for Failure {
     }
 }
 
-/// What the operating system says, without its number.
+/// The message of the operating system, without its number.
 pub(crate) fn os_text(error: &io::Error) -> String {
     without_os_number(&error.to_string())
 }
@@ -221,7 +221,7 @@ fn exit_of(status: u16) -> Exit {
     }
 }
 
-/// The detail, and for each field that was refused its pointer and why.
+/// The detail, followed by the pointer and reason for each refused field.
 fn with_field_errors(detail: String, problem: &Value) -> String {
     let errors = problem.get("errors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     errors.iter().fold(detail, |text, error| {
@@ -258,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_problem_is_not_taken_for_a_missing_file() {
+    fn a_response_without_a_problem_document_is_not_reported_as_a_missing_file() {
         let failure = Failure::of_answer(404, Some("r2".into()), b"<html>nginx</html>");
         assert_eq!((failure.exit(), failure.request_id()), (Exit::Failed, Some("r2")));
     }
 
     #[test]
-    fn several_operations_exit_with_what_they_have_in_common() {
+    fn several_failures_exit_with_their_common_code() {
         assert_eq!(Exit::of_all([]), Exit::Ok);
         assert_eq!(Exit::of_all([Exit::Ok, Exit::NotFound, Exit::NotFound]), Exit::NotFound);
         assert_eq!(Exit::of_all([Exit::NotFound, Exit::Unreachable]), Exit::Failed);

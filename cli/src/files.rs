@@ -1,4 +1,4 @@
-//! `xf ls`, `xf get`, `xf url` and `xf rm`: looking at published files, and deleting them.
+//! `xf ls`, `xf get`, `xf url` and `xf rm`: showing and deleting published files.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ use crate::{
     units::{Bytes, Span, age, time_left},
 };
 
-/// List published files, a page or all
+/// List published files, one page of twenty or all
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,10 +36,10 @@ Examples:
 
 With --entity the order is by position, then oldest first; otherwise newest first.")]
 pub(crate) struct ListArgs {
-    /// Only files attached to things of this type, or to this one
+    /// Only files attached to entities of this type, or to this entity
     #[arg(long, value_name = "type[:id]")]
     entity: Option<EntityFilter>,
-    /// Only files with this role at their thing
+    /// Only files with this role
     #[arg(long, value_name = "ROLE", value_parser = role)]
     role: Option<EntityWord>,
     /// Only files of this user of your application
@@ -66,14 +66,13 @@ pub(crate) struct ListArgs {
     /// How many files a page has, 1 to 100 [default: 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100), conflicts_with = "all")]
     limit: Option<u8>,
-    /// Which page, from 1
+    /// The page, from 1
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     page: u32,
-    /// All of them; a file that is there throughout is shown once, whatever comes and goes meanwhile
+    /// All files; each file that exists throughout is listed once, even if others change meanwhile
     #[arg(long, conflicts_with = "page")]
     all: bool,
-    /// The uploads that have begun and are neither confirmed nor ended, instead of files; the one that ends first is the
-    /// first
+    /// List pending uploads (begun, but neither confirmed nor ended) instead of files, sorted by deadline
     #[arg(
         long,
         conflicts_with_all = [
@@ -89,7 +88,7 @@ pub(crate) struct ListArgs {
     server: ServerArgs,
 }
 
-/// Show one file and where it can be read
+/// Show one file and its URLs
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -110,7 +109,7 @@ pub(crate) struct GetArgs {
     server: ServerArgs,
 }
 
-/// Print a fresh URL of a file; that of a private file works for five minutes
+/// Print a fresh URL of a file; the URL of a private file is valid for five minutes
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -121,7 +120,7 @@ pub(crate) struct UrlArgs {
     /// The file's id
     #[arg(value_name = "ID")]
     id: FileId,
-    /// The WebP variant of this width instead of the file itself
+    /// The WebP variant of this width instead of the original
     #[arg(long, value_name = "PIXELS", value_parser = width)]
     width: Option<Width>,
     /// Print all URLs as JSON
@@ -145,7 +144,7 @@ pub(crate) struct RemoveArgs {
     /// Do not ask; needed where there is no terminal
     #[arg(long, short)]
     yes: bool,
-    /// Verify that no trace is left, and print what was looked at as JSON, a line for each file
+    /// Verify that no trace is left, and print what was checked as JSON, one line for each file
     #[arg(long)]
     erase: bool,
     #[command(flatten)]
@@ -176,7 +175,7 @@ pub(crate) fn width(text: &str) -> Result<Width, String> {
     text.parse().map_err(|error: xfiles_core::variant::UnknownWidth| error.to_string())
 }
 
-/// How many files one request of a walk asks for; the most that the API gives.
+/// The number of files in one request; the API's maximum.
 const WALK_PAGE: &str = "100";
 
 pub(crate) fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
@@ -202,11 +201,11 @@ pub(crate) fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<Exit, F
     Ok(Exit::Ok)
 }
 
-/// The pages of a whole list, each asked for when it is wanted.
+/// The pages of a whole list, each requested when it is needed.
 struct Walk<'a> {
     client: &'a Client,
     filters: Vec<(&'static str, String)>,
-    /// Where the next page begins, if there is one; empty at the beginning.
+    /// The start of the next page, if there is one; empty at the beginning.
     cursor: Option<String>,
 }
 
@@ -259,12 +258,12 @@ fn pending_as_table(pages: Walk<'_>, console: &mut Console<'_>) -> Result<Exit, 
     let uploads = if count == 1 { "1 pending upload".to_owned() } else { format!("{count} pending uploads") };
     console.note(match count {
         0 => "no pending uploads".to_owned(),
-        _ => format!("{uploads}, {} reserved; `xf rm ID` ends one", Bytes(bytes)),
+        _ => format!("{uploads}, {} reserved; `xf rm ID` cancels one", Bytes(bytes)),
     });
     Ok(Exit::Ok)
 }
 
-/// One JSON object with all files, a line each: nothing is held back until the end, however long the list is.
+/// One JSON object with all files, one per line. Files are printed as they arrive, however long the list is.
 fn all_as_json(pages: Walk<'_>, console: &mut Console<'_>) -> Result<Exit, Failure> {
     console.result(r#"{"files": ["#)?;
     let mut mark = ' ';
@@ -314,7 +313,7 @@ pub(crate) fn url_of(urls: Urls, width: Option<Width>) -> Result<String, Failure
     })
 }
 
-/// How many files one request deletes: few enough that whoever waits sees them go.
+/// The number of files that one request deletes; small enough to show progress.
 const DELETED_AT_ONCE: usize = 100;
 
 pub(crate) fn remove(args: &RemoveArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
@@ -323,7 +322,7 @@ pub(crate) fn remove(args: &RemoveArgs, console: &mut Console<'_>) -> Result<Exi
         [id] => format!("file {id}"),
         ids => format!("{} files", ids.len()),
     };
-    console.agree(args.yes, &format!("Delete {what} and all variants, for good?"), NOTHING_DELETED)?;
+    console.agree(args.yes, &format!("Delete {what} and all variants, permanently?"), NOTHING_DELETED)?;
     if args.erase {
         return erase(&args.ids, &client, console);
     }
@@ -434,7 +433,7 @@ pub(crate) fn files_text(count: u64) -> String {
     if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
-/// A file and its URLs for a person: the name, then a line per fact.
+/// A text summary of a file and its URLs: the name, then one line for each field.
 pub(crate) fn summary(answer: &FileWithUrls) -> String {
     let FileWithUrls { file, urls: Flat(Urls { url, variants, .. }) } = answer;
     let mut text = printable_line(file.original_filename.as_str());
@@ -460,7 +459,7 @@ pub(crate) fn summary(answer: &FileWithUrls) -> String {
 }
 
 fn access(visibility: &str) -> &str {
-    if visibility == "private" { "private, signed URLs work for five minutes" } else { visibility }
+    if visibility == "private" { "private, signed URLs are valid for five minutes" } else { visibility }
 }
 
 fn content(file: &File) -> String {
@@ -507,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_has_a_line_for_everything_that_is_known() {
+    fn a_summary_has_a_line_for_every_known_field() {
         let known = json!({"width": 4000, "height": 3000, "ownerUserId": "u1",
             "entity": {"type": "listing", "id": "42", "role": "cover", "position": 3}});
         let answer =
@@ -515,13 +514,13 @@ mod tests {
         assert_eq!(
             summary(&read_answer(&answer).unwrap()),
             "Photo\u{fffd}.JPG\n  id       abcdefghijklmnopqrst\n  name     photo-a7x9k2.jpg\n  \
-             content  image/jpeg, 2.8 MiB, 4000 x 3000\n  access   private, signed URLs work for five minutes\n  entity   listing 42, cover, position 3\n  \
+             content  image/jpeg, 2.8 MiB, 4000 x 3000\n  access   private, signed URLs are valid for five minutes\n  entity   listing 42, cover, position 3\n  \
              owner    u1\n  created  2025-10-09T08:53:20.007Z\n  url      http://cdn/o\n  100 px   http://cdn/v"
         );
     }
 
     #[test]
-    fn the_note_under_a_page_says_how_to_go_on() {
+    fn the_note_below_a_page_says_how_to_continue() {
         let note = |files: usize, total: u64, page: u64, total_pages: u64| {
             let view = || read_answer(&file(json!({}))).unwrap();
             let files = List((0..files).map(|_| view()).collect());

@@ -1,4 +1,5 @@
-//! `xf keys`: who may call. It asks the API; only a key for whoever lost them all goes straight into a data directory.
+//! `xf keys`: management of API keys through the API. `--data` creates a key directly in a data directory, for owners
+//! of the machine who have lost all keys.
 
 use std::{
     path::{Path, PathBuf},
@@ -30,7 +31,7 @@ use crate::{
     wait,
 };
 
-/// Make, list, revoke and rotate API keys, with a key that has the scope admin
+/// Create, list, revoke and rotate API keys, with a key that has the scope admin
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -55,7 +56,6 @@ enum KeysAction {
     Rotate(RotateKey),
 }
 
-/// Which project's keys.
 #[derive(clap::Args)]
 struct ProjectArg {
     /// The project, by id or name [default: the only one]
@@ -63,7 +63,7 @@ struct ProjectArg {
     project: Option<String>,
 }
 
-/// Make an API key and print it, this once
+/// Create an API key and print it, this once
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -74,22 +74,22 @@ Examples:
 struct CreateKey {
     #[command(flatten)]
     project: ProjectArg,
-    /// What people call the key
+    /// The name of the key
     #[arg(long, value_name = "NAME", default_value = "xf", value_parser = name)]
     name: String,
-    /// What the key may do: read, write, delete, admin
+    /// The scopes of the key: read, write, delete, admin
     #[arg(long, value_name = "SCOPE", value_delimiter = ',', default_values_t = Scope::DEFAULT)]
     scope: Vec<Scope>,
-    /// Let the key manage all projects and their keys as well
+    /// Also allow the key to manage all projects and their keys
     #[arg(long)]
     admin: bool,
-    /// After what time the key stops working, such as 90d [default: never]
+    /// The time after which the key stops working, such as 90d [default: never]
     #[arg(long, value_name = "SPAN")]
     expires_in: Option<Span>,
-    /// Print the key and all about it as JSON
+    /// Print the key and its properties as JSON
     #[arg(long)]
     json: bool,
-    /// Ask no server: write the key into this data directory of `xf serve`, whether or not it runs
+    /// Use no server: write the key into this data directory of `xf serve`, in use or not
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     #[command(flatten)]
@@ -130,7 +130,7 @@ struct RevokeKeys {
     server: ServerArgs,
 }
 
-/// Make an API key in place of another and print it, this once; the old one works on for a while
+/// Create an API key in place of another and print it, this once; the old one works until its grace period ends
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -140,12 +140,12 @@ struct RotateKey {
     /// The old key's id, as `xf keys list` shows it
     #[arg(value_name = "KEY_ID")]
     id: KeyId,
-    /// How long the old key works on: 0, or a span such as 12h, at most 30d
+    /// How long the old key keeps working: 0, or a duration such as 12h, at most 30d
     #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = grace)]
     grace: Duration,
     #[command(flatten)]
     project: ProjectArg,
-    /// Print the key and all about it as JSON
+    /// Print the key and its properties as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -168,12 +168,12 @@ pub(crate) fn run(args: &KeysArgs, console: &mut Console<'_>) -> Result<Exit, Fa
     }
 }
 
-/// A key that was just made. It holds the raw key, so it has no `Debug`.
+/// A new key. It contains the raw key, so it has no `Debug`.
 struct Made {
     id: KeyId,
     key: String,
     project_name: String,
-    /// All of it, as the API says it.
+    /// The JSON of the API.
     raw: Value,
 }
 
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grace_may_be_none() {
+    fn a_grace_period_may_be_zero() {
         assert_eq!(grace("0"), Ok(Duration::ZERO));
         assert_eq!(grace("2h"), Ok(Duration::from_secs(7200)));
         assert!(grace("soon").is_err());

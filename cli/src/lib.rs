@@ -1,7 +1,7 @@
 //! The `xf` command: `xf serve` runs XFiles on one machine, the other commands are a client of its API.
 //!
-//! It is a library so that tests can call [`run`] with arguments and read what a terminal would have shown.
-//! It owns arguments, exit codes and what people see; it never decides anything about files, which is the server's work.
+//! It is a library so that tests can call [`run`] with arguments and read its output. It owns arguments, exit codes and
+//! output. Decisions about files are made by the server.
 #![warn(missing_docs)]
 
 mod args;
@@ -47,8 +47,8 @@ use crate::{
 };
 pub use crate::{failure::Exit, output::Console};
 
-/// Runs the command that `arguments` name, the program's own name first, and says how it ended.
-/// Everything it prints goes to `console`; only progress bars and the server's log go to the process's own terminal.
+/// Runs the command of `arguments`, whose first item is the program's name, and returns its exit code. All output goes
+/// to `console`, except progress bars and the server's log, which go to the process's terminal.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, console: &mut Console<'_>) -> Exit {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match parse(&arguments) {
@@ -86,7 +86,7 @@ fn parse(arguments: &[OsString]) -> Result<Result<Cli, clap::Error>, Failure> {
     Ok(Cli::try_parse_from(arguments.iter().cloned().chain(added)))
 }
 
-/// How a program that was called by this name is called from any folder, as one word for a shell.
+/// The command by which this program can be called from any directory, as one word for a shell.
 fn callable(name: &OsStr) -> String {
     let on_path = Path::new(name).components().count() == 1;
     let path = std::env::current_exe().ok().filter(|_| !on_path);
@@ -122,7 +122,7 @@ fn carry_out(command: Command, program: &str, console: &mut Console<'_>) -> Resu
     }
 }
 
-/// Does asynchronous work to its end. Whatever the work leaves running is dropped a second later.
+/// Runs asynchronous work. Tasks that it leaves running are dropped a second later.
 fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = Runtime::new();
     let runtime =

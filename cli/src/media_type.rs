@@ -1,11 +1,11 @@
-//! Which media type a local file has: what its extension says, as in a browser's upload, otherwise what its first bytes
-//! say. The server checks the bytes in any case.
+//! The media type of a local file: according to its extension, as in a browser's upload, otherwise according to its
+//! first bytes. The server checks the bytes in any case.
 
 use std::path::Path;
 
 use xfiles_core::{content_type::ContentType, sniff};
 
-/// Types that their first bytes alone give away, the more distinctive first.
+/// Types that can be recognised by their first bytes, the more distinctive ones first.
 const BY_BYTES: [&str; 12] = [
     "image/jpeg",
     "image/png",
@@ -21,15 +21,15 @@ const BY_BYTES: [&str; 12] = [
     "image/x-icon",
 ];
 
-/// How much of a file's beginning [`of_bytes`] wants to see.
+/// The number of bytes that [`of_bytes`] needs.
 pub(crate) const HEAD: u64 = 1024;
 
-/// The media type that the path's extension stands for, when it is an allowed one.
+/// The media type for the path's extension, if it is allowed.
 pub(crate) fn of_path(path: &Path) -> Option<ContentType> {
     ContentType::of_extension(&path.extension()?.to_str()?.to_ascii_lowercase())
 }
 
-/// The media type that the first bytes of a file give away.
+/// The media type according to the first bytes of a file.
 pub(crate) fn of_bytes(head: &[u8]) -> Option<ContentType> {
     BY_BYTES.into_iter().map(allowed).find(|content_type| sniff::agrees(content_type, head))
 }
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_an_extension_is_known_by_its_first_bytes() {
+    fn a_file_without_an_extension_is_recognised_by_its_first_bytes() {
         let mime = |head: &[u8]| of_bytes(head).map(|t| t.as_str().to_owned());
         assert_eq!(mime(b"\xff\xd8\xff\xe0\0\x10JFIF").as_deref(), Some("image/jpeg"));
         assert_eq!(mime(b"%PDF-1.7\n").as_deref(), Some("application/pdf"));

@@ -42,7 +42,7 @@ pub(crate) struct OpenArgs {
 
 pub(crate) fn run(args: &OpenArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let answer = Client::new(&args.server)?.get(args.id, args.format.map(ImageFormat::extension))?.value;
-    let url = files::url_of(answer.urls, args.width)?;
+    let url = files::url_of(answer.urls.0, args.width)?;
     if !opened(&url, args.browser.as_deref()) {
         console.note("there is no browser to open it in; this is its URL:");
         console.result(printable_line(&url))?;

@@ -1,5 +1,5 @@
-//! What people see: results on standard output, everything else on standard error.
-//! Text that came from elsewhere passes through [`printable`] before it reaches a terminal.
+//! Output: results on standard output, everything else on standard error. External text is passed through [`printable`]
+//! before it is printed.
 
 use std::{
     fmt,
@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::failure::{Exit, Failure};
 
-/// Where a command's words go. A console that is not the process's own is no terminal: no colour, no progress, no
-/// questions.
+/// The output of a command. A console other than the process's own is not a terminal: it has no colours, progress bars
+/// or questions.
 pub struct Console<'a> {
     out: Box<dyn Write + 'a>,
     err: Box<dyn Write + 'a>,
@@ -27,7 +27,7 @@ enum Owner {
 }
 
 impl Console<'static> {
-    /// The process's standard streams.
+    /// The console of the process, with its standard streams.
     pub fn of_process() -> Self {
         Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), owner: Owner::Process, quiet: false }
     }
@@ -52,12 +52,11 @@ impl<'a> Console<'a> {
         self.owner == Owner::Process && io::stdout().is_terminal()
     }
 
-    /// Whether progress bars make sense: standard error is a terminal on which escape codes are welcome.
+    /// Returns true if progress bars can be shown: standard error is a terminal that supports escape codes.
     pub(crate) fn shows_progress(&self) -> bool {
         !self.quiet && self.colours_errors()
     }
 
-    /// Writes one line of the result.
     pub(crate) fn result(&mut self, line: impl fmt::Display) -> Result<(), Failure> {
         writeln!(self.out, "{line}").and_then(|()| self.out.flush()).map_err(|error| Failure::of_output(&error))
     }
@@ -67,14 +66,14 @@ impl<'a> Console<'a> {
         self.result(format_args!("{value:#}"))
     }
 
-    /// Tells the person something that is not the result; `--quiet` silences it.
+    /// Prints a message that is not part of the result; `--quiet` suppresses it.
     pub(crate) fn note(&mut self, line: impl fmt::Display) {
         if !self.quiet {
             self.error_line(line);
         }
     }
 
-    /// Tells what went wrong, and with `subject` with which file.
+    /// Prints a failure, and the file that it concerns, if given.
     pub(crate) fn failure(&mut self, failure: &Failure, subject: Option<&str>) {
         if failure.detail().is_empty() {
             return;
@@ -91,7 +90,7 @@ impl<'a> Console<'a> {
         }
     }
 
-    /// Shows what the argument parser answered: help, a version, or what is wrong with the arguments.
+    /// Prints the output of the argument parser: help, the version, or an error.
     pub(crate) fn usage(&mut self, answer: &clap::Error) -> Exit {
         let shown = match self.owner {
             Owner::Process => answer.print(),
@@ -123,7 +122,7 @@ impl<'a> Console<'a> {
         }
     }
 
-    /// Asks for a text that must be typed as it is shown. `None` without a terminal to type at.
+    /// Asks the user to type a given text. `None` without a terminal.
     pub(crate) fn confirm_by_typing(&mut self, question: &str, expected: &str) -> Option<bool> {
         self.asks().then(|| self.ask(&format!("{question} ")).is_ok_and(|answer| answer.trim() == expected))
     }
@@ -151,20 +150,20 @@ impl<'a> Console<'a> {
         self.out.flush().map_err(|error| Failure::of_output(&error))
     }
 
-    /// Whether standard error is a terminal that wants colour.
+    /// Returns true if standard error is a terminal that supports colours.
     pub(crate) fn colours_errors(&self) -> bool {
-        // `console` honours NO_COLOR, CLICOLOR and TERM=dumb; forcing colour into a file is not for us.
+        // `console` honours NO_COLOR, CLICOLOR and TERM=dumb; colours are never forced into a file.
         self.owner == Owner::Process && io::stderr().is_terminal() && console::colors_enabled_stderr()
     }
 
-    /// Standard error is the last resort: when it is gone there is nobody to tell.
+    /// An error on standard error cannot be reported anywhere.
     fn error_line(&mut self, line: impl fmt::Display) {
         drop(writeln!(self.err, "{line}"));
     }
 }
 
-/// `text` without what could steer a terminal or reorder its line: control characters and Unicode's direction marks.
-/// Line feeds stay, because our own messages have them.
+/// Replaces characters that could control a terminal or reorder a line: control characters and Unicode's direction
+/// marks. Line feeds are kept, because our own messages contain them.
 pub(crate) fn printable(text: &str) -> String {
     let steers = |c: char| {
         (c.is_control() && c != '\n')
@@ -173,12 +172,12 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// As [`printable`], and on one line.
+/// Like [`printable`], on one line.
 pub(crate) fn printable_line(text: &str) -> String {
     printable(text).replace('\n', "\u{fffd}")
 }
 
-/// A text as one word of a POSIX shell.
+/// A text, quoted as one word for a POSIX shell.
 pub(crate) fn shell_word(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&b);
     if !text.is_empty() && text.bytes().all(plain) {
@@ -188,24 +187,23 @@ pub(crate) fn shell_word(text: &str) -> String {
     }
 }
 
-/// Rows as aligned columns, two spaces apart. The last column may be of any length and any script.
+/// Rows in aligned columns, two spaces apart. The last column may have any length and any script.
 pub(crate) fn table<const N: usize>(heading: [&'static str; N], rows: &[[String; N]]) -> String {
     Table::new(heading).lines(rows)
 }
 
-/// A table that is written piece by piece. A column that must become wider does so from there on.
+/// A table that is printed in parts. A column that must become wider does so from there on.
 pub(crate) struct Table<const N: usize> {
     heading: Option<[&'static str; N]>,
     widths: [usize; N],
 }
 
 impl<const N: usize> Table<N> {
-    /// A table of which nothing is written.
     pub(crate) fn new(heading: [&'static str; N]) -> Self {
         Self { heading: Some(heading), widths: heading.map(str::len) }
     }
 
-    /// The next lines; the heading comes before the first.
+    /// The next lines, preceded by the heading on the first call.
     pub(crate) fn lines(&mut self, rows: &[[String; N]]) -> String {
         for row in rows {
             for (width, cell) in self.widths.iter_mut().zip(row) {
@@ -228,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hostile_name_cannot_steer_the_terminal() {
+    fn a_hostile_name_cannot_control_the_terminal() {
         assert_eq!(printable_line("a\u{1b}[2Jb\r\nc\u{202e}gpj.exe"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}gpj.exe");
         assert_eq!(printable("Grüße 写真\nok"), "Grüße 写真\nok");
     }
@@ -248,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn a_table_in_pieces_has_one_heading_and_columns_that_only_grow() {
+    fn a_streamed_table_has_one_heading_and_columns_that_only_grow() {
         let mut table = Table::new(["ID", "NAME"]);
         assert_eq!(table.lines(&[["200".to_owned(), "a".to_owned()]]), "ID   NAME\n200  a");
         assert_eq!(table.lines(&[["1".to_owned(), "b".to_owned()]]), "1    b");
     }
 
     #[test]
-    fn a_failure_is_told_on_standard_error_with_its_subject() {
+    fn a_failure_is_printed_on_standard_error_with_its_subject() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let failure = Failure::new(Exit::Failed, "too big").or_hint("make it smaller");
         Console::new(&mut out, &mut err).failure(&failure, Some("a.jpg"));

@@ -1,4 +1,4 @@
-//! One progress bar per running upload, on standard error, and only on a terminal that wants it.
+//! A progress bar for each running upload, on standard error, if it is a terminal that supports it.
 
 use std::io;
 
@@ -6,27 +6,25 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::printable_line;
 
-/// The bars of one command.
 pub(crate) struct Bars {
     group: MultiProgress,
 }
 
-/// The bar of one upload. It disappears when it is dropped.
+/// The bar of one upload. Dropping it removes it.
 pub(crate) struct Bar {
     bar: ProgressBar,
 }
 
-/// A name is cut to this many characters, so that the bar has room in 80 columns.
+/// Longer names are truncated to this many characters, so that the bar fits in 80 columns.
 const NAME: usize = 24;
 
 impl Bars {
-    /// Bars that are drawn, or that are not.
     pub(crate) fn new(shown: bool) -> Self {
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self { group: MultiProgress::with_draw_target(target) }
     }
 
-    /// A bar for a file of that many bytes, below the others.
+    /// Adds a bar for a file of this size.
     pub(crate) fn start(&self, name: &str, size: u64) -> Bar {
         let style = ProgressStyle::with_template(
             "{prefix:24} {msg:10} [{bar:24}] {binary_bytes:>11} {binary_bytes_per_sec:>13}",
@@ -41,26 +39,26 @@ impl Bars {
         Bar { bar: self.group.add(ProgressBar::new(size).with_style(style).with_prefix(name)) }
     }
 
-    /// Writes lines while the bars stand aside.
+    /// Writes lines while the bars are hidden.
     pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         self.group.suspend(write)
     }
 }
 
 impl Bar {
-    /// Begins a phase at its first byte.
+    /// Starts a phase at 0 bytes.
     pub(crate) fn phase(&self, name: &'static str) {
         self.bar.set_message(name);
         self.bar.reset();
     }
 
-    /// Moves the bar to a number of bytes, of a total that may have become known only now.
+    /// Sets the position and the total, which may have been unknown before.
     pub(crate) fn reach(&self, bytes: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_position(bytes);
     }
 
-    /// A reader that moves the bar.
+    /// A reader that advances the bar.
     pub(crate) fn follow<R: io::Read>(&self, bytes: R) -> impl io::Read {
         self.bar.wrap_read(bytes)
     }

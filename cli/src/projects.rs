@@ -1,4 +1,4 @@
-//! `xf projects` and `xf usage`: whose files there are, and how much room they have.
+//! `xf projects` and `xf usage`: projects and their quotas.
 
 use clap::Subcommand;
 use serde_json::Value;
@@ -20,7 +20,7 @@ use crate::{
     units::{Bytes, age},
 };
 
-/// Make, list, change, empty and delete projects, with a key that has the scope admin
+/// Create, list, change, empty and delete projects, with a key that has the scope admin
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -61,14 +61,14 @@ struct ListProjects {
     server: ServerArgs,
 }
 
-/// Make a project and print its id
+/// Create a project and print its id
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   xf projects create shop
   xf projects create shop --quota 50GiB && xf keys create --project shop")]
 struct CreateProject {
-    /// What people call the project
+    /// The name of the project
     #[arg(value_name = "NAME", value_parser = name)]
     name: String,
     /// How much its files may hold together
@@ -81,7 +81,7 @@ struct CreateProject {
     server: ServerArgs,
 }
 
-/// Give a project another name
+/// Rename a project
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -89,7 +89,7 @@ Examples:
 struct RenameProject {
     /// The project, by id or name
     project: String,
-    /// What people call the project from now on
+    /// The new name
     #[arg(value_name = "NAME", value_parser = name)]
     name: String,
     /// Print the project as JSON
@@ -99,7 +99,7 @@ struct RenameProject {
     server: ServerArgs,
 }
 
-/// Change how much the files of a project may hold together; not below what they hold
+/// Change the quota of a project; it cannot be less than the used bytes
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -107,7 +107,7 @@ Examples:
 struct SetQuota {
     /// The project, by id or name
     project: String,
-    /// How much its files may hold together
+    /// The total size that its files may have
     #[arg(value_name = "SIZE")]
     quota: Bytes,
     /// Print the project as JSON
@@ -124,7 +124,7 @@ Examples:
   xf projects empty shop
   xf projects empty --yes shop && xf cleanup
 
-The server does it in the background; `xf projects list` shows how far it is.")]
+The server does this in the background; `xf projects list` shows the progress.")]
 struct EmptyProject {
     #[command(flatten)]
     clear: ClearArgs,
@@ -137,8 +137,8 @@ Examples:
   xf projects delete shop
   xf projects delete --yes shop
 
-Its keys stop working within 30 seconds. The server does the rest in the background, when the uploads that are under way \
-have finished or expired; `xf projects list` shows how far it is.")]
+Its keys stop working within 30 seconds. The server does the rest in the background, when pending uploads have \
+finished or expired; `xf projects list` shows the progress.")]
 struct DeleteProject {
     #[command(flatten)]
     clear: ClearArgs,
@@ -210,8 +210,8 @@ fn list(args: &ListProjects, console: &mut Console<'_>) -> Result<Exit, Failure>
 fn create(args: &CreateProject, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let client = Client::new(&args.server)?;
     if client.projects()?.value.projects.iter().any(|project| project.name.0 == args.name) {
-        return Err(Failure::new(Exit::Failed, "there is a project of this name")
-            .or_hint("xf projects list shows it; names must differ so that --project can take them"));
+        return Err(Failure::new(Exit::Failed, "a project with this name exists")
+            .or_hint("xf projects list shows it; names must be unique so that --project can use them"));
     }
     let answer =
         client.create_project(&NewProject { name: Name(args.name.clone()), quota_bytes: Quota(args.quota.0) })?;
@@ -219,7 +219,7 @@ fn create(args: &CreateProject, console: &mut Console<'_>) -> Result<Exit, Failu
         console.json(&answer.raw)?;
     } else {
         console.result(answer.value.project.id)?;
-        console.note(format_args!("make a key for it with: xf keys create --project {}", shell_word(&args.name)));
+        console.note(format_args!("create a key for it with: xf keys create --project {}", shell_word(&args.name)));
     }
     Ok(Exit::Ok)
 }
@@ -234,7 +234,7 @@ fn set_quota(args: &SetQuota, console: &mut Console<'_>) -> Result<Exit, Failure
     apply(&args.server, &args.project, &change, args.json, console)
 }
 
-/// Changes a project and shows how it is now.
+/// Changes a project and shows its new state.
 fn apply(
     server: &ServerArgs,
     project: &str,
@@ -260,7 +260,7 @@ fn empty(args: &ClearArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let client = Client::new(&args.server)?;
     let project = find(&client, Some(&args.project))?;
     let files = format!("{} ({})", files_text(project.usage.files), Bytes(held(&project.usage)));
-    let question = format!("Delete all of project {}, {files}, for good?", title(&project));
+    let question = format!("Delete all of project {}, {files} permanently?", title(&project));
     console.agree(args.yes, &question, NOTHING_DELETED)?;
     let answer = client.empty_project(project.id)?;
     begun("emptying", &project, args, &answer.raw, console)
@@ -270,7 +270,7 @@ fn delete(args: &ClearArgs, console: &mut Console<'_>) -> Result<Exit, Failure> 
     let client = Client::new(&args.server)?;
     let project = find(&client, Some(&args.project))?;
     let files = format!("{} ({})", files_text(project.usage.files), Bytes(held(&project.usage)));
-    let question = format!("Delete project {} with {files} and all its keys, for good?", title(&project));
+    let question = format!("Delete project {} with {files} and all its keys permanently?", title(&project));
     console.agree(args.yes, &question, NOTHING_DELETED)?;
     let answer = client.delete_project(project.id)?;
     begun("deleting", &project, args, &answer.raw, console)
@@ -288,17 +288,17 @@ fn begun(
         console.json(answer)?;
     } else {
         console.result(format_args!("{doing} {}", project.id))?;
-        console.note("the server does it in the background; xf projects list shows how far it is");
+        console.note("the server does this in the background; xf projects list shows the progress");
     }
     Ok(Exit::Ok)
 }
 
-/// The project of that id or name; without either, the only one.
+/// Finds the project by id or name; without either, the only project.
 pub(crate) fn find(client: &Client, wanted: Option<&str>) -> Result<Project, Failure> {
     choose(client.projects()?.value.projects, wanted, |project| (project.id, &project.name.0))
 }
 
-/// As [`find`], among projects that are known already.
+/// Like [`find`], among known projects.
 pub(crate) fn choose<P>(
     projects: Vec<P>,
     wanted: Option<&str>,
@@ -310,7 +310,7 @@ pub(crate) fn choose<P>(
     };
     let mut found = projects;
     if let Some(wanted) = wanted {
-        // An id names one project, whatever the others are called.
+        // An id identifies one project, even if another has it as its name.
         let by_id = found.iter().position(|project| facts(project).0.as_str() == wanted);
         match by_id {
             Some(i) => return Ok(found.swap_remove(i)),
@@ -320,7 +320,7 @@ pub(crate) fn choose<P>(
     match (found.len(), wanted) {
         (1, _) => Ok(found.remove(0)),
         (0, Some(_)) => Err(Failure::new(Exit::NotFound, "no such project").or_hint("xf projects list shows all")),
-        (0, None) => Err(Failure::new(Exit::NotFound, "there is no project").or_hint("xf projects create makes one")),
+        (0, None) => Err(Failure::new(Exit::NotFound, "there is no project").or_hint("xf projects create creates one")),
         (n, Some(_)) => Err(Failure::new(Exit::Usage, format!("{n} projects have this name: {}", listed(&found)))
             .or_hint("give the id instead")),
         (n, None) => Err(Failure::new(Exit::Usage, format!("there are {n} projects: {}", listed(&found)))
@@ -353,7 +353,7 @@ fn row(project: &Project, now: Timestamp) -> [String; 8] {
 fn usage_text(usage: &Usage) -> String {
     let Usage { quota_bytes, used_bytes, reserved_bytes, free_bytes, files } = usage;
     format!(
-        "used      {}, {}\nreserved  {}, for uploads under way\nfree      {}\nquota     {}",
+        "used      {}, {}\nreserved  {}, for pending uploads\nfree      {}\nquota     {}",
         Bytes(*used_bytes),
         files_text(*files),
         Bytes(*reserved_bytes),
@@ -362,7 +362,7 @@ fn usage_text(usage: &Usage) -> String {
     )
 }
 
-/// What a deletion removes: files and uploads under way.
+/// The bytes of files and pending uploads.
 fn held(usage: &Usage) -> u64 {
     usage.used_bytes.saturating_add(usage.reserved_bytes)
 }
@@ -383,14 +383,14 @@ mod tests {
     const B: &str = "bbbbbbbbbbbb";
 
     #[test]
-    fn a_project_is_named_by_its_id_or_its_name_or_by_being_the_only_one() {
+    fn a_project_is_chosen_by_id_or_name_or_as_the_only_one() {
         assert_eq!(chosen(&[(A, "shop")], None), Ok(A.to_owned()));
         assert_eq!(chosen(&[(A, "shop"), (B, "blog")], Some("blog")), Ok(B.to_owned()));
-        assert_eq!(chosen(&[(A, "shop"), (B, A)], Some(A)), Ok(A.to_owned()), "an id goes before a name");
+        assert_eq!(chosen(&[(A, "shop"), (B, A)], Some(A)), Ok(A.to_owned()), "an id takes precedence over a name");
     }
 
     #[test]
-    fn a_choice_that_is_not_made_names_what_there_is() {
+    fn a_missing_choice_lists_the_options() {
         let both = format!("shop ({A}), shop ({B})");
         let two = [(A, "shop"), (B, "shop")];
         assert_eq!(chosen(&two, None), Err((Exit::Usage, format!("there are 2 projects: {both}"))));

@@ -1,4 +1,4 @@
-//! `xf repair`: makes a data directory whole that `xf serve` refuses. It asks no server, and none may run on it.
+//! `xf repair`: repairs a data directory that `xf serve` refuses. It uses no server, and none may run on the directory.
 
 use std::path::PathBuf;
 
@@ -14,20 +14,19 @@ use crate::{
     wait,
 };
 
-/// Make a stopped data directory whole again that `xf serve` refuses; on a terminal it asks first
+/// Repair a stopped data directory that `xf serve` refuses; on a terminal it asks first
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   xf repair --dry-run
   xf repair --data /var/lib/xfiles --yes
 
-Prefer a backup if you have one: `xf restore` loses only what came after it. A repair uses what is left. It makes a lost \
-object index again from the records and from the bytes themselves, and lost records again from the index; it can accept \
-a part of an earlier time, and make new keys. It says what cannot be recovered. Variants are made again when they are \
-asked for.
+If you have a backup, prefer `xf restore`, which loses only the changes after it. A repair uses the remaining parts. It \
+rebuilds a lost object index from the records and the bytes, and lost records from the index; it can accept an outdated \
+part, and create new keys. It reports what cannot be recovered. Variants are rendered again on request.
 
-It deletes nothing. What it replaces is in `set-aside/` afterwards, and bytes that nothing claims are in \
-`objects/unclaimed/`, both in the data directory; remove them when you are sure.")]
+It deletes nothing. Replaced files are moved to `set-aside/`, and bytes that no record refers to are moved to \
+`objects/unclaimed/`, both in the data directory; remove them when you no longer need them.")]
 pub(crate) struct RepairArgs {
     /// The data directory of `xf serve`
     #[arg(long, value_name = "DIR", default_value = "./.xfiles")]
@@ -50,7 +49,7 @@ pub(crate) fn run(args: &RepairArgs, console: &mut Console<'_>) -> Result<Exit, 
         return Ok(Exit::Ok);
     }
     if !args.yes {
-        // What is agreed to is seen before; with --json, standard output has one value only.
+        // The report is shown before the question; with --json, standard output contains only one value.
         console.note(text(repair.report(), false));
     }
     console.agree(args.yes, "Do this?", "nothing was changed")?;
@@ -72,7 +71,7 @@ fn show(report: &Report, args: &RepairArgs, done: bool, console: &mut Console<'_
 
 fn text(report: &Report, done: bool) -> String {
     if report.found.is_empty() {
-        return "the data directory is whole: nothing to repair".to_owned();
+        return "the data directory is complete: nothing to repair".to_owned();
     }
     let ids = report.without_bytes.iter().map(ToString::to_string).collect();
     let lists = [

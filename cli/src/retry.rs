@@ -1,15 +1,15 @@
-//! Trying again what may succeed the next time. Only for operations that are safe to repeat.
+//! Retries of operations that are safe to repeat.
 
 use std::{thread, time::Duration};
 
 use crate::failure::{Failure, Retry};
 
-/// The pauses between tries: four tries in all, and a server that is down is reported within four seconds.
+/// The pauses between attempts: four attempts in all, so that a server that is down is reported within four seconds.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-/// The longest pause that a `Retry-After` can ask for; nobody waits longer in front of a terminal.
+/// The longest pause that `Retry-After` can request, for a user who waits at a terminal.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Does `attempt` until it succeeds, fails for good, or has been tried often enough.
+/// Calls `attempt` until it succeeds, fails permanently, or the attempts are used up.
 pub(crate) fn with_retries<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     for pause in PAUSES {
         match attempt() {

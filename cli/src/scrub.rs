@@ -1,4 +1,4 @@
-//! `xf scrub`: reads everything in a data directory and compares it with what was uploaded.
+//! `xf scrub`: compares all bytes in a data directory with what was uploaded.
 
 use std::path::PathBuf;
 
@@ -21,9 +21,9 @@ Examples:
   xf scrub --data /var/lib/xfiles
   xf scrub --json | jq -r '.damaged[].path'
 
-It needs no key, only the data directory, whether or not a server runs on it. A server does the same by itself, slowly \
-(`xf serve --scrub-days`). What is damaged is not served until it is whole again: put the blob's file back from a \
-backup, under the path that is printed, and run this command once more. Something damaged is exit code 1.")]
+It needs no key, only the data directory; a server may be running on it. A server does the same slowly in the background \
+(`xf serve --scrub-days`). Damaged objects are not served until they are repaired: restore the blob's file from a \
+backup to the printed path, and run this command again. The exit code is 1 if anything is damaged.")]
 pub(crate) struct ScrubArgs {
     /// The data directory of `xf serve`
     #[arg(long, value_name = "DIR", default_value = "./.xfiles")]
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &ScrubArgs, console: &mut Console<'_>) -> Result<Exit, F
             }
         }
         if report.healed > 0 {
-            console.note(format_args!("{} whole again, and served from now on", report.healed));
+            console.note(format_args!("{} repaired and served again", report.healed));
         }
         let damaged = report.damaged.len();
         console.note(format_args!("{} blobs read, {}; {damaged} damaged", report.blobs, Bytes(report.bytes)));

@@ -1,5 +1,5 @@
-//! The uploads that `xf upload` has begun on the server and not published yet. They hold quota until they end by
-//! themselves, so an interrupt or a failure ends them.
+//! The uploads that `xf upload` has begun on the server and not published yet. They hold quota until they expire, so an
+//! interrupt or a failure cancels them.
 
 use std::{
     collections::BTreeSet,
@@ -23,17 +23,17 @@ use crate::{
     failure::{Exit, Failure},
 };
 
-/// How long an interrupt waits for the answers to upload intents that are under way: without an answer the id of the
-/// upload is not known.
+/// How long an interrupt waits for responses to upload intents: without the response, the id of the upload is not
+/// known.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many uploads one request ends.
+/// The number of uploads that one request cancels.
 const ENDED_AT_ONCE: usize = 100;
 
-/// What a shell reports for a process that Ctrl-C ended: 128 and the number of the signal.
+/// The exit code that a shell reports for a process that Ctrl-C ended: 128 plus the signal number.
 const INTERRUPTED: i32 = 130;
 
-/// The uploads, shared by the threads that carry them out.
+/// The uploads, shared by the threads that execute them.
 #[derive(Default)]
 pub(crate) struct Unfinished {
     state: Mutex<State>,
@@ -42,14 +42,14 @@ pub(crate) struct Unfinished {
 
 #[derive(Default)]
 struct State {
-    /// How many intents have been sent and not answered.
+    /// The number of intents without a response.
     beginning: usize,
     begun: BTreeSet<FileId>,
     interrupted: bool,
 }
 
 impl Unfinished {
-    /// Begins an upload, and remembers it.
+    /// Begins an upload and records it.
     pub(crate) fn begin(&self, begin: impl FnOnce() -> Result<Upload, Failure>) -> Result<Upload, Failure> {
         {
             let mut state = self.lock();
@@ -68,7 +68,7 @@ impl Unfinished {
         if state.interrupted { Err(interrupted()) } else { begun }
     }
 
-    /// From here on the upload may be published, so nothing ends it any more.
+    /// From here on the upload may be published, so it is no longer cancelled.
     pub(crate) fn publish(&self, file: FileId) -> Result<(), Failure> {
         let mut state = self.lock();
         if state.interrupted {
@@ -78,8 +78,7 @@ impl Unfinished {
         Ok(())
     }
 
-    /// Ends an upload that has failed before it could be published, if nothing else does. Best effort: it ends by itself
-    /// in half an hour.
+    /// Cancels a failed upload that was not published. Best effort: it expires in half an hour anyway.
     pub(crate) fn give_up(&self, file: FileId, client: &Client) {
         let mine = {
             let mut state = self.lock();
@@ -90,7 +89,7 @@ impl Unfinished {
         }
     }
 
-    /// No further upload begins or is published. Those that have begun.
+    /// Prevents further uploads and publications, and returns the uploads that have begun.
     fn interrupt(&self) -> Vec<FileId> {
         let mut state = self.lock();
         state.interrupted = true;
@@ -103,8 +102,8 @@ impl Unfinished {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does the work. When Ctrl-C or SIGTERM interrupts it, ends what it has begun on the server and then the process; a
-    /// second one ends the process at once.
+    /// Runs the work. If Ctrl-C or SIGTERM interrupts it, cancels its unfinished uploads and ends the process; a second
+    /// signal ends the process at once.
     pub(crate) fn unless_interrupted<T>(&self, client: &Client, work: impl FnOnce() -> T) -> T {
         let (finished, end_of_work) = oneshot::channel::<()>();
         thread::scope(|scope| {
@@ -131,16 +130,16 @@ impl Unfinished {
             (0, _) => "interrupted".to_owned(),
             (begun, ended) if begun == ended => format!("interrupted; cancelled on the server: {}", uploads(begun)),
             (begun, ended) => {
-                format!("interrupted; not cancelled, and ending within half an hour: {}", uploads(begun - ended))
+                format!("interrupted; not cancelled, and expiring within half an hour: {}", uploads(begun - ended))
             }
         };
-        // The process ends whether or not anybody reads it.
+        // The process ends even if this cannot be written.
         drop(writeln!(std::io::stderr(), "{text}"));
         process::exit(INTERRUPTED);
     }
 }
 
-/// How many of the uploads have ended.
+/// Cancels uploads and returns the number of those that were cancelled.
 fn end(ids: &[FileId], client: &Client) -> usize {
     let outcomes = client.delete(ids, &IdempotencyKey::mint());
     outcomes.map_or(0, |outcomes| outcomes.into_iter().filter(Result::is_ok).count())
@@ -150,9 +149,9 @@ fn interrupted() -> Failure {
     Failure::new(Exit::Failed, "interrupted")
 }
 
-/// Waits for a signal or for the end of the work. After a signal, what waits for the next one.
+/// Waits for a signal or the end of the work. After a signal, returns the runtime for waiting for the next one.
 fn interrupted_before(end_of_work: oneshot::Receiver<()>) -> Option<Runtime> {
-    // Without a runtime or a handler the signal ends the process, and the uploads end by themselves.
+    // Without a runtime or a handler a signal ends the process, and the uploads expire.
     let runtime = Builder::new_current_thread().enable_all().build().ok()?;
     let interrupted = runtime.block_on(async {
         tokio::select! {
@@ -163,7 +162,7 @@ fn interrupted_before(end_of_work: oneshot::Receiver<()>) -> Option<Runtime> {
     interrupted.then_some(runtime)
 }
 
-/// Returns true when a signal has come, and false if none can be heard.
+/// Returns true after a signal, and false if signals cannot be received.
 async fn next_signal() -> bool {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -182,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_begins_or_is_published_after_an_interrupt_and_what_has_begun_is_known() {
+    fn nothing_starts_or_is_published_after_an_interrupt_and_started_uploads_are_listed() {
         let unfinished = Unfinished::default();
         let (published, begun) = (FileId::mint(), FileId::mint());
         let a_ticket = |id: FileId| -> Upload {
@@ -194,7 +193,7 @@ mod tests {
         assert!(unfinished.begin(ticket(published)).is_ok() && unfinished.begin(ticket(begun)).is_ok());
         assert!(unfinished.publish(published).is_ok());
 
-        // One intent is answered only after the interrupt.
+        // One intent gets its response only after the interrupt.
         let late = FileId::mint();
         let ended = thread::scope(|scope| {
             let (sent, send) = std::sync::mpsc::channel();

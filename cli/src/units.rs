@@ -1,17 +1,16 @@
-//! Sizes and times as people write and read them.
+//! Parsing and formatting of sizes and times.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use xfiles_core::clock::Timestamp;
 
-/// A number of bytes, written with the units of IEC 80000-13: 1 KiB is 1024 bytes. `10GB` is read as `10GiB`, because the
-/// API counts its limits so.
+/// A number of bytes, with units of 1024: `10GB` is 10 x 1024^3, like the API's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bytes(pub(crate) u64);
 
 const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 
-/// A text that is not a size.
+/// The text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a size is a whole number and a unit, B, KiB, MiB, GiB or TiB (1 KiB is 1024 bytes), such as 500MiB")]
 pub(crate) struct InvalidSize;
@@ -38,7 +37,7 @@ impl FromStr for Bytes {
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut tenths, mut unit) = (u128::from(self.0) * 10, 0);
-        // 1023.95 and more would read as 1024.0 of the smaller unit.
+        // From 1023.95 on, the value would be shown as 1024.0 of the smaller unit.
         while tenths >= 10_235 && unit + 1 < UNITS.len() {
             tenths = (tenths + 512) / 1024;
             unit += 1;
@@ -50,7 +49,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// How long ago `then` was, or its date when that is more than a week.
+/// The time since `then`, or its date if that is more than a week.
 pub(crate) fn age(then: Timestamp, now: Timestamp) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
@@ -66,7 +65,7 @@ pub(crate) fn age(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// How long until that time: `in 12 minutes`.
+/// The time until then: `in 12 minutes`.
 pub(crate) fn time_left(then: Timestamp, now: Timestamp) -> String {
     match then.since(now).as_secs() {
         0 => "now".to_owned(),
@@ -76,13 +75,13 @@ pub(crate) fn time_left(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A span of time on the command line: `90d`, `12h`, `30m`.
+/// A duration on the command line: `90d`, `12h`, `30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
-/// A text that is not a span of time.
+/// The text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a span of time is a number of days, hours or minutes, such as 90d, 12h or 30m")]
+#[error("a duration is a number of days, hours or minutes, such as 90d, 12h or 30m")]
 pub(crate) struct InvalidSpan;
 
 impl FromStr for Span {
@@ -96,7 +95,7 @@ impl FromStr for Span {
             'm' => 60,
             _ => return Err(InvalidSpan),
         };
-        // A hundred years; beyond it a time stamp could overflow.
+        // A hundred years, so that a timestamp cannot overflow.
         const LONGEST: u64 = 100 * 365 * 86_400;
         let number: u64 = text[..text.len() - 1].parse().map_err(|_| InvalidSpan)?;
         let seconds = number.checked_mul(seconds).filter(|s| (1..=LONGEST).contains(s)).ok_or(InvalidSpan)?;
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_a_number_and_a_unit() {
+    fn a_duration_is_a_number_and_a_unit() {
         assert_eq!("90d".parse(), Ok(Span(Duration::from_secs(7_776_000))));
         assert_eq!("30m".parse(), Ok(Span(Duration::from_secs(1800))));
         for text in ["", "d", "0d", "5", "5s", "-1d", "999999999999999d", "5é"] {

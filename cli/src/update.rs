@@ -1,4 +1,4 @@
-//! `xf update`: changing who may read a published file, whose it is, where it stands, and its variants.
+//! `xf update`: changes the visibility, owner, position and variants of a published file.
 
 use xfiles_api_types::{
     files::{FileChange, ImageWish, TransformationsWish},
@@ -19,7 +19,7 @@ use crate::{
     retry::with_retries,
 };
 
-/// Change a published file and print where it can be read now
+/// Change a published file and print its URLs
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,28 +27,28 @@ Examples:
   xf update 3f9k2m7q1x5b8d0s6w4z --public --variants=public
   xf update 3f9k2m7q1x5b8d0s6w4z --owner user-7 --position 3
 
-What is not named stays as it is. A file that becomes private has a new URL, and the old one stops working.")]
+Other fields are not changed. A file that becomes private gets a new URL, and the old one stops working.")]
 #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
 pub(crate) struct UpdateArgs {
     /// The file's id
     #[arg(value_name = "ID")]
     id: FileId,
-    /// Let anybody read the file
+    /// Make the file public
     #[arg(long, group = "change")]
     public: bool,
-    /// Let nobody read the file without a signed URL
+    /// Make the file private: it can only be read with a signed URL
     #[arg(long, group = "change", conflicts_with = "public")]
     private: bool,
-    /// The user of your application to whom the file belongs
+    /// The user of your application who owns the file
     #[arg(long, group = "change", value_name = "ID", value_parser = crate::upload::owner)]
     owner: Option<OwnerId>,
-    /// Let the file belong to nobody
+    /// Remove the owner
     #[arg(long, group = "change", conflicts_with = "owner")]
     no_owner: bool,
-    /// Where the file stands among those of its thing, from 0
+    /// The position among the files of its entity, from 0
     #[arg(long, group = "change", value_name = "N")]
     position: Option<u32>,
-    /// Make image variants, readable as before unless said otherwise
+    /// Enable image variants, with unchanged visibility unless one is given
     #[arg(
         long,
         group = "change",
@@ -58,7 +58,7 @@ pub(crate) struct UpdateArgs {
         value_parser = visibility
     )]
     variants: Option<Option<Visibility>>,
-    /// Make no image variants, and delete those that were made
+    /// Disable image variants, and delete the stored ones
     #[arg(long, group = "change", conflicts_with = "variants")]
     no_variants: bool,
     /// Print the file as JSON
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &UpdateArgs, console: &mut Console<'_>) -> Result<Exit, 
     Ok(Exit::Ok)
 }
 
-/// What was named, and nothing else.
+/// The body of the request: only the given fields.
 fn change(args: &UpdateArgs) -> FileChange {
     let visibility = match (args.public, args.private) {
         (true, _) => Some(Visibility::Public),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_named_is_asked_to_change() {
+    fn only_named_fields_are_changed() {
         assert_eq!(asked(&["--private"]), Some(json!({"visibility": "private"})));
         assert_eq!(asked(&["--public", "--no-owner"]), Some(json!({"visibility": "public", "ownerUserId": null})));
         assert_eq!(asked(&["--owner", "u", "--position", "0"]), Some(json!({"ownerUserId": "u", "position": 0})));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_nothing_or_both_ways_is_refused() {
+    fn an_empty_or_contradictory_change_is_refused() {
         for flags in [&[][..], &["--json"], &["--public", "--private"], &["--owner", "u", "--no-owner"]] {
             assert_eq!(asked(flags), None, "{flags:?}");
         }

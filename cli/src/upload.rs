@@ -1,5 +1,5 @@
-//! `xf upload`: local files through the three steps, a bounded number at once. It reads local files and writes none, so
-//! that an interrupt leaves nothing behind here; on the server an interrupt or a failure ends what is unfinished.
+//! `xf upload`: uploads local files in three steps, with limited concurrency. It writes no local files, so an interrupt
+//! leaves nothing behind here; on the server, an interrupt or a failure cancels unfinished uploads.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ use crate::{
     units::Bytes,
 };
 
-/// Upload files and print where they can be read
+/// Upload files and print their URLs
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -47,8 +47,8 @@ Examples:
   tar -cz album | xf upload - --name album.tar.gz
   xf upload --json report.pdf | jq -r '.[0].url'
 
-The result is in the order of the arguments. A file that fails does not stop the others; the exit code tells. \
-Ctrl-C ends what has begun on the server, and gives its quota back; a second one does not wait for that.")]
+The result is in the order of the arguments. A failed file does not stop the others, but determines the exit code. \
+Ctrl-C cancels unfinished uploads on the server and returns their quota; a second Ctrl-C does not wait for that.")]
 pub(crate) struct UploadArgs {
     /// What to upload: files of at most 100 MiB, directories with --recursive, or - for standard input
     #[arg(required = true, value_name = "FILE")]
@@ -65,19 +65,19 @@ pub(crate) struct UploadArgs {
     /// Let anybody read the files; otherwise only with a signed URL
     #[arg(long)]
     public: bool,
-    /// Make image variants, readable as the file is unless said otherwise
+    /// Enable image variants, with the file's visibility unless one is given
     #[arg(long, value_name = "public|private", num_args = 0..=1, require_equals = true, value_parser = visibility)]
     variants: Option<Option<Visibility>>,
-    /// Attach the files to a thing of your application
+    /// Attach the files to an entity of your application
     #[arg(long, value_name = "type:id[:role[:position]]")]
     entity: Option<EntityArg>,
-    /// The user of your application to whom the files belong
+    /// The user of your application who owns the files
     #[arg(long, value_name = "ID", value_parser = owner)]
     owner: Option<OwnerId>,
-    /// The media type of all files, instead of what their extensions say
+    /// The media type of all files, instead of that of their extensions
     #[arg(long, value_name = "TYPE")]
     content_type: Option<ContentType>,
-    /// How many uploads run at once
+    /// The number of concurrent uploads
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
     jobs: u8,
     /// Print one JSON array, an element per file
@@ -91,7 +91,7 @@ pub(crate) fn owner(text: &str) -> Result<OwnerId, String> {
     OwnerId::new(text).ok_or_else(|| format!("an owner is 1 to {} characters", OwnerId::MAX_CHARS))
 }
 
-/// The file with its URLs, or why there is none.
+/// The file with its URLs, or the failure.
 type Outcome = Result<Answer<FileWithUrls>, Failure>;
 
 pub(crate) fn run(args: &UploadArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
@@ -216,11 +216,10 @@ fn dry_run(args: &UploadArgs, sources: &Sources, console: &mut Console<'_>) -> R
         let title = sources.title(path);
         match LocalFile::inspect(path, sources.name(path), args.content_type.as_ref()) {
             Ok(file) => {
-                let LocalFile { name, size, content_type, .. } = &file;
-                let mime = content_type.as_str();
+                let (name, size, mime) = (file.name.as_str(), file.size.bytes(), file.content_type.as_str());
                 total += size;
                 elements.push(json!({"path": title, "filename": name, "contentType": mime, "size": size}));
-                rows.push([Bytes(*size).to_string(), mime.to_owned(), printable_line(&title)]);
+                rows.push([Bytes(size).to_string(), mime.to_owned(), printable_line(&title)]);
             }
             Err(failure) => {
                 elements.push(json!({"path": title, "error": failure.to_json()}));
@@ -256,7 +255,7 @@ fn in_order<T: Send>(
                     let i = next.fetch_add(1, Ordering::Relaxed);
                     let Some(path) = paths.get(i) else { break };
                     if done.send((i, work(path))).is_err() {
-                        // Nobody takes outcomes any more, so no further upload begins.
+                        // The results are no longer needed, so no further upload begins.
                         break;
                     }
                 }
@@ -293,7 +292,7 @@ fn upload(
     let ticket = unfinished.begin(|| with_retries(|| client.begin_upload(&intent, &once)))?;
     finish(client, &ticket, &file, &bar, unfinished).map_err(|failure| {
         unfinished.give_up(ticket.file_id, client);
-        failure.or_hint("an upload that was begun on the server ends by itself; upload the file again")
+        failure.or_hint("the upload on the server expires by itself; upload the file again")
     })
 }
 
@@ -328,7 +327,7 @@ fn intent(args: &UploadArgs, file: &LocalFile<'_>, checksum: Sha256Checksum) -> 
     }
 }
 
-/// A file that can be uploaded, as far as can be told from here.
+/// A file that can be uploaded, according to local checks.
 struct LocalFile<'a> {
     path: &'a Path,
     name: OriginalFilename,
@@ -396,7 +395,7 @@ fn by_first_bytes(path: &Path) -> Result<ContentType, Failure> {
     let read = File::open(path).and_then(|file| file.take(media_type::HEAD).read_to_end(&mut head));
     read.map_err(|error| unreadable(&error))?;
     media_type::of_bytes(&head).ok_or_else(|| {
-        Failure::new(Exit::Failed, "neither the extension nor the first bytes stand for an allowed media type")
+        Failure::new(Exit::Failed, "neither the extension nor the first bytes indicate an allowed media type")
             .or_hint("give --content-type")
     })
 }
@@ -405,7 +404,7 @@ fn unreadable(error: &io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("cannot be read: {}", os_text(error)))
 }
 
-/// A body of exactly so many bytes. It keeps the local fault, which the HTTP client would report as the network's.
+/// A body of exactly this many bytes. It keeps a local error, which the HTTP client would report as a network error.
 struct ExactBody<R> {
     bytes: R,
     left: u64,
@@ -446,7 +445,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outcomes_come_in_the_order_of_the_paths_whichever_is_done_first() {
+    fn results_are_in_the_order_of_the_paths() {
         let paths: Vec<PathBuf> = (0..50).map(|i| PathBuf::from(i.to_string())).collect();
         let mut taken = Vec::new();
         let work = |path: &Path| {
@@ -464,14 +463,14 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_ends_early_is_a_local_fault() {
+    fn a_body_that_ends_early_is_a_local_error() {
         let mut body = ExactBody { bytes: &b"abc"[..], left: 4, fault: None };
         assert!(io::copy(&mut body, &mut io::sink()).is_err());
         assert_eq!(body.fault.map(|fault| fault.kind()), Some(io::ErrorKind::UnexpectedEof));
     }
 
     #[test]
-    fn a_body_stops_at_the_size_that_was_announced() {
+    fn a_body_stops_at_the_declared_size() {
         let mut body = ExactBody { bytes: &b"abcdef"[..], left: 4, fault: None };
         assert_eq!(io::copy(&mut body, &mut io::sink()).unwrap(), 4);
         assert!(body.fault.is_none());

@@ -8,9 +8,9 @@ pub mod id;
 pub mod intent;
 pub mod object_key;
 pub mod sniff;
-pub mod thumbhash;
 pub mod variant;
 pub mod visibility;
+pub use xfiles_thumbhash as thumbhash;
 
 pub mod records;
 #[doc(no_inline)]

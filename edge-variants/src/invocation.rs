@@ -1,4 +1,4 @@
-//! Why the Lambda function is invoked: somebody looks at a variant, or something was told.
+//! Why the Lambda function is invoked: a viewer's request, or an event.
 
 use serde::{
     Deserialize, Deserializer,
@@ -6,10 +6,10 @@ use serde::{
 };
 use serde_json::Value;
 
-/// What Lambda hands over.
+/// The payload of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invocation<Request> {
-    /// An event of EventBridge, by a rule: the body that was put on the bus.
+    /// An event of EventBridge: the body that was put on the bus.
     Told(Value),
     /// A viewer's request, through the function URL.
     Asked(Request),
@@ -18,7 +18,7 @@ pub enum Invocation<Request> {
 impl<'de, Request: DeserializeOwned> Deserialize<'de> for Invocation<Request> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut payload = Value::deserialize(deserializer)?;
-        // Of the two only an event has it.
+        // Only an event has it.
         if payload.get("detail-type").is_some() {
             return Ok(Self::Told(payload["detail"].take()));
         }
@@ -30,7 +30,7 @@ impl<'de, Request: DeserializeOwned> Deserialize<'de> for Invocation<Request> {
 mod tests {
     use super::*;
 
-    /// As "AWS service event metadata" in EventBridge's documentation has the envelope, with a body of ours.
+    /// The envelope is "AWS service event metadata" of EventBridge's documentation; the body is ours.
     const EVENT: &str = r#"{
         "version": "0",
         "id": "17793124-05d4-b198-2fde-7ededc63b103",
@@ -43,7 +43,7 @@ mod tests {
         "detail": {"type": "file.confirmed", "data": {"fileId": "2h8w0k5v9d3m7q1x4z6b"}}
     }"#;
 
-    /// As "Request payload format" in Lambda's documentation of function URLs has it.
+    /// "Request payload format" of Lambda's documentation of function URLs.
     const REQUEST: &str = r#"{
         "version": "2.0",
         "routeKey": "$default",

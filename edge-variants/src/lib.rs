@@ -1,6 +1,6 @@
-//! The image-variant worker: asked by the CDN for what the bucket does not hold, it makes the variants that records
-//! offer and stores them; told by an event that a picture was published, it notes its placeholder. [`render`] turns bytes
-//! into bytes; [`Worker`] decides what may be made, and where it goes; [`Invocation`] is what Lambda hands over.
+//! The image-variant worker. The CDN asks it for variants that the bucket does not have: it makes those that records
+//! offer, and stores them. An event tells it of a published image, whose placeholder it stores. [`render`] turns bytes
+//! into bytes; [`Worker`] decides what may be made and where it goes; [`Invocation`] is the payload of Lambda.
 #![warn(missing_docs)]
 
 pub mod render;

@@ -1,10 +1,10 @@
-//! The Lambda function behind the CDN, and behind the rule that tells of published pictures.
+//! The Lambda function behind the CDN, and behind the rule for published images.
 
 use lambda_http::{Adapter, LambdaEvent, Service as _, lambda_runtime, request::LambdaRequest, service_fn};
 use xfiles_core::{aws::Connection, config::WorkerConfig, error::Cause, event::published_picture};
 use xfiles_edge_variants::{Invocation, Invocations, Worker};
 
-/// What the function takes beside its one picture: the program, its connections, and a reply in base64.
+/// What the function takes besides its one image: the program, its connections, and a reply in base64.
 const REST_MEGABYTES: u64 = 256;
 
 #[tokio::main]
@@ -28,7 +28,7 @@ async fn main() -> Result<(), lambda_http::Error> {
                     Ok::<_, lambda_http::Error>(Some(viewers.clone().call(request).await?))
                 }
                 Invocation::Told(body) => match published_picture(&body) {
-                    // Lambda tries again what ends with an error.
+                    // Lambda retries an invocation that ends with an error.
                     Some(file) => worker.note_placeholder(file).await.map(|()| None).map_err(|error| {
                         tracing::warn!(cause = %Cause::new("making a placeholder", &error), "it is tried again");
                         lambda_http::Error::from(error)

@@ -1,5 +1,5 @@
-// The CloudFront functions, as they stand in the template, against the vectors that the code is held to as well: in Node,
-// which says what the language means, and in njs, from which CloudFront's runtime is derived and which lacks what it lacks.
+// Tests the CloudFront functions of the template with the same vectors as the Rust code: in Node, for the semantics of
+// the language, and in njs, from which CloudFront's runtime is derived, for its limitations.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -25,7 +25,7 @@ const ENGINES = {
   node: (script) => vm.runInContext(`'use strict';\n${script}`, vm.createContext({})),
   njs: (script) => {
     const at = script.lastIndexOf('\n');
-    // njs prints no more than 2,048 bytes of a line. JSON has no line feed of its own.
+    // njs prints at most 2,048 bytes per line. JSON contains no line feeds.
     const lines = `(${script.slice(at + 1)}).match(/.{1,400}/g).forEach(function (part) { print(part); });`;
     const input = `${script.slice(0, at)}\n${lines}\n`;
     const printed = execFileSync(NJS, ['-s', '-'], { input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'] });
@@ -40,7 +40,7 @@ const answering = (uri, querystring, statusCode = 200, headers = {}) =>
   ({ request: { uri, querystring, headers }, response: { statusCode, headers: {} } });
 
 for (const [engine, evaluate] of Object.entries(ENGINES)) {
-  /** Runs a function on each of some events, and gives its answers as plain data. */
+  /** Runs a function on each event and returns its results as plain data. */
   const run = (name, events) => {
     const source = code(name);
     assert.ok(Buffer.byteLength(source) <= 10240, 'CloudFront takes 10 KB of code');
@@ -50,12 +50,12 @@ for (const [engine, evaluate] of Object.entries(ENGINES)) {
   const ask = (events) => run('ViewerRequest', events);
   const answer = (events) => run('ViewerResponse', events);
 
-  test(`${engine}: a path at which something may be passes as it is`, () => {
+  test(`${engine}: a valid path is not changed`, () => {
     const asked = ask(vectors.served.map((path) => asking(path)));
     assert.deepEqual(asked.map((request) => request.uri), vectors.served);
   });
 
-  test(`${engine}: every other path is refused before an origin is asked`, () => {
+  test(`${engine}: every other path is refused without contacting an origin`, () => {
     for (const method of ['GET', 'OPTIONS']) {
       ask(vectors.refused.map((path) => asking(path, method))).forEach((refused, i) => {
         assert.equal(refused.statusCode, 404, vectors.refused[i]);
@@ -72,7 +72,7 @@ for (const [engine, evaluate] of Object.entries(ENGINES)) {
     assert.equal(headers['access-control-allow-methods'].value, 'GET, HEAD');
   });
 
-  test(`${engine}: of a path that ends in auto the viewer gets the format that the code chooses`, () => {
+  test(`${engine}: .auto selects the same format as the Rust code`, () => {
     const headers = choices.map(({ accept }) => (accept === null ? {} : { accept: { value: accept } }));
     const asked = ask(headers.map((headers) => asking(AUTO, 'GET', headers)));
     const given = answer(asked.map((request) => answering(request.uri, {}, 200, request.headers)));
@@ -94,7 +94,7 @@ for (const [engine, evaluate] of Object.entries(ENGINES)) {
     given.forEach((response) => assert.equal(response.headers.vary, undefined));
   });
 
-  test(`${engine}: a save-as name is answered as the code answers it`, () => {
+  test(`${engine}: a save-as name gets the same header as from the Rust code`, () => {
     const events = vectors.downloads.map(({ path, download }) => answering(path, { download: { value: download } }));
     answer(events).forEach((response, i) => {
       const { download, disposition } = vectors.downloads[i];
@@ -102,7 +102,7 @@ for (const [engine, evaluate] of Object.entries(ENGINES)) {
     });
   });
 
-  test(`${engine}: what was too large for a reply is at the URL that the viewer asked for, with its query`, () => {
+  test(`${engine}: a variant too large for a response redirects to the requested URL with its query`, () => {
     const path = '/files/variants/private/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3_w400.avif';
     const auto = path.replace('avif', 'auto');
     const signed = { Expires: { value: '17' }, Signature: { value: 'a-b~c_' }, 'Key-Pair-Id': { value: 'K' } };
@@ -120,13 +120,13 @@ for (const [engine, evaluate] of Object.entries(ENGINES)) {
     assert.deepEqual(given, [path, path + query, auto + query, `${path}?a=1&a=%202&b=`, undefined]);
   });
 
-  test(`${engine}: of several names the first counts`, () => {
+  test(`${engine}: the first of several names is used`, () => {
     const download = { value: 'b.pdf', multiValue: [{ value: 'a.pdf' }, { value: 'b.pdf' }] };
     const [named] = answer([answering(vectors.downloads[0].path, { download })]);
     assert.match(named.headers['content-disposition'].value, /"a\.pdf"/);
   });
 
-  test(`${engine}: without a name, or without an object, nothing is added`, () => {
+  test(`${engine}: without a name or a successful response, nothing is added`, () => {
     const path = vectors.downloads[0].path;
     const given = answer([answering(path, {}), answering(path, { download: { value: 'a.pdf' } }, 404)]);
     given.forEach((response) => assert.deepEqual(response.headers, {}));

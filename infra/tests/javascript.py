@@ -1,10 +1,10 @@
-"""The part of JavaScript that CloudFront Functions can use.
+"""The subset of JavaScript that CloudFront Functions support.
 
-CloudFront takes any code that it is given. What its runtime cannot run is answered 503, on every request. AWS documents
-what `cloudfront-js-2.0` has: ECMAScript 5.1, `const` and `let`, and single methods of later versions
-(https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/functions-javascript-runtime-20.html). It documents arrow
-functions, rest parameters and template literals as well; these are left out because deployments have been reported in
-which functions with them did not run, and nothing here needs them.
+CloudFront accepts any code. If its runtime cannot run a function, every request gets 503. According to AWS's
+documentation `cloudfront-js-2.0` has ECMAScript 5.1, `const` and `let`, and some methods of later versions
+(https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/functions-javascript-runtime-20.html). Arrow
+functions, rest parameters and template literals are also documented, but not allowed here, because deployments have been
+reported in which functions with them did not run.
 """
 
 import esprima
@@ -37,7 +37,7 @@ GLOBALS = {"String", "Array", "Object", "Math", "Number", "NaN", "undefined", "e
 
 
 def refused(code):
-    """What of a function CloudFront may not run, in words; nothing when it runs."""
+    """Returns a description of each unsupported construct in a function."""
     try:
         tree = esprima.parseScript(code, {"loc": True})
     except esprima.Error as error:
@@ -61,7 +61,7 @@ def refused(code):
 
 
 def of_pattern(pattern, flags):
-    """CloudFront's expressions are Perl's, in which `$` matches before a final line feed and some things are missing."""
+    """Yields the faults of a pattern: CloudFront uses Perl's syntax, in which `$` also matches before a final line feed."""
     bare = pattern.replace("\\\\", "").replace("\\$", "")
     if "$" in bare:
         yield "a pattern that ends in $ matches before a final line feed; compare the length of the match"
@@ -72,7 +72,7 @@ def of_pattern(pattern, flags):
 
 
 def is_a_value(node, parent):
-    """Whether an identifier stands for a value rather than for the name of a member or a property."""
+    """Returns true if an identifier is a value, not the name of a member or property."""
     if parent is None or parent.type not in ("MemberExpression", "Property"):
         return True
     member = parent.property if parent.type == "MemberExpression" else parent.key

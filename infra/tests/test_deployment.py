@@ -1,4 +1,4 @@
-"""That a first deployment works on a new account, that a failed one is rolled back, and that another can follow."""
+"""Tests that a first deployment works in a new account, that a failed one is rolled back, and that it can be repeated."""
 
 import json
 import re
@@ -18,7 +18,7 @@ vIVKPYD5TFSzYOH6mtNeUKfz5nJYcMnYPTzUKHgS9RAhbp2eEY0FyqJg4g==
 
 
 def values(value, *keys):
-    """Every value below one of these keys, with the path to it."""
+    """Yields every value below one of these keys."""
     if isinstance(value, list):
         for item in value:
             yield from values(item, *keys)
@@ -30,7 +30,7 @@ def values(value, *keys):
 
 
 def resolved(value, stack, parameters=()):
-    """What CloudFormation makes of a value of intrinsic functions, in a stack of this name."""
+    """Evaluates intrinsic functions as CloudFormation does in a stack of this name."""
     names = {"AWS::StackName": stack, "AWS::StackId": STACK_ID.format(stack), "AWS::Region": "ap-southeast-2", **dict(parameters)}
     if isinstance(value, list):
         return [resolved(item, stack, parameters) for item in value]
@@ -57,7 +57,7 @@ def of_service(service):
 
 
 def protections(value):
-    """Whether anything of a resource keeps it from being deleted."""
+    """Returns true if a property protects a resource from deletion."""
     if isinstance(value, list):
         return any(protections(item) for item in value)
     if not isinstance(value, dict):
@@ -69,24 +69,24 @@ def protections(value):
 
 
 class Rollback(unittest.TestCase):
-    def test_what_is_protected_from_deletion_is_not_deleted_by_a_rollback(self):
+    def test_a_rollback_does_not_delete_protected_resources(self):
         protected = [name for name, r in RESOURCES.items() if protections(r["Properties"])]
         self.assertEqual(protected, ["Table"])
         for name in protected:
             self.assertEqual(RESOURCES[name]["DeletionPolicy"], "Retain", name)
 
-    def test_what_can_be_deleted_is_not_left_behind_by_a_rollback(self):
+    def test_a_rollback_deletes_unprotected_resources(self):
         for name in BASELINE:
             if not protections(RESOURCES[name]["Properties"]):
                 self.assertEqual(RESOURCES[name]["DeletionPolicy"], "RetainExceptOnCreate", name)
 
-    def test_the_guide_says_what_a_failed_first_deployment_leaves(self):
-        [left] = re.findall(r"^A failed \*first\* deployment leaves (.+)$", (DOCS / "deploy.md").read_text(), re.MULTILINE)
-        self.assertIn("the table", left)
+    def test_the_guide_says_what_remains_of_a_failed_first_deployment(self):
+        [left] = re.findall(r"^After a failed \*first\* deployment, ((?:.+\n)+)", (DOCS / "deploy.md").read_text(), re.MULTILINE)
+        self.assertIn("table also remains", left)
 
 
 class Names(unittest.TestCase):
-    def test_what_stays_in_cloudfront_has_a_name_of_its_installation(self):
+    def test_retained_cloudfront_names_contain_the_installation(self):
         named = []
         for resource, properties in of_service("CloudFront"):
             for name in values(properties, "CallerReference", *([] if resource == "Distribution" else ["Name"])):
@@ -95,7 +95,7 @@ class Names(unittest.TestCase):
         # Two access controls, two functions, a key group, two policies, and two keys with a reference each.
         self.assertEqual(len(named), 11)
 
-    def test_nothing_else_has_a_name_that_a_second_stack_would_take(self):
+    def test_no_other_name_conflicts_with_a_second_stack(self):
         for service, key in [
             ("S3", "BucketName"),
             ("DynamoDB", "TableName"),
@@ -113,12 +113,12 @@ class Names(unittest.TestCase):
         for name, properties in of_type("AWS::Lambda::Function").items():
             self.assertNotIn("FunctionName", properties, name)
 
-    def test_two_names_are_never_the_same(self):
+    def test_names_are_unique(self):
         for kind in {r["Type"] for r in RESOURCES.values() if r["Type"].startswith("AWS::CloudFront::")}:
             names = [resolved(n, "xfiles") for p in of_type(kind).values() for n in values(p, "Name") if isinstance(n, dict)]
             self.assertEqual(len(names), len(set(names)), kind)
 
-    def test_the_longest_stack_name_that_xf_takes_fits_and_one_character_more_does_not(self):
+    def test_the_longest_stack_name_that_xf_accepts_fits_and_one_more_character_does_not(self):
         deploy = (DOCS.parent / "cli" / "src" / "aws" / "mod.rs").read_text()
         [longest] = map(int, re.findall(r"const LONGEST: usize = (\d+);", deploy))
         fits = lambda stack: all(
@@ -132,7 +132,7 @@ class Names(unittest.TestCase):
 
 
 class NewAccount(unittest.TestCase):
-    def test_no_default_reserves_what_a_new_account_does_not_have(self):
+    def test_no_default_exceeds_the_quota_of_a_new_account(self):
         self.assertEqual(TEMPLATE["Parameters"]["WorkerConcurrency"]["Default"], 0)
         for name, function in of_type("AWS::Lambda::Function").items():
             reserved = function.get("ReservedConcurrentExecutions")
@@ -145,7 +145,7 @@ class NewAccount(unittest.TestCase):
             self.assertNotIn("ProvisionedPollerConfig", mapping)
         self.assertNotIn("ProvisionedConcurrencyConfig", json.dumps(RESOURCES))
 
-    def test_partitions_without_origin_access_control_are_refused_before_anything_is_made(self):
+    def test_partitions_without_origin_access_control_are_refused_before_creation(self):
         secret = TEMPLATE["Parameters"]["SigningKeySecretArn"]
         self.assertNotIn("Default", secret)
         for partition, allowed in [("aws", True), ("aws-cn", False), ("aws-us-gov", False), ("aws-iso", False)]:
@@ -155,7 +155,7 @@ class NewAccount(unittest.TestCase):
 
 
 class PublicKeys(unittest.TestCase):
-    def test_however_a_key_is_given_cloudfront_gets_the_same(self):
+    def test_every_form_of_a_key_yields_the_same_value_for_cloudfront(self):
         as_shells_give_it = PEM.rstrip("\n")
         for key in "AB":
             pattern = TEMPLATE["Parameters"][f"PublicKey{key}"]["AllowedPattern"]
@@ -167,9 +167,9 @@ class PublicKeys(unittest.TestCase):
             for given in ["a key", PEM.replace("PUBLIC", "PRIVATE"), PEM.replace("\n", "\r\n"), PEM.replace("\n", " "), PEM + PEM]:
                 self.assertFalse(re.fullmatch(pattern, given), repr(given))
 
-    def test_the_guides_command_for_sam_gives_the_key_whole(self):
+    def test_the_sam_command_of_the_guide_passes_the_complete_key(self):
         [given] = re.findall(r'"(PublicKeyA=.+)"$', (DOCS / "deploy.md").read_text(), re.MULTILINE)
-        # What a shell makes of it.
+        # The argument after the shell's expansion.
         argument = given.replace('\\"', '"').replace("$(cat public.pem)", PEM.rstrip("\n"))
         parsed = CfnParameterOverridesType().convert((argument,), None, None)
         self.assertEqual(parsed["PublicKeyA"], PEM.rstrip("\n"))

@@ -1,4 +1,4 @@
-"""That the CloudFront functions are written in what CloudFront can run. What they answer is in functions.test.mjs."""
+"""Tests that the CloudFront functions use only supported syntax. functions.test.mjs tests their results."""
 
 import unittest
 
@@ -7,7 +7,7 @@ from test_template import of_type
 
 FUNCTIONS = of_type("AWS::CloudFront::Function")
 
-#: What CloudFront accepts when a function is made, and answers 503 to, or to which it gives another meaning.
+#: Code that CloudFront accepts when a function is created, and then answers with 503 or interprets differently.
 UNSUPPORTED = {
     "for of": "for (const a of [1]) { a.push(1); }",
     "for of, one line below": "for (const a\n of [1]) {}",
@@ -61,17 +61,17 @@ UNSUPPORTED = {
 
 
 class Javascript(unittest.TestCase):
-    def test_the_functions_are_written_in_what_cloudfront_runs(self):
+    def test_the_functions_use_only_supported_syntax(self):
         self.assertEqual(set(FUNCTIONS), {"ViewerRequest", "ViewerResponse"})
         for name, function in FUNCTIONS.items():
             self.assertEqual(function["FunctionConfig"]["Runtime"], "cloudfront-js-2.0", name)
             self.assertEqual(javascript.refused(function["FunctionCode"]), [], name)
 
-    def test_the_check_refuses_what_cloudfront_does_not_run(self):
+    def test_the_check_refuses_unsupported_syntax(self):
         for what, code in UNSUPPORTED.items():
             self.assertNotEqual(javascript.refused(code), [], what)
 
-    def test_the_check_lets_the_language_of_2009_and_its_blocks_pass(self):
+    def test_the_check_accepts_ecmascript_5_with_const_and_let(self):
         plain = r"""
             const a = /^\$[a-z]\\/gi; let b = 0; var c = { d: 1, 'e': [2] };
             function f(g) { for (let i = 0; i < g.length; i += 1) { b += g.charCodeAt(i); } return b; }

@@ -1,4 +1,4 @@
-"""What the template promises, over the template that AWS gets: after the serverless transform."""
+"""Tests of the template after the serverless transform, as AWS receives it."""
 
 import json
 import pathlib
@@ -38,7 +38,7 @@ def as_list(value):
 
 
 def branches(value):
-    """Every value that a part of the template can take."""
+    """Yields every value that a part of the template can have under any condition."""
     if isinstance(value, dict) and "Fn::If" in value:
         return [b for choice in value["Fn::If"][1:] for b in branches(choice)]
     return [] if value == {"Ref": "AWS::NoValue"} else [value]
@@ -53,7 +53,7 @@ def role_of(function):
 
 
 def granted(role):
-    """Every (action, resource, condition) that a role may do."""
+    """Yields every (action, resource, condition) that a role is granted."""
     documents = [p["PolicyDocument"] for p in RESOURCES[role]["Properties"].get("Policies", [])]
     for policy in of_type("AWS::IAM::Policy").values():
         if {"Ref": role} in policy["Roles"]:
@@ -85,7 +85,7 @@ def permissions_on_the_worker(principal=None):
 
 
 class LeastPrivilege(unittest.TestCase):
-    def test_each_function_has_a_role_of_its_own(self):
+    def test_each_function_has_its_own_role(self):
         roles = [role_of(name) for name in of_type("AWS::Lambda::Function")]
         self.assertEqual(len(roles), 3)
         self.assertEqual(len(set(roles)), len(roles))
@@ -96,11 +96,11 @@ class LeastPrivilege(unittest.TestCase):
             for action, _ in granted(role):
                 self.assertNotIn("*", action, role)
 
-    def test_nothing_but_traces_is_granted_on_everything(self):
+    def test_only_traces_are_granted_on_all_resources(self):
         for role in of_type("AWS::IAM::Role"):
             for action, resource in granted(role):
                 if resource == '"*"':
-                    self.assertTrue(action.startswith("xray:"), f"{role} may {action} on everything")
+                    self.assertTrue(action.startswith("xray:"), f"{role} has {action} on all resources")
 
     def test_the_presign_role_may_put_to_staging_and_do_nothing_else(self):
         self.assertEqual(granted("PresignRole"), {("s3:PutObject", STAGING)})
@@ -143,7 +143,7 @@ class LeastPrivilege(unittest.TestCase):
         self.assertEqual(holders, {role_of("ControlApi"), role_of("CleanupCron")})
         self.assertNotIn("s3:ListBucket", json.dumps(RESOURCES["BucketPolicy"]))
 
-    def test_nobody_scans_the_table(self):
+    def test_no_role_may_scan_the_table(self):
         text = json.dumps(RESOURCES)
         for action in ["dynamodb:Scan", "s3:Get*", "dynamodb:*"]:
             self.assertNotIn(action, text)
@@ -156,7 +156,7 @@ class LeastPrivilege(unittest.TestCase):
         self.assertEqual(json.dumps(allowed[0]["Resource"]), FILES)
         self.assertEqual(allowed[0]["Condition"], {"StringEquals": {"AWS:SourceArn": {"Fn::Sub": DISTRIBUTION}}})
 
-    def test_the_cdn_alone_has_both_permissions_on_the_worker(self):
+    def test_only_the_cdn_has_both_permissions_on_the_worker(self):
         worker = permissions_on_the_worker("cloudfront.amazonaws.com")
         for permission in worker:
             self.assertEqual(permission["SourceArn"], {"Fn::Sub": DISTRIBUTION})
@@ -167,26 +167,26 @@ class LeastPrivilege(unittest.TestCase):
         self.assertEqual([u["AuthType"] for u in of_type("AWS::Lambda::Url").values()], ["AWS_IAM"])
 
 
-    def test_beside_the_cdn_one_rule_alone_invokes_the_worker_and_hears_of_published_pictures_alone(self):
+    def test_apart_from_the_cdn_only_the_rule_for_published_images_invokes_the_worker(self):
         everybody = permissions_on_the_worker()
         [permission] = permissions_on_the_worker("events.amazonaws.com")
         self.assertEqual(len(everybody), 3)
         self.assertEqual(permission["Action"], "lambda:InvokeFunction")
-        self.assertEqual(permission["SourceArn"], {"Fn::GetAtt": ["PicturePublished", "Arn"]})
-        for name in ["PicturePublished", "RuleInvokesTheWorker"]:
+        self.assertEqual(permission["SourceArn"], {"Fn::GetAtt": ["ImagePublished", "Arn"]})
+        for name in ["ImagePublished", "RuleInvokesTheWorker"]:
             self.assertEqual(RESOURCES[name]["Condition"], "MakesPlaceholders")
-        rule = RESOURCES["PicturePublished"]["Properties"]
+        rule = RESOURCES["ImagePublished"]["Properties"]
         self.assertEqual(rule["EventBusName"], {"Ref": "EventBusName"})
         [target] = rule["Targets"]
         self.assertEqual(target["Arn"], {"Fn::GetAtt": ["EdgeVariants", "Arn"]})
-        # Neither the bus nor the function tries without end.
+        # Neither the bus nor the function retries without end.
         [invoked] = [c for c in of_type("AWS::Lambda::EventInvokeConfig").values() if c["FunctionName"] == {"Ref": "EdgeVariants"}]
         for bounds in [target["RetryPolicy"], invoked]:
             self.assertLessEqual(bounds["MaximumRetryAttempts"], 10)
             self.assertLessEqual(bounds["MaximumEventAgeInSeconds"], 3600)
 
-    def test_only_buckets_of_this_account_tell_of_arrivals_and_only_the_cleanup_hears(self):
-        arrivals = {"Fn::GetAtt": ["Arrivals", "Arn"]}
+    def test_only_buckets_of_this_account_send_upload_events_and_only_the_cleanup_receives_them(self):
+        arrivals = {"Fn::GetAtt": ["UploadEvents", "Arn"]}
         [policy] = of_type("AWS::SQS::QueuePolicy").values()
         [statement] = statements(policy["PolicyDocument"])
         self.assertEqual(statement["Principal"], {"Service": "s3.amazonaws.com"})
@@ -196,21 +196,21 @@ class LeastPrivilege(unittest.TestCase):
         self.assertEqual(hearing, {role_of("CleanupCron")})
 
 
-class Arrivals(unittest.TestCase):
-    def test_they_come_again_one_by_one_and_the_lost_ones_are_kept_and_alarmed_of(self):
+class UploadEvents(unittest.TestCase):
+    def test_failed_messages_are_retried_singly_and_kept_in_a_dead_letter_queue_with_an_alarm(self):
         [mapping] = of_type("AWS::Lambda::EventSourceMapping").values()
         self.assertEqual(mapping["FunctionResponseTypes"], ["ReportBatchItemFailures"])
-        queue = RESOURCES["Arrivals"]["Properties"]
+        queue = RESOURCES["UploadEvents"]["Properties"]
         timeout = RESOURCES["CleanupCron"]["Properties"]["Timeout"]
         self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
-        self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": ["LostArrivals", "Arn"]})
+        self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": ["DeadLetteredUploadEvents", "Arn"]})
         [alarm] = [a for a in of_type("AWS::CloudWatch::Alarm").values() if a["Namespace"] == "AWS/SQS"]
-        self.assertEqual(alarm["Dimensions"], [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["LostArrivals", "QueueName"]}}])
+        self.assertEqual(alarm["Dimensions"], [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["DeadLetteredUploadEvents", "QueueName"]}}])
 
-    def test_only_what_is_staged_is_told_of_and_only_where_it_is_asked_for(self):
-        condition, told, untold = RESOURCES["Bucket"]["Properties"]["NotificationConfiguration"]["Fn::If"]
-        self.assertEqual((condition, untold), ("AutoConfirms", {"Ref": "AWS::NoValue"}))
-        [queue] = told["QueueConfigurations"]
+    def test_only_staged_objects_are_notified_and_only_with_auto_confirm(self):
+        condition, enabled, disabled = RESOURCES["Bucket"]["Properties"]["NotificationConfiguration"]["Fn::If"]
+        self.assertEqual((condition, disabled), ("AutoConfirms", {"Ref": "AWS::NoValue"}))
+        [queue] = enabled["QueueConfigurations"]
         self.assertEqual(queue["Filter"], {"S3Key": {"Rules": [{"Name": "prefix", "Value": "staging/"}]}})
         [mapping] = of_type("AWS::Lambda::EventSourceMapping").values()
         self.assertEqual(mapping["Enabled"], {"Fn::If": ["AutoConfirms", True, False]})
@@ -223,15 +223,15 @@ class Bucket(unittest.TestCase):
         self.assertEqual((statement["Effect"], statement["Principal"], statement["Action"]), ("Deny", "*", "s3:*"))
         return statement["Condition"]
 
-    def test_nothing_of_it_is_public(self):
+    def test_it_is_not_public(self):
         block = RESOURCES["Bucket"]["Properties"]["PublicAccessBlockConfiguration"]
         self.assertEqual(set(block.values()), {True})
         self.assertEqual(len(block), 4)
 
-    def test_it_speaks_tls_only(self):
+    def test_it_requires_tls(self):
         self.assertEqual(self.denied("TlsOnly"), {"Bool": {"aws:SecureTransport": "false"}})
 
-    def test_no_signature_is_older_than_an_upload_url_lives(self):
+    def test_signatures_older_than_an_upload_url_are_denied(self):
         self.assertEqual(self.denied("NoOldSignatures"), {"NumericGreaterThan": {"s3:signatureAge": 15 * 60 * 1000}})
 
 
@@ -247,12 +247,12 @@ class Delivery(unittest.TestCase):
             self.assertNotIn("OriginRequestPolicyId", behaviour)
             self.assertNotIn("ForwardedValues", behaviour)
 
-    def test_private_behaviours_ask_for_a_signature_and_public_ones_do_not(self):
+    def test_private_behaviours_require_a_signature_and_public_ones_do_not(self):
         for behaviour in CONFIG["CacheBehaviors"]:
             expected = [{"Ref": "SigningKeys"}] if "/private/" in behaviour["PathPattern"] else None
             self.assertEqual(behaviour.get("TrustedKeyGroups"), expected, behaviour["PathPattern"])
 
-    def test_every_behaviour_refuses_paths_and_sets_the_headers_and_the_default_has_no_worker(self):
+    def test_every_behaviour_checks_paths_and_sets_headers_and_the_default_has_no_worker(self):
         for behaviour in BEHAVIOURS:
             functions = {f["EventType"]: f["FunctionARN"]["Fn::GetAtt"][0] for f in behaviour["FunctionAssociations"]}
             self.assertEqual(functions, {"viewer-request": "ViewerRequest", "viewer-response": "ViewerResponse"})
@@ -261,7 +261,7 @@ class Delivery(unittest.TestCase):
             self.assertEqual(behaviour["ViewerProtocolPolicy"], "https-only")
         self.assertEqual(CONFIG["DefaultCacheBehavior"]["TargetOriginId"], "bucket")
 
-    def test_the_bucket_is_asked_first_and_the_worker_on_403_and_404(self):
+    def test_the_bucket_is_the_first_origin_and_the_worker_the_fallback_on_403_and_404(self):
         [group] = CONFIG["OriginGroups"]["Items"]
         self.assertEqual([m["OriginId"] for m in group["Members"]["Items"]], ["bucket", "worker"])
         self.assertEqual(group["FailoverCriteria"]["StatusCodes"]["Items"], [403, 404])
@@ -276,17 +276,17 @@ class Delivery(unittest.TestCase):
             kinds[origin["Id"]] = control["OriginAccessControlOriginType"]
         self.assertEqual(kinds, {"bucket": "s3", "worker": "lambda"})
 
-    def test_the_worker_ends_before_the_cdn_gives_up(self):
+    def test_the_worker_times_out_before_the_cdn(self):
         [worker] = [o for o in CONFIG["Origins"] if o["Id"] == "worker"]
         timeout = RESOURCES["EdgeVariants"]["Properties"]["Timeout"]
         self.assertLess(timeout, worker["CustomOriginConfig"]["OriginReadTimeout"])
 
 
-class NothingIsLost(unittest.TestCase):
-    def test_what_holds_files_records_and_links_stays_when_the_stack_goes(self):
+class RetainedResources(unittest.TestCase):
+    def test_files_records_and_links_outlive_the_stack(self):
         for name in BASELINE:
             resource = RESOURCES[name]
-            # Which of the two is what a rollback can do; see test_deployment.py.
+            # test_deployment.py checks which of the two allows a rollback.
             self.assertIn(resource["DeletionPolicy"], ["Retain", "RetainExceptOnCreate"], name)
             self.assertEqual(resource["UpdateReplacePolicy"], "Retain", name)
         self.assertTrue({"Bucket", "Table", "Distribution"} <= set(BASELINE))
@@ -295,19 +295,19 @@ class NothingIsLost(unittest.TestCase):
         self.assertIs(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], True)
 
     def test_no_update_replaces_or_removes_them(self):
-        """A new value of a property that only a creation can set would replace the resource; so would a new name in
-        the template. retained.json says what deployments have."""
+        """A changed create-only property or a new logical id would replace the resource. retained.json has the values of
+        existing deployments."""
         for name, had in BASELINE.items():
-            self.assertIn(name, RESOURCES, f"{name} is deployed, and an update without it would let go of it")
+            self.assertIn(name, RESOURCES, f"{name} is deployed, and an update without it would abandon it")
             self.assertEqual(fixed_at_creation(RESOURCES[name]), had, f"an update would replace {name}")
 
-    def test_what_retains_is_in_the_baseline(self):
+    def test_every_retained_resource_is_in_the_baseline(self):
         retained = {n for n, r in RESOURCES.items() if r.get("DeletionPolicy", "").startswith("Retain")}
         self.assertEqual(retained, set(BASELINE))
 
 
 class Documentation(unittest.TestCase):
-    def test_every_alarm_has_its_row_and_the_section_that_it_names(self):
+    def test_every_alarm_has_a_row_and_an_existing_section_in_the_guide(self):
         guide = (DOCS / "operate.md").read_text()
         headings = set(re.findall(r"^## (.+)$", guide, re.MULTILINE))
         for name, alarm in of_type("AWS::CloudWatch::Alarm").items():
@@ -315,10 +315,10 @@ class Documentation(unittest.TestCase):
             [section] = re.findall(r'See docs/operate\.md, "(.+)"\.', alarm["AlarmDescription"])
             self.assertIn(section, headings, name)
 
-    def test_every_alarm_tells_when_it_begins_and_when_it_ends(self):
-        told = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    def test_every_alarm_notifies_when_it_starts_and_when_it_ends(self):
+        topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
         for name, alarm in of_type("AWS::CloudWatch::Alarm").items():
-            self.assertEqual((alarm["AlarmActions"], alarm["OKActions"]), (told, told), name)
+            self.assertEqual((alarm["AlarmActions"], alarm["OKActions"]), (topic, topic), name)
 
     def test_every_parameter_has_its_row(self):
         table = re.findall(r"^\| (`.+?) \|", (DOCS / "deploy.md").read_text(), re.MULTILINE)
@@ -327,13 +327,13 @@ class Documentation(unittest.TestCase):
 
 
 class Functions(unittest.TestCase):
-    def test_they_run_on_arm_and_keep_their_logs_as_long_as_is_asked(self):
+    def test_they_run_on_arm64_with_the_configured_log_retention(self):
         for name, function in of_type("AWS::Lambda::Function").items():
             self.assertEqual((function["Runtime"], function["Architectures"]), ("provided.al2023", ["arm64"]), name)
             logs = RESOURCES[function["LoggingConfig"]["LogGroup"]["Ref"]]
             self.assertEqual(logs["Properties"]["RetentionInDays"], {"Ref": "LogDays"}, name)
 
-    def test_the_worker_has_room_of_its_own_and_no_more(self):
+    def test_the_worker_has_the_configured_reserved_concurrency(self):
         reserved = RESOURCES["EdgeVariants"]["Properties"]["ReservedConcurrentExecutions"]
         self.assertEqual(reserved["Fn::If"][:2], ["ReservesConcurrency", {"Ref": "WorkerConcurrency"}])
 
@@ -352,7 +352,8 @@ def fixed_at_creation(resource):
             value = value.get(part) if isinstance(value, dict) else None
         fixed[pointer.removeprefix("/properties/")] = value
     if resource["Type"] == "AWS::DynamoDB::Table":
-        # The schema calls the key changeable, for tables that are imported; CloudFormation replaces the table.
+        # The schema does not list the key as create-only, because tables can be imported; CloudFormation replaces the
+        # table.
         fixed["KeySchema"] = resource["Properties"]["KeySchema"]
     return fixed
 

@@ -1,15 +1,14 @@
-//! The embedded metadata store: dynoxide, a DynamoDB engine on SQLite, reached by the SDK without a socket.
+//! The embedded metadata store: dynoxide, a DynamoDB engine on SQLite, which the SDK reaches without a socket.
 //!
-//! The engine commits to SQLite's write-ahead log without waiting for the disk; here a write is answered only once that
-//! log is on disk, and all writes that wait at the same time share one `fdatasync`. A strongly consistent read, and a
-//! condition that failed, wait as well when something was written that is not on disk yet: they must not tell of a
-//! commit that a power failure could take back.
+//! The engine commits to SQLite's write-ahead log without a sync. Here a write is acknowledged only after the log is
+//! synced, and concurrent writes share one `fdatasync`. Strongly consistent reads and failed conditions also wait if
+//! there are unsynced writes, because they must not reveal a commit that a power failure could undo.
 //!
-//! On a file, one thread writes and a few read, each through an engine of its own on the same file: SQLite's log lets
-//! them run beside one another, and a read that begins after a write was acknowledged sees it. Reads and writes each
-//! have a queue that divides the engine's time among the projects (`fair`), so one operation must be
-//! short: the catalog reads lists in slices. Another thread puts the log on disk and sends those answers that waited.
-//! In memory nothing waits for a disk, there is no thread and no queue, and whoever asks runs the engine himself.
+//! For a database on disk, one thread writes and a few read, each with its own engine on the same file. SQLite's log
+//! allows this concurrency, and a read that starts after a write was acknowledged sees it. Reads and writes each have a
+//! queue that divides the engine's time among the projects (`fair`). Operations must therefore be short: the catalog
+//! reads lists in slices. Another thread syncs the log and sends the waiting responses. In memory there are no syncs,
+//! threads or queues, and the caller runs the engine itself.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -48,11 +47,11 @@ use crate::{
 
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
-/// The engine.
+/// The embedded metadata store.
 #[derive(Clone)]
 pub struct Dynamo(Arc<Engine>);
 
-/// Why the engine could not be opened.
+/// The engine could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("the metadata store {path} could not be opened: {reason}")]
 pub struct OpenError {
@@ -61,19 +60,19 @@ pub struct OpenError {
 }
 
 impl Dynamo {
-    /// The engine on a file, which is made if it is not there. Acknowledged writes survive a power failure.
+    /// Opens the engine on a file, which is created if it does not exist. Acknowledged writes survive a power failure.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Self::open_held(path, Hold::Nothing, None)
     }
 
-    /// The same, and holds something until it is closed. On a disk whose room is watched, a write that would use up the
-    /// last of it is refused.
+    /// Like `open`, and keeps `hold` until the database is closed. With `room`, a write that would use the last free
+    /// space of the disk is refused.
     pub(crate) fn open_held(path: &Path, hold: Hold, room: Option<Room>) -> Result<Self, OpenError> {
         let hold = Arc::new(hold);
         let failed = |reason: String| OpenError { path: path.to_owned(), reason };
         let text = path.to_str().ok_or_else(|| failed("its path is not UTF-8".to_owned()))?;
         let database = Database::new(text).map_err(|e| failed(e.to_string()))?;
-        // The second of the pair leaves `synchronous = NORMAL`: commits go to the log and wait for nothing.
+        // The second call leaves `synchronous = NORMAL`: commits are written to the log without a sync.
         database.enable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         database.disable_bulk_loading().map_err(|e| failed(e.to_string()))?;
         let log = LogSync::start(log_of(path), hold.clone()).map_err(|e| failed(e.to_string()))?;
@@ -85,7 +84,7 @@ impl Dynamo {
         Ok(Self(Arc::new(Engine { tables, queue: Some(queue), hold })))
     }
 
-    /// The engine in memory.
+    /// Opens an engine in memory.
     pub fn memory() -> Result<Self, OpenError> {
         let failed = |reason: String| OpenError { path: PathBuf::from(":memory:"), reason };
         let database = Database::memory().map_err(|e| failed(e.to_string()))?;
@@ -93,7 +92,7 @@ impl Dynamo {
         Ok(Self(Arc::new(Engine { tables, queue: None, hold: Arc::new(Hold::Nothing) })))
     }
 
-    /// Lets the engine forget the items whose time is in this attribute, in seconds, as DynamoDB does by itself.
+    /// Enables expiry by this attribute, in seconds, as with DynamoDB's TTL.
     pub fn expire_by(&self, table: &str, attribute: &str) -> Result<(), DynoxideError> {
         let setting = serde_json::json!({
             "TableName": table,
@@ -104,19 +103,19 @@ impl Dynamo {
         self.0.tables.database.update_time_to_live(request).map(drop)
     }
 
-    /// Forgets what has expired by now.
+    /// Deletes the items that have expired.
     pub fn forget_expired(&self) -> Result<usize, DynoxideError> {
         self.0.tables.database.sweep_ttl()
     }
 
-    /// Gives the room of the log back, if it has grown beyond `most` bytes.
+    /// Truncates the log if it is larger than `most` bytes.
     pub(crate) fn trim_log(&self, most: u64) {
         if let Hold::Keeper(keeper) = &*self.0.hold {
             keeper.trim(most);
         }
     }
 
-    /// The SDK's way to it.
+    /// The HTTP client for the SDK.
     pub fn http_client(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(Connector(self.clone()));
         http_client_fn(move |_, _| connector.clone())
@@ -129,7 +128,7 @@ impl Dynamo {
             Some(queues) => queues.ask(operation, request).await.map_err(|e| ConnectorError::io(e.into()))?,
             None => self.0.tables.perform(&operation, request.body().bytes().unwrap_or_default()).into(),
         };
-        let status = StatusCode::try_from(status).expect("the engine answers with HTTP statuses");
+        let status = StatusCode::try_from(status).expect("the engine returns HTTP statuses");
         let mut response = HttpResponse::new(status, SdkBody::from(body));
         response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
         Ok(response)
@@ -153,19 +152,19 @@ impl HttpConnector for Connector {
 
 struct Engine {
     tables: Arc<Tables>,
-    /// Of an engine on a file.
+    /// Only for an engine on a file.
     queue: Option<Queues>,
-    // Dropped last, when the database is closed but for it.
+    // Dropped last, after the engine's connections are closed.
     hold: Arc<Hold>,
 }
 
-/// What an engine holds for as long as it has a database open.
+/// What an engine keeps until its database is closed.
 pub(crate) enum Hold {
     /// Nothing.
     Nothing,
-    /// What proves at the next start that nothing was lost.
+    /// Maintains the proof of completeness for the next start.
     Keeper(Keeper),
-    /// What counts the changes that are made beside somebody who keeps the database.
+    /// Counts the changes of a tool beside the server that maintains the database.
     Visit(#[expect(dead_code, reason = "it is held for what happens when it is dropped")] Visit),
 }
 
@@ -186,14 +185,14 @@ struct Tables {
     transactions: Mutex<Transactions>,
 }
 
-/// How many threads read at least, so that the long reads of one project, which run one after the other, leave a thread
-/// to the others.
+/// The minimum number of reader threads. The long reads of one project run one after the other, so that a thread
+/// remains for the others.
 const MIN_READERS: usize = 2;
 
-/// How many threads read at most. Each has an engine with a page cache of 2 MB.
+/// The maximum number of reader threads. Each has an engine with a page cache of 2 MB.
 const MAX_READERS: usize = 4;
 
-/// The engine's threads, and what they are asked.
+/// The engine's threads and their queues.
 struct Queues {
     reads: Arc<FairQueue<Job>>,
     writes: Arc<FairQueue<Job>>,
@@ -224,18 +223,18 @@ impl From<Result<String, DynoxideError>> for Answer {
 }
 
 impl Answer {
-    /// An error as DynamoDB words it.
+    /// An error with DynamoDB's wording.
     fn error(status: u16, code: &str, message: &str) -> Self {
         let kind = format!("com.amazonaws.dynamodb.v20120810#{code}");
         Self { status, body: serde_json::json!({ "__type": kind, "message": message }).to_string() }
     }
 
     fn too_many_wait() -> Self {
-        Self::error(400, "ThrottlingException", "as many operations of the project wait for the metadata store as may")
+        Self::error(400, "ThrottlingException", "the project has too many operations waiting for the metadata store")
     }
 
     fn storage_full() -> Self {
-        Self::error(507, STORAGE_FULL, "the disk has no room for the record")
+        Self::error(507, STORAGE_FULL, "the disk has no space for the record")
     }
 }
 
@@ -260,14 +259,14 @@ impl Queues {
             let (reads, log) = (reads.clone(), log.clone());
             queues.threads.push(named("metadata-read").spawn(move || read_all(&tables, &log, &reads))?);
         }
-        // Last: it ends when those before it, who send to it, have ended.
+        // Last: it ends after the threads that send to it.
         queues.threads.push(log_thread);
         Ok(queues)
     }
 
     async fn ask(&self, operation: String, request: HttpRequest) -> io::Result<Answer> {
         let (reply, answered) = oneshot::channel();
-        let gone = || io::Error::other("the metadata store has ended");
+        let gone = || io::Error::other("the metadata store is closed");
         let queue = if only_reads(&operation) { &self.reads } else { &self.writes };
         let share = Share::current();
         match queue.push(share, Job { operation, request, frees_room: share.frees_room, reply }) {
@@ -279,12 +278,12 @@ impl Queues {
 }
 
 impl Drop for Queues {
-    /// Waits until the database is closed, so that whoever opens it next finds it at rest.
+    /// Waits until the database is closed, so that the next process finds it at rest.
     fn drop(&mut self) {
         self.reads.close();
         self.writes.close();
         for thread in self.threads.drain(..) {
-            // A panic there was reported when it happened.
+            // A panic of the thread has already been reported.
             drop(thread.join());
         }
     }
@@ -293,10 +292,10 @@ impl Drop for Queues {
 fn write_all(tables: &Tables, log: &LogSync, room: Option<&Room>, queue: &FairQueue<Job>) {
     while let Some(mut taken) = queue.take() {
         let Some(Job { operation, request, frees_room, reply }) = taken.job.take() else { continue };
-        // A table is made at the first start alone, and without it nothing works.
+        // Tables are only created at the first start, and nothing works without them.
         let essential = frees_room || matches!(operation.as_str(), "DeleteItem" | "CreateTable");
         if room.is_some_and(|room| !room.admits(essential)) {
-            // Whoever no longer waits needs no answer.
+            // A dropped receiver needs no response.
             drop(reply.send(Ok(Answer::storage_full())));
             continue;
         }
@@ -305,7 +304,7 @@ fn write_all(tables: &Tables, log: &LogSync, room: Option<&Room>, queue: &FairQu
         let mut outcome = tables.perform(&operation, body);
         if let (Some(room), true) = (room, is_out_of_room(&outcome)) {
             room.ran_out();
-            // What was tried has been undone, and now there is the reserve.
+            // The failed attempt was rolled back, and the reserve can be released for a retry.
             if essential {
                 outcome = tables.perform(&operation, body);
             }
@@ -320,22 +319,22 @@ fn read_all(tables: &Tables, log: &LogSync, queue: &FairQueue<Job>) {
     while let Some(mut taken) = queue.take() {
         let Some(Job { operation, request, reply, .. }) = taken.job.take() else { continue };
         if reply.is_closed() {
-            // Whoever asked has gone.
+            // The caller has been dropped.
             continue;
         }
         let body = request.body().bytes().unwrap_or_default();
         let outcome = tables.perform(&operation, body);
         if outcome.is_err() || reads_strongly(body) {
-            // Every commit that it can have seen had begun by now.
+            // Every commit that the read may have seen had begun by now.
             log.send_when_durable(log.begun(), outcome.into(), reply);
         } else {
-            // Whoever no longer waits needs no answer.
+            // A dropped receiver needs no response.
             drop(reply.send(Ok(outcome.into())));
         }
     }
 }
 
-/// Whether SQLite found no room. The engine passes its words on, and not always its code.
+/// Returns true if SQLite had no space. The engine passes on the message, but not always the code.
 fn is_out_of_room(outcome: &Result<String, DynoxideError>) -> bool {
     outcome.as_ref().is_err_and(|error| error.to_string().contains("database or disk is full"))
 }
@@ -345,13 +344,13 @@ impl Tables {
         Arc::new(Self { database, transactions: Mutex::default() })
     }
 
-    /// A panic of the engine is an error of the one who asked.
+    /// A panic of the engine is returned as an error to its caller.
     fn perform(&self, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
         catch_unwind(AssertUnwindSafe(|| self.dispatch(operation, body)))
             .unwrap_or_else(|_| Err(DynoxideError::InternalServerError("a panic".to_owned())))
     }
 
-    /// The operations that the catalog uses, and the scan of whoever looks at the whole table. No other is served.
+    /// The operations that the catalog uses, and the scan of tools that read the whole table. Others are not supported.
     fn dispatch(&self, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
         let database = &self.database;
         match operation {
@@ -364,11 +363,11 @@ impl Tables {
             "Scan" => run(body, |q| database.scan(q)),
             "BatchGetItem" => run(body, |q| database.batch_get_item(q)),
             "TransactWriteItems" => self.transact(body),
-            other => Err(DynoxideError::ValidationException(format!("the embedded store does not serve `{other}`"))),
+            other => Err(DynoxideError::ValidationException(format!("the embedded store does not support `{other}`"))),
         }
     }
 
-    /// The SDK tries a transaction again under the token of the first try, whose reply may have been lost.
+    /// The SDK retries a transaction under the token of the first attempt, whose response may have been lost.
     fn transact(&self, body: &[u8]) -> Result<String, DynoxideError> {
         let mut request: TransactWriteItemsRequest = read(body)?;
         let token = request.client_request_token.take();
@@ -399,8 +398,8 @@ fn write(answer: &impl Serialize) -> Result<String, DynoxideError> {
     serde_json::to_string(answer).map_err(|e| DynoxideError::InternalServerError(e.to_string()))
 }
 
-/// The transactions of the last minute by their tokens, so that each is made once. The engine has such a memory, of ten
-/// minutes, and walks through all of it with every transaction; no SDK of ours tries for longer than seconds.
+/// The transactions of the last minute by token, so that each is executed once. The engine has its own record of ten
+/// minutes, which it scans in every transaction; no SDK of ours retries for longer than seconds.
 #[derive(Default)]
 struct Transactions {
     answers: HashMap<String, String>,
@@ -424,7 +423,7 @@ impl Transactions {
     }
 }
 
-/// Whether a read asks for strong consistency. The SDK writes its JSON without spaces.
+/// Returns true if a read requests strong consistency. The SDK writes JSON without spaces.
 fn reads_strongly(body: &[u8]) -> bool {
     const ASKED: &[u8] = br#""ConsistentRead":true"#;
     body.windows(ASKED.len()).any(|window| window == ASKED)
@@ -436,28 +435,28 @@ fn log_of(database: &Path) -> PathBuf {
     name.into()
 }
 
-/// Puts the write-ahead log on disk, once for all who wait at the same time.
+/// Syncs the write-ahead log, once for all concurrent writes.
 ///
-/// The log's frames are on disk either by this sync, or because SQLite has checkpointed them, which syncs the log
-/// first and the database after. SQLite keeps its locks on other files, so a second descriptor does no harm.
+/// The log's frames are on disk either through this sync, or because SQLite has checkpointed them, which syncs first
+/// the log and then the database. SQLite's locks are on other files, so a second descriptor does no harm.
 #[derive(Clone)]
 struct LogSync {
     waiting: Sender<Waiting>,
     writes: Arc<Writes>,
 }
 
-/// How far the writes are, counted from the start. One thread writes, so they begin and end in order.
+/// The progress of the writes, counted from the start. One thread writes, so they begin and end in order.
 #[derive(Default)]
 struct Writes {
-    /// How many have begun. A reader may have seen the last of them, or not.
+    /// The number of writes that have begun. A reader may or may not have seen the last one.
     begun: AtomicU64,
-    /// How many have ended: what they committed is in the log.
+    /// The number of writes that have ended: their commits are in the log.
     ended: AtomicU64,
-    /// How many are known to be on disk.
+    /// The number of writes that are known to be synced.
     durable: AtomicU64,
 }
 
-/// An answer that may be given once this many of the engine's writes are on disk.
+/// A response that may be sent once this many writes are synced.
 struct Waiting {
     writes: u64,
     answer: Answer,
@@ -468,7 +467,7 @@ impl LogSync {
     fn start(path: PathBuf, hold: Arc<Hold>) -> io::Result<(Self, JoinHandle<()>)> {
         let log = File::open(path)?;
         Self::by(move || {
-            // Before the sync: what comes after it may not be on the disk.
+            // Read before the sync: later changes may not be on the disk.
             let position = hold.position();
             log.sync_data()?;
             hold.reached(position);
@@ -485,12 +484,12 @@ impl LogSync {
         Ok((Self { waiting, writes }, thread))
     }
 
-    /// Says that a write begins, before any of it can be seen, and gives its number.
+    /// Registers the start of a write, before any of it is visible, and returns its number.
     fn begin_write(&self) -> u64 {
         self.writes.begun.fetch_add(1, SeqCst) + 1
     }
 
-    /// Says that all of that write is in the log.
+    /// Registers that the whole write is in the log.
     fn end_write(&self, number: u64) {
         self.writes.ended.store(number, SeqCst);
     }
@@ -499,10 +498,10 @@ impl LogSync {
         self.writes.begun.load(SeqCst)
     }
 
-    /// If the log's thread has ended, the answer is dropped and its caller learns that the store is gone.
+    /// If the log's thread has ended, the response is dropped and the caller gets an error.
     fn send_when_durable(&self, writes: u64, answer: Answer, reply: Reply) {
         if self.writes.durable.load(SeqCst) >= writes {
-            // Whoever no longer waits needs no answer.
+            // A dropped receiver needs no response.
             drop(reply.send(Ok(answer)));
         } else {
             drop(self.waiting.send(Waiting { writes, answer, reply }));
@@ -511,24 +510,24 @@ impl LogSync {
 
     fn work(sync: impl Fn() -> io::Result<()>, writes: &Writes, queue: &Receiver<Waiting>) {
         let mut broken: Option<io::Error> = None;
-        // Those that wait for a write that had not ended; its end brings the next of them, or finds it durable.
+        // Responses for writes that have not ended yet; they are checked again at the next sync.
         let mut early: Vec<Waiting> = Vec::new();
         while let Ok(first) = queue.recv() {
             let all: Vec<_> = early.drain(..).chain([first]).chain(queue.try_iter()).collect();
-            // Read before the sync, which then covers them.
+            // Read before the sync, which then covers these writes.
             let ended = writes.ended.load(SeqCst);
             if broken.is_none() && writes.durable.load(SeqCst) < ended {
                 match sync() {
                     Ok(()) => writes.durable.store(ended, SeqCst),
-                    // The system may have dropped what it could not write, and would say nothing of it the next time.
+                    // After a failed sync the kernel may have dropped the data, and would report success the next time.
                     Err(error) => {
-                        tracing::error!(%error, "the metadata log cannot be put on disk; nothing is acknowledged until a restart");
+                        tracing::error!(%error, "the metadata log cannot be synced; no write is acknowledged until a restart");
                         broken = Some(error);
                     }
                 }
             }
             for waiting in all {
-                let told = match &broken {
+                let result = match &broken {
                     None if waiting.writes > ended => {
                         early.push(waiting);
                         continue;
@@ -536,8 +535,8 @@ impl LogSync {
                     None => Ok(waiting.answer),
                     Some(error) => Err(io::Error::new(error.kind(), error.to_string())),
                 };
-                // Whoever no longer waits needs no answer.
-                drop(waiting.reply.send(told));
+                // A dropped receiver needs no response.
+                drop(waiting.reply.send(result));
             }
         }
     }
@@ -573,7 +572,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("table.db");
         let client = client(&Dynamo::open(&path).unwrap()).await;
-        // The engine's write waits for this one.
+        // Blocks the engine's write.
         let other = rusqlite::Connection::open(&path).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let put = client.put_item().table_name("counters").item("name", text("visits"));
@@ -603,8 +602,8 @@ mod tests {
         let (reply, written) = oneshot::channel();
         log.send_when_durable(first, answer(), reply);
         written.await.unwrap().unwrap();
-        assert!((&mut read).await.unwrap().is_ok(), "it goes with the write");
-        assert!(later.try_recv().is_err(), "the second write is in nobody's log yet");
+        assert!((&mut read).await.unwrap().is_ok(), "it is sent with the write");
+        assert!(later.try_recv().is_err(), "the second write is not in the log yet");
         log.end_write(second);
         let (reply, written) = oneshot::channel();
         log.send_when_durable(second, answer(), reply);
@@ -612,7 +611,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_acknowledged_by_a_log_that_cannot_be_put_on_disk() {
+    async fn nothing_is_acknowledged_if_the_log_cannot_be_synced() {
         let (log, _) = LogSync::by(|| Err(io::ErrorKind::Other.into())).unwrap();
         for _ in 0..2 {
             let number = log.begin_write();
@@ -626,7 +625,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_transaction_that_is_tried_again_is_made_once() {
+    async fn a_retried_transaction_is_executed_once() {
         let client = client(&Dynamo::memory().unwrap()).await;
         let visits = || ("name", AttributeValue::S("visits".to_owned()));
         for token in ["first", "first", "second"] {
@@ -644,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answers_of_old_transactions_are_forgotten() {
+    fn the_responses_of_old_transactions_are_dropped() {
         let mut transactions = Transactions::default();
         transactions.remember("old".to_owned(), "{}".to_owned());
         transactions.by_age[0].0 -= 2 * Transactions::LIFE;

@@ -1,5 +1,5 @@
-//! The two engines as the SDK meets them: clients that reach them without a socket, and [`Files`] made of those clients.
-//! Nothing here listens, and nothing decides when anything runs.
+//! The two embedded engines for the SDK: clients that reach them without a socket, and [`Files`] with these clients.
+//! Nothing here listens or schedules work.
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use aws_sdk_s3::config::{RequestChecksumCalculation, StalledStreamProtectionConfig};
@@ -22,14 +22,14 @@ use crate::{
     s3::{ObjectStore, S3Credentials},
 };
 
-/// The region that the embedded store is in, as far as signatures are concerned.
+/// The region of the embedded store in signatures.
 pub const REGION: &str = "us-east-1";
-/// The embedded store's bucket.
+/// The name of the embedded store's bucket.
 pub const BUCKET: &str = "xfiles";
-/// The embedded store's table.
+/// The name of the embedded store's table.
 pub const TABLE: &str = "xfiles";
 
-/// The engines, and what the SDK needs to reach them.
+/// The engines and the credentials for them.
 #[derive(Clone)]
 pub struct Engines {
     dynamo: Dynamo,
@@ -40,7 +40,7 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// These engines, whose object store clients find at `s3_url`.
+    /// Combines engines whose object store clients reach at `s3_url`.
     pub fn new(
         dynamo: Dynamo,
         store: ObjectStore,
@@ -61,17 +61,17 @@ impl Engines {
         &self.store
     }
 
-    /// What the object store accepts.
+    /// The credentials that the object store accepts.
     pub fn s3_credentials(&self) -> &S3Credentials {
         &self.s3_credentials
     }
 
-    /// The object store's API, through a connection that passes through `wrap`, without signatures.
+    /// A client of the object store, through a connection wrapped by `wrap`, without signatures.
     pub fn s3_client(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> aws_sdk_s3::Client {
         aws_sdk_s3::Client::from_conf(self.s3_config(&wrap).allow_no_auth().build())
     }
 
-    /// Who signs what others send.
+    /// A client that presigns requests for others.
     fn s3_signer(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> aws_sdk_s3::Client {
         let config = self.s3_config(&wrap).credentials_provider(credentials(&self.s3_credentials));
         aws_sdk_s3::Client::from_conf(config.build())
@@ -91,12 +91,12 @@ impl Engines {
             .time_source(self.clock.clone())
     }
 
-    /// The metadata store's API, through a connection that passes through `wrap`.
+    /// A client of the metadata store, through a connection wrapped by `wrap`.
     pub fn dynamodb_client(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> aws_sdk_dynamodb::Client {
         dynamodb_client(wrap(self.dynamo.http_client()), self.clock.clone())
     }
 
-    /// The files on these engines, through connections that pass through `wrap`.
+    /// The files on these engines, through connections wrapped by `wrap`.
     pub fn files(&self, cdn: Cdn, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> Files {
         let credentials = credentials(&self.s3_credentials);
         let blobs = Blobs::new(self.s3_client(&wrap), credentials.clone(), BUCKET, self.clock.clone());
@@ -105,7 +105,7 @@ impl Engines {
     }
 }
 
-/// Damaged bytes do not heal within seconds, so a retry would only make the caller wait.
+/// Prevents retries of reads of damaged bytes, which would only delay the error.
 #[derive(Debug)]
 struct DamageStays;
 
@@ -121,7 +121,7 @@ impl ClassifyRetry for DamageStays {
         "damaged bytes"
     }
 
-    /// After the SDK's own, which would try any 500 again.
+    /// After the SDK's own classifiers, which would retry any 500.
     fn priority(&self) -> RetryClassifierPriority {
         RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
     }
@@ -132,7 +132,7 @@ fn credentials(s3: &S3Credentials) -> SharedCredentialsProvider {
     SharedCredentialsProvider::new(Credentials::new(id, secret, None, None, "xfiles-standalone"))
 }
 
-/// Without signatures, which the engine would not look at.
+/// Requests are not signed, because the engine does not check signatures.
 pub(crate) fn dynamodb_client(http: SharedHttpClient, clock: Clock) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())

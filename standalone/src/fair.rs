@@ -1,14 +1,13 @@
-//! A queue in front of an engine that divides the engine's time fairly: first among the classes of work by weight, then
-//! among the projects of a class equally.
+//! A queue in front of an engine that divides the engine's time fairly: among the classes of work by weight, then
+//! equally among the projects of a class.
 //!
-//! It is start-time fair queueing by measured time. Every class and every project has used an amount of virtual time, and
-//! the next job is that of the waiting class and project that have used least. A project that was idle joins at the
-//! virtual time of the last job taken, so it gains nothing by waiting and owes nothing for time that nobody else wanted.
-//! A project that asks for much therefore waits behind its own jobs, and one that asks for little waits for the jobs
-//! that are running, and no longer.
+//! This is start-time fair queueing by measured time. Every class and every project has a virtual time that it has
+//! used, and the next job comes from the waiting class and project with the least. An idle project rejoins at the
+//! virtual time of the last job taken, so it gains no credit by waiting and has no debt for time that no one else
+//! wanted. A busy project therefore waits behind its own jobs, and an occasional one waits only for the running jobs.
 //!
 //! A job is charged its project's average when it is taken and the difference when it is done, because several threads
-//! take jobs at the same time.
+//! take jobs concurrently.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -21,10 +20,11 @@ use xfiles_core::{
     share::{Class, Share},
 };
 
-/// How many jobs of one project wait at most. More would wait for seconds; their callers are told to come back.
+/// The maximum number of waiting jobs of one project. More would wait for seconds; their callers get 503 with
+/// `Retry-After`.
 pub(crate) const WAITING_PER_PROJECT: usize = 1_000;
 
-/// How much of the engine a class gets while the others want all of it: eight parts, four, and one.
+/// The relative share of a class when all classes are busy: eight, four, and one.
 const fn weight(class: Class) -> u64 {
     match class {
         Class::Api => 8,
@@ -33,16 +33,16 @@ const fn weight(class: Class) -> u64 {
     }
 }
 
-/// Why a job was not queued.
+/// The reason why a job was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// As many jobs of the project wait as may.
+    /// The project has the maximum number of waiting jobs.
     Full,
     /// The queue is closed.
     Closed,
 }
 
-/// The queue. Threads share it.
+/// The queue, shared by threads.
 pub(crate) struct FairQueue<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
@@ -55,7 +55,6 @@ struct State<T> {
 
 /// A job that was taken. It counts as running until it is dropped.
 pub(crate) struct Taken<'q, T> {
-    /// The job.
     pub(crate) job: Option<T>,
     queue: &'q FairQueue<T>,
     ticket: Ticket,
@@ -63,7 +62,7 @@ pub(crate) struct Taken<'q, T> {
 }
 
 impl<T> FairQueue<T> {
-    /// An empty queue that lets this many jobs of one project run at the same time.
+    /// An empty queue that allows this many concurrent jobs of one project.
     pub(crate) fn new(running_per_project: usize) -> Self {
         Self {
             state: Mutex::new(State { jobs: Jobs::new(running_per_project), closed: false }),
@@ -71,7 +70,6 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Queues a job.
     pub(crate) fn push(&self, share: Share, job: T) -> Result<(), Refusal> {
         let mut state = self.state();
         if state.closed {
@@ -83,7 +81,7 @@ impl<T> FairQueue<T> {
         Ok(())
     }
 
-    /// Waits for the next job. `None`: the queue is closed and empty.
+    /// Waits for the next job. `None` if the queue is closed and empty.
     pub(crate) fn take(&self) -> Option<Taken<'_, T>> {
         let mut state = self.state();
         loop {
@@ -97,14 +95,14 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Takes no more jobs. Those that wait are still done.
+    /// Stops accepting jobs. Waiting jobs are still executed.
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.changed.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        // No holder leaves it half changed: nothing in here calls out.
+        // The state is consistent even after a panic: no code outside this module runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -117,16 +115,16 @@ impl<T> Drop for Taken<'_, T> {
         let (closed, ready) = (state.closed, state.jobs.has_ready());
         drop(state);
         if closed {
-            // A thread that waits for the end looks again.
+            // A thread that waits for the end checks again.
             self.queue.changed.notify_all();
         } else if ready {
-            // A job of the same project may run now.
+            // Another job of the same project may run now.
             self.queue.changed.notify_one();
         }
     }
 }
 
-/// What `take` charged, and to whom.
+/// The charge of a job.
 #[derive(Clone, Copy, Debug)]
 struct Ticket {
     share: Share,
@@ -143,13 +141,13 @@ struct Jobs<T> {
 
 struct Projects<T> {
     accounts: HashMap<Option<ProjectId>, Account<T>>,
-    /// Those that have a job that may run, by the virtual time they have used.
+    /// Projects with a runnable job, by used virtual time.
     ready: BTreeSet<(u64, Option<ProjectId>)>,
     /// The virtual time of the project that was served last.
     now: u64,
     /// The virtual time that the class has used.
     used: u64,
-    /// How many jobs wait or run.
+    /// The number of waiting and running jobs.
     unfinished: usize,
 }
 
@@ -158,14 +156,14 @@ struct Account<T> {
     running: usize,
     /// In nanoseconds.
     used: u64,
-    /// A running average of what its jobs took, in nanoseconds.
+    /// The moving average of the duration of its jobs, in nanoseconds.
     average: u64,
 }
 
-/// Of the average, one part in this many is the last job's.
+/// The weight of the last job in the average is one in this many.
 const AVERAGED_OVER: u64 = 8;
 
-/// What a job is expected to take whose project has no average yet, in nanoseconds.
+/// The assumed duration of a job of a project without an average, in nanoseconds.
 const FIRST_AVERAGE: u64 = 200_000;
 
 impl<T> Jobs<T> {
@@ -180,12 +178,10 @@ impl<T> Jobs<T> {
         Self { classes, now: 0, running_per_project }
     }
 
-    /// Whether nothing waits.
     fn is_empty(&self) -> bool {
         self.classes.iter().all(|class| class.accounts.values().all(|account| account.jobs.is_empty()))
     }
 
-    /// Whether a job could be taken.
     fn has_ready(&self) -> bool {
         self.classes.iter().any(|class| !class.ready.is_empty())
     }
@@ -221,8 +217,8 @@ impl<T> Jobs<T> {
         let next = ready.min_by_key(|class| self.classes[*class as usize].used)?;
         let class = &mut self.classes[next as usize];
         let (used, project) = class.ready.pop_first()?;
-        let account = class.accounts.get_mut(&project).expect("what is ready has an account");
-        let job = account.jobs.pop_front().expect("what is ready has a job");
+        let account = class.accounts.get_mut(&project).expect("a ready project has an account");
+        let job = account.jobs.pop_front().expect("a ready project has a job");
         self.now = self.now.max(class.used);
         class.now = class.now.max(used);
 
@@ -242,7 +238,7 @@ impl<T> Jobs<T> {
         let class = &mut self.classes[share.class as usize];
         let per = weight(share.class);
         class.used = (class.used + took / per).saturating_sub(charged / per);
-        let account = class.accounts.get_mut(&share.project).expect("what is running has an account");
+        let account = class.accounts.get_mut(&share.project).expect("a running project has an account");
         class.ready.remove(&(account.used, share.project));
         account.running -= 1;
         account.used = (account.used + took).saturating_sub(charged);
@@ -252,7 +248,7 @@ impl<T> Jobs<T> {
         }
         class.unfinished -= 1;
         if class.unfinished == 0 {
-            // All begin anew together.
+            // The used times of all projects start again together.
             class.now = class.accounts.values().map(|account| account.used).fold(class.now, u64::max);
             class.accounts.clear();
         }
@@ -269,7 +265,7 @@ mod tests {
         Share::of(Class::Api).for_project(project)
     }
 
-    /// Takes and finishes jobs one after the other, each taking as long as `cost` says.
+    /// Takes and finishes jobs one after the other; `cost` is the duration of each.
     fn run(jobs: &mut Jobs<&'static str>, count: usize, cost: impl Fn(&str) -> Duration) -> Vec<&'static str> {
         let mut done = Vec::new();
         for _ in 0..count {
@@ -281,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_with_a_full_queue_delays_another_by_what_is_running_and_no_more() {
+    fn a_project_with_a_full_queue_delays_another_only_by_the_running_job() {
         let (noisy, quiet) = (ProjectId::mint(), ProjectId::mint());
         let mut jobs = Jobs::new(1);
         for _ in 0..WAITING_PER_PROJECT {
@@ -291,12 +287,12 @@ mod tests {
         run(&mut jobs, 100, |_| 5 * MILLISECOND);
         let (_, running) = jobs.take().unwrap();
         jobs.push(api(quiet), "quiet").unwrap();
-        assert_eq!(jobs.take().unwrap().0, "quiet", "it is next, also while a job of the other runs");
+        assert_eq!(jobs.take().unwrap().0, "quiet", "it is next, even while a job of the other project runs");
         jobs.done(running, 5 * MILLISECOND);
     }
 
     #[test]
-    fn time_is_shared_equally_however_long_the_jobs_of_each_are() {
+    fn time_is_shared_equally_whatever_the_length_of_the_jobs() {
         let (long, short) = (ProjectId::mint(), ProjectId::mint());
         let mut jobs = Jobs::new(1);
         for _ in 0..900 {
@@ -309,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn background_work_gets_its_part_and_no_more() {
+    fn background_work_gets_its_share_and_no_more() {
         let mut jobs = Jobs::new(1);
         for _ in 0..900 {
             jobs.push(api(ProjectId::mint()), "api").unwrap();
@@ -321,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_idle_gains_nothing_and_who_was_alone_owes_nothing() {
+    fn an_idle_project_earns_no_credit_and_a_lone_one_no_debt() {
         let (first, second) = (ProjectId::mint(), ProjectId::mint());
         let mut jobs = Jobs::new(1);
         for _ in 0..100 {
@@ -344,7 +340,7 @@ mod tests {
         jobs.push(api(noisy), "noisy").unwrap();
         jobs.push(api(noisy), "noisy").unwrap();
         let (_, running) = jobs.take().unwrap();
-        assert!(jobs.take().is_none(), "the other thread is left to others");
+        assert!(jobs.take().is_none(), "the other thread is free for other projects");
         jobs.push(api(quiet), "quiet").unwrap();
         assert_eq!(jobs.take().unwrap().0, "quiet");
         jobs.done(running, MILLISECOND);
@@ -352,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_dropped_when_nothing_is_left_to_do() {
+    fn accounts_are_dropped_when_the_queue_is_empty() {
         let mut jobs = Jobs::new(1);
         for _ in 0..10 {
             jobs.push(api(ProjectId::mint()), "job").unwrap();
@@ -364,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_queue_does_what_waits_and_ends() {
+    fn a_closed_queue_finishes_waiting_jobs_and_ends() {
         let queue = FairQueue::new(1);
         queue.push(Share::default(), 1).unwrap();
         queue.close();

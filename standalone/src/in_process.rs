@@ -1,5 +1,5 @@
-//! An SDK's HTTP client that reaches a service in the same process: no socket, no TLS, no connection pool.
-//! It translates between the two HTTP vocabularies and knows nothing of what is said in them.
+//! An HTTP client for an SDK that calls a service in the same process: no socket, no TLS, no connection pool. It
+//! converts between the two sets of HTTP types and does not inspect requests.
 
 use std::{
     convert::Infallible,
@@ -28,8 +28,8 @@ use http::{
 use http_body::{Body as _, Frame, SizeHint};
 use tower::{Service, ServiceExt as _};
 
-/// An HTTP client for an AWS SDK configuration, whose every request goes to `service`, whatever its endpoint says.
-/// Bodies are streamed both ways.
+/// An HTTP client for an AWS SDK configuration that sends every request to `service`, regardless of the endpoint.
+/// Bodies are streamed in both directions.
 pub fn http_client<S>(service: S) -> SharedHttpClient
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -66,7 +66,7 @@ fn untranslatable(error: HttpError) -> ConnectorError {
     ConnectorError::user(error.into())
 }
 
-/// Adds what an HTTP/1.1 client would: `Host`, which SigV4 has signed, and `Content-Length`.
+/// Adds the headers that an HTTP/1.1 client would add: `Host`, which SigV4 signs, and `Content-Length`.
 fn to_server(request: HttpRequest) -> Result<Request<Body>, HttpError> {
     let mut request = request.try_into_http1x()?;
     if !request.headers().contains_key(HOST)
@@ -84,7 +84,7 @@ fn to_server(request: HttpRequest) -> Result<Request<Body>, HttpError> {
     Ok(request.map(Body::new))
 }
 
-/// The authority without a port that the scheme implies.
+/// The authority without the default port of the scheme.
 fn host(uri: &Uri) -> Option<HeaderValue> {
     let implied = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
     let name = uri.host()?;
@@ -99,7 +99,7 @@ fn to_client(response: Response<Body>) -> Result<HttpResponse, HttpError> {
     response.map(|body| SdkBody::from_body_1_x(SyncBody(Mutex::new(body)))).try_into()
 }
 
-/// A body that may be shared between threads, as the SDK demands. It never is, so that nothing waits for the lock.
+/// A body that is `Sync`, as the SDK requires. It is never actually shared, so the lock is never contended.
 struct SyncBody(Mutex<Body>);
 
 impl http_body::Body for SyncBody {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_answer_comes_back_with_its_status_headers_and_body() {
+    async fn the_response_has_its_status_headers_and_body() {
         let echo = tower::service_fn(|request: Request<Body>| async move {
             let answer = Response::builder().status(418).header("x-method", request.method().as_str());
             Ok(answer.body(request.into_body()).unwrap())

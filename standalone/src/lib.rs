@@ -1,5 +1,5 @@
-//! XFiles on one machine: the stores' engines, the stand-in for CloudFront and the schedule, in one process around the
-//! same code that runs on AWS. Nothing here decides anything about files.
+//! XFiles on one machine: the embedded engines, the stand-in for CloudFront and the schedule in one process, around the
+//! same code that runs on AWS. This crate makes no decisions about files.
 #![warn(missing_docs)]
 
 mod in_process;
@@ -37,6 +37,6 @@ pub use metrics::MetricsListen;
 pub use engines::{BUCKET, Engines, REGION, TABLE};
 pub use stack::{Data, Placeholders, Stack, StackOptions, StartError, open_projects};
 
-/// What to log when nothing else is asked for. The protocol layer of the object store logs signatures and signed URLs,
-/// so every filter must end in [`s3::LOG_DIRECTIVE`].
+/// The default log filter. The protocol layer of the object store logs signatures and signed URLs, so every filter must
+/// end with [`s3::LOG_DIRECTIVE`].
 pub const LOG_FILTER: &str = "info,s3s=off";

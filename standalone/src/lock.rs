@@ -9,7 +9,7 @@ use std::{
 /// The file whose lock says that a process has the directory. Earlier versions lock nothing else.
 pub(crate) const LOCK: &str = "lock";
 
-/// A directory held for this process. The system releases it when the process ends, however it ends.
+/// A directory held for this process. The operating system releases it when the process ends for any reason.
 #[derive(Debug)]
 pub(crate) struct Locks {
     _directory: Option<File>,
@@ -48,7 +48,7 @@ impl Locks {
             Ok(()) => Some(whole),
             Err(TryLockError::WouldBlock) => return Err(Unlockable::InUse),
             Err(TryLockError::Error(error)) => {
-                // Some network file systems lock files only. SQLite warns against those anyway.
+                // Some network file systems lock only files. SQLite recommends against these anyway.
                 tracing::warn!(%error, "the directory itself cannot be locked; do not remove its file `lock`");
                 None
             }

@@ -1,5 +1,5 @@
-//! `GET /metrics`, on a listener of its own: what this process has served, for a Prometheus server. It is no business of
-//! clients, so the ports that they use do not have it. And what is counted of the object store and of background work.
+//! `GET /metrics` for a Prometheus server, on a separate listener, because the metrics are not for clients of the other
+//! ports. Also the counters of the object store and of background work.
 
 use std::{
     io,
@@ -27,23 +27,23 @@ use crate::{
     server::{self, ConnectionLimits, Connections, Port},
 };
 
-/// Where `/metrics` is. See [`MetricsListen::Near`] for why its port may be taken without harm.
+/// The address of `/metrics`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricsListen {
-    /// On the loopback interface, two ports after that of the API, or on a free port if the API has one. Nobody asked
-    /// for it: if the port is taken, the server starts without, and says so in its log.
+    /// On the loopback interface, at the API's port plus two, or on a free port if the API uses one. As this is only a
+    /// default, the server starts without metrics and logs a warning if the port is in use.
     Near,
-    /// There, or the server does not start. Port 0 takes a free one.
+    /// At this address; if it is in use, the server does not start. Port 0 selects a free port.
     At(SocketAddr),
-    /// Nowhere.
+    /// No metrics.
     Off,
 }
 
 impl MetricsListen {
-    /// How far its port is from that of the API.
+    /// The difference between its port and that of the API.
     const NEAR: u16 = 2;
 
-    /// Listens, if it is to be anywhere.
+    /// Binds the listener, if there is one.
     pub(crate) async fn bind(self, api: SocketAddr) -> Result<Option<TcpListener>, (SocketAddr, io::Error)> {
         let (address, is_wish) = match self {
             Self::Off => return Ok(None),
@@ -58,17 +58,18 @@ impl MetricsListen {
             Ok(listener) => Ok(Some(listener)),
             Err(error) if is_wish => Err((address, error)),
             Err(error) => {
-                tracing::warn!(%address, %error, "there are no metrics; choose another address with --metrics-listen");
+                tracing::warn!(%address, %error, "metrics are disabled because their address is in use; choose another with --metrics-listen");
                 Ok(None)
             }
         }
     }
 }
 
-/// How many scrapes there are at once. They have places of their own, so that a full server can be looked into.
+/// The maximum number of concurrent scrapes. They do not count towards the server's connection limit, so that a full
+/// server can be inspected.
 const SCRAPES: NonZeroUsize = NonZeroUsize::new(4).expect("it is not zero");
 
-/// Answers `GET /metrics` until `stopping`: what is counted, and what the store knows of its bytes.
+/// Serves `GET /metrics` until `stopping` completes: the registry, and the state of the store's blobs.
 pub(crate) async fn serve(
     listener: TcpListener,
     registry: Registry,
@@ -76,7 +77,7 @@ pub(crate) async fn serve(
     stopping: watch::Receiver<bool>,
 ) {
     let limits = ConnectionLimits { max_per_address: Some(SCRAPES), ..ConnectionLimits::default() };
-    // What serves the metrics is not in them.
+    // Connections for metrics are not counted in the metrics.
     let connections = Connections::new(limits, 2 * SCRAPES.get(), &Registry::default());
     let router = Router::new().route("/metrics", get(scrape)).with_state((registry, store));
     server::serve(listener, Port::Api, router, connections, stopping).await;
@@ -87,11 +88,11 @@ async fn scrape(State((registry, store)): State<(Registry, ObjectStore)>) -> imp
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
-/// The object store for a listener, counting.
+/// The object store for a listener, with request counters.
 pub(crate) fn counted_store(store: S3Service, registry: &Registry) -> Router {
     let operations = registry.counters(
         "xfiles_store_requests_total",
-        "Requests of clients to the object store, by operation and class of status.",
+        "Requests of clients to the object store by operation and status class.",
         ["operation", "status"],
     );
     Router::new().fallback_service(store).layer(from_fn_with_state(operations, count_operation))
@@ -106,7 +107,7 @@ async fn count_operation(State(operations): State<Counters<2>>, request: Request
 
 const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 
-/// What S3 calls what a request asks for.
+/// The S3 operation of a request.
 fn operation(request: &Request) -> &'static str {
     let mut names = request.uri().path().trim_start_matches('/').splitn(2, '/').filter(|name| !name.is_empty());
     let (bucket, key) = (names.next().is_some(), names.next().is_some());
@@ -132,7 +133,7 @@ fn is_delete(parameter: &str) -> bool {
     parameter == "delete" || parameter.starts_with("delete=")
 }
 
-/// When background work last succeeded, for a gauge of how long ago that was.
+/// The time of the last success of background work, for a gauge of its age.
 #[derive(Clone, Debug)]
 pub(crate) struct LastSuccess {
     clock: Clock,
@@ -140,7 +141,7 @@ pub(crate) struct LastSuccess {
 }
 
 impl LastSuccess {
-    /// Registers the gauge. Until there is a success it counts from here.
+    /// Registers the gauge. Before the first success the age is counted from now.
     pub(crate) fn gauge(registry: &Registry, name: &'static str, help: &'static str, clock: &Clock) -> Self {
         let last = Self { clock: clock.clone(), at: Arc::new(Mutex::new(clock.monotonic())) };
         let read = last.clone();
@@ -148,7 +149,7 @@ impl LastSuccess {
         last
     }
 
-    /// It succeeded now.
+    /// Records a success.
     pub(crate) fn note(&self) {
         *self.at.lock().unwrap_or_else(PoisonError::into_inner) = self.clock.monotonic();
     }
@@ -166,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_operation_has_the_name_that_s3_gives_it() {
+    fn every_operation_has_its_s3_name() {
         for (method, uri, name) in [
             ("GET", "/bucket/a/b", "GetObject"),
             ("HEAD", "/bucket/a", "HeadObject"),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_age_of_a_success_follows_no_wall_clock() {
+    fn the_age_of_a_success_does_not_depend_on_the_wall_clock() {
         let (registry, clock) = (Registry::default(), Clock::manual(Clock::system().now()));
         let last = LastSuccess::gauge(&registry, "xfiles_age_seconds", "Age.", &clock);
         let age = || registry.render().lines().last().unwrap().to_owned();

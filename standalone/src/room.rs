@@ -1,13 +1,13 @@
-//! The room on the disk under the data directory, and a reserve for what gives room back.
+//! The free space of the disk with the data directory, and a reserve for operations that free space.
 //!
-//! Deleting a file needs room before it gives any back: both databases append the change to their logs. So a part of the
-//! disk is held by a file, `reserve`, and the databases never work on a disk without a byte:
+//! Deleting a file needs space before it frees any, because both databases append to their logs. Part of the disk is
+//! therefore held by a file, `reserve`, so that the databases never run on a completely full disk:
 //!
-//! - While the disk has room, everything is permitted, and uploads stop [`FLOOR_BYTES`] before the end.
-//! - When less than that is left, or a write finds no room, the reserve is given up and the store is *full*. From then on
-//!   only work that frees room or takes a right away may write; all else is refused at once, so that it cannot use up the
-//!   room that the reserve has left.
-//! - When there is room for the reserve again, and some more, it is made again and everything is as before.
+//! - While there is space, everything is permitted; uploads stop [`FLOOR_BYTES`] before the end.
+//! - When less than that is left, or a write fails for lack of space, the reserve is deleted and the store is *full*.
+//!   From then on only operations that free space or revoke access may write. All others are refused at once, so that
+//!   they cannot use the space of the reserve.
+//! - When there is space for the reserve and some more, it is created again and everything is permitted.
 //!
 //! Reads are never refused.
 
@@ -21,24 +21,23 @@ use std::{
     },
 };
 
-/// The size of the reserve. SQLite checkpoints a log at 1,000 pages of 4 KiB, so that both logs, the shared memory
-/// beside each and some growth of the databases fit in.
+/// The size of the reserve. SQLite checkpoints a log at 1,000 pages of 4 KiB, so that both logs, the shared memory of
+/// each and some growth of the databases fit.
 pub(crate) const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// How much of the disk is left free by everything but work that frees room. The largest transaction of the metadata
+/// The space that all operations except those that free space leave free. The largest transaction of the metadata
 /// store, a hundred records with their index entries, writes about two thirds of it.
 pub(crate) const FLOOR_BYTES: u64 = 4 * 1024 * 1024;
 
-/// How large a log may stay after a checkpoint. SQLite keeps a log that has grown at its size, and would give no room
-/// back.
+/// The largest size of a log after a checkpoint. SQLite does not shrink a log by itself.
 const LOG_BYTES: u64 = 8 * 1024 * 1024;
 
 const RESERVE: &str = "reserve";
 
-/// How much of the reserve is written at once.
+/// The chunk size for writing the reserve.
 const PIECE: usize = 1024 * 1024;
 
-/// The room under one data directory. Clones share it.
+/// The free space of one data directory. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Room(Arc<Inner>);
 
@@ -46,15 +45,15 @@ pub(crate) struct Room(Arc<Inner>);
 struct Inner {
     directory: PathBuf,
     full: AtomicBool,
-    /// How many bytes uploads that are under way have announced.
+    /// The total announced size of uploads in progress.
     claimed: AtomicU64,
-    /// Held while the reserve is given up or made.
+    /// Held while the reserve is deleted or created.
     change: Mutex<()>,
 }
 
 impl Room {
-    /// Watches the room of a directory, and makes the reserve if there is room for it. If there is not, the reserve that
-    /// an earlier run has made is given up, so that the databases can be opened.
+    /// Creates the reserve if there is space. Otherwise the reserve of an earlier run is deleted, so that the databases
+    /// can be opened.
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         let room = Self(Arc::new(Inner {
             directory: directory.to_owned(),
@@ -67,27 +66,27 @@ impl Room {
             room.0.full.store(false, SeqCst);
         } else if !room.restore() {
             room.give_up_reserve();
-            tracing::warn!(room.free = room.free()?, "the disk is full: uploads are refused until there is room");
+            tracing::warn!(room.free = room.free()?, "the disk is full: uploads are refused until there is space");
         }
         Ok(room)
     }
 
-    /// Whether everything but work that frees room is refused.
+    /// Returns true if all operations except those that free space are refused.
     pub(crate) fn is_full(&self) -> bool {
         self.0.full.load(SeqCst)
     }
 
-    /// Whether a record may be written. May wait for the disk, when there is room again.
+    /// Returns true if a record may be written. May block on disk I/O if there is space again.
     pub(crate) fn admits(&self, frees_room: bool) -> bool {
-        // If the system does not say, the write itself will.
+        // If the free space is unknown, the write itself will fail if there is none.
         if !self.is_full() && self.free().is_ok_and(|free| free < FLOOR_BYTES) {
             self.ran_out();
         }
         !self.is_full() || self.restore() || frees_room
     }
 
-    /// Takes room for the bytes of an upload until what is returned is dropped. `None`: there is not as much. May wait
-    /// for the disk, when there is room again.
+    /// Reserves space for an upload until the result is dropped. `None` if there is not enough. May block on disk I/O
+    /// if there is space again.
     pub(crate) fn claim(&self, bytes: u64) -> Option<Claim> {
         if !self.admits(false) {
             return None;
@@ -98,7 +97,8 @@ impl Room {
         fits.then_some(claim)
     }
 
-    /// A write found no room, or hardly any is left: from now on the reserve is for work that frees room.
+    /// Called when a write failed for lack of space, or hardly any is left: the reserve is deleted and the store
+    /// becomes full.
     pub(crate) fn ran_out(&self) {
         if !self.0.full.swap(true, SeqCst) {
             self.give_up_reserve();
@@ -106,8 +106,8 @@ impl Room {
         }
     }
 
-    /// Makes the reserve again if there is room for it, and for as much again as uploads leave free. Whether everything
-    /// is as before.
+    /// Creates the reserve again if there is space for it and for as much as uploads leave free. Returns true if the
+    /// store is not full.
     pub(crate) fn restore(&self) -> bool {
         let _change = self.0.change.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_full() {
@@ -117,7 +117,7 @@ impl Room {
             return false;
         }
         if let Err(error) = self.make_reserve() {
-            tracing::warn!(%error, "the reserve for deletions could not be made");
+            tracing::warn!(%error, "the reserve for deletions could not be created");
             drop(fs::remove_file(self.reserve()));
             return false;
         }
@@ -125,12 +125,12 @@ impl Room {
         true
     }
 
-    /// How large a database's log may be before its room is given back, in bytes.
+    /// The size of a database's log, in bytes, above which it is truncated.
     pub(crate) fn log_limit(&self) -> u64 {
         if self.is_full() { 0 } else { LOG_BYTES }
     }
 
-    /// How many bytes this user may still write.
+    /// The bytes that this user may still write.
     fn free(&self) -> io::Result<u64> {
         let disk = rustix::fs::statvfs(&self.0.directory)?;
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
@@ -145,10 +145,10 @@ impl Room {
         match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_BYTES) {
             Ok(()) => return file.sync_all(),
             Err(rustix::io::Errno::NOSPC) => return Err(io::ErrorKind::StorageFull.into()),
-            // The file system does not know how.
+            // The file system does not support preallocation.
             Err(_) => {}
         }
-        // Random bytes, so that it does not store less than that.
+        // Random bytes, so that the file system cannot compress or deduplicate them.
         let mut piece = vec![0; PIECE];
         for _ in 0..RESERVE_BYTES / PIECE as u64 {
             getrandom::fill(&mut piece).map_err(|error| io::Error::other(error.to_string()))?;
@@ -159,18 +159,18 @@ impl Room {
 
     fn give_up_reserve(&self) {
         let _change = self.0.change.lock().unwrap_or_else(PoisonError::into_inner);
-        // Truncated first: that needs no room in a journal for the directory, and gives the room back by itself.
+        // Truncated first: this frees the space without a journal entry for the directory.
         let truncated = OpenOptions::new().write(true).truncate(true).open(self.reserve()).map(drop::<File>);
         let removed = truncated.and_then(|()| fs::remove_file(self.reserve()));
         if let Err(error) = removed
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::error!(%error, "the reserve for deletions could not be given up");
+            tracing::error!(%error, "the reserve for deletions could not be deleted");
         }
     }
 }
 
-/// Room that an upload has taken.
+/// Space that an upload has reserved.
 #[derive(Debug)]
 pub(crate) struct Claim {
     room: Room,
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reserve_is_given_up_for_what_frees_room_and_made_again() {
+    fn the_reserve_is_released_for_deletions_and_created_again() {
         let directory = tempfile::tempdir().unwrap();
         let room = Room::open(directory.path()).unwrap();
         let held = || fs::metadata(directory.path().join(RESERVE)).map_or(0, |reserve| reserve.len());
@@ -203,7 +203,7 @@ mod tests {
 
         room.ran_out();
         assert_eq!((room.is_full(), held()), (true, 0));
-        assert!(room.admits(false), "there is room on this disk, so it is as before");
+        assert!(room.admits(false), "there is space on this disk, so the store is not full");
         assert_eq!((room.is_full(), held()), (false, RESERVE_BYTES));
     }
 }

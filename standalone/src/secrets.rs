@@ -1,5 +1,5 @@
-//! The keys that one machine signs with: S3 credentials and the CDN's key pair. Made at first start, in a file that
-//! only its owner can read.
+//! The keys of one machine: S3 credentials and the CDN's key pair. Created at the first start, in a file that only its
+//! owner can read.
 
 use std::{
     fmt, fs, io,
@@ -19,11 +19,11 @@ use crate::s3::S3Credentials;
 
 /// The keys.
 pub struct Secrets {
-    /// What the embedded object store accepts.
+    /// The credentials of the embedded object store.
     pub s3: S3Credentials,
-    /// What private URLs are signed with.
+    /// The key that signs private URLs.
     pub signing_key: SigningKey,
-    /// The public keys of earlier signing keys: what they signed is good until it expires.
+    /// The public keys of earlier signing keys, whose URLs remain valid until they expire.
     pub retired_keys: Vec<(KeyPairId, String)>,
 }
 
@@ -33,25 +33,25 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// Why the keys could not be read or written.
+/// The reason why the keys could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
-    /// The file system refused.
+    /// The operating system returned an error.
     #[error("{path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What it said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file is not what was written.
+    /// The file is damaged.
     #[error("{path} is damaged; restore it from a backup")]
     Damaged {
         /// The file.
         path: PathBuf,
     },
     /// The file was written by a newer version.
-    #[error("{path} was made by a newer version of this program")]
+    #[error("{path} was written by a newer version of this program")]
     Newer {
         /// The file.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum SecretsError {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {
-    /// The version of this shape. Earlier programs wrote none.
+    /// The version of the format. Earlier programs did not write one.
     #[serde(default)]
     version: u64,
     s3_access_key_id: String,
@@ -79,14 +79,14 @@ struct RetiredKey {
     public_key: String,
 }
 
-/// The file, in the data directory.
+/// The name of the file in the data directory.
 pub(crate) const FILE: &str = "secrets.json";
 
 /// The version of the file that this program writes, and the highest that it reads.
 const VERSION: u64 = 1;
 
 impl Secrets {
-    /// The keys in the data directory, with the digest of the file. `None`: there is no such file.
+    /// The keys in the data directory, with the digest of the file; `None` if the file does not exist.
     pub(crate) fn load(data: &Path) -> Result<Option<(Self, String)>, SecretsError> {
         let path = data.join(FILE);
         match fs::read(&path) {
@@ -102,13 +102,13 @@ impl Secrets {
         }
     }
 
-    /// Puts what [`Secrets::generate`] or [`Secrets::rotated`] made into the data directory.
+    /// Writes the file of [`Secrets::generate`] or [`Secrets::rotated`] to the data directory.
     pub(crate) fn write(data: &Path, bytes: &[u8]) -> Result<(), SecretsError> {
         let path = data.join(FILE);
         write_private(&path, bytes).map_err(|source| SecretsError::Io { path, source })
     }
 
-    /// The same with another key for private URLs, and the file of that. The old one's public key stays trusted.
+    /// The keys with a new signing key, and their file. The old public key stays trusted.
     pub(crate) fn rotated(self) -> (Self, Vec<u8>) {
         let (signing_key, pem) = SigningKey::generate_p256(KeyPairId::mint());
         let mut retired_keys = self.retired_keys;
@@ -118,7 +118,7 @@ impl Secrets {
         (rotated, bytes)
     }
 
-    /// New keys, and the file of them.
+    /// New keys and their file.
     pub(crate) fn generate() -> (Self, Vec<u8>) {
         let s3 = S3Credentials::new(format!("XF{}", random::hex::<9>().to_uppercase()), random::hex::<20>());
         let (signing_key, pem) = SigningKey::generate_p256(KeyPairId::mint());
@@ -156,7 +156,7 @@ impl Secrets {
     }
 }
 
-/// The id of the object store's key in a file of keys, which stays what it was at the first start. `None`: the file is
+/// The id of the object store's key in a key file, which never changes after the first start. `None` if the file is
 /// damaged.
 pub(crate) fn access_key_id(bytes: &[u8]) -> Option<String> {
     Secrets::parse(bytes).map(|secrets| secrets.s3.access_key_id().to_owned())
@@ -171,16 +171,16 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     hex::encode(ring::digest::digest(&SHA256, bytes))
 }
 
-/// Writes a file that only its owner can read, whole or not at all, and waits until it is on the disk.
+/// Atomically writes a file that only its owner can read, and syncs it.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let partial = path.with_extension("partial");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
-    // The mode above is for a new file; one left behind by a crash may have another.
+    // The mode above applies to a new file; one that a crash left behind may have another.
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&partial, path)?;
-    // The name is an entry of the folder.
+    // The name is an entry of the directory.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

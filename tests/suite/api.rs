@@ -1,4 +1,4 @@
-//! Keys, scopes and the one shape of every refusal.
+//! API keys, scopes and the common format of errors.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use xfiles_tests::{Answer, TEXT, World, id_of};
 const INTENT: &str = "/api/v1/files/upload-intent";
 
 #[tokio::test]
-async fn a_request_without_a_good_key_is_always_the_same_refusal() {
+async fn a_request_without_a_valid_key_always_gets_the_same_refusal() {
     let world = World::start().await;
     let unknown = format!("xf_{}", "a".repeat(32));
     let mut bodies = Vec::new();
@@ -128,7 +128,7 @@ async fn the_bounds_of_an_intent_are_the_published_ones() {
 }
 
 #[tokio::test]
-async fn hostile_file_names_are_kept_for_display_and_harmless_in_the_key() {
+async fn hostile_file_names_are_kept_for_display_and_sanitised_in_the_object_key() {
     let world = World::start().await;
     for name in
         ["../../etc/passwd", "a\r\nX: y.jpg", "\u{202e}gpj.exe", "\"quoted\".png", "....", "名前.png", "a/b\\c.png"]
@@ -145,7 +145,7 @@ async fn hostile_file_names_are_kept_for_display_and_harmless_in_the_key() {
 }
 
 #[tokio::test]
-async fn every_layer_refuses_in_the_same_shape() {
+async fn every_layer_returns_errors_in_the_same_format() {
     let world = World::start().await;
     let client = &world.client;
     client.get("/api/v1/nothing").await.refused(404, "route_not_found");
@@ -169,7 +169,7 @@ async fn every_layer_refuses_in_the_same_shape() {
 }
 
 #[tokio::test]
-async fn a_request_id_of_the_callers_is_kept_and_others_are_ours() {
+async fn a_request_id_from_the_caller_is_kept_and_otherwise_generated() {
     let world = World::start().await;
     let ask = |id: &'static str| {
         let request = world.client.request(Method::GET, "/api/v1/files").header("request-id", id);
@@ -183,7 +183,7 @@ async fn a_request_id_of_the_callers_is_kept_and_others_are_ours() {
 }
 
 #[tokio::test]
-async fn missing_foreign_pending_and_deleted_files_are_one_and_the_same_404() {
+async fn missing_foreign_pending_and_deleted_files_return_the_same_404() {
     let world = World::start().await;
     let other = world.client_of_another_project().await;
     let foreign = other.upload(TEXT, json!({})).await;

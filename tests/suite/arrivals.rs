@@ -1,4 +1,4 @@
-//! Uploads that are confirmed because their bytes have arrived, and those who wait for it.
+//! Uploads that are confirmed when their bytes arrive, and requests that wait for this.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ async fn world() -> World {
 }
 
 #[tokio::test]
-async fn an_upload_whose_client_never_confirms_is_confirmed_and_told_once() {
+async fn an_upload_that_its_client_never_confirms_is_confirmed_with_one_event() {
     let world = world().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     let path = format!("/api/v1/files/{}?wait=30", id_of(&intent));
@@ -31,7 +31,7 @@ async fn an_upload_whose_client_never_confirms_is_confirmed_and_told_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_confirms_gets_the_same_answer_as_without() {
+async fn a_client_that_confirms_gets_the_same_response_with_and_without_auto_confirm() {
     let world = world().await;
     for _ in 0..10 {
         let file = world.client.upload(TEXT, json!({})).await;
@@ -46,7 +46,7 @@ async fn a_client_that_confirms_gets_the_same_answer_as_without() {
 }
 
 #[tokio::test]
-async fn a_notification_of_the_store_can_come_twice_late_or_for_nothing() {
+async fn a_store_notification_may_be_duplicate_late_or_for_no_upload() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     let key = world.files().inspect().catalog.file(file_id(&intent), xfiles_core::catalog::Consistency::Strong);
@@ -59,12 +59,12 @@ async fn a_notification_of_the_store_can_come_twice_late_or_for_nothing() {
     assert_eq!((one, other), (1, 1));
     assert_eq!(world.told_of(file_id(&intent)).await, [FileConfirmed]);
     world.client.delete(&format!("/api/v1/files/{}", id_of(&intent))).await.ok();
-    assert_eq!(notify().await, 0, "it is gone");
+    assert_eq!(notify().await, 0, "the upload is gone");
     world.end().await;
 }
 
 #[tokio::test]
-async fn of_a_batch_of_messages_only_those_come_again_whose_uploads_could_not_be_confirmed() {
+async fn a_batch_of_messages_returns_only_those_whose_uploads_could_not_be_confirmed() {
     let world = World::start().await;
     let mut messages = vec![
         json!({"messageId": "test", "body": json!({"Event": "s3:TestEvent"}).to_string()}),
@@ -81,7 +81,7 @@ async fn of_a_batch_of_messages_only_those_come_again_whose_uploads_could_not_be
         intents.push(intent);
     }
     let batch = json!({"Records": messages});
-    // The second upload's bytes cannot be read.
+    // The bytes of the second upload cannot be read.
     let blocked = world.stack.files_through({
         let folder = id_of(&intents[1]).to_owned();
         move |inner| through(Arc::new(Without(folder.clone())), inner)
@@ -95,7 +95,7 @@ async fn of_a_batch_of_messages_only_those_come_again_whose_uploads_could_not_be
     world.end().await;
 }
 
-/// A line on which no request arrives whose path has this in it.
+/// A connection that fails requests whose path contains this text.
 #[derive(Debug)]
 struct Without(String);
 

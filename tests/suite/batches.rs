@@ -1,4 +1,4 @@
-//! Many at once: batches, bulk deletion, walks, idempotency keys.
+//! Batches, bulk deletion, cursors, idempotency keys.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ fn intents(n: usize, size: u64) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_batch_of_intents_and_confirms_answers_each_item_in_order() {
+async fn a_batch_of_intents_and_confirms_returns_a_result_for_each_item_in_order() {
     let world = World::with_quota(1_000).await;
     let files = intents(3, TEXT.2.len() as u64);
     let answer = world.client.post("/api/v1/files/upload-intents", &json!({ "files": files })).await.ok();
@@ -32,7 +32,7 @@ async fn a_batch_of_intents_and_confirms_answers_each_item_in_order() {
 }
 
 #[tokio::test]
-async fn a_batch_takes_what_there_is_room_for_or_all_or_nothing_on_request() {
+async fn a_batch_accepts_the_items_that_fit_or_all_or_nothing_on_request() {
     let world = World::with_quota(1_000).await;
     let batch = |n, size, all: bool| {
         let (body, client) = (json!({"files": intents(n, size), "allOrNothing": all}), &world.client);
@@ -44,7 +44,7 @@ async fn a_batch_takes_what_there_is_room_for_or_all_or_nothing_on_request() {
     world.pass_expiry();
     world.sweep().await;
     assert_eq!(world.project().await.free_bytes, 1_000);
-    // Over the limit of one transaction: the second part finds no room, and the first is taken back.
+    // More than one transaction: the second part does not fit, and the first is rolled back.
     batch(100, 10, true).await.ok();
     world.pass_expiry();
     world.sweep().await;
@@ -91,7 +91,7 @@ async fn bulk_deletion_removes_exactly_the_matching_files_past_one_page() {
     let kept = [upload("listing", "plan").await, upload("user", "photo").await];
     world.client.delete("/api/v1/files").await.refused(400, "invalid_request");
     world.client.delete("/api/v1/files?entityTyp=listing").await.refused(400, "invalid_request");
-    // A request whose time is used up ends after a page and says so; the next one goes on.
+    // A request whose time is used up stops after a page and reports this; the next one continues.
     let photos =
         FileFilter { entity_type: EntityWord::new("listing"), role: EntityWord::new("photo"), ..FileFilter::default() };
     let project = world.stack.project();
@@ -108,7 +108,7 @@ async fn bulk_deletion_removes_exactly_the_matching_files_past_one_page() {
 }
 
 #[tokio::test]
-async fn deletion_by_ids_answers_for_each() {
+async fn deletion_by_ids_returns_a_result_for_each_id() {
     let world = World::start().await;
     let other = world.client_of_another_project().await;
     let ours = world.client.upload(TEXT, json!({})).await;
@@ -128,7 +128,7 @@ async fn deletion_by_ids_answers_for_each() {
 }
 
 #[tokio::test]
-async fn a_walk_shows_every_file_that_was_there_throughout_exactly_once() {
+async fn a_cursor_returns_every_file_that_existed_throughout_exactly_once() {
     let world = World::start().await;
     let add = || async {
         world.pass(std::time::Duration::from_millis(1));
@@ -160,7 +160,7 @@ async fn a_walk_shows_every_file_that_was_there_throughout_exactly_once() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_for_its_own_list_only() {
+async fn a_cursor_is_valid_only_for_its_own_list() {
     let world = World::start().await;
     for _ in 0..3 {
         world.client.upload(TEXT, json!({})).await;
@@ -198,7 +198,7 @@ async fn lists_can_be_narrowed_by_time_type_and_name() {
             let answer = world.client.get(&format!("/api/v1/files?{query}{mode}")).await.ok();
             let found: Vec<&str> = answer["files"].as_array().unwrap().iter().map(id_of).collect();
             let mut expected: Vec<&str> = expected.iter().map(|f| id_of(f)).collect();
-            // The two later ones began in the same millisecond of the clock.
+            // The two later ones began in the same millisecond.
             let mut found = found;
             found.sort_unstable();
             expected.sort_unstable();
@@ -227,11 +227,11 @@ async fn a_repeated_post_under_one_idempotency_key_is_done_once() {
     assert_eq!(world.project().await.reserved_bytes, 100);
     post("k-1", 101).await.refused(422, "idempotency_key_reused");
     post("k-2", 950).await.refused(413, "quota_exceeded");
-    // A refusal is not kept: with room, the same request goes through.
+    // An error is not stored: once there is quota, the same request succeeds.
     world.pass_expiry();
     world.sweep().await;
     post("k-2", 950).await.ok();
-    // Outcomes are forgotten after a day.
+    // Results are deleted after a day.
     world.pass(std::time::Duration::from_secs(24 * 60 * 60));
     world.sweep().await;
     assert!(!post("k-1", 100).await.headers.contains_key("idempotency-replayed"));
@@ -239,7 +239,7 @@ async fn a_repeated_post_under_one_idempotency_key_is_done_once() {
 }
 
 #[tokio::test]
-async fn a_replayed_answer_has_the_etag_of_the_first() {
+async fn a_replayed_response_has_the_etag_of_the_first() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     world.client.put(&intent, TEXT.1, TEXT.2).await;
@@ -255,7 +255,7 @@ async fn a_replayed_answer_has_the_etag_of_the_first() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_ended_an_upload_is_replayed_and_others_are_not() {
+async fn an_error_that_ended_an_upload_is_replayed_and_other_errors_are_not() {
     let world = World::start().await;
     let intent = world.client.intent("a.png", "image/png", TEXT.2.len(), json!({})).await.ok();
     let confirm = async |key: &'static str| {
@@ -273,7 +273,7 @@ async fn a_refusal_that_ended_an_upload_is_replayed_and_others_are_not() {
 }
 
 #[tokio::test]
-async fn of_concurrent_posts_under_one_key_one_is_carried_out() {
+async fn only_one_of_concurrent_posts_under_one_key_is_executed() {
     let world = World::with_quota(10_000).await;
     let body = json!({"filename": "a.txt", "contentType": "text/plain", "size": 100});
     let answers = join_all((0..8).map(|_| async {
@@ -295,7 +295,7 @@ async fn of_concurrent_posts_under_one_key_one_is_carried_out() {
 }
 
 #[tokio::test]
-async fn a_pending_upload_can_be_ended_or_given_a_fresh_url() {
+async fn a_pending_upload_can_be_cancelled_or_given_a_new_url() {
     let world = World::with_quota(1_000).await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     world.pass(std::time::Duration::from_secs(1_000));

@@ -1,4 +1,4 @@
-//! Events on EventBridge: what is put on the bus, how it is signed, and what becomes of what it does not take.
+//! Events on EventBridge: the content of the calls, their signature, and events that the bus refuses.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use xfiles_cleanup_cron::{Bounds, Courier, EventBus, deliver};
 use xfiles_core::webhook::Reach;
 use xfiles_tests::{TEXT, World, id_of};
 
-/// The bus at the other end of a connection, and what it does with a call.
+/// The bus at the other end of a connection, with its responses to calls.
 #[derive(Clone, Debug)]
 struct Bus {
     mood: Arc<Mutex<Mood>>,
@@ -35,9 +35,9 @@ struct Bus {
 #[derive(Clone, Copy, Debug)]
 enum Mood {
     Takes,
-    /// Of each call it refuses the first event.
+    /// Refuses the first event of each call.
     RefusesTheFirst,
-    /// It answers nothing but that it may not be asked.
+    /// Denies all calls.
     Denies,
 }
 
@@ -94,7 +94,7 @@ impl Bus {
         (200, json!({"FailedEntryCount": failed, "Entries": answers}))
     }
 
-    /// How often each event was taken, by its id.
+    /// The number of times that each event was accepted, by its id.
     fn ids(&self) -> BTreeMap<String, usize> {
         let mut ids = BTreeMap::new();
         for entry in self.taken.lock().unwrap().iter() {
@@ -113,7 +113,7 @@ impl HttpConnector for Bus {
     }
 }
 
-/// Signature Version 4, as its documentation has it, from the request as it arrives.
+/// Verifies Signature Version 4 of the received request, according to its documentation.
 fn assert_signed(request: &HttpRequest) {
     let header = |name: &str| request.headers().get(name).unwrap_or_else(|| panic!("{name} is sent"));
     let field = |name: &str| {
@@ -150,13 +150,13 @@ async fn world_with_events(files: usize) -> (World, Vec<String>) {
 #[tokio::test]
 async fn every_event_is_put_on_the_bus_once_signed_and_with_its_own_id() {
     let (world, ids) = world_with_events(8).await;
-    let told = world.told().await;
+    let outbox = world.told().await;
     let bus = Bus::new(Mood::Takes);
     bus.deliver(&world).await;
     assert_eq!(bus.ids().into_keys().collect::<Vec<_>>(), ids);
     assert!(bus.ids().values().all(|times| *times == 1) && world.told().await.is_empty());
     let first = bus.taken.lock().unwrap()[0].clone();
-    let event = told.iter().find(|event| first["Detail"] == event.body).unwrap();
+    let event = outbox.iter().find(|event| first["Detail"] == event.body).unwrap();
     assert_eq!((&first["Source"], &first["EventBusName"]), (&json!("xfiles"), &json!("orders")));
     assert_eq!((&first["DetailType"], &first["Time"]), (&json!(event.kind.as_str()), &json!(event.created.as_secs())));
     bus.deliver(&world).await;
@@ -165,7 +165,7 @@ async fn every_event_is_put_on_the_bus_once_signed_and_with_its_own_id() {
 }
 
 #[tokio::test]
-async fn what_the_bus_does_not_take_stays_and_holds_no_webhook_up() {
+async fn an_event_that_the_bus_refuses_is_kept_and_delays_no_webhook() {
     let (world, ids) = world_with_events(2).await;
     let hooks = format!("/api/v1/projects/{}/webhooks", world.stack.project());
     let hook = json!({"url": "http://127.0.0.1:9/", "enabled": true});
@@ -173,8 +173,8 @@ async fn what_the_bus_does_not_take_stays_and_holds_no_webhook_up() {
 
     let bus = Bus::new(Mood::Denies);
     let sent = bus.deliver(&world).await;
-    assert_eq!((sent.retried, world.told().await.len()), (4, 4), "each was tried at the webhook, and none is lost");
-    assert_eq!(*bus.calls.lock().unwrap(), 1, "a bus that fails is left alone for the rest of a run");
+    assert_eq!((sent.retried, world.told().await.len()), (4, 4), "each was attempted at the webhook, and none is lost");
+    assert_eq!(*bus.calls.lock().unwrap(), 1, "a failing bus is not called again in the same run");
     *bus.mood.lock().unwrap() = Mood::RefusesTheFirst;
     while !world.told().await.is_empty() {
         let before = bus.ids().len();
@@ -188,7 +188,7 @@ async fn what_the_bus_does_not_take_stays_and_holds_no_webhook_up() {
 }
 
 #[tokio::test]
-async fn the_bus_is_offered_an_event_for_a_day() {
+async fn an_event_is_offered_to_the_bus_for_a_day() {
     let (world, ids) = world_with_events(1).await;
     let bus = Bus::new(Mood::Denies);
     world.pass(Duration::from_secs(24 * 60 * 60 - 60));

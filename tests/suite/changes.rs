@@ -1,4 +1,4 @@
-//! Changing files: fields, visibility, variants, order, versions.
+//! Changes of files: fields, visibility, variants, order, versions.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ async fn a_file_made_private_is_gone_from_its_public_url_and_back_again() {
     assert_eq!(world.objects().await.len(), 1);
 
     patch(&world.client, id_of(&file), json!({"visibility": "public"})).await.ok();
-    // The CDN remembers for ten seconds that there was nothing.
+    // The CDN caches a 404 for ten seconds.
     world.pass(Duration::from_secs(10));
     assert_eq!(world.get(&public).await.bytes().await.unwrap(), TEXT.2);
     assert_eq!(world.get(&private).await.status(), StatusCode::NOT_FOUND);
@@ -115,7 +115,7 @@ async fn variants_that_are_no_longer_public_are_purged_from_store_and_cdn() {
     assert_eq!(urls(&world, id_of(&file)).await.1.len(), 0);
     assert_eq!(world.objects().await.len(), 1, "only the original");
 
-    // A worker that was busy all the while may have stored what it made; the second pass finds it.
+    // A busy worker may store its variant late; the second pass finds it.
     let key = public[0].strip_prefix(&format!("{}/", world.stack.url())).unwrap();
     let late = world.stack.s3_client().put_object().bucket("xfiles").key(key).body(vec![1].into());
     late.send().await.unwrap();
@@ -127,7 +127,7 @@ async fn variants_that_are_no_longer_public_are_purged_from_store_and_cdn() {
 }
 
 #[tokio::test]
-async fn a_deletion_while_a_purge_is_owed_leaves_nothing_in_the_cdn_of_either_visibility() {
+async fn a_deletion_during_an_unfinished_purge_leaves_nothing_in_the_cdn_at_either_visibility() {
     let world = World::start().await;
     let more = json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let file = world.client.upload(("p.png", "image/png", &fixture("palette-alpha.png")), more).await;
@@ -180,7 +180,7 @@ async fn a_gallery_is_reordered_in_one_call_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn signed_urls_live_as_long_as_is_asked_for_within_what_the_key_may() {
+async fn signed_urls_have_the_requested_lifetime_within_the_limit_of_the_key() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({})).await;
     let path = format!("/api/v1/files/{}/url", id_of(&file));
@@ -203,7 +203,7 @@ async fn signed_urls_live_as_long_as_is_asked_for_within_what_the_key_may() {
 }
 
 #[tokio::test]
-async fn a_download_is_saved_under_the_clients_name_and_only_there() {
+async fn a_download_has_the_clients_file_name_only_in_content_disposition() {
     let world = World::start().await;
     for visibility in ["public", "private"] {
         let more = json!({ "visibility": visibility });

@@ -1,4 +1,4 @@
-//! What was begun and never finished is taken back, exactly once.
+//! Unfinished uploads are expired exactly once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use xfiles_tests::{
 };
 
 #[tokio::test]
-async fn an_upload_that_was_never_finished_gives_its_quota_back_once_it_is_due() {
+async fn an_upload_that_was_never_finished_returns_its_quota_once_it_is_due() {
     let world = World::with_quota(1_000).await;
     let never_put = world.client.intent("a.txt", "text/plain", 400, json!({})).await.ok();
     let never_confirmed = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
@@ -43,7 +43,7 @@ async fn an_upload_that_was_never_finished_gives_its_quota_back_once_it_is_due()
 }
 
 #[tokio::test]
-async fn concurrent_sweeps_give_the_quota_back_exactly_once() {
+async fn concurrent_sweeps_return_the_quota_exactly_once() {
     let world = World::with_quota(10_000).await;
     for _ in 0..50 {
         world.client.intent("a.txt", "text/plain", 100, json!({})).await.ok();
@@ -57,7 +57,7 @@ async fn concurrent_sweeps_give_the_quota_back_exactly_once() {
 }
 
 #[tokio::test]
-async fn a_sweep_stops_at_its_bounds_and_says_so() {
+async fn a_sweep_stops_at_its_limits_and_reports_it() {
     let world = World::start().await;
     for _ in 0..5 {
         world.client.intent("a.txt", "text/plain", 100, json!({})).await.ok();
@@ -83,7 +83,7 @@ impl Line for Slow {
 }
 
 #[tokio::test]
-async fn a_clearing_is_overdue_until_it_is_done_and_a_sweep_that_runs_out_of_time_in_it_says_so() {
+async fn a_project_deletion_is_overdue_until_done_and_a_sweep_that_times_out_in_it_reports_it() {
     let world = World::start().await;
     for _ in 0..110 {
         world.client.upload(TEXT, json!({})).await;
@@ -101,7 +101,7 @@ async fn a_clearing_is_overdue_until_it_is_done_and_a_sweep_that_runs_out_of_tim
     let slow = world.stack.files_through(|client| wire::through(line.clone(), client));
     let report = slow.sweep(1_000, Duration::from_secs(100)).await.unwrap();
     assert!(report.more && report.failed.is_empty(), "{report:?}");
-    assert_eq!(world.project().await.file_count, 10, "a page of it was cleared");
+    assert_eq!(world.project().await.file_count, 10, "a page of its files was deleted");
     assert_eq!(overdue().await, ["clearing"]);
 
     let report = world.sweep().await;
@@ -112,7 +112,7 @@ async fn a_clearing_is_overdue_until_it_is_done_and_a_sweep_that_runs_out_of_tim
 }
 
 #[tokio::test]
-async fn of_a_confirmation_and_an_expiry_exactly_one_wins() {
+async fn exactly_one_of_a_confirmation_and_an_expiry_wins() {
     let world = World::start().await;
     for _ in 0..20 {
         let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();

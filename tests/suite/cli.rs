@@ -1,4 +1,4 @@
-//! The `xf` command as a client of a running stack: what it prints, and how it ends.
+//! The `xf` command as a client of a running stack: its output and its exit codes.
 
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use xfiles_core::api_key::Scope;
 use xfiles_standalone::Data;
 use xfiles_tests::{TEXT, World, WorldOptions, fixture, id_of};
 
-/// What a run of the command left.
+/// The result of a run of the command.
 struct Ran {
     exit: Exit,
     out: String,
@@ -15,7 +15,7 @@ struct Ran {
 }
 
 impl Ran {
-    /// The result of a run that did everything and complained of nothing.
+    /// The output of a run that succeeded without warnings.
     #[track_caller]
     fn ok(self) -> String {
         assert_eq!((self.exit, self.err.as_str()), (Exit::Ok, ""), "{}", self.out);
@@ -28,7 +28,7 @@ impl Ran {
     }
 }
 
-/// Runs `xf` with these arguments and no terminal.
+/// Runs `xf` with these arguments and without a terminal.
 async fn xf(arguments: &[&str]) -> Ran {
     let arguments: Vec<_> = ["xf"].iter().chain(arguments).map(Into::into).collect();
     let run = move || {
@@ -46,7 +46,7 @@ async fn xf_in(world: &World, arguments: &[&str]) -> Ran {
     xf(&[arguments, &connection].concat()).await
 }
 
-/// A folder with files to upload.
+/// A directory with files to upload.
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -54,7 +54,7 @@ impl Folder {
         Self(tempfile::tempdir().expect("a folder"))
     }
 
-    /// Puts a file there and gives its path.
+    /// Writes a file and returns its path.
     fn file(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.0.path().join(name);
         std::fs::write(&path, bytes).expect("a file");
@@ -123,8 +123,8 @@ async fn many_files_are_reported_in_the_order_of_the_arguments_and_one_failure_s
     let ran = xf_in(&world, &arguments).await;
     assert_eq!(ran.exit, Exit::Failed);
     let elements: Vec<Value> = serde_json::from_str(&ran.out).unwrap();
-    let told: Vec<&str> = elements.iter().map(|element| element["path"].as_str().unwrap()).collect();
-    assert_eq!(told, paths);
+    let printed: Vec<&str> = elements.iter().map(|element| element["path"].as_str().unwrap()).collect();
+    assert_eq!(printed, paths);
     for (i, element) in elements.iter().enumerate() {
         let failed = matches!(i, 4 | 7);
         assert_eq!((element["error"].is_object(), element["url"].is_string()), (failed, !failed), "{element}");
@@ -136,7 +136,7 @@ async fn many_files_are_reported_in_the_order_of_the_arguments_and_one_failure_s
 }
 
 #[tokio::test]
-async fn a_file_that_is_large_enough_to_be_announced_arrives_whole() {
+async fn a_file_that_is_sent_with_expect_continue_arrives_complete() {
     let (world, folder) = (World::start().await, Folder::new());
     let bytes: Vec<u8> =
         (0..3_000_000_u32).map(|i| b"0123456789abcdef"[(i.wrapping_mul(2_654_435_761) >> 28) as usize]).collect();
@@ -147,7 +147,7 @@ async fn a_file_that_is_large_enough_to_be_announced_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_long_list_says_how_to_go_on() {
+async fn a_long_list_says_how_to_continue() {
     let (world, folder) = (World::start().await, Folder::new());
     let paths: Vec<String> = (0..21).map(|i| folder.file(&format!("{i}.txt"), TEXT.2)).collect();
     let arguments: Vec<&str> = ["upload"].into_iter().chain(paths.iter().map(String::as_str)).collect();
@@ -164,24 +164,24 @@ async fn a_long_list_says_how_to_go_on() {
 }
 
 #[tokio::test]
-async fn each_kind_of_failure_has_its_exit_code_and_a_word_on_what_to_do() {
+async fn each_kind_of_failure_has_its_exit_code_and_a_remedy() {
     let (world, folder) = (World::with_quota(20).await, Folder::new());
     let (small, other) = (folder.file("a.txt", TEXT.2), folder.file("b.txt", TEXT.2));
     let url = world.stack.url().as_str();
     let reader = world.client_with(&[Scope::Read]).await;
     let unknown = "xf_00000000000000000000000000000000";
-    let nobody = "abcdefghijklmnopqrst";
+    let missing = "abcdefghijklmnopqrst";
     xf_in(&world, &["upload", &small]).await.ok();
 
     for (arguments, key, exit) in [
         (&["upload", &other][..], world.client.key(), Exit::QuotaExceeded),
         (&["ls", "--page", "0"], world.client.key(), Exit::Usage),
         (&["get", "x"], world.client.key(), Exit::Usage),
-        (&["get", nobody], world.client.key(), Exit::NotFound),
+        (&["get", missing], world.client.key(), Exit::NotFound),
         (&["ls"], unknown, Exit::Unauthorized),
         (&["ls"], "xf_malformed", Exit::Unauthorized),
         (&["upload", &other], reader.key(), Exit::Unauthorized),
-        (&["rm", "--yes", nobody], reader.key(), Exit::Unauthorized),
+        (&["rm", "--yes", missing], reader.key(), Exit::Unauthorized),
     ] {
         let ran = xf(&[arguments, &["--url", url, "--api-key", key]].concat()).await;
         assert_eq!(ran.exit, exit, "{arguments:?}: {}", ran.err);
@@ -195,7 +195,7 @@ async fn each_kind_of_failure_has_its_exit_code_and_a_word_on_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_whole_list_is_walked_and_many_files_are_deleted_at_once() {
+async fn a_complete_list_is_read_and_many_files_are_deleted_at_once() {
     let world = World::start().await;
     for i in 0..105 {
         world.client.upload((&format!("{i}.txt"), TEXT.1, TEXT.2), json!({})).await;
@@ -208,11 +208,11 @@ async fn a_whole_list_is_walked_and_many_files_are_deleted_at_once() {
     let both = xf_in(&world, &["ls", "--all", "--page", "2"]).await;
     assert_eq!(both.exit, Exit::Usage);
 
-    let nobody = "abcdefghijklmnopqrst";
-    ids.insert(50, nobody);
+    let missing = "abcdefghijklmnopqrst";
+    ids.insert(50, missing);
     let removed = xf_in(&world, &[&["rm", "--yes"], ids.as_slice()].concat()).await;
     assert_eq!((removed.exit, removed.out.lines().count()), (Exit::NotFound, 105));
-    assert!(removed.err.starts_with(&format!("error: {nobody}: no such file\nhint: ")), "{}", removed.err);
+    assert!(removed.err.starts_with(&format!("error: {missing}: no such file\nhint: ")), "{}", removed.err);
     let none = xf_in(&world, &["ls", "--all"]).await;
     assert_eq!((none.out.as_str(), none.err.as_str()), ("", "no files\n"));
     assert_eq!(xf_in(&world, &["ls", "--all", "--json"]).await.json(), json!({"files": []}));
@@ -220,7 +220,7 @@ async fn a_whole_list_is_walked_and_many_files_are_deleted_at_once() {
 }
 
 #[tokio::test]
-async fn a_published_file_is_changed_and_shown_as_it_is_now() {
+async fn a_published_file_is_changed_and_its_new_state_is_shown() {
     let (world, folder) = (World::start().await, Folder::new());
     let path = folder.file("photo.jpg", &fixture("portrait-exif6.jpg"));
     let arguments = ["upload", "--json", "--public", "--owner", "u1", "--entity", "listing:42:gallery:3", &path];
@@ -238,7 +238,7 @@ async fn a_published_file_is_changed_and_shown_as_it_is_now() {
 
     let changed = update(&["--owner", "u2", "--no-variants"]).await;
     assert_eq!((&changed["file"]["ownerUserId"], &changed["variants"]), (&json!("u2"), &json!([])));
-    assert_eq!(changed["file"]["visibility"], "private", "what is not named stays");
+    assert_eq!(changed["file"]["visibility"], "private", "other fields are unchanged");
     let shown = xf_in(&world, &["update", id, "--public"]).await.ok();
     assert!(shown.starts_with("photo.jpg\n") && shown.contains("access   public"), "{shown}");
     assert_eq!(xf_in(&world, &["update", id]).await.exit, Exit::Usage);
@@ -247,7 +247,7 @@ async fn a_published_file_is_changed_and_shown_as_it_is_now() {
     world.end().await;
 }
 
-/// Passes connections on to a server, but loses the first one's answer.
+/// Forwards connections to a server, but drops the response on the first one.
 async fn lossy(server: &str) -> String {
     let server = server.strip_prefix("http://").expect("an address").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -274,7 +274,7 @@ async fn lossy(server: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_upload_whose_answer_is_lost_is_asked_for_again_and_reserves_once() {
+async fn an_upload_whose_response_is_lost_is_retried_and_reserves_once() {
     let (world, folder) = (World::start().await, Folder::new());
     let path = folder.file(TEXT.0, TEXT.2);
     let url = lossy(world.stack.url().as_str()).await;
@@ -285,14 +285,14 @@ async fn an_upload_whose_answer_is_lost_is_asked_for_again_and_reserves_once() {
 }
 
 #[tokio::test]
-async fn projects_are_made_changed_emptied_and_deleted_over_the_api() {
+async fn projects_are_created_changed_and_deleted_over_the_api() {
     let world = World::start().await;
     let made = xf_in(&world, &["projects", "create", "shop", "--quota", "1MB", "--json"]).await.json();
     let made = &made["project"];
     assert_eq!((&made["name"], &made["usage"]["quotaBytes"]), (&json!("shop"), &json!(1_048_576)));
     let id = id_of(made);
     let again = xf_in(&world, &["projects", "create", "shop"]).await;
-    assert_eq!(again.exit, Exit::Failed, "two projects of one name could not be told apart");
+    assert_eq!(again.exit, Exit::Failed, "project names are unique");
 
     let renamed = xf_in(&world, &["projects", "rename", "shop", "store"]).await.ok();
     assert_eq!(renamed, format!("{id}  store  0 B used, 0 B reserved, of 1 MiB\n"));
@@ -324,7 +324,7 @@ async fn projects_are_made_changed_emptied_and_deleted_over_the_api() {
 }
 
 #[tokio::test]
-async fn keys_are_made_listed_rotated_and_revoked_over_the_api() {
+async fn keys_are_created_listed_rotated_and_revoked_over_the_api() {
     let world = World::start().await;
     let url = world.stack.url().as_str();
     let ls = async |key: &str| xf(&["ls", "--quiet", "--url", url, "--api-key", key.trim()]).await.exit;
@@ -364,12 +364,12 @@ async fn keys_are_made_listed_rotated_and_revoked_over_the_api() {
 }
 
 #[tokio::test]
-async fn who_lost_every_key_makes_one_in_the_data_directory_of_a_running_server() {
+async fn a_key_can_be_created_in_the_data_directory_of_a_running_server() {
     let folder = Folder::new();
     let (data, directory) = folder.data();
     let never = xf(&["keys", "create", "--data", &directory]).await;
     assert_eq!(never.exit, Exit::Unavailable);
-    assert!(!std::path::Path::new(&directory).exists(), "a mistyped directory is not made");
+    assert!(!std::path::Path::new(&directory).exists(), "a mistyped directory is not created");
 
     let world = World::with(WorldOptions { data, ..WorldOptions::default() }).await;
     let made = xf(&["keys", "create", "--admin", "--json", "--data", &directory]).await.json();
@@ -378,7 +378,7 @@ async fn who_lost_every_key_makes_one_in_the_data_directory_of_a_running_server(
     let listed = xf(&["keys", "list", "--json", "--url", world.stack.url().as_str(), "--api-key", key]).await.json();
     let found = listed["keys"].as_array().unwrap().iter().find(|found| found["id"] == made["key"]["id"]).unwrap();
     let fields = |key: &Value| key.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(fields(found), fields(&made["key"]), "it is shown as the API shows it");
+    assert_eq!(fields(found), fields(&made["key"]), "it has the format of the API");
 
     let plain = xf(&["keys", "create", "--quiet", "--data", &directory]).await.ok();
     let plain = xf(&["projects", "list", "--url", world.stack.url().as_str(), "--api-key", plain.trim()]).await;
@@ -387,7 +387,7 @@ async fn who_lost_every_key_makes_one_in_the_data_directory_of_a_running_server(
 }
 
 #[tokio::test]
-async fn a_cleanup_by_hand_shows_and_then_settles_what_is_overdue() {
+async fn a_manual_cleanup_shows_and_then_settles_overdue_records() {
     let world = World::start().await;
     let none = xf_in(&world, &["cleanup", "--dry-run"]).await;
     assert_eq!((none.out.as_str(), none.err.as_str()), ("", "0 overdue; nothing was changed\n"));

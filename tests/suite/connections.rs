@@ -1,5 +1,5 @@
-//! What clients can do to the server with connections, well and badly behaved ones: hold many, send half of something,
-//! read nothing, send a body that nobody wants, or words of their own.
+//! The behaviour of the server's connections with good and bad clients: many connections, incomplete requests, clients
+//! that do not read, refused bodies, invalid requests.
 
 use std::{
     num::NonZeroUsize,
@@ -15,13 +15,13 @@ use tokio::{
 use xfiles_standalone::{Data, server::ConnectionLimits};
 use xfiles_tests::{World, WorldOptions, id_of};
 
-/// Longer than anything here takes; a test that reaches it has failed.
+/// Longer than any step of these tests; a test that reaches it has failed.
 const NEVER: Duration = Duration::from_secs(60);
 
-/// A limit that a test waits for.
+/// A time limit that a test waits for.
 const SOON: Duration = Duration::from_millis(300);
 
-/// A body that no socket buffer holds.
+/// A body that does not fit into a socket buffer.
 const LARGE: usize = 9 * 1024 * 1024;
 
 async fn world(connections: ConnectionLimits) -> World {
@@ -32,7 +32,7 @@ fn at_most(max: usize) -> ConnectionLimits {
     ConnectionLimits { max: NonZeroUsize::new(max), ..ConnectionLimits::default() }
 }
 
-/// A port as an address to connect to.
+/// The host and port of a URL.
 fn address(url: impl ToString) -> String {
     url.to_string().trim_start_matches("http://").to_owned()
 }
@@ -45,13 +45,13 @@ fn store(world: &World) -> String {
     address(world.stack.s3_url())
 }
 
-/// A connection without a client library, which would hide what matters here.
+/// A connection without a client library, which would hide the details that matter here.
 struct Raw {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
-/// An answer as it came.
+/// A response as received.
 #[derive(Debug)]
 struct Reply {
     status: u16,
@@ -75,7 +75,7 @@ impl Raw {
         Self { stream: TcpStream::connect(address).await.expect("it accepts"), read: Vec::new() }
     }
 
-    /// A connection on which a request was answered before.
+    /// A connection on which a request was already served.
     async fn used(address: &str) -> Self {
         let mut raw = Self::open(address).await;
         raw.send(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -89,20 +89,25 @@ impl Raw {
         sent.expect("the connection is open");
     }
 
-    /// The next answer, which has a length.
+    /// The next response, which has a length.
     async fn reply(&mut self) -> Reply {
         let end = loop {
             if let Some(end) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
                 break end;
             }
-            assert_ne!(self.more().await, 0, "it closed without an answer: {:?}", String::from_utf8_lossy(&self.read));
+            assert_ne!(
+                self.more().await,
+                0,
+                "the connection was closed without a response: {:?}",
+                String::from_utf8_lossy(&self.read)
+            );
         };
         let head = String::from_utf8(self.read.drain(..end + 4).collect()).expect("a head is text");
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
         let mut reply = Reply { status, head, body: String::new() };
         let length = reply.header("content-length").map_or(0, |length| length.parse().expect("a number"));
         while self.read.len() < length {
-            assert_ne!(self.more().await, 0, "it closed in the middle of an answer");
+            assert_ne!(self.more().await, 0, "the connection was closed during a response");
         }
         reply.body = String::from_utf8_lossy(&self.read.drain(..length).collect::<Vec<_>>()).into_owned();
         reply
@@ -113,16 +118,16 @@ impl Raw {
         read.expect("it is not reset")
     }
 
-    /// Sends a byte now and then until that is refused.
+    /// Sends single bytes until the connection is closed.
     async fn drips_until_closed(mut self) {
         let begun = Instant::now();
         while self.stream.write_all(b"x").await.is_ok() {
-            assert!(begun.elapsed() < NEVER, "it is not closed");
+            assert!(begun.elapsed() < NEVER, "the connection was not closed");
             tokio::time::sleep(SOON / 10).await;
         }
     }
 
-    /// Asserts that nothing more comes and the connection ends as it should.
+    /// Asserts that nothing more is received and the connection is closed cleanly.
     async fn ended(mut self) {
         assert_eq!(self.more().await, 0, "{:?}", String::from_utf8_lossy(&self.read));
     }
@@ -144,7 +149,7 @@ async fn until_metric(world: &World, name: &str, value: f64) {
     }
 }
 
-/// Uploads a public text, and gives the path where it is read.
+/// Uploads a public text and returns its path on the CDN.
 async fn published(world: &World, name: &str, bytes: &[u8]) -> String {
     let intent = world.client.intent(name, "text/plain", bytes.len(), json!({"visibility": "public"})).await.ok();
     assert_eq!(world.client.put(&intent, "text/plain", bytes.to_vec()).await, StatusCode::OK);
@@ -152,7 +157,7 @@ async fn published(world: &World, name: &str, bytes: &[u8]) -> String {
     format!("/{}", intent["key"].as_str().expect("a key"))
 }
 
-/// A presigned URL, or a head with one, whose signature is wrong by a digit.
+/// A presigned URL, or a head that contains one, with one digit of the signature changed.
 fn tampered(text: &str) -> String {
     let (before, signature) = text.split_once("X-Amz-Signature=").expect("it is signed");
     let digit = if signature.starts_with('0') { '1' } else { '0' };
@@ -165,7 +170,7 @@ async fn works(world: &World, name: &str) {
 }
 
 #[tokio::test]
-async fn idle_connections_and_half_sent_heads_keep_nobody_out() {
+async fn idle_connections_and_incomplete_heads_block_no_client() {
     const MAX: usize = 40;
     let world = world(at_most(MAX)).await;
     for (port, address) in [("api", api(&world)), ("store", store(&world))] {
@@ -173,7 +178,7 @@ async fn idle_connections_and_half_sent_heads_keep_nobody_out() {
         for n in 0..6 * MAX {
             let mut raw = Raw::open(&address).await;
             if n % 2 == 0 {
-                // It may have lost its place already.
+                // It may have been closed already.
                 drop(raw.stream.write_all(b"PUT /xfiles/half HTTP/1.1\r\nhost").await);
             }
             held.push(raw);
@@ -186,7 +191,7 @@ async fn idle_connections_and_half_sent_heads_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_arrive_is_answered_408_and_closed() {
+async fn an_incomplete_head_gets_408_and_is_closed() {
     let world = world(ConnectionLimits { head: SOON, ..ConnectionLimits::default() }).await;
     for address in [api(&world), store(&world)] {
         let mut half = Raw::open(&address).await;
@@ -194,16 +199,16 @@ async fn a_head_that_does_not_arrive_is_answered_408_and_closed() {
         let reply = half.reply().await;
         assert!(reply.status == 408 && reply.closes(), "{reply:?}");
         half.ended().await;
-        // Nothing was asked, so nothing is answered.
+        // There was no request, so there is no response.
         Raw::open(&address).await.ended().await;
-        // A head that comes byte by byte comes too late as well.
+        // A head that arrives byte by byte also exceeds the time limit.
         Raw::open(&address).await.drips_until_closed().await;
     }
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_for_another_request_for_a_while() {
+async fn a_connection_is_kept_open_for_another_request_until_it_is_idle_too_long() {
     let world = world(ConnectionLimits { keep_alive: SOON, ..ConnectionLimits::default() }).await;
     for address in [api(&world), store(&world)] {
         Raw::used(&address).await.ended().await;
@@ -212,7 +217,7 @@ async fn a_connection_is_kept_for_another_request_for_a_while() {
     world.end().await;
 }
 
-/// How a presigned PUT is sent, head and blank line.
+/// The head of a presigned PUT, with the blank line.
 fn put_head(intent: &serde_json::Value, length: usize, more: &str) -> String {
     let url = intent["uploadUrl"].as_str().expect("an upload URL");
     let (host, path) = url.trim_start_matches("http://").split_once('/').expect("a path");
@@ -230,7 +235,7 @@ fn files_in(folder: &std::path::Path) -> usize {
 }
 
 #[tokio::test]
-async fn uploads_that_stall_are_ended_and_leave_nothing() {
+async fn stalled_uploads_are_cancelled_and_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let connections = ConnectionLimits { body_idle: SOON, ..at_most(60) };
     let data = Data::Directory(folder.path().to_owned());
@@ -251,11 +256,11 @@ async fn uploads_that_stall_are_ended_and_leave_nothing() {
         raw.ended().await;
     }
     assert_eq!(files_in(&blobs), before, "nothing is left of them");
-    // A byte now and then is no upload either.
+    // Single bytes do not count as progress.
     let mut dripping = Raw::open(&store(&world)).await;
     dripping.send(put_head(&intent, 1_000_000, "").as_bytes()).await;
     dripping.drips_until_closed().await;
-    // The API says it in its own form, and the same URL still takes an upload.
+    // The API has its own error format, and the same URL still accepts an upload.
     let mut raw = Raw::open(&api(&world)).await;
     let authorization = format!("authorization: Bearer {}", world.client.key());
     let head = "POST /api/v1/files/upload-intent HTTP/1.1\r\nhost: x\r\ncontent-type: application/json";
@@ -268,21 +273,21 @@ async fn uploads_that_stall_are_ended_and_leave_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_of_its_download_is_let_go() {
+async fn a_client_that_does_not_read_its_download_is_disconnected() {
     let world = world(ConnectionLimits { write_idle: SOON, ..ConnectionLimits::default() }).await;
     let bytes = vec![b'x'; 30 * 1024 * 1024];
     let path = published(&world, "large.txt", &bytes).await;
     let mut raw = Raw::open(&api(&world)).await;
     raw.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await;
     until_metric(&world, "xfiles_connections_closed_total{port=\"api\",reason=\"write_timeout\"}", 1.0).await;
-    // One that reads gets all of it, however long that takes in all.
+    // A client that reads gets everything, however long it takes in total.
     let read = world.get(&path).await.bytes().await.unwrap();
     assert_eq!(read.len(), bytes.len());
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_server_whose_places_are_all_at_work_says_so_and_the_other_port_goes_on() {
+async fn a_server_with_all_connections_busy_returns_503_and_the_other_port_still_works() {
     let world = world(ConnectionLimits { queue: SOON, ..at_most(8) }).await;
     let busy = occupy(&world, 6).await;
     let mut refused = Raw::open(&store(&world)).await;
@@ -297,7 +302,7 @@ async fn a_server_whose_places_are_all_at_work_says_so_and_the_other_port_goes_o
 }
 
 #[tokio::test]
-async fn who_finds_no_place_is_served_when_one_becomes_free() {
+async fn a_waiting_connection_is_served_when_another_becomes_free() {
     let world = world(ConnectionLimits { queue: NEVER, ..at_most(8) }).await;
     let mut busy = occupy(&world, 6).await;
     let mut patient = Raw::open(&store(&world)).await;
@@ -310,14 +315,14 @@ async fn who_finds_no_place_is_served_when_one_becomes_free() {
     world.end().await;
 }
 
-/// Connections to the store, each at work with an upload that goes on.
+/// Connections to the store with uploads in progress.
 async fn occupy(world: &World, count: usize) -> Vec<Raw> {
     let intent = world.client.intent("busy.txt", "text/plain", 1_000_000, json!({})).await.ok();
     let mut busy = Vec::new();
     for _ in 0..count {
         let mut raw = Raw::open(&store(world)).await;
         raw.send(put_head(&intent, 1_000_000, "expect: 100-continue\r\n").as_bytes()).await;
-        assert_eq!(raw.reply().await.status, 100, "it is at work");
+        assert_eq!(raw.reply().await.status, 100, "the upload is in progress");
         busy.push(raw);
     }
     busy
@@ -358,7 +363,7 @@ async fn refusals(world: &World) -> Vec<(String, String, u16)> {
 }
 
 #[tokio::test]
-async fn a_refusal_before_the_body_was_read_can_be_read_after_it_was_sent() {
+async fn a_refusal_sent_before_the_body_was_read_can_be_read_by_the_client() {
     let world = World::start().await;
     for (address, head, status) in refusals(&world).await {
         for mut raw in [Raw::open(&address).await, Raw::used(&address).await] {
@@ -368,7 +373,7 @@ async fn a_refusal_before_the_body_was_read_can_be_read_after_it_was_sent() {
             assert!(reply.status == status && reply.closes(), "{head}: {reply:?}");
             raw.ended().await;
         }
-        // In chunks, which do not say how long they are.
+        // In chunks, without a declared length.
         let mut raw = Raw::open(&address).await;
         raw.send(format!("{head}transfer-encoding: chunked\r\n\r\n").as_bytes()).await;
         for _ in 0..LARGE / (1 << 20) {
@@ -386,14 +391,14 @@ async fn a_refusal_before_the_body_was_read_can_be_read_after_it_was_sent() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_not_preceded_by_permission_to_send() {
+async fn a_refusal_is_not_preceded_by_100_continue() {
     let world = World::start().await;
     for (address, head, status) in refusals(&world).await {
         let mut raw = Raw::open(&address).await;
         raw.send(format!("{head}content-length: {LARGE}\r\nexpect: 100-continue\r\n\r\n").as_bytes()).await;
         let reply = raw.reply().await;
         assert!(reply.status == status && reply.closes(), "{head}: {reply:?}");
-        // Some give themselves permission.
+        // Some clients do not wait for `100 Continue`.
         raw.send(&vec![b'x'; LARGE]).await;
         raw.ended().await;
     }
@@ -407,10 +412,10 @@ async fn a_refusal_is_not_preceded_by_permission_to_send() {
 }
 
 #[tokio::test]
-async fn a_small_body_that_comes_late_resets_nothing_and_one_that_is_there_keeps_the_connection() {
+async fn a_late_small_body_causes_no_reset_and_a_buffered_one_keeps_the_connection() {
     let world = World::start().await;
     for (address, head, status) in refusals(&world).await {
-        // A body of that length is not too large, and is waited for.
+        // A body of this length is not too large, and the server waits for it.
         if status != 413 {
             let mut late = Raw::used(&address).await;
             late.send(format!("{head}content-length: 2\r\n\r\n").as_bytes()).await;
@@ -447,7 +452,7 @@ async fn the_upload_after_a_refused_one_succeeds_over_the_same_client() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_no_http_or_has_too_long_a_head_is_told_so() {
+async fn an_invalid_request_and_one_with_too_long_a_head_get_an_error_response() {
     let world = World::start().await;
     let long = "x".repeat(150_000);
     for address in [api(&world), store(&world)] {
@@ -467,7 +472,7 @@ async fn a_request_that_is_no_http_or_has_too_long_a_head_is_told_so() {
 }
 
 #[tokio::test]
-async fn no_request_makes_the_metrics_grow_and_clients_do_not_see_them() {
+async fn requests_do_not_grow_the_metrics_without_bound_and_clients_cannot_read_them() {
     let world = World::start().await;
     works(&world, "a.txt").await;
     let ask = async |address: &str, n: usize| {
@@ -476,7 +481,7 @@ async fn no_request_makes_the_metrics_grow_and_clients_do_not_see_them() {
         raw.send(format!("{method} /{n}/{method} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await;
         raw.reply().await.status
     };
-    assert_eq!(ask(&api(&world), 0).await, 431, "a head is bounded");
+    assert_eq!(ask(&api(&world), 0).await, 431, "the size of a head is limited");
     let ask = async |address: &str, n: usize| {
         let mut raw = Raw::open(address).await;
         let method = format!("M{n}-{}", "X".repeat(10_000));
@@ -512,7 +517,7 @@ async fn no_request_makes_the_metrics_grow_and_clients_do_not_see_them() {
 }
 
 #[tokio::test]
-async fn who_waits_for_an_upload_is_answered_when_the_server_stops() {
+async fn a_client_that_waits_for_an_upload_gets_a_response_when_the_server_stops() {
     let world = World::start().await;
     let intent = world.client.intent("slow.txt", "text/plain", 5, json!({})).await.ok();
     let path = format!("/api/v1/files/{}?wait=25", id_of(&intent));
@@ -521,7 +526,7 @@ async fn who_waits_for_an_upload_is_answered_when_the_server_stops() {
     waiting.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n{authorization}\r\n\r\n").as_bytes()).await;
     let (mut half, idle) = (Raw::open(&api(&world)).await, Raw::used(&store(&world)).await);
     half.send(b"GET / HTTP/1.1\r\n").await;
-    // It has been read that it waits.
+    // The request has been read and waits.
     until_metric(&world, "xfiles_connections_working", 1.0).await;
     tokio::join!(world.stack.stop(), async {
         let reply = waiting.reply().await;
@@ -533,7 +538,7 @@ async fn who_waits_for_an_upload_is_answered_when_the_server_stops() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_under_way_when_the_server_stops_is_finished() {
+async fn an_upload_in_progress_when_the_server_stops_is_finished() {
     let world = World::start().await;
     let intent = world.client.intent("last.txt", "text/plain", 1_000_000, json!({})).await.ok();
     let mut raw = Raw::open(&store(&world)).await;
@@ -541,7 +546,7 @@ async fn an_upload_that_is_under_way_when_the_server_stops_is_finished() {
     assert_eq!(raw.reply().await.status, 100);
     let s3 = store(&world);
     tokio::join!(world.stack.stop(), async {
-        // No others are taken any more.
+        // New connections are no longer accepted.
         while TcpStream::connect(&s3).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -553,7 +558,7 @@ async fn an_upload_that_is_under_way_when_the_server_stops_is_finished() {
 }
 
 #[tokio::test]
-async fn a_missing_file_is_remembered_as_missing_by_no_clock_that_can_be_set() {
+async fn the_cache_of_missing_files_does_not_depend_on_the_wall_clock() {
     let world = World::start().await;
     let bytes = b"hello";
     let intent = world.client.intent("late.txt", "text/plain", bytes.len(), json!({"visibility": "public"})).await.ok();

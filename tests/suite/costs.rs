@@ -1,4 +1,4 @@
-//! How many requests the operations that matter send to AWS: what `docs/costs.md` prices must not grow unseen.
+//! The number of AWS requests of the main operations: the costs in `docs/costs.md` must not grow unnoticed.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ impl Metered {
         Self { world, files, meter }
     }
 
-    /// What an operation asks.
+    /// The requests of an operation.
     async fn bill<T, E: std::fmt::Debug>(&self, operation: impl Future<Output = Result<T, E>>) -> Bill {
         self.meter.take();
         operation.await.unwrap();
@@ -68,12 +68,12 @@ async fn an_intent_is_one_transaction() {
     };
     let bill = metered.bill(metered.files.begin(metered.world.stack.project(), intent)).await;
     assert_eq!(bill.calls, calls([(Operation::TransactWriteItems, 1)]));
-    assert!(bill.write_units > 0.0, "the engine tells what it consumed");
+    assert!(bill.write_units > 0.0, "the engine returns the consumed capacity");
     metered.world.end().await;
 }
 
 #[tokio::test]
-async fn a_repeated_confirm_a_get_and_fresh_urls_are_one_read_and_never_ask_the_object_store() {
+async fn a_repeated_confirm_a_get_and_fresh_urls_are_one_read_and_no_object_store_request() {
     let metered = Metered::start().await;
     let (project, id) = (metered.world.stack.project(), metered.upload(json!({})).await);
     let one_read = calls([(Operation::GetItem, 1)]);
@@ -132,7 +132,7 @@ async fn first_and_cursor_pages_are_one_query_and_one_batch_of_reads() {
     let of_type = FileFilter { entity_type: EntityWord::new("listing"), ..FileFilter::default() };
     assert_eq!(metered.bill(metered.files.walk(project, &of_type, None, two)).await.calls, page);
 
-    // The total comes from the project.
+    // The total is read from the project.
     let with_total = calls([(Operation::GetItem, 1), (Operation::Query, 1), (Operation::BatchGetItem, 1)]);
     assert_eq!(metered.bill(metered.files.list(project, &every, one, two)).await.calls, with_total);
     metered.world.end().await;
@@ -153,7 +153,7 @@ async fn a_deletion_invalidates_only_the_paths_under_which_something_can_be_cach
 }
 
 #[tokio::test]
-async fn a_first_variant_notes_the_placeholder_in_the_read_that_it_makes_anyway() {
+async fn a_first_variant_stores_the_placeholder_without_an_additional_read() {
     let metered = Metered::start().await;
     let variants = json!({"transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let png = fixture("palette-alpha.png");
@@ -173,7 +173,7 @@ async fn a_first_variant_notes_the_placeholder_in_the_read_that_it_makes_anyway(
 }
 
 #[tokio::test]
-async fn a_placeholder_of_its_own_reads_the_original_once_and_stores_no_object_however_often_it_is_asked_for() {
+async fn a_separate_placeholder_reads_the_original_once_and_stores_no_object_however_often_it_is_requested() {
     let metered = Metered::start().await;
     let png = fixture("palette-alpha.png");
     let id = file_id(&metered.world.client.upload(("a.png", "image/png", &png), json!({})).await);
@@ -188,7 +188,7 @@ async fn a_placeholder_of_its_own_reads_the_original_once_and_stores_no_object_h
 }
 
 #[tokio::test]
-async fn a_sweep_that_finds_nothing_asks_each_partition_once() {
+async fn a_sweep_with_nothing_due_queries_each_partition_once() {
     let metered = Metered::start().await;
     metered.upload(json!({})).await;
     let bill = metered.bill(metered.files.sweep(100, std::time::Duration::from_secs(60))).await;

@@ -1,5 +1,5 @@
-//! A process dies at any of its requests to the stores, whether the request had arrived or not, or goes on after a reply
-//! was lost; the cleanup then brings bytes, records and quota back into agreement.
+//! A process crashes at any of its requests to the stores, before or after the request takes effect, or continues after
+//! a response was lost. Afterwards the cleanup makes bytes, records and quota consistent again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,31 +37,31 @@ use xfiles_tests::{
     wire::{self, Line},
 };
 
-/// What becomes of a process at one of its writes to the stores. A death around a read is the same as one at the write
+/// What happens to a process at one of its writes to the stores. A crash at a read is equivalent to one at the write
 /// before it.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
-    /// Nothing happens to it.
-    Lives,
-    /// It dies before it has written anything.
-    DiesAtOnce,
-    /// It dies after this write took effect, and before the reply arrives.
-    DiesAfter(usize),
-    /// This write takes effect, its reply never arrives, and the process goes on.
-    MissesReply(usize),
+    /// It runs normally.
+    RunsNormally,
+    /// It crashes before its first write.
+    CrashesAtOnce,
+    /// It crashes after this write took effect, and before the response arrives.
+    CrashesAfter(usize),
+    /// This write takes effect, its response is lost, and the process continues.
+    LosesResponse(usize),
 }
 
 /// The connections of a process with a fate.
 #[derive(Debug)]
-struct Mortal {
+struct FaultyLine {
     fate: Fate,
-    /// Nothing happens before this is set: what comes before is not the operation.
+    /// The fate applies only after this is set; earlier requests are not part of the operation.
     armed: AtomicBool,
     writes: AtomicUsize,
     dead: Arc<Notify>,
 }
 
-/// Whether a store is asked to change something.
+/// Returns true if a request writes.
 fn writes(request: &HttpRequest) -> bool {
     match request.headers().get("x-amz-target") {
         Some(target) => !["GetItem", "Query", "BatchGetItem"].iter().any(|read| target.ends_with(read)),
@@ -69,18 +69,18 @@ fn writes(request: &HttpRequest) -> bool {
     }
 }
 
-impl Line for Mortal {
+impl Line for FaultyLine {
     fn carry(&self, request: HttpRequest, store: SharedHttpConnector) -> HttpConnectorFuture {
         if !self.armed.load(Ordering::SeqCst) || !writes(&request) {
             return HttpConnectorFuture::new(async move { store.call(request).await });
         }
         let number = self.writes.fetch_add(1, Ordering::SeqCst);
-        let (arrives, dies) = match self.fate {
-            Fate::DiesAtOnce => (false, true),
-            // What else was under way does not arrive.
-            Fate::DiesAfter(n) if number >= n => (number == n, true),
-            Fate::MissesReply(n) if number == n => (true, false),
-            Fate::Lives | Fate::DiesAfter(_) | Fate::MissesReply(_) => {
+        let (arrives, crashes) = match self.fate {
+            Fate::CrashesAtOnce => (false, true),
+            // Concurrent requests do not arrive.
+            Fate::CrashesAfter(n) if number >= n => (number == n, true),
+            Fate::LosesResponse(n) if number == n => (true, false),
+            Fate::RunsNormally | Fate::CrashesAfter(_) | Fate::LosesResponse(_) => {
                 return HttpConnectorFuture::new(async move { store.call(request).await });
             }
         };
@@ -89,7 +89,7 @@ impl Line for Mortal {
             if arrives {
                 drop(store.call(request).await);
             }
-            if dies {
+            if crashes {
                 dead.notify_one();
                 std::future::pending::<()>().await;
             }
@@ -103,18 +103,18 @@ impl Line for Mortal {
 struct Process {
     files: Files,
     project: ProjectId,
-    line: Arc<Mortal>,
+    line: Arc<FaultyLine>,
 }
 
 impl Process {
     fn start(world: &World, fate: Fate) -> Self {
         let (armed, writes, dead) = (AtomicBool::new(true), AtomicUsize::new(0), Arc::default());
-        let line = Arc::new(Mortal { fate, armed, writes, dead });
+        let line = Arc::new(FaultyLine { fate, armed, writes, dead });
         let files = world.stack.files_through(|client| wire::through(line.clone(), client));
         Self { files, project: world.stack.project(), line }
     }
 
-    /// Runs until the operation ends or the process dies. `None`: it died.
+    /// Runs until the operation ends or the process crashes (`None`).
     async fn run<T>(&self, operation: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -124,11 +124,11 @@ impl Process {
     }
 }
 
-/// How many worlds are under way at the same time. Whoever misses a reply waits before it asks again.
+/// The number of concurrent worlds. A process without a response waits before it retries.
 const AT_ONCE: usize = 12;
 
-/// Runs an operation to its end, then once for every write at which its process can die or miss a reply, each in a
-/// world of its own. Each run is followed by the cleanup, after which everything must agree and nothing be overdue.
+/// Runs an operation to its end, then once for every write at which its process can crash or lose a response, each in
+/// its own world. After each run and the cleanup, everything must be consistent and nothing overdue.
 async fn at_every_point<S, P, O, D, C>(prepare: P, operation: O, check: C)
 where
     P: AsyncFn(&World) -> S,
@@ -144,7 +144,7 @@ where
         let ended = process.run(operation(process.clone(), state.clone())).await;
         match (&ended, fate) {
             (Some(Err(error)), _) => panic!("{fate:?}: {error}"),
-            (None, Fate::Lives | Fate::MissesReply(_)) => panic!("{fate:?}: nothing kills it"),
+            (None, Fate::RunsNormally | Fate::LosesResponse(_)) => panic!("{fate:?}: nothing kills it"),
             _ => {}
         }
         settle(&world).await;
@@ -152,13 +152,13 @@ where
         world.end().await;
         process.line.writes.load(Ordering::SeqCst)
     };
-    let points = run(Fate::Lives).await;
+    let points = run(Fate::RunsNormally).await;
     assert!(points > 0, "the operation changes something");
-    let fates = (0..points).flat_map(|n| [Fate::DiesAfter(n), Fate::MissesReply(n)]);
-    stream::iter(fates.chain([Fate::DiesAtOnce])).map(run).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    let fates = (0..points).flat_map(|n| [Fate::CrashesAfter(n), Fate::LosesResponse(n)]);
+    stream::iter(fates.chain([Fate::CrashesAtOnce])).map(run).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
 }
 
-/// The cleanup, as often as there is something to do: until every lease, every upload and every worker's life has passed.
+/// Runs the cleanup while there is work: until every lease, upload and worker has expired.
 async fn settle(world: &World) {
     for _ in 0..4 {
         world.pass_expiry();
@@ -187,7 +187,7 @@ fn intent() -> UploadIntent {
 }
 
 #[tokio::test]
-async fn a_death_while_an_upload_begins_leaves_nothing() {
+async fn a_crash_while_an_upload_begins_leaves_nothing() {
     at_every_point(
         async |_| (),
         |p, ()| async move { p.files.begin(p.project, intent()).await.map(drop).map_err(|e| e.to_string()) },
@@ -200,7 +200,7 @@ async fn a_death_while_an_upload_begins_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_death_while_an_upload_is_confirmed_leaves_it_confirmed_or_gone() {
+async fn a_crash_while_an_upload_is_confirmed_leaves_it_confirmed_or_gone() {
     at_every_point(
         async |world| {
             let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({"visibility": "public"})).await.ok();
@@ -227,7 +227,7 @@ async fn a_death_while_an_upload_is_confirmed_leaves_it_confirmed_or_gone() {
 }
 
 #[tokio::test]
-async fn a_death_while_a_file_is_deleted_leaves_it_whole_or_gone() {
+async fn a_crash_while_a_file_is_deleted_leaves_it_complete_or_gone() {
     at_every_point(
         async |world| {
             let more = json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}});
@@ -247,15 +247,15 @@ async fn a_death_while_a_file_is_deleted_leaves_it_whole_or_gone() {
                 assert_eq!(world.get(url).await.status(), if there { 200 } else { 404 });
             }
             assert_eq!(world.objects().await.len(), if there { 2 } else { 0 });
-            let told = world.told_of(id).await;
-            assert_eq!(told.contains(&EventType::FileDeleted), !there, "{told:?}");
+            let emitted = world.told_of(id).await;
+            assert_eq!(emitted.contains(&EventType::FileDeleted), !there, "{emitted:?}");
         },
     )
     .await;
 }
 
 #[tokio::test]
-async fn a_death_while_an_upload_expires_gives_its_quota_back_once() {
+async fn a_crash_while_an_upload_expires_returns_its_quota_once() {
     at_every_point(
         async |world| {
             let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
@@ -275,7 +275,7 @@ async fn a_death_while_an_upload_expires_gives_its_quota_back_once() {
 }
 
 #[tokio::test]
-async fn a_death_while_a_file_moves_and_its_variants_are_purged_tells_each_change_once() {
+async fn a_crash_while_a_file_moves_and_its_variants_are_purged_yields_one_event_for_each_change() {
     let patch = Patch {
         visibility: Some(Visibility::Private),
         variants_visibility: Some(Visibility::Private),
@@ -295,19 +295,19 @@ async fn a_death_while_a_file_moves_and_its_variants_are_purged_tells_each_chang
             let file = world.files().get(world.stack.project(), id).await.unwrap();
             let changed = file.visibility == Visibility::Private;
             assert!(changed || !completed);
-            let told = world.told_of(id).await;
+            let emitted = world.told_of(id).await;
             let expected: &[EventType] = match changed {
                 true => &[EventType::FileConfirmed, EventType::FileUpdated, EventType::VariantsPurged],
                 false => &[EventType::FileConfirmed],
             };
-            assert_eq!(told, expected);
+            assert_eq!(emitted, expected);
         },
     )
     .await;
 }
 
 #[tokio::test]
-async fn a_death_while_events_are_sent_loses_none_and_keeps_their_ids() {
+async fn a_crash_while_events_are_sent_loses_none_and_keeps_their_ids() {
     at_every_point(
         async |world| {
             let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -324,21 +324,21 @@ async fn a_death_while_events_are_sent_loses_none_and_keeps_their_ids() {
             assert_eq!(world.client.post(&hooks, &json!({ "url": url })).await.status, 201);
             let file = world.client.upload(TEXT, json!({})).await;
             world.client.delete(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
-            let told: Vec<String> = world.told().await.iter().map(|event| event.id.to_string()).collect();
-            (told, taken)
+            let emitted: Vec<String> = world.told().await.iter().map(|event| event.id.to_string()).collect();
+            (emitted, taken)
         },
         |p, _| async move {
             let courier = xfiles_cleanup_cron::Courier::new(Reach::Anywhere);
             let sent = xfiles_cleanup_cron::deliver(&p.files, &courier, xfiles_cleanup_cron::Bounds::default()).await;
             sent.map(drop).map_err(|e| e.to_string())
         },
-        async |world, (mut told, taken), _| {
+        async |world, (mut emitted, taken), _| {
             world.deliver().await;
             let mut ids = taken.lock().unwrap().clone();
             ids.sort();
             ids.dedup();
-            told.sort();
-            assert_eq!(ids, told);
+            emitted.sort();
+            assert_eq!(ids, emitted);
             assert!(world.told().await.is_empty());
         },
     )
@@ -346,7 +346,7 @@ async fn a_death_while_events_are_sent_loses_none_and_keeps_their_ids() {
 }
 
 #[tokio::test]
-async fn a_death_after_a_full_new_order_was_written_leaves_nothing_untold() {
+async fn a_crash_after_a_full_reorder_was_written_loses_no_event() {
     let world = World::start().await;
     let more = json!({"entity": {"type": "listing", "id": "7"}});
     let uploads = (0..Catalog::REPLACE_AT_ONCE).map(|_| world.client.upload(TEXT, more.clone()));
@@ -354,9 +354,9 @@ async fn a_death_after_a_full_new_order_was_written_leaves_nothing_untold() {
     let ids: Vec<FileId> = files.iter().map(file_id).collect();
     let word = |text| EntityWord::new(text).unwrap();
 
-    // The records and the events are written, and nobody hears of it.
-    let dying = Process::start(&world, Fate::DiesAfter(0));
-    let ended = dying.run(dying.files.order(dying.project, &word("listing"), &word("7"), &ids)).await;
+    // The records and the events are written, but the client gets no response.
+    let crashing = Process::start(&world, Fate::CrashesAfter(0));
+    let ended = crashing.run(crashing.files.order(crashing.project, &word("listing"), &word("7"), &ids)).await;
     assert!(ended.is_none());
     world.pass_expiry();
     world.sweep().await;
@@ -368,13 +368,13 @@ async fn a_death_after_a_full_new_order_was_written_leaves_nothing_untold() {
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_finished_keeps_no_other_waiting() {
+async fn a_record_that_cannot_be_finished_blocks_no_other() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({"visibility": "public"})).await;
-    let dying = Process::start(&world, Fate::DiesAfter(0));
+    let crashing = Process::start(&world, Fate::CrashesAfter(0));
     let patch = Patch { visibility: Some(Visibility::Private), ..Patch::default() };
-    assert!(dying.run(dying.files.patch(dying.project, file_id(&file), &patch, None)).await.is_none());
-    // It is on its way, and its bytes are gone: nobody can finish that.
+    assert!(crashing.run(crashing.files.patch(crashing.project, file_id(&file), &patch, None)).await.is_none());
+    // It is being published, and its bytes are gone, so it cannot be finished.
     let key = world.files().inspect().catalog.file(file_id(&file), Consistency::Strong).await.unwrap().original_key();
     let remove = world.stack.s3_client().delete_object().bucket(xfiles_standalone::BUCKET).key(key.to_string());
     remove.send().await.unwrap();
@@ -390,30 +390,30 @@ async fn a_record_that_cannot_be_finished_keeps_no_other_waiting() {
     world.end().await;
 }
 
-/// What is there before an operation.
+/// The state before an operation.
 #[derive(Clone, Copy, Debug)]
 enum Given {
     /// A confirmed text of the listing 7.
     Text(&'static str),
-    /// A confirmed picture, and one public variant of it.
+    /// A confirmed image with one public variant.
     Picture(&'static str),
     /// An upload that has begun.
     Begun(&'static str),
     /// An upload whose bytes have arrived.
     Arrived(&'static str),
-    /// An upload whose bytes are not what was declared.
+    /// An upload whose bytes do not match the declaration.
     Wrong(&'static str),
-    /// A webhook that nobody sends to.
+    /// A webhook without events to send.
     Hook,
-    /// The bytes of nobody's file, found a day ago.
+    /// An object without a record, found a day ago.
     Orphan,
-    /// The file was deleted, and no worker that was busy with it is left.
+    /// The file was deleted, and all workers that were busy with it have ended.
     Deleted(&'static str),
-    /// The project is to be emptied, or removed.
+    /// The project is to be emptied or removed.
     Cleared { and_project: bool },
 }
 
-/// The project and what is in it, by the names that a case calls them.
+/// The project and its contents, by the names in a case.
 #[derive(Clone)]
 struct Cast {
     client: Client,
@@ -503,17 +503,17 @@ async fn furnish(world: &World, given: &[Given]) -> Cast {
     cast
 }
 
-/// What a process does.
+/// The action of a process.
 enum Act {
-    /// It serves a request.
+    /// Serves a request.
     Serve(Method, String, Value),
-    /// It serves a request with an idempotency key.
+    /// Serves a request with an idempotency key.
     ServeOnce(Method, String, Value),
-    /// The cleanup runs.
+    /// Runs the cleanup.
     CleanUp,
-    /// The store says that an object has arrived.
+    /// Handles the store's notification of an object.
     Hear(ObjectKey),
-    /// A viewer asks the worker for a variant.
+    /// A viewer requests a variant from the worker.
     View(String),
 }
 
@@ -543,7 +543,7 @@ impl Act {
             Self::Serve(ref method, ref path, ref body) | Self::ServeOnce(ref method, ref path, ref body) => {
                 let options = ApiOptions { webhooks: Reach::Anywhere, ..ApiOptions::default() };
                 let api = xfiles_control_api::router(Api::new(process.files, options));
-                // The key is looked up before: what is asked for that is no part of the operation.
+                // The key is looked up before, because these requests are not part of the operation.
                 process.line.armed.store(false, Ordering::SeqCst);
                 let known = request(&Method::GET, "/api/v1/usage").body(Body::empty()).unwrap();
                 assert_eq!(api.clone().oneshot(known).await.unwrap().status(), 200);
@@ -559,12 +559,12 @@ impl Act {
         let status = answer.status();
         let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.map_err(|e| e.to_string())?;
         let said = String::from_utf8_lossy(&body).into_owned();
-        // A refusal for what the bytes are is the end of that operation.
+        // A content error ends the operation.
         if status.is_success() || said.contains("content_type_mismatch") { Ok(()) } else { Err(said) }
     }
 }
 
-/// Everything that can be told of the project, by name. Names of what is made anew are numbered.
+/// The observable state of the project, by name. New objects are numbered.
 async fn portrait(world: &World, cast: &Cast) -> BTreeMap<String, String> {
     let mut seen = BTreeMap::new();
     let catalog = &world.files().inspect().catalog;
@@ -601,7 +601,7 @@ async fn portrait(world: &World, cast: &Cast) -> BTreeMap<String, String> {
         tell(format!("object {} {variant} of {}", place.join("/"), of(&key)), size.to_string());
     }
     for event in world.told().await {
-        tell(format!("told {} of {}", event.kind, of(&event.body)), String::new());
+        tell(format!("event {} of {}", event.kind, of(&event.body)), String::new());
     }
     let mut keys = catalog.keys(cast.project).await.unwrap();
     keys.sort_by_key(|key| (key.created, key.expires_at.is_none()));
@@ -617,15 +617,15 @@ async fn portrait(world: &World, cast: &Cast) -> BTreeMap<String, String> {
     seen
 }
 
-/// What the counters are called, which are between the two ends when some files are at one and some at the other.
+/// The name of the counters, which may be between the two states if some files are in one and some in the other.
 const COUNTS: &str = "counts";
 
-/// One operation, and what is there before it.
+/// One operation, and the state before it.
 struct Case {
     name: &'static str,
     given: &'static [Given],
     act: fn(&Cast) -> Act,
-    /// Whether it is done altogether or not at all. Otherwise each thing is as it was or as it is to be.
+    /// Whether it is atomic. Otherwise each object is in its old or its new state.
     whole: bool,
 }
 
@@ -635,7 +635,7 @@ async fn check_case(case: &Case) {
         let world = World::with_quota(1_000_000).await;
         let cast = furnish(&world, case.given).await;
         if acts {
-            let process = Process::start(&world, Fate::Lives);
+            let process = Process::start(&world, Fate::RunsNormally);
             (case.act)(&cast).carry_out(process, &cast).await.unwrap_or_else(|e| panic!("{}: {e}", case.name));
         }
         settle(&world).await;
@@ -678,7 +678,7 @@ fn new_upload(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_death_at_any_point_of_an_upload_ends_like_no_death_or_no_start() {
+async fn a_crash_at_any_write_of_an_upload_ends_as_if_completed_or_never_started() {
     const INTENTS: &str = "/api/v1/files/upload-intents";
     check_cases(&[
         Case {
@@ -688,7 +688,7 @@ async fn a_death_at_any_point_of_an_upload_ends_like_no_death_or_no_start() {
             whole: true,
         },
         Case {
-            name: "intents, each for itself",
+            name: "separate intents of a batch",
             given: &[],
             act: |_| {
                 let files = json!({"files": [new_upload("new-1"), new_upload("new-2")]});
@@ -697,7 +697,7 @@ async fn a_death_at_any_point_of_an_upload_ends_like_no_death_or_no_start() {
             whole: false,
         },
         Case {
-            name: "intents, all or none",
+            name: "an all-or-nothing batch of intents",
             given: &[],
             act: |_| {
                 let files = [new_upload("new-1"), new_upload("new-2"), new_upload("new-3")];
@@ -718,7 +718,7 @@ async fn a_death_at_any_point_of_an_upload_ends_like_no_death_or_no_start() {
             whole: false,
         },
         Case {
-            name: "a confirmation of bytes that are not what was declared",
+            name: "a confirmation of content that differs from its declaration",
             given: &[Given::Wrong("a")],
             act: |cast| Act::Serve(Method::POST, "/api/v1/files/confirm".to_owned(), json!({"fileId": cast.id("a")})),
             whole: true,
@@ -733,14 +733,14 @@ async fn a_death_at_any_point_of_an_upload_ends_like_no_death_or_no_start() {
     .await;
 }
 
-/// The key that an upload URL is for.
+/// The key of an upload URL.
 fn staged(url: &str) -> ObjectKey {
     let at = url.find("staging/").unwrap();
     url[at..].split('?').next().unwrap().parse().unwrap()
 }
 
 #[tokio::test]
-async fn a_death_at_any_point_of_a_change_ends_like_no_death_or_no_start() {
+async fn a_crash_at_any_write_of_a_change_ends_as_if_completed_or_never_started() {
     check_cases(&[
         Case {
             name: "an owner",
@@ -749,7 +749,7 @@ async fn a_death_at_any_point_of_a_change_ends_like_no_death_or_no_start() {
             whole: true,
         },
         Case {
-            name: "no more variants",
+            name: "disabling variants",
             given: &[Given::Picture("a")],
             act: |cast| {
                 let off = json!({"transformations": {"image": {"enabled": false}}});
@@ -764,7 +764,7 @@ async fn a_death_at_any_point_of_a_change_ends_like_no_death_or_no_start() {
             whole: true,
         },
         Case {
-            name: "a new order",
+            name: "a reorder",
             given: &[Given::Text("a"), Given::Text("b"), Given::Text("c")],
             act: |cast| {
                 let order = cast.ids(&["c", "a", "b"]);
@@ -786,7 +786,7 @@ async fn a_death_at_any_point_of_a_change_ends_like_no_death_or_no_start() {
 }
 
 #[tokio::test]
-async fn a_death_at_any_point_of_a_deletion_ends_like_no_death_or_no_start() {
+async fn a_crash_at_any_write_of_a_deletion_ends_as_if_completed_or_never_started() {
     check_cases(&[
         Case {
             name: "a pending upload",
@@ -795,13 +795,13 @@ async fn a_death_at_any_point_of_a_deletion_ends_like_no_death_or_no_start() {
             whole: false,
         },
         Case {
-            name: "by ids",
+            name: "a deletion by ids",
             given: &[Given::Text("a"), Given::Picture("b"), Given::Text("kept")],
             act: |cast| Act::Serve(Method::POST, "/api/v1/files/delete".to_owned(), cast.ids(&["a", "b"])),
             whole: false,
         },
         Case {
-            name: "by filter",
+            name: "a deletion by filter",
             given: &[Given::Text("a"), Given::Text("b"), Given::Picture("kept")],
             act: |_| {
                 let matching = "/api/v1/files?entityType=listing&entityId=7";
@@ -832,29 +832,29 @@ async fn a_death_at_any_point_of_a_deletion_ends_like_no_death_or_no_start() {
 }
 
 #[tokio::test]
-async fn a_death_at_any_point_of_a_projects_end_ends_like_no_death_or_no_start() {
+async fn a_crash_at_any_write_of_a_project_deletion_ends_as_if_completed_or_never_started() {
     const FULL: [Given; 4] = [Given::Text("a"), Given::Picture("b"), Given::Arrived("c"), Given::Hook];
     check_cases(&[
         Case {
-            name: "emptying",
+            name: "emptying a project",
             given: &FULL,
             act: |cast| Act::Serve(Method::POST, cast.project_path("/empty"), Value::Null),
             whole: true,
         },
         Case {
-            name: "the cleanup's part of emptying",
+            name: "emptying a project, by the cleanup",
             given: &[Given::Text("a"), Given::Text("b"), Given::Cleared { and_project: false }],
             act: |_| Act::CleanUp,
             whole: true,
         },
         Case {
-            name: "removal",
+            name: "the deletion of a project",
             given: &FULL,
             act: |cast| Act::Serve(Method::DELETE, cast.project_path(""), Value::Null),
             whole: true,
         },
         Case {
-            name: "the cleanup's part of removal",
+            name: "the deletion of a project, by the cleanup",
             given: &[Given::Text("a"), Given::Hook, Given::Cleared { and_project: true }],
             act: |_| Act::CleanUp,
             whole: true,
@@ -864,7 +864,7 @@ async fn a_death_at_any_point_of_a_projects_end_ends_like_no_death_or_no_start()
 }
 
 #[tokio::test]
-async fn a_death_at_any_point_of_administration_ends_like_no_death_or_no_start() {
+async fn a_crash_at_any_write_of_administration_ends_as_if_completed_or_never_started() {
     check_cases(&[
         Case {
             name: "a new project",
@@ -873,7 +873,7 @@ async fn a_death_at_any_point_of_administration_ends_like_no_death_or_no_start()
             whole: true,
         },
         Case {
-            name: "another name and another quota",
+            name: "a change of name and quota",
             given: &[Given::Text("a")],
             act: |cast| {
                 Act::Serve(Method::PATCH, cast.project_path(""), json!({"name": "another one", "quotaBytes": 999}))
@@ -887,13 +887,13 @@ async fn a_death_at_any_point_of_administration_ends_like_no_death_or_no_start()
             whole: true,
         },
         Case {
-            name: "a key's successor",
+            name: "the rotation of a key",
             given: &[],
             act: |cast| Act::Serve(Method::POST, cast.project_path(&format!("/keys/{}/rotate", cast.key)), json!({})),
             whole: true,
         },
         Case {
-            name: "a key's end",
+            name: "the revocation of a key",
             given: &[],
             act: |cast| Act::Serve(Method::DELETE, cast.project_path(&format!("/keys/{}", cast.key)), Value::Null),
             whole: true,
@@ -911,13 +911,13 @@ async fn a_death_at_any_point_of_administration_ends_like_no_death_or_no_start()
             whole: true,
         },
         Case {
-            name: "a webhook's new secret",
+            name: "the rotation of a webhook's secret",
             given: &[Given::Hook],
             act: |cast| Act::Serve(Method::POST, cast.hook_path("/rotate"), json!({})),
             whole: true,
         },
         Case {
-            name: "a webhook's end",
+            name: "the deletion of a webhook",
             given: &[Given::Hook],
             act: |cast| Act::Serve(Method::DELETE, cast.hook_path(""), Value::Null),
             whole: true,

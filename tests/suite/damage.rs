@@ -1,5 +1,5 @@
-//! Files on the disk that are not what was acknowledged: missing, cut, longer, or with a byte that is another. No way of
-//! reading serves them, they are reported, and they are served again once they are whole.
+//! Damaged blobs: missing, truncated, longer, or with a changed byte. No read serves them, they are reported, and they
+//! are served again once repaired.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ use xfiles_standalone::{
 };
 use xfiles_tests::{TEXT, World, WorldOptions, fixture, id_of};
 
-/// What happens to a blob's file.
+/// A damage of a blob's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Harm {
     Delete,
@@ -70,13 +70,12 @@ impl Machine {
         self.folder.path().join("data")
     }
 
-    /// The files of all blobs.
     fn blobs(&self) -> BTreeSet<PathBuf> {
         let files = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         files(self.data().join("objects/blobs")).flat_map(files).collect()
     }
 
-    /// Uploads a file. Gives it with its blob.
+    /// Uploads a file; returns it with its blob.
     async fn upload(&self, (name, kind, bytes): (&str, &str, &[u8]), more: Value) -> (Value, PathBuf) {
         let before = self.blobs();
         let file = self.world.client.upload((name, kind, bytes), more).await;
@@ -89,19 +88,19 @@ impl Machine {
         self.world.objects().await.into_keys().find(|key| key.contains(id_of(file))).unwrap()
     }
 
-    /// What the store gives of an object: its bytes, or nothing.
+    /// The object's bytes from the store, if it serves them.
     async fn get(&self, key: &str, range: Option<&str>) -> Option<Vec<u8>> {
         let get = self.world.stack.s3_client().get_object().bucket(BUCKET).key(key).set_range(range.map(Into::into));
         let object = get.send().await.ok()?;
         object.body.collect().await.ok().map(|bytes| bytes.to_vec())
     }
 
-    /// Makes the CDN's stand-in forget everything.
+    /// Invalidates everything in the CDN stand-in.
     async fn forget(&self, reference: &str) {
         self.world.files().inspect().cdn.invalidate(reference, vec!["/files/*".to_owned()]).await.unwrap();
     }
 
-    /// Waits until the index records this number of damaged blobs.
+    /// Waits until the index has this number of damaged blobs.
     async fn noted(&self, blobs: u64) {
         let noted = async {
             while self.world.stack.integrity().await.damaged_blobs != Some(blobs) {
@@ -116,15 +115,15 @@ impl Machine {
     }
 }
 
-/// A text of this many bytes, of which no part repeats.
+/// A text of this many bytes without repetitions.
 fn text(size: usize) -> Vec<u8> {
     (0_u32..).flat_map(|i| format!("{i:08x}").into_bytes()).take(size).collect()
 }
 
 #[tokio::test]
-async fn however_bytes_are_damaged_no_way_of_reading_serves_them_and_whole_again_they_are_served() {
+async fn no_read_serves_damaged_bytes_and_repaired_bytes_are_served_again() {
     let machine = Machine::start().await;
-    // Read in one piece; in several after a look at all; and in several with a look along the way.
+    // Read in one chunk; in several after hashing; and in several with hashing along the way.
     for size in [13, 1 << 20, 9 << 20] {
         let bytes = text(size);
         for harm in Harm::ALL {
@@ -137,7 +136,7 @@ async fn however_bytes_are_damaged_no_way_of_reading_serves_them_and_whole_again
             let refused_before = machine.world.stack.integrity().await.refused_reads;
             let path = format!("/{key}");
             if harm == Harm::Flip {
-                // Only a read of the whole object can notice; after that, every read is refused.
+                // Only a read of the whole object can detect the damage; afterwards every read is refused.
                 assert_eq!(machine.get(&key, None).await, None, "{context}");
                 machine.noted(1).await;
             }
@@ -155,7 +154,7 @@ async fn however_bytes_are_damaged_no_way_of_reading_serves_them_and_whole_again
             machine.noted(1).await;
             assert!(machine.world.stack.integrity().await.refused_reads > refused_before, "{context}");
 
-            // It can be moved out of public sight all the same, and is as damaged there.
+            // It can still be made private, and is damaged there as well.
             let patched = format!("/api/v1/files/{}", id_of(&file));
             let patch = machine.world.client.request(Method::PATCH, &patched).json(&json!({"visibility": "private"}));
             assert_eq!(patch.send().await.unwrap().status(), StatusCode::OK, "{context}");
@@ -189,14 +188,14 @@ async fn however_bytes_are_damaged_no_way_of_reading_serves_them_and_whole_again
 }
 
 #[tokio::test]
-async fn a_copy_that_the_cdn_holds_was_compared_before_it_was_held() {
+async fn bytes_are_verified_before_the_cdn_caches_them() {
     let machine = Machine::start().await;
     for harm in Harm::ALL {
         let (file, blob) = machine.upload(TEXT, json!({"visibility": "public"})).await;
         let path = format!("/{}", machine.key_of(&file).await);
         assert_eq!(machine.world.get(&path).await.bytes().await.unwrap(), TEXT.2);
         harm.befall(&blob);
-        assert_eq!(machine.world.get(&path).await.bytes().await.unwrap(), TEXT.2, "{harm:?}: it is the right bytes");
+        assert_eq!(machine.world.get(&path).await.bytes().await.unwrap(), TEXT.2, "{harm:?}: wrong bytes");
         machine.forget(&format!("{harm:?}")).await;
         assert_eq!(machine.world.get(&path).await.status(), StatusCode::BAD_GATEWAY, "{harm:?}");
     }
@@ -204,7 +203,7 @@ async fn a_copy_that_the_cdn_holds_was_compared_before_it_was_held() {
 }
 
 #[tokio::test]
-async fn no_variant_is_made_of_a_damaged_original() {
+async fn no_variant_is_rendered_from_a_damaged_original() {
     let pictures =
         json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let machine = Machine::start().await;
@@ -228,7 +227,7 @@ async fn no_variant_is_made_of_a_damaged_original() {
 }
 
 #[tokio::test]
-async fn a_damaged_variant_is_made_again_and_takes_the_place_of_what_was_stored() {
+async fn a_damaged_variant_is_rendered_again_and_replaces_the_stored_one() {
     let pictures =
         json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let machine = Machine::start().await;
@@ -276,7 +275,7 @@ async fn an_upload_that_is_damaged_before_its_confirmation_is_not_published() {
 }
 
 #[tokio::test]
-async fn a_put_takes_the_place_of_a_damaged_object_as_if_there_were_none() {
+async fn a_put_replaces_a_damaged_object_as_if_it_did_not_exist() {
     let machine = Machine::start().await;
     let s3 = machine.world.stack.s3_client();
     let put = |body: &'static [u8]| {
@@ -311,15 +310,15 @@ async fn the_command_finds_damage_in_a_stopped_directory_and_prints_the_path() {
     assert_eq!(exit, xfiles_cli::Exit::Failed);
     assert!(out.contains(id_of(&file)) && out.contains("other bytes"), "{out}");
     let (_, out, _) = run(&[&data, "--json"]);
-    let told: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(told["damaged"][0]["damage"], "wrong-bytes");
-    assert!(Path::new(&data).join(told["damaged"][0]["path"].as_str().unwrap()) == blob);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["damaged"][0]["damage"], "wrong-bytes");
+    assert!(Path::new(&data).join(report["damaged"][0]["path"].as_str().unwrap()) == blob);
     let (exit, _, err) = run(&[&format!("{data}-not-there")]);
     assert!(exit == xfiles_cli::Exit::Unavailable && err.contains("has no object store"), "{err}");
 }
 
 #[tokio::test]
-async fn what_the_store_knows_of_its_bytes_is_in_prometheus_terms() {
+async fn the_store_reports_damage_and_scrub_progress_as_prometheus_metrics() {
     let machine = Machine::start().await;
     let (file, blob) = machine.upload(TEXT, json!({})).await;
     let key = machine.key_of(&file).await;

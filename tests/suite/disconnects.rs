@@ -1,4 +1,4 @@
-//! Clients that leave: what they asked to be written is written to its end, and under an idempotency key once.
+//! Clients that disconnect: their writes are completed, and under an idempotency key exactly once.
 
 use std::{
     fmt,
@@ -27,7 +27,7 @@ use xfiles_tests::{
     wire::{self, Line},
 };
 
-/// A line that holds the nth request of one kind until it may go on.
+/// A gate that holds the nth request of one kind until it is opened.
 struct Gate {
     /// The end of DynamoDB's target or, for S3, the method and a part of the URI.
     operation: &'static str,
@@ -43,7 +43,7 @@ impl fmt::Debug for Gate {
     }
 }
 
-/// A gate at the nth request of a kind, by the lines that lead to it.
+/// The connections with a gate at the nth request of a kind.
 #[derive(Clone, Debug)]
 struct AtGate(Arc<Gate>);
 
@@ -93,7 +93,7 @@ impl Gated {
         self.gate.reached.acquire().await.unwrap().forget();
         socket.shutdown().await.unwrap();
         drop(socket);
-        // The server answers this one after it has seen that the other connection is closed.
+        // The server responds to this request after it has noticed that the other connection is closed.
         self.client.get("/healthz").await.ok();
     }
 
@@ -112,7 +112,7 @@ impl Gated {
         socket
     }
 
-    /// Lets the work go on, and waits for its end.
+    /// Opens the gate and waits for the end of the work.
     async fn let_it_end(&self) {
         self.gate.open.add_permits(1);
         self.api.ended().await;
@@ -136,12 +136,12 @@ fn replayed(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
-async fn a_batch_whose_client_leaves_is_reserved_once_and_its_retry_hears_the_outcome() {
+async fn a_batch_whose_client_disconnects_is_reserved_once_and_its_retry_gets_the_result() {
     for nth in [1, 2, 37, 100] {
         let world = World::start().await;
         let gated = Gated::at(&world, "TransactWriteItems", nth).await;
         gated.send_and_leave(&Method::POST, BATCH, Some("batch"), Some(&batch_of(100))).await;
-        // While it goes on, the same request is in flight.
+        // While it is in progress, the same request is in flight.
         post_once(&world.client, BATCH, "batch", &batch_of(100)).await.refused(409, "request_in_flight");
         gated.let_it_end().await;
 
@@ -155,7 +155,7 @@ async fn a_batch_whose_client_leaves_is_reserved_once_and_its_retry_hears_the_ou
 }
 
 #[tokio::test]
-async fn a_batch_whose_process_dies_is_reserved_once() {
+async fn a_batch_whose_process_crashes_is_reserved_once() {
     for all_or_nothing in [false, true] {
         // The second transaction of an all-or-nothing batch is that of its hundredth file.
         for nth in if all_or_nothing { [1, 2] } else { [3, 60] } {
@@ -164,7 +164,7 @@ async fn a_batch_whose_process_dies_is_reserved_once() {
             body["allOrNothing"] = json!(all_or_nothing);
             let dead = Gated::at(&world, "TransactWriteItems", nth).await;
             dead.send_and_leave(&Method::POST, BATCH, Some("batch"), Some(&body)).await;
-            // It never goes on. Another process takes the key over when it is believed to be dead.
+            // It never continues. Another process takes over the key when the first is considered dead.
             post_once(&world.client, BATCH, "batch", &body).await.refused(409, "request_in_flight");
             world.pass(Duration::from_secs(61));
             let retry = post_once(&world.client, BATCH, "batch", &body).await;
@@ -180,7 +180,7 @@ async fn a_batch_whose_process_dies_is_reserved_once() {
 }
 
 #[tokio::test]
-async fn what_an_administrator_makes_under_a_key_whose_process_died_is_made_once() {
+async fn administration_under_an_idempotency_key_whose_process_crashed_is_done_once() {
     let world = World::start().await;
     let project = format!("/api/v1/projects/{}", world.stack.project());
     let (keys, hooks) = (format!("{project}/keys"), format!("{project}/webhooks"));
@@ -190,7 +190,7 @@ async fn what_an_administrator_makes_under_a_key_whose_process_died_is_made_once
         (&hooks, json!({"url": "https://example.com/"}), &hooks, "webhooks"),
     ] {
         let before = world.client.get(list).await.ok()[made].as_array().unwrap().len();
-        // The write of the outcome is the one after the work.
+        // The write of the result is the one after the work.
         let dead = Gated::at(&world, "UpdateItem", 1).await;
         dead.send_and_leave(&Method::POST, path, Some(made), Some(&body)).await;
         world.pass(Duration::from_secs(61));
@@ -206,7 +206,7 @@ async fn what_an_administrator_makes_under_a_key_whose_process_died_is_made_once
 }
 
 #[tokio::test]
-async fn every_route_that_writes_ends_though_its_client_left() {
+async fn every_route_that_writes_completes_after_its_client_disconnects() {
     let png = fixture("alpha.avif");
     for (operation, route) in [
         ("CopyObject", "confirm"),
@@ -275,7 +275,7 @@ async fn every_route_that_writes_ends_though_its_client_left() {
 }
 
 #[tokio::test]
-async fn a_file_is_told_to_be_private_only_when_nothing_is_left_where_it_was_public() {
+async fn a_change_to_private_is_announced_only_after_nothing_public_is_left() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({"visibility": "public"})).await;
     let (id, path) = (file_id(&file), format!("/api/v1/files/{}", id_of(&file)));
@@ -294,7 +294,7 @@ async fn a_file_is_told_to_be_private_only_when_nothing_is_left_where_it_was_pub
 }
 
 #[tokio::test]
-async fn a_move_whose_process_died_before_the_purge_is_told_by_the_cleanup() {
+async fn a_move_whose_process_crashed_before_the_purge_is_announced_by_the_cleanup() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({"visibility": "public"})).await;
     let (id, path) = (file_id(&file), format!("/api/v1/files/{}", id_of(&file)));
@@ -307,7 +307,7 @@ async fn a_move_whose_process_died_before_the_purge_is_told_by_the_cleanup() {
 }
 
 #[tokio::test]
-async fn a_request_whose_body_is_cut_changes_nothing() {
+async fn a_request_with_a_truncated_body_changes_nothing() {
     let world = World::start().await;
     let gated = Gated::at(&world, "TransactWriteItems", 1).await;
     let body = batch_of(100).to_string();
@@ -325,7 +325,7 @@ async fn a_request_whose_body_is_cut_changes_nothing() {
     gated.client.get("/healthz").await.ok();
     gated.api.ended().await;
     assert_eq!(world.project().await.pending_uploads, 0);
-    // The key is free.
+    // The idempotency key is free.
     gated.gate.open.add_permits(1);
     let whole = post_once(&gated.client, BATCH, "cut", &batch_of(100)).await;
     assert!(!replayed(&whole));
@@ -334,7 +334,7 @@ async fn a_request_whose_body_is_cut_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_stack_that_stops_waits_for_what_its_clients_left() {
+async fn a_stack_that_stops_waits_for_requests_of_disconnected_clients() {
     let world = World::start().await;
     let gated = Gated::at(&world, "TransactWriteItems", 1).await;
     gated.send_and_leave(&Method::POST, BATCH, None, Some(&batch_of(3))).await;
@@ -347,9 +347,9 @@ async fn a_stack_that_stops_waits_for_what_its_clients_left() {
     world.end().await;
 }
 
-/// An upload URL's bytes that end before their length are not stored.
+/// An upload that ends before its declared length is not stored.
 #[tokio::test]
-async fn a_put_that_is_cut_leaves_nothing_in_the_store() {
+async fn a_truncated_put_leaves_nothing_in_the_store() {
     let world = World::start().await;
     let intent = world.client.intent("a.txt", "text/plain", 100_000, json!({})).await.ok();
     let url: http::Uri = intent["uploadUrl"].as_str().unwrap().parse().unwrap();
@@ -364,7 +364,7 @@ async fn a_put_that_is_cut_leaves_nothing_in_the_store() {
         socket.write_all(&vec![b'a'; sent]).await.unwrap();
         drop(socket);
     }
-    // A whole upload of other bytes under the same URL comes after them.
+    // A complete upload of other bytes under the same URL follows.
     assert_eq!(world.client.put(&intent, "text/plain", vec![b'b'; 100_000]).await, 200);
     let file: Result<_, Error> = world.files().confirm(world.stack.project(), file_id(&intent)).await;
     let stored = world.stack.s3_client().get_object().bucket(xfiles_standalone::BUCKET);

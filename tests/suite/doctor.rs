@@ -1,4 +1,4 @@
-//! `xf doctor` against a running stack, whole and broken, and the plan of `xf deploy`.
+//! `xf doctor` with working and broken stacks, and the plan of `xf deploy`.
 
 use std::{
     collections::HashMap,
@@ -21,12 +21,11 @@ use xfiles_core::{
     api_key::Scope,
     cdn::{Cdn, Signer, URL_LIFE},
     error::{Cause, Error},
-    operations::Files,
 };
 use xfiles_standalone::BUCKET;
 use xfiles_tests::{TEXT, World, WorldOptions, id_of};
 
-/// Runs `xf` with these arguments and gives how it ended and what it printed.
+/// Runs `xf` with these arguments; returns the exit code and the output.
 async fn xf(arguments: &[&str]) -> (Exit, String) {
     let arguments: Vec<_> = ["xf"].iter().chain(arguments).map(Into::into).collect();
     let run = move || {
@@ -38,7 +37,7 @@ async fn xf(arguments: &[&str]) -> (Exit, String) {
     tokio::task::spawn_blocking(run).await.expect("it returns")
 }
 
-/// The findings of `xf doctor` against a world, under a key.
+/// The findings of `xf doctor` for a world and a key.
 async fn findings(world: &World, key: &str) -> (Exit, Vec<Value>) {
     let url = world.stack.listens_at().to_string();
     let arguments = ["doctor", "--json", "--purge-within", "5", "--url", &url, "--api-key", key];
@@ -46,7 +45,7 @@ async fn findings(world: &World, key: &str) -> (Exit, Vec<Value>) {
     (exit, serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}")))
 }
 
-/// The one finding that is a fault.
+/// The only failed check.
 fn only_fault(findings: &[Value]) -> &Value {
     let faults: Vec<_> = findings.iter().filter(|finding| finding["ok"] == false).collect();
     assert_eq!(faults.len(), 1, "{faults:?}");
@@ -54,11 +53,11 @@ fn only_fault(findings: &[Value]) -> &Value {
 }
 
 #[tokio::test]
-async fn a_healthy_stack_passes_every_check_and_keeps_nothing() {
+async fn a_healthy_stack_passes_every_check_and_nothing_is_left_behind() {
     let world = World::start().await;
     let (exit, findings) = findings(&world, world.client.key()).await;
     assert_eq!(exit, Exit::Ok, "{findings:#?}");
-    for check in ["CORS", "failover", "signed URL", "without the signature", "forgets"] {
+    for check in ["CORS", "failover", "signed URL", "without the signature", "deleted files"] {
         assert!(findings.iter().any(|f| f["check"].as_str().unwrap().contains(check)), "{check}: {findings:#?}");
     }
     assert!(world.objects().await.is_empty());
@@ -66,7 +65,7 @@ async fn a_healthy_stack_passes_every_check_and_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_exist_is_the_cause_that_is_named() {
+async fn an_unknown_key_is_named_as_the_cause() {
     let world = World::start().await;
     let (exit, findings) = findings(&world, &format!("xf_{}", "a".repeat(32))).await;
     assert_eq!(exit, Exit::Failed);
@@ -77,7 +76,7 @@ async fn a_key_that_does_not_exist_is_the_cause_that_is_named() {
 }
 
 #[tokio::test]
-async fn a_key_that_may_not_upload_is_told_apart_from_a_store_that_does_not_work() {
+async fn a_key_without_upload_scope_is_distinguished_from_a_failing_store() {
     let world = World::start().await;
     let reader = world.client_with(&[Scope::Read]).await;
     let (exit, findings) = findings(&world, reader.key()).await;
@@ -89,40 +88,40 @@ async fn a_key_that_may_not_upload_is_told_apart_from_a_store_that_does_not_work
 }
 
 #[tokio::test]
-async fn a_cdn_that_does_not_answer_is_named_and_no_signed_url_is_shown() {
+async fn an_unreachable_cdn_is_named_and_no_signed_url_is_shown() {
     let nowhere = "http://127.0.0.1:1".parse().unwrap();
     let world = World::with(WorldOptions { public_url: Some(nowhere), ..WorldOptions::default() }).await;
     let (exit, findings) = findings(&world, world.client.key()).await;
     assert_eq!(exit, Exit::Failed);
     let fault = findings.iter().find(|f| f["check"] == "the CDN reads the bucket").unwrap();
     assert_eq!(fault["ok"], false);
-    assert!(fault["cause"].as_str().unwrap().contains("does not answer"), "{fault}");
+    assert!(fault["cause"].as_str().unwrap().contains("does not respond"), "{fault}");
     let all = Value::Array(findings).to_string();
     assert!(!all.contains("Signature") && !all.contains(world.client.key()), "{all}");
-    assert!(world.objects().await.is_empty(), "what was uploaded is deleted all the same");
+    assert!(world.objects().await.is_empty(), "the uploads are deleted nevertheless");
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_the_first_finding_and_the_last() {
+async fn an_unreachable_server_is_the_only_finding() {
     let key = format!("xf_{}", "a".repeat(32));
     let (exit, out) = xf(&["doctor", "--url", "http://127.0.0.1:1", "--api-key", &key]).await;
     assert_eq!(exit, Exit::Failed);
-    assert!(out.starts_with("FAIL  the API answers\n      cause: 127.0.0.1 does not answer"), "{out}");
+    assert!(out.starts_with("FAIL  the API answers\n      cause: 127.0.0.1 does not respond"), "{out}");
 }
 
-/// What is wrong with a deployment.
+/// The fault of a deployment.
 #[derive(Clone, Copy)]
 enum Wrong {
-    /// These requests are answered so.
+    /// These requests get this response.
     Answers(fn(&Parts) -> Option<Response>),
-    /// Every answer is of this moment.
+    /// Every response has this date.
     Date(&'static str),
-    /// Public originals are served for ever once they were.
+    /// Public originals are cached forever.
     Remembers,
 }
 
-/// A stack behind something that is wrong with it: API, CDN and object store at one address.
+/// A stack behind a faulty proxy: API, CDN and object store at one address.
 struct Broken {
     wrong: Wrong,
     stack: String,
@@ -170,7 +169,7 @@ impl Broken {
         }
         let mut bytes = answer.bytes().await.unwrap();
         if path.starts_with("/api/") {
-            // Uploads pass by here as well.
+            // Uploads also pass through the proxy.
             bytes = String::from_utf8(bytes.into()).unwrap().replace(&broken.store, &broken.address).into();
         }
         if matches!(broken.wrong, Wrong::Remembers) && path.starts_with("/files/originals/public/") {
@@ -180,7 +179,7 @@ impl Broken {
     }
 }
 
-/// An answer in the words of S3 and CloudFront.
+/// An error response of S3 or CloudFront.
 fn refused(status: u16, code: &str) -> Option<Response> {
     let body = format!("<Error><Code>{code}</Code><StringToSign>never shown</StringToSign></Error>");
     Some((StatusCode::from_u16(status).unwrap(), body).into_response())
@@ -194,14 +193,14 @@ fn at(request: &Parts, prefix: &str) -> bool {
     request.uri.path().starts_with(prefix)
 }
 
-/// CloudFront's answer when a function of the distribution fails.
+/// CloudFront's response if a function of the distribution fails.
 fn function_failed(name: &str) -> Option<Response> {
     let cache = [("x-cache", format!("{name} from cloudfront"))];
     let page = "<html>The CloudFront function associated with the CloudFront distribution is invalid or could not run.";
     Some((StatusCode::SERVICE_UNAVAILABLE, cache, page).into_response())
 }
 
-/// What is wrong, the check that finds it, and what its cause and its fix say.
+/// The fault, the check that finds it, and parts of its cause and fix.
 const FAULTS: [(Wrong, &str, &str, &str); 21] = [
     (Wrong::Date("Sun, 06 Nov 1994 08:49:37 GMT"), "the clocks agree", "ahead of the server's", "NTP"),
     (
@@ -213,24 +212,24 @@ const FAULTS: [(Wrong, &str, &str, &str); 21] = [
     (
         Wrong::Answers(|r| (r.method == Method::PUT && !uploads(r)).then(|| StatusCode::OK.into_response())),
         "the store checks upload URLs",
-        "answered 200 and not 403",
+        "is 200 and not 403",
         "emulator",
     ),
     (
         Wrong::Answers(|r| uploads(r).then(|| refused(403, "AccessDenied")).flatten()),
-        "the store takes the upload",
+        "the store accepts the upload",
         "AccessDenied",
         "presign role",
     ),
     (
         Wrong::Answers(|r| uploads(r).then(|| refused(403, "RequestTimeTooSkewed")).flatten()),
-        "the store takes the upload",
+        "the store accepts the upload",
         "RequestTimeTooSkewed",
         "clock",
     ),
     (
         Wrong::Answers(|r| uploads(r).then(|| refused(403, "SignatureDoesNotMatch")).flatten()),
-        "the store takes the upload",
+        "the store accepts the upload",
         "SignatureDoesNotMatch",
         "change requests",
     ),
@@ -248,7 +247,7 @@ const FAULTS: [(Wrong, &str, &str, &str); 21] = [
     (
         Wrong::Answers(|r| at(r, "/files/originals/public/").then(|| refused(403, "AccessDenied")).flatten()),
         "the CDN reads the bucket",
-        "answered 403 (AccessDenied) and not 200",
+        "is 403 (AccessDenied) and not 200",
         "bucket policy",
     ),
     (
@@ -256,13 +255,13 @@ const FAULTS: [(Wrong, &str, &str, &str); 21] = [
             at(r, "/files/originals/public/").then(|| function_failed("FunctionExecutionError")).flatten()
         }),
         "the CDN reads the bucket",
-        "answered 503 (FunctionExecutionError) and not 200",
+        "is 503 (FunctionExecutionError) and not 200",
         "a CloudFront function of the distribution fails",
     ),
     (
         Wrong::Answers(|r| at(r, "/files/variants/").then(|| function_failed("FunctionThrottledError")).flatten()),
-        "a variant is made on its first request (failover to the worker)",
-        "answered 503 (FunctionThrottledError) and not 200",
+        "a variant is rendered on its first request (failover to the worker)",
+        "is 503 (FunctionThrottledError) and not 200",
         "ComputeUtilization",
     ),
     (
@@ -271,19 +270,19 @@ const FAULTS: [(Wrong, &str, &str, &str); 21] = [
                 .then(|| function_failed("FunctionValidationError"))
                 .flatten()
         }),
-        "without the signature it stays closed",
-        "answered 503 and not 403",
+        "without the signature it is refused",
+        "is 503 and not 403",
         "a CloudFront function of the distribution fails",
     ),
     (
         Wrong::Answers(|r| at(r, "/files/originals/public/").then(|| StatusCode::NOT_FOUND.into_response())),
         "the CDN reads the bucket",
-        "answered 404 and not 200",
+        "is 404 and not 200",
         "alias of this stack's distribution",
     ),
     (
         Wrong::Answers(|r| at(r, "/files/variants/").then(|| refused(403, "AccessDenied")).flatten()),
-        "a variant is made on its first request (failover to the worker)",
+        "a variant is rendered on its first request (failover to the worker)",
         "(AccessDenied)",
         "origin group",
     ),
@@ -292,25 +291,25 @@ const FAULTS: [(Wrong, &str, &str, &str); 21] = [
             let forbidden = (StatusCode::FORBIDDEN, r#"{"Message":"Forbidden"}"#).into_response();
             at(r, "/files/variants/").then_some(forbidden)
         }),
-        "a variant is made on its first request (failover to the worker)",
+        "a variant is rendered on its first request (failover to the worker)",
         "(Forbidden)",
         "lambda:InvokeFunctionUrl and lambda:InvokeFunction",
     ),
     (
         Wrong::Answers(|r| at(r, "/files/variants/").then(|| StatusCode::TOO_MANY_REQUESTS.into_response())),
-        "a variant is made on its first request (failover to the worker)",
+        "a variant is rendered on its first request (failover to the worker)",
         "429",
         "WorkerConcurrency",
     ),
     (
         Wrong::Answers(|r| at(r, "/files/variants/").then(|| StatusCode::SERVICE_UNAVAILABLE.into_response())),
-        "a variant is made on its first request (failover to the worker)",
+        "a variant is rendered on its first request (failover to the worker)",
         "503",
         "WorkerConcurrency",
     ),
     (
         Wrong::Answers(|r| at(r, "/files/variants/").then(|| StatusCode::NOT_FOUND.into_response())),
-        "a variant is made on its first request (failover to the worker)",
+        "a variant is rendered on its first request (failover to the worker)",
         "404",
         "XFILES_TABLE",
     ),
@@ -338,11 +337,16 @@ const FAULTS: [(Wrong, &str, &str, &str); 21] = [
         Wrong::Answers(|r| {
             (at(r, "/files/originals/private/") && r.uri.query().is_none()).then(|| StatusCode::OK.into_response())
         }),
-        "without the signature it stays closed",
-        "answered 200 and not 403",
+        "without the signature it is refused",
+        "is 200 and not 403",
         "trusted key group",
     ),
-    (Wrong::Remembers, "the CDN forgets what is deleted", "still answered 200", "cloudfront:CreateInvalidation"),
+    (
+        Wrong::Remembers,
+        "the CDN removes deleted files",
+        "still served with status 200",
+        "cloudfront:CreateInvalidation",
+    ),
 ];
 
 #[tokio::test]
@@ -366,7 +370,7 @@ async fn each_fault_of_a_deployment_is_found_by_its_check_with_its_cause_and_its
 }
 
 #[tokio::test]
-async fn a_signing_key_that_cannot_be_read_is_told_apart_from_the_stores() {
+async fn an_unreadable_signing_key_is_distinguished_from_failing_stores() {
     let world = World::start().await;
     let unread = || -> BoxFuture<'static, _> {
         Box::pin(async { Err(Error::Internal(Cause::because("reading the signing key", "AccessDeniedException"))) })
@@ -377,13 +381,13 @@ async fn a_signing_key_that_cannot_be_read_is_told_apart_from_the_stores() {
     let arguments = ["doctor", "--json", "--url", client.url(), "--api-key", client.key()];
     let (exit, out) = xf(&arguments).await;
     assert_eq!(exit, Exit::Failed);
-    assert!(!out.contains("AccessDeniedException"), "what the service said is for the log: {out}");
+    assert!(!out.contains("AccessDeniedException"), "the service's error is only for the log: {out}");
     let findings: Vec<Value> = serde_json::from_str(&out).unwrap();
     let fault = findings.iter().find(|f| f["check"] == "the API reaches its stores and can sign").unwrap();
     assert!(fault["cause"].as_str().unwrap().contains("(reading the signing key failed)"), "{fault}");
     assert!(fault["fix"].as_str().unwrap().contains("secretsmanager:GetSecretValue"), "{fault}");
 
-    // What needs no signature works all the same.
+    // Requests without signatures still work.
     let file = client.upload(TEXT, json!({"visibility": "public"})).await;
     client.get(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
     let private = client.upload(TEXT, json!({"visibility": "private"})).await;
@@ -416,7 +420,7 @@ async fn the_plan_of_a_deployment_needs_no_credentials_and_names_every_command()
 }
 
 #[tokio::test]
-async fn what_is_no_stack_and_no_parameter_is_refused_with_the_rule() {
+async fn an_invalid_stack_name_or_parameter_is_refused_with_the_rule() {
     for (arguments, rule) in [
         (["deploy", "--dry-run", "--stack", "1st"], "a stack's name is a letter"),
         (["deploy", "--dry-run", "--parameter", "LogDays"], "a parameter is NAME=VALUE"),

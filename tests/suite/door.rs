@@ -1,4 +1,4 @@
-//! What a newcomer and the pipelines rely on: the steps, targets and paths that documents and workflows name exist.
+//! The steps, targets and paths that documents and workflows name exist.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn the_jobs_of_ci_are_together_every_step() {
+fn the_ci_jobs_cover_every_step() {
     let script = read(".ci/run");
     let steps = script.lines().find_map(|line| line.strip_prefix("STEPS=(")?.strip_suffix(')')).unwrap();
     let steps: BTreeSet<&str> = steps.split(' ').collect();
@@ -29,12 +29,25 @@ fn the_jobs_of_ci_are_together_every_step() {
 
 #[test]
 fn the_weekly_fuzz_job_has_every_target() {
-    let targets = read("tests/suite/fuzzing.rs");
-    let targets: BTreeSet<&str> =
-        targets.lines().filter_map(|line| line.strip_prefix("fn ")?.strip_suffix("() {")).collect();
+    let tests = |path: &str| -> Vec<String> {
+        let text = read(path);
+        let lines: Vec<&str> = text.lines().collect();
+        let tests = lines.windows(2).filter(|pair| pair[0] == "#[test]");
+        tests.filter_map(|pair| Some(pair[1].strip_prefix("fn ")?.strip_suffix("() {")?.to_owned())).collect()
+    };
+    let mut targets: BTreeSet<String> = tests("tests/suite/fuzzing.rs").into_iter().collect();
     assert!(targets.len() > 5, "{targets:?}");
+    for codec in fs::read_dir(root().join("codecs")).unwrap().map(|entry| entry.unwrap()) {
+        if codec.file_type().unwrap().is_dir() {
+            let codec = codec.file_name().into_string().unwrap();
+            let own = tests(&format!("codecs/{codec}/tests/fuzz.rs"));
+            assert!(!own.is_empty(), "codecs/{codec} has a fuzz target");
+            targets.extend(own.iter().map(|name| format!("-p xfiles-{codec} {name}")));
+        }
+    }
     let workflow = read(".github/workflows/fuzz.yml");
-    let named = workflow.lines().filter_map(|line| line.strip_prefix("          - ")).collect::<BTreeSet<_>>();
+    let named = workflow.lines().filter_map(|line| line.strip_prefix("          - "));
+    let named: BTreeSet<String> = named.map(str::to_owned).collect();
     assert_eq!(named, targets);
 }
 
@@ -52,7 +65,7 @@ fn the_paths_that_contributing_names_exist() {
 
 #[test]
 fn every_relative_link_of_the_documents_leads_to_a_file() {
-    let folders = [".", "docs", "infra", "localstack", "tests/fixtures"];
+    let folders = [".", "codecs", "docs", "infra", "localstack", "tests/fixtures"];
     let mut links = 0;
     for folder in folders {
         for entry in fs::read_dir(root().join(folder)).unwrap() {

@@ -1,4 +1,4 @@
-//! Erasure: nothing of a file is left, and the answer says where that was looked at.
+//! Erasure: nothing of a file is left, and the response lists where it was checked.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ async fn an_erasure_removes_every_trace_and_lists_where_it_looked() {
 }
 
 #[tokio::test]
-async fn an_erased_picture_is_looked_at_again_when_every_worker_has_ended() {
+async fn an_erased_image_is_checked_again_after_every_worker_has_ended() {
     let world = World::start().await;
     let (id, _) = picture(&world).await;
     world.pass(LATE_COPIES);
@@ -49,7 +49,7 @@ async fn an_erased_picture_is_looked_at_again_when_every_worker_has_ended() {
     let erased = world.client.delete(&format!("/api/v1/files/{id}?erase=true")).await.ok();
     assert!(erased["againAt"].is_string());
     let again = world.client.delete(&format!("/api/v1/files/{id}?erase=true")).await.ok();
-    assert_eq!(again["againAt"], erased["againAt"], "it can be asked again until then");
+    assert_eq!(again["againAt"], erased["againAt"], "the erasure can be repeated until then");
     world.pass(WORKER_LIFE + Duration::from_secs(1));
     assert_eq!(world.sweep().await.settled, 1);
     world.client.delete(&format!("/api/v1/files/{id}?erase=true")).await.refused(404, "file_not_found");
@@ -71,7 +71,7 @@ async fn an_erased_document_leaves_no_record() {
 }
 
 #[tokio::test]
-async fn an_erased_document_whose_upload_url_still_works_is_looked_at_again_when_it_has_expired() {
+async fn an_erased_document_with_a_valid_upload_url_is_checked_again_after_the_url_expires() {
     let world = World::with_quota(1_000).await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     world.client.put(&intent, TEXT.1, TEXT.2).await;
@@ -109,7 +109,7 @@ async fn erase_is_true_or_false() {
 }
 
 #[tokio::test]
-async fn nobody_erases_the_file_of_another_project() {
+async fn a_key_cannot_erase_the_file_of_another_project() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({})).await;
     world.pass(LATE_COPIES);

@@ -1,4 +1,4 @@
-//! What is told of files: each change once, in the transaction that makes it.
+//! Events of files: one for each change, written in its transaction.
 
 use futures::future::join_all;
 use reqwest::Method;
@@ -15,7 +15,7 @@ async fn patch(client: &Client, file: &Value, change: Value) {
 }
 
 #[tokio::test]
-async fn a_confirmed_upload_is_told_once_however_often_it_is_confirmed() {
+async fn a_confirmed_upload_has_one_event_however_often_it_is_confirmed() {
     let world = World::start().await;
     let more = json!({"ownerUserId": "u1", "entity": {"type": "listing", "id": "7", "role": "cover"}});
     let file = world.client.upload(TEXT, more).await;
@@ -32,7 +32,7 @@ async fn a_confirmed_upload_is_told_once_however_often_it_is_confirmed() {
 }
 
 #[tokio::test]
-async fn concurrent_confirmations_tell_one_event() {
+async fn concurrent_confirmations_produce_one_event() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     world.client.put(&intent, TEXT.1, TEXT.2).await;
@@ -42,7 +42,7 @@ async fn concurrent_confirmations_tell_one_event() {
 }
 
 #[tokio::test]
-async fn each_change_of_a_file_is_told_and_a_move_when_it_is_done() {
+async fn each_change_of_a_file_has_an_event_and_a_move_only_once_completed() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({"visibility": "public"})).await;
     patch(&world.client, &file, json!({"ownerUserId": "u2"})).await;
@@ -55,7 +55,7 @@ async fn each_change_of_a_file_is_told_and_a_move_when_it_is_done() {
 }
 
 #[tokio::test]
-async fn a_new_order_of_as_many_files_as_it_takes_is_made_at_once_and_told_of_each() {
+async fn a_reorder_of_the_most_files_is_atomic_and_has_an_event_for_each() {
     let world = World::start().await;
     let more = json!({"entity": {"type": "listing", "id": "7"}});
     let files = join_all((0..Catalog::REPLACE_AT_ONCE).map(|_| world.client.upload(TEXT, more.clone()))).await;
@@ -72,7 +72,7 @@ async fn a_new_order_of_as_many_files_as_it_takes_is_made_at_once_and_told_of_ea
 }
 
 #[tokio::test]
-async fn a_new_order_is_told_of_every_file_in_it() {
+async fn a_reorder_has_an_event_for_every_file_in_it() {
     let world = World::start().await;
     let more = json!({"entity": {"type": "listing", "id": "7"}});
     let files = [world.client.upload(TEXT, more.clone()).await, world.client.upload(TEXT, more).await];
@@ -86,7 +86,7 @@ async fn a_new_order_is_told_of_every_file_in_it() {
 }
 
 #[tokio::test]
-async fn a_purge_of_variants_is_told_once_though_it_is_done_twice() {
+async fn a_purge_of_variants_that_runs_twice_has_one_event() {
     let world = World::start().await;
     let more = json!({"transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let file = world.client.upload(("a.png", "image/png", &fixture("palette-alpha.png")), more).await;
@@ -98,7 +98,7 @@ async fn a_purge_of_variants_is_told_once_though_it_is_done_twice() {
 }
 
 #[tokio::test]
-async fn a_deleted_file_and_an_upload_that_ends_are_told() {
+async fn a_deleted_file_and_an_ended_upload_have_events() {
     let world = World::start().await;
     let deleted = world.client.upload(TEXT, json!({})).await;
     world.client.delete(&format!("/api/v1/files/{}", id_of(&deleted))).await.ok();

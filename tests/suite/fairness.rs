@@ -1,5 +1,5 @@
-//! One project's work does not keep another's waiting: whose work each operation is, how much one request looks at, and
-//! deliveries that do not wait for one another.
+//! One project's work does not block another's: the project of each operation, the number of entries that one request
+//! reads, and independent deliveries.
 
 use std::{
     collections::HashMap,
@@ -37,7 +37,7 @@ use xfiles_tests::{
     wire::{self, Line},
 };
 
-/// Notes on whose behalf each request to the metadata store is made, and how much a query may look at.
+/// Records the project of each request to the metadata store, and the limit of each query.
 #[derive(Debug, Default)]
 struct Ledger(Mutex<Vec<Entry>>);
 
@@ -138,7 +138,7 @@ fn intent() -> UploadIntent {
     }
 }
 
-/// A catalog in memory with this many confirmed files of one project, as its list index has them.
+/// A catalog in memory with this many confirmed files of one project in its list index.
 async fn crowded(files: usize) -> (Catalog, ProjectId) {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -152,7 +152,7 @@ async fn crowded(files: usize) -> (Catalog, ProjectId) {
     let now = Clock::system().now();
     let project = Project::new("crowded", 100, now);
     catalog.create_project(&project).await.unwrap();
-    // A record that can be read, and owes nothing; in the index each of its copies looks confirmed.
+    // A readable record without pending work; in the index each of its copies looks confirmed.
     let pattern = File::begin(project.id, intent(), now);
     catalog.reserve(std::slice::from_ref(&pattern)).await.unwrap();
     let text = |text: String| AttributeValue::S(text);
@@ -183,7 +183,7 @@ async fn crowded(files: usize) -> (Catalog, ProjectId) {
 }
 
 #[tokio::test]
-async fn counting_stops_at_its_ceiling_and_says_so() {
+async fn counting_stops_at_its_limit_and_reports_it() {
     let (catalog, project) = crowded(PAGE_CEILING + 100).await;
     let (size, number) = (PageSize::new(PageSize::MAX).unwrap(), |number| PageNumber::new(number).unwrap());
     let public = FileFilter { visibility: Some(Visibility::Public), ..FileFilter::default() };
@@ -196,7 +196,7 @@ async fn counting_stops_at_its_ceiling_and_says_so() {
     let sorted = FileFilter { role: Some(EntityWord::new("photo").unwrap()), ..FileFilter::default() };
     for unknown in [&rare, &sorted] {
         let page = catalog.list(project, unknown, number(1), size).await;
-        assert!(matches!(page, Err(Error::TooDeep { .. })), "what is on it cannot be known");
+        assert!(matches!(page, Err(Error::TooDeep { .. })), "its position cannot be determined");
     }
     let all = catalog.list(project, &FileFilter::default(), number(1), size).await.unwrap();
     assert!(all.total_is_exact, "without filters there is nothing to count");
@@ -211,10 +211,10 @@ async fn counting_stops_at_its_ceiling_and_says_so() {
             break;
         }
     }
-    assert_eq!(pages, PAGE_CEILING.div_ceil(2_000) + 1, "a page of a walk ends early instead");
+    assert_eq!(pages, PAGE_CEILING.div_ceil(2_000) + 1, "a page of a cursor ends early instead");
 }
 
-/// An endpoint that takes connections and never answers.
+/// An endpoint that accepts connections and never responds.
 async fn silent() -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -227,7 +227,7 @@ async fn silent() -> String {
     url
 }
 
-/// An endpoint that takes every message, and says so here.
+/// An endpoint that acknowledges every message and reports it here.
 async fn attentive() -> (String, mpsc::UnboundedReceiver<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -241,7 +241,7 @@ async fn attentive() -> (String, mpsc::UnboundedReceiver<()>) {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_never_answers_keeps_no_other_waiting() {
+async fn an_endpoint_that_never_responds_delays_no_other() {
     let world = World::start().await;
     let (url, mut messages) = attentive().await;
     let hooks = format!("/api/v1/projects/{}/webhooks", world.stack.project());
@@ -249,7 +249,7 @@ async fn an_endpoint_that_never_answers_keeps_no_other_waiting() {
     for _ in 0..3 {
         hook(&silent().await).await;
     }
-    // More for each than an endpoint has places, and together more than a project has.
+    // More for each endpoint than its limit, and more in total than the project's limit.
     for _ in 0..20 {
         world.client.upload(TEXT, json!({})).await;
     }
@@ -270,7 +270,7 @@ async fn an_endpoint_that_never_answers_keeps_no_other_waiting() {
     }
     drop(run);
 
-    // Nor does a run that ends when its attempts do.
+    // Nor is a run that ends after its attempts.
     world.pass(Duration::from_secs(120));
     world.client.upload(TEXT, json!({})).await;
     tokio::select! {

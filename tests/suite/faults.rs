@@ -1,5 +1,5 @@
-//! What AWS says when it is busy, and the embedded engines never do: bounded retries, then a clear refusal, and nothing
-//! left behind.
+//! Errors of busy AWS services, which the embedded engines never return: bounded retries, then a clear error, and
+//! nothing left behind.
 
 use std::{
     sync::{
@@ -36,28 +36,28 @@ use xfiles_tests::{
     wire::{self, Line},
 };
 
-/// How a store fails.
+/// The failure of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// `TransactWriteItems` meets another transaction.
+    /// `TransactWriteItems` conflicts with another transaction.
     Conflict,
-    /// DynamoDB throttles everything.
+    /// DynamoDB throttles all requests.
     Throttling,
-    /// S3 asks to slow down.
+    /// S3 returns SlowDown.
     SlowDown,
-    /// A copy begins to answer 200 and fails in the body.
+    /// A copy returns 200 and then fails in the body.
     CopyFailsLate,
-    /// A copy is made, and S3 answers 503.
+    /// A copy is completed, and S3 returns 503.
     CopyDoneAnd503,
-    /// No answer in time.
+    /// The response times out.
     Timeout,
-    /// The credentials have ended.
+    /// The credentials have expired.
     ExpiredToken,
-    /// S3 answers 403 for a key that does not exist, as it does where the bucket may not be listed.
+    /// S3 returns 403 for a missing key, as it does without list permission.
     Missing403,
 }
 
-/// A line on which requests fail, so many times.
+/// A connection on which this many requests fail.
 #[derive(Debug)]
 struct Failing {
     fault: Fault,
@@ -150,63 +150,63 @@ async fn gives_up_cleanly(fault: Fault) {
         other => panic!("{fault:?}: {other:?}"),
     }
     let tried = line.failed.load(Ordering::SeqCst);
-    assert!((1..=30).contains(&tried), "{fault:?}: {tried} tries are neither none nor without end");
+    assert!((1..=30).contains(&tried), "{fault:?}: {tried} attempts are not between 1 and 30");
     world.client.confirm(&id.to_string()).await.ok();
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_conflict_of_transactions_is_tried_again() {
+async fn a_transaction_conflict_is_retried() {
     confirms_through(Fault::Conflict, 3).await;
 }
 
 #[tokio::test]
-async fn throttling_is_tried_again() {
+async fn throttling_is_retried() {
     confirms_through(Fault::Throttling, 2).await;
 }
 
 #[tokio::test]
-async fn a_slow_down_is_tried_again() {
+async fn a_slow_down_response_is_retried() {
     confirms_through(Fault::SlowDown, 2).await;
 }
 
 #[tokio::test]
-async fn a_copy_that_was_made_and_answered_503_counts_as_made() {
+async fn a_completed_copy_whose_response_was_503_counts_as_done() {
     confirms_through(Fault::CopyDoneAnd503, 1).await;
 }
 
 #[tokio::test]
-async fn a_storm_of_conflicts_ends_in_unavailable_and_the_next_try_succeeds() {
+async fn continuous_conflicts_return_unavailable_and_a_later_retry_succeeds() {
     gives_up_cleanly(Fault::Conflict).await;
 }
 
 #[tokio::test]
-async fn endless_throttling_ends_in_unavailable_and_the_next_try_succeeds() {
+async fn continuous_throttling_returns_unavailable_and_a_later_retry_succeeds() {
     gives_up_cleanly(Fault::Throttling).await;
 }
 
 #[tokio::test]
-async fn an_endless_slow_down_ends_in_unavailable_and_the_next_try_succeeds() {
+async fn continuous_slow_down_returns_unavailable_and_a_later_retry_succeeds() {
     gives_up_cleanly(Fault::SlowDown).await;
 }
 
 #[tokio::test]
-async fn a_copy_that_fails_in_its_body_ends_in_unavailable_and_the_next_try_succeeds() {
+async fn a_copy_error_in_a_200_body_returns_unavailable_and_a_later_retry_succeeds() {
     gives_up_cleanly(Fault::CopyFailsLate).await;
 }
 
 #[tokio::test]
-async fn stores_that_do_not_answer_end_in_unavailable_and_the_next_try_succeeds() {
+async fn unresponsive_stores_return_unavailable_and_a_later_retry_succeeds() {
     gives_up_cleanly(Fault::Timeout).await;
 }
 
 #[tokio::test]
-async fn ended_credentials_end_in_unavailable_and_the_next_try_succeeds() {
+async fn expired_credentials_return_unavailable_and_a_later_retry_succeeds() {
     gives_up_cleanly(Fault::ExpiredToken).await;
 }
 
 #[tokio::test]
-async fn of_two_hundred_intents_at_once_exactly_those_that_fit_succeed() {
+async fn exactly_those_of_two_hundred_concurrent_intents_that_fit_succeed() {
     let world = World::with_quota(50 * 10).await;
     let answers = join_all((0..200).map(|_| world.client.intent("a.txt", "text/plain", 10, json!({})))).await;
     let begun = answers.iter().filter(|answer| answer.status.is_success()).count();
@@ -232,7 +232,7 @@ async fn a_key_that_s3_denies_because_it_does_not_exist_is_not_uploaded() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_table_does_not_answer_says_when_to_come_back_and_is_not_remembered() {
+async fn a_worker_with_an_unresponsive_table_returns_retry_after_and_is_not_cached() {
     let world = World::start().await;
     let file = world.client.upload(("a.png", "image/png", &fixture("palette-alpha.png")), public_variants()).await;
     let read = world.client.get(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
@@ -248,7 +248,7 @@ async fn a_worker_whose_table_does_not_answer_says_when_to_come_back_and_is_not_
 }
 
 #[tokio::test]
-async fn a_placeholder_that_a_store_prevents_is_made_another_time() {
+async fn a_placeholder_that_failed_because_of_a_store_is_made_later() {
     let world = World::start().await;
     let file = world.client.upload(("a.png", "image/png", &fixture("palette-alpha.png")), json!({})).await;
     for fault in [Fault::Throttling, Fault::SlowDown, Fault::Timeout] {
@@ -266,7 +266,7 @@ fn public_variants() -> Value {
     json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}})
 }
 
-/// A CDN that takes no more invalidations for now.
+/// A CDN that accepts no invalidations for now.
 #[derive(Debug)]
 struct BusyCdn;
 
@@ -277,7 +277,7 @@ impl Invalidate for BusyCdn {
 }
 
 #[tokio::test]
-async fn a_cdn_that_is_busy_leaves_the_purge_owed_and_the_bytes_gone() {
+async fn a_busy_cdn_leaves_the_invalidation_pending_and_the_bytes_deleted() {
     let world = World::start().await;
     let file = world.client.upload((TEXT.0, TEXT.1, TEXT.2), json!({"visibility": "public"})).await;
     let url = world.client.get(&format!("/api/v1/files/{}", id_of(&file))).await.ok()["url"].clone();
@@ -297,7 +297,7 @@ async fn a_cdn_that_is_busy_leaves_the_purge_owed_and_the_bytes_gone() {
 }
 
 #[tokio::test]
-async fn credentials_that_end_soon_make_urls_that_end_before_them() {
+async fn urls_expire_before_the_credentials_that_signed_them() {
     let world = World::start().await;
     let now = std::time::UNIX_EPOCH + Duration::from_millis(world.clock.now().as_millis().try_into().unwrap());
     let ending = |life| {

@@ -1,8 +1,8 @@
-//! Every parser that a stranger reaches, fed with damage.
+//! Every parser of untrusted input, with damaged input.
 //!
-//! A target is a function of bytes. Each is run on its corpus in `__fuzz__/TARGET/corpus`, on random bytes, and on what
-//! random bytes make of the corpus: that is where a file with a good header and a bad end comes from. `tests/fuzz` runs
-//! one for as long as one likes, guided by what its inputs reach.
+//! A target is a function of bytes. Each runs on its corpus in `__fuzz__/TARGET/corpus`, on random bytes, and on
+//! randomly changed corpus files, which yields files with a valid header and a damaged end. `tests/fuzz` runs one
+//! target for any time, guided by coverage.
 
 use std::{fs, path::Path, str, sync::LazyLock};
 
@@ -35,7 +35,7 @@ use xfiles_standalone::{
 };
 use xfiles_tests::{TEXT, World, fixture};
 
-/// Runs a target on its corpus, and so often on random bytes and on what they make of the corpus.
+/// Runs a target on its corpus, and this many times on random bytes and on changed corpus files.
 fn fuzz(name: &str, rounds: usize, target: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite/__fuzz__").join(name).join("corpus");
     let files = fs::read_dir(&corpus).unwrap_or_else(|e| panic!("{}: {e}", corpus.display()));
@@ -48,7 +48,7 @@ fn fuzz(name: &str, rounds: usize, target: fn(&[u8])) {
     });
 }
 
-/// A seed, changed as the input says: its first byte chooses the seed, then each four are a change.
+/// A seed changed by the input: its first byte selects the seed, then every four bytes are a change.
 fn damaged(seeds: &[Vec<u8>], input: &[u8]) -> Vec<u8> {
     let Some((first, changes)) = input.split_first() else {
         return Vec::new();
@@ -61,7 +61,7 @@ fn damaged(seeds: &[Vec<u8>], input: &[u8]) -> Vec<u8> {
             _ if bytes.is_empty() => bytes.push(value),
             0 => bytes[at] = value,
             1 => bytes[at] ^= 1 << (value % 8),
-            // The ends of the numbers, where arithmetic breaks.
+            // Boundary values, for arithmetic errors.
             2 => bytes[at] = [0, 1, 0x7F, 0x80, 0xFE, 0xFF][usize::from(value) % 6],
             3 => bytes.insert(at, value),
             4 => drop(bytes.remove(at)),
@@ -171,7 +171,7 @@ fn first_bytes() {
             let size = sniff::dimensions(&kind, input);
             assert!(size.is_none_or(|size| size.width > 0 && size.height > 0 && kind.is_raster()));
             let page = input.trim_ascii_start().first() == Some(&b'<');
-            assert!(!(agrees && kind.is_raster() && page), "a page is no {kind}");
+            assert!(!(agrees && kind.is_raster() && page), "HTML was accepted as {kind}");
         }
         assert!(sniff::boxes(input).count() <= input.len() / 8);
     });
@@ -203,13 +203,13 @@ fn pictures() {
     });
 }
 
-/// A stack that answers without a socket, and the text and the picture that it has.
+/// A stack without a socket, with a text and an image.
 struct House {
     runtime: Runtime,
     world: World,
     api: Router,
     cdn: Router,
-    /// What the CDN trusts.
+    /// The key that the CDN trusts.
     signer: EcdsaKeyPair,
     text: String,
     private_text: String,
@@ -264,7 +264,7 @@ struct Answered {
     body: Vec<u8>,
 }
 
-/// Sends a request, unless HTTP has no such request, and asserts that nothing broke.
+/// Sends a request, unless HTTP does not allow it, and asserts that there is no server error.
 fn ask(router: &Router, request: Result<Request<Body>, http::Error>) -> Option<Answered> {
     let request = request.ok()?;
     HOUSE.runtime.block_on(async {
@@ -307,7 +307,7 @@ fn what_a_viewer_accepts() {
     });
 }
 
-/// CloudFront's own Base64.
+/// CloudFront's Base64 variant.
 fn url_safe(bytes: &[u8]) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-~";
     let plain = GeneralPurpose::new(&Alphabet::new(ALPHABET).unwrap(), base64::engine::general_purpose::PAD);
@@ -318,7 +318,7 @@ fn url_safe(bytes: &[u8]) -> String {
 fn policies_that_are_signed() {
     fuzz("policies", 1_000, |input| {
         let house = &*HOUSE;
-        // What is there is told apart from what is not by a policy for any path.
+        // A policy for any path would distinguish existing objects from missing ones.
         let policy = String::from_utf8_lossy(input).replace("{path}", &house.private_text);
         let signature = house.signer.sign(&SystemRandom::new(), policy.as_bytes()).unwrap();
         let (policy_text, signature) = (url_safe(policy.as_bytes()), url_safe(signature.as_ref()));
@@ -349,7 +349,7 @@ fn queries_of_a_private_path() {
     });
 }
 
-/// Asks the API with a key that may do everything.
+/// Calls the API with a key that has all scopes.
 fn ask_api(method: Method, path: &str, name: &str, value: &[u8], body: Vec<u8>) -> Option<Answered> {
     let bearer = format!("Bearer {}", HOUSE.world.client.key());
     let request = Request::builder().method(method).uri(path).header(header::AUTHORIZATION, bearer);

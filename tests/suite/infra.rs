@@ -1,5 +1,5 @@
-//! The template against the code: names of variables, keys of the table, behaviours of the distribution, and the rights
-//! of each function against the requests that it makes. What the template promises by itself is in `infra/tests`.
+//! The template compared with the code: variable names, table keys, behaviours of the distribution, and the permissions
+//! of each function compared with its requests. `infra/tests` has the tests of the template alone.
 
 use std::{
     collections::BTreeSet,
@@ -36,7 +36,6 @@ use xfiles_tests::{World, fixture, id_of};
 const TEMPLATE: &str = include_str!("../../infra/template.yaml");
 const VECTORS: &str = include_str!("../vectors/cdn.json");
 
-/// A resource of the template.
 fn resource(name: &str) -> Yaml {
     let template: Yaml = serde_norway::from_str(TEMPLATE).unwrap();
     template["Resources"].get(name).unwrap_or_else(|| panic!("the template has no {name}")).clone()
@@ -56,24 +55,24 @@ fn text(value: &Yaml) -> String {
 }
 
 #[test]
-fn each_function_is_told_what_its_configuration_reads_and_nothing_else() {
+fn each_function_gets_exactly_the_variables_that_its_configuration_reads() {
     let stores = STORE_VARIABLES.as_slice();
     let worker = [stores, &WORKER_VARIABLES].concat();
     let with_cdn = [stores, &CDN_VARIABLES].concat();
     let cron = [&with_cdn, EVENT_VARIABLES.as_slice()].concat();
-    // The API counts nothing, and finds its key in a secret rather than in a variable.
+    // The API has no metrics, and gets its key from a secret instead of a variable.
     let api = [&with_cdn, API_VARIABLES.as_slice()].concat();
     let api: Vec<&str> =
         api.into_iter().filter(|n| !["XFILES_METRICS_NAMESPACE", "XFILES_SIGNING_KEY"].contains(n)).collect();
     for (function, names) in [("EdgeVariants", &worker), ("CleanupCron", &cron), ("ControlApi", &api)] {
         let variables = resource(function)["Properties"]["Environment"]["Variables"].clone();
-        let told: BTreeSet<String> = variables.as_mapping().unwrap().keys().map(text).collect();
-        assert_eq!(told, names.iter().map(ToString::to_string).collect(), "{function}");
+        let given: BTreeSet<String> = variables.as_mapping().unwrap().keys().map(text).collect();
+        assert_eq!(given, names.iter().map(ToString::to_string).collect(), "{function}");
     }
 }
 
 #[test]
-fn the_background_of_jpeg_is_white_unless_it_is_told_on_aws_as_in_the_code() {
+fn the_default_jpeg_background_is_white_on_aws_as_in_the_code() {
     let template: Yaml = serde_norway::from_str(TEMPLATE).unwrap();
     assert_eq!(text(&template["Parameters"]["JpegBackground"]["Default"]), Colour::WHITE.to_string());
 }
@@ -96,7 +95,7 @@ fn the_table_has_the_catalogs_keys_indexes_and_expiry() {
         assert_eq!(texts(&index["Projection"]["NonKeyAttributes"]), PROJECTED);
     }
     assert_eq!(text(&table["TimeToLiveSpecification"]["AttributeName"]), TTL);
-    // DynamoDB refuses one too many as well as one too few.
+    // DynamoDB refuses additional definitions as well as missing ones.
     let defined = table["AttributeDefinitions"].as_sequence().unwrap().iter();
     let defined: BTreeSet<_> = defined.map(|a| (text(&a["AttributeName"]), text(&a["AttributeType"]))).collect();
     let keys = ["PK", "SK"].into_iter().chain(INDEXES.iter().flat_map(|index| [index.pk, index.sk]));
@@ -112,16 +111,16 @@ fn alarms_watch_the_metrics_that_the_functions_count() {
     let watched: BTreeSet<String> = ours.iter().map(|alarm| text(&alarm["MetricName"])).collect();
     assert_eq!(watched, Metric::ALL.map(|metric| metric.as_str().to_owned()).into());
     for alarm in ours {
-        assert!(alarm.get("Dimensions").is_none(), "a metric without dimensions is another than one with");
+        assert!(alarm.get("Dimensions").is_none(), "a metric with dimensions is a different metric");
         for function in ["EdgeVariants", "CleanupCron"] {
-            let told = &resource(function)["Properties"]["Environment"]["Variables"]["XFILES_METRICS_NAMESPACE"];
-            assert_eq!(text(told), text(&alarm["Namespace"]), "{function}");
+            let given = &resource(function)["Properties"]["Environment"]["Variables"]["XFILES_METRICS_NAMESPACE"];
+            assert_eq!(text(given), text(&alarm["Namespace"]), "{function}");
         }
     }
 }
 
-/// What the template's behaviours say of a path: whether it needs a signature, and which origins have it. `None`: the
-/// default, which serves nothing.
+/// The template's behaviour for a path: whether it needs a signature, and its origins. `None` for the default
+/// behaviour, which serves nothing.
 fn behaviour(path: &str) -> Option<(bool, String)> {
     let config = resource("Distribution")["Properties"]["DistributionConfig"].clone();
     let behaviours = config["CacheBehaviors"].as_sequence().unwrap().clone();
@@ -131,7 +130,7 @@ fn behaviour(path: &str) -> Option<(bool, String)> {
 }
 
 #[tokio::test]
-async fn each_path_is_signed_for_and_made_where_the_stand_in_has_it_so() {
+async fn each_path_has_the_same_signing_and_origin_rules_as_in_the_stand_in() {
     let world = World::start().await;
     let vectors: Value = serde_json::from_str(VECTORS).unwrap();
     for path in vectors["served"].as_array().unwrap() {
@@ -150,7 +149,7 @@ async fn each_path_is_signed_for_and_made_where_the_stand_in_has_it_so() {
 }
 
 #[test]
-fn the_vectors_of_save_as_names_are_what_the_code_answers() {
+fn the_vectors_of_save_as_names_match_the_code() {
     let vectors: Value = serde_json::from_str(VECTORS).unwrap();
     for vector in vectors["downloads"].as_array().unwrap() {
         let key: ObjectKey = vector["path"].as_str().unwrap()[1..].parse().unwrap();
@@ -159,10 +158,10 @@ fn the_vectors_of_save_as_names_are_what_the_code_answers() {
     }
 }
 
-/// A right, and what it is on: `table`, `index`, a folder of the bucket, or `distribution`.
+/// A permission and its resource: `table`, `index`, a directory of the bucket, or `distribution`.
 type Right = (String, String);
 
-/// Which rights the requests need that pass through it.
+/// Records the permissions that the requests need.
 #[derive(Clone, Debug, Default)]
 struct Recorder(Arc<Mutex<BTreeSet<Right>>>);
 
@@ -175,7 +174,7 @@ impl Recorder {
         self.0.lock().unwrap().clone()
     }
 
-    /// A stack's files, as a function has them.
+    /// The files of a stack as in a Lambda function.
     fn files(&self, world: &World) -> Files {
         let (key, _) = SigningKey::generate_p256(KeyPairId::mint());
         let cdn = Cdn::new(world.stack.url().clone(), Signer::new(key, URL_LIFE), Arc::new(self.clone()));
@@ -262,11 +261,11 @@ fn folder(key: &str) -> &'static str {
     ["staging", "files/originals", "files/variants"].into_iter().find(|f| key.starts_with(f)).expect("a known folder")
 }
 
-/// What a policy of the template grants on the stores and the CDN.
+/// The permissions on stores and CDN that a policy of the template grants.
 fn granted(statements: &Yaml) -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
     for statement in statements.as_sequence().unwrap() {
-        // What a condition adds is granted as well; traces are no service of ours.
+        // Conditional statements are included; traces do not concern our stores.
         let statement = match statement {
             Yaml::Tagged(choice) => &choice.value[1],
             statement => statement,
@@ -307,7 +306,6 @@ fn policy_of(role: &str) -> BTreeSet<Right> {
     granted(&resource(role)["Properties"]["Policies"][0]["PolicyDocument"]["Statement"])
 }
 
-/// A client of a router.
 struct Caller(Router, String);
 
 impl Caller {
@@ -373,13 +371,13 @@ async fn the_worker_may_do_what_its_requests_need_and_nothing_else() {
     let made = worker.oneshot(Request::builder().uri(path).body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(made.status(), StatusCode::OK);
 
-    // A placeholder by itself needs less.
+    // A separate placeholder needs less.
     let (apart, more) = (Recorder::default(), json!({}));
     let file = world.client.upload(("q.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), more).await;
     Worker::new(apart.files(&world), 1).note_placeholder(xfiles_tests::file_id(&file)).await.unwrap();
     assert!(apart.rights().is_subset(&recorder.rights()), "{:?}", apart.rights());
 
-    // Only a record that changes while the picture is made has it remove what it stored.
+    // It only removes its stored variant if the record changes while it renders.
     let mut needed = recorder.rights();
     needed.insert(("s3:DeleteObject".to_owned(), "files/variants".to_owned()));
     assert_eq!(needed, policy_of("EdgeVariantsRole"));
@@ -392,23 +390,23 @@ async fn the_cleanup_may_do_what_its_requests_need_and_nothing_else() {
     let files = recorder.files(&world);
     let more: Value = serde_json::from_str(PICTURE).unwrap();
     let photo = fixture("portrait-exif6.jpg");
-    // A file whose process died while it moved, an upload that never comes, one whose process died before it was
-    // published, and a project that is emptied.
+    // A file whose process crashed during a move, an upload that never arrives, one whose process crashed before the
+    // publication, and a project that is being emptied.
     let moved = world.client.upload(("p.jpg", "image/jpeg", &photo), more.clone()).await;
     world.client.intent("q.jpg", "image/jpeg", photo.len(), more.clone()).await.ok();
     let published = world.client.intent("r.jpg", "image/jpeg", photo.len(), more).await.ok();
     world.client.put(&published, "image/jpeg", photo).await;
-    let died = world.stack.files_through(|inner| {
+    let crashed = world.stack.files_through(|inner| {
         http_client_fn(move |settings, components| {
             SharedHttpConnector::new(NoCopies(inner.http_connector(settings, components)))
         })
     });
-    died.confirm(world.stack.project(), xfiles_tests::file_id(&published)).await.unwrap_err();
+    crashed.confirm(world.stack.project(), xfiles_tests::file_id(&published)).await.unwrap_err();
     let patch = Request::patch(format!("/api/v1/files/{}", id_of(&moved)));
     let patch = patch.header("authorization", format!("Bearer {}", world.client.key()));
     let patch =
         patch.header("content-type", "application/json").body(Body::from(r#"{"visibility": "public"}"#)).unwrap();
-    let stopped = router(Api::new(died, ApiOptions::default())).oneshot(patch).await.unwrap();
+    let stopped = router(Api::new(crashed, ApiOptions::default())).oneshot(patch).await.unwrap();
     assert_eq!(stopped.status(), StatusCode::SERVICE_UNAVAILABLE);
     world.pass_expiry();
     xfiles_cleanup_cron::run(&files, xfiles_cleanup_cron::Bounds::default()).await.unwrap();
@@ -419,21 +417,21 @@ async fn the_cleanup_may_do_what_its_requests_need_and_nothing_else() {
     let courier = xfiles_cleanup_cron::Courier::new(xfiles_core::webhook::Reach::Public);
     xfiles_cleanup_cron::deliver(&files, &courier, xfiles_cleanup_cron::Bounds::default()).await.unwrap();
 
-    // The bus is reached by connections of its own; tests/suite/bus.rs has what is asked of it.
+    // The bus has its own connections; tests/suite/bus.rs tests its requests.
     let mut needed = recorder.rights();
     needed.insert(("events:PutEvents".to_owned(), "event-bus".to_owned()));
     assert_eq!(needed, policy_of("CleanupCronRole"));
     world.end().await;
 }
 
-/// A connection on which no copy succeeds.
+/// A connection on which every copy fails.
 #[derive(Debug)]
 struct NoCopies(SharedHttpConnector);
 
 impl HttpConnector for NoCopies {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         if request.headers().contains_key("x-amz-copy-source") {
-            return HttpConnectorFuture::ready(Err(ConnectorError::user("the process died".into())));
+            return HttpConnectorFuture::ready(Err(ConnectorError::user("the process crashed".into())));
         }
         self.0.call(request)
     }

@@ -12,7 +12,7 @@ use xfiles_tests::{Answer, Client, TEXT, World, fixture, id_of};
 
 const INTENT: &str = "/api/v1/files/upload-intent";
 
-/// The idempotency key that both use.
+/// The idempotency key that both projects use.
 const SHARED: &str = "order-1187";
 
 /// Everything that the owner of a project can see of it.
@@ -25,7 +25,7 @@ async fn everything(client: &Client) -> Value {
     json!({"files": files, "each": each, "usage": client.get("/api/v1/usage").await.ok()})
 }
 
-/// What of somebody's a stranger knows.
+/// What the other project's client knows of a file.
 struct Known {
     project: String,
     key: String,
@@ -33,7 +33,7 @@ struct Known {
     cursor: String,
 }
 
-/// One call that a stranger might try on somebody's file, or with words that somebody uses too.
+/// A call that another project's client might try on the file, or with words that the owner also uses.
 fn attempt(kind: u8, id: &str, known: &Known) -> (Method, String, Option<Value>) {
     let file = format!("/api/v1/files/{id}");
     let Known { project, key, webhook, cursor, .. } = known;
@@ -92,7 +92,7 @@ async fn administered(world: &World, project: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_strangers_calls_neither_see_nor_change_anything() {
+async fn calls_with_another_projects_key_neither_see_nor_change_anything() {
     let world = World::start().await;
     let victim = world.client_of_another_project().await;
     let projects = world.client.get("/api/v1/projects").await.ok();
@@ -128,7 +128,7 @@ async fn a_strangers_calls_neither_see_nor_change_anything() {
         let request = if let Some(body) = &body { request.json(body) } else { request };
         let mut answer = Answer::of(request.send().await.unwrap()).await;
         if let Some(refusal) = answer.body.as_object_mut() {
-            // The path that the stranger asked for, back to the stranger.
+            // The requested path, which is returned to its own client.
             refusal.remove("instance");
         }
         let seen = answer.body.to_string();

@@ -1,4 +1,4 @@
-//! What a process remembers of API keys: not a moment longer than it may.
+//! The cache of API keys in a process, and its maximum age.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use xfiles_tests::{
     wire::{Line, through},
 };
 
-/// A client with a key of its own that the server has seen, and the key's id.
+/// A client with its own key that the server has cached, and the key's id.
 async fn known(world: &World) -> (Client, String) {
     let key = world.client.post(&format!("{}/keys", project(world)), &json!({"name": "a", "scopes": ["read"]})).await;
     assert_eq!(key.status, 201);
@@ -32,7 +32,7 @@ fn project(world: &World) -> String {
 }
 
 #[tokio::test]
-async fn a_key_stops_at_once_in_the_process_that_ended_it() {
+async fn a_revoked_key_stops_at_once_in_the_process_that_revoked_it() {
     let world = World::start().await;
     let (revoked, id) = known(&world).await;
     world.client.delete(&format!("{}/keys/{id}", project(&world))).await.ok();
@@ -45,7 +45,7 @@ async fn a_key_stops_at_once_in_the_process_that_ended_it() {
     rotated.get("/api/v1/files").await.refused(401, "unauthorized");
     world.client.with_key(new.body["apiKey"].as_str().unwrap()).get("/api/v1/files").await.ok();
 
-    // The same by the core, as the cleanup does it.
+    // The same through core, as in the cleanup.
     let key = ApiKey::mint();
     let record = KeyRecord::new(&key, world.stack.project(), "a", &[Scope::Read], world.clock.now());
     world.files().inspect().catalog.create_key(&record).await.unwrap();
@@ -53,7 +53,7 @@ async fn a_key_stops_at_once_in_the_process_that_ended_it() {
     removed.get("/api/v1/files").await.ok();
     world.files().inspect().catalog.remove_key(&record.hash).await.unwrap();
     removed.get("/api/v1/files").await.refused(401, "unauthorized");
-    // Made again, it works again.
+    // A recreated key works again.
     world.files().inspect().catalog.create_key(&record).await.unwrap();
     removed.get("/api/v1/files").await.ok();
     world.end().await;
@@ -89,7 +89,7 @@ async fn a_key_that_another_process_revoked_stops_within_thirty_seconds_whatever
     world.stack.stop().await;
 }
 
-/// A line on which nothing is changed: a store with a full disk.
+/// A connection that fails all writes, like a store with a full disk.
 #[derive(Debug)]
 struct Full;
 
@@ -104,7 +104,7 @@ impl Line for Full {
 }
 
 #[tokio::test]
-async fn a_request_does_not_fail_because_the_last_use_of_its_key_cannot_be_noted() {
+async fn a_request_does_not_fail_if_the_last_use_of_its_key_cannot_be_stored() {
     let world = World::start().await;
     let full = world.client_through(world.stack.files_through(|inner| through(Arc::new(Full), inner))).await;
     full.get("/api/v1/files").await.ok();

@@ -1,6 +1,6 @@
-//! What reaches a store later than its sender waits for it, what reaches it twice, and what it answers on AWS and never
-//! here: copies after a deletion, attempts of a deletion after a return, frozen workers, conflicts, KMS, unreadable items,
-//! a table that is older than the bucket.
+//! Requests that take effect after their sender's timeout, or twice, and responses that only AWS gives: copies after a
+//! deletion, late deletions after a move back, frozen workers, conflicts, KMS, unreadable items, a table that is older
+//! than the bucket.
 
 use std::{
     sync::{
@@ -59,7 +59,7 @@ async fn published(world: &World) -> Vec<String> {
     world.objects().await.into_keys().filter(|key| key.starts_with("files/")).collect()
 }
 
-/// A public text, and its record.
+/// A public text and its record.
 async fn public_text(world: &World) -> (FileId, File) {
     let id = file_id(&world.client.upload(TEXT, json!({"visibility": "public"})).await);
     (id, world.files().get(world.stack.project(), id).await.unwrap())
@@ -67,7 +67,7 @@ async fn public_text(world: &World) -> (FileId, File) {
 
 type Happening = Mutex<Option<BoxFuture<'static, ()>>>;
 
-/// A line on which something happens just before the first request of a kind arrives.
+/// A connection that runs something just before the first request of a kind.
 struct Before {
     is_it: fn(&HttpRequest) -> bool,
     happens: Happening,
@@ -136,7 +136,7 @@ async fn a_copy_that_arrives_after_the_file_was_deleted_is_removed_by_the_confir
 }
 
 #[tokio::test]
-async fn a_copy_whose_sender_died_is_removed_once_none_can_arrive_any_more_and_an_edge_forgets_it() {
+async fn a_late_copy_of_a_crashed_process_is_removed_and_invalidated_once_no_other_can_arrive() {
     for deleted in [true, false] {
         let world = World::start().await;
         let (id, file) = public_text(&world).await;
@@ -149,12 +149,12 @@ async fn a_copy_whose_sender_died_is_removed_once_none_can_arrive_any_more_and_a
         let path = format!("/{}", file.original_key());
         world.pass(Duration::from_secs(60));
         put(&world, &file.original_key(), TEXT.2).await;
-        assert_eq!(world.get(&path).await.status(), 200, "nothing else could be done");
+        assert_eq!(world.get(&path).await.status(), 200, "the path is still cached");
         world.pass(LATE_COPIES);
         assert_eq!(world.sweep().await.failed, [] as [String; 0]);
         assert_eq!(published(&world).await.len(), usize::from(!deleted));
         assert_eq!(world.get(&path).await.status(), 404);
-        // The upload URL of the deleted file works for longer.
+        // The upload URL of the deleted file is valid for longer.
         world.pass_expiry();
         assert_eq!(world.sweep().await.failed, [] as [String; 0]);
         assert!(world.unfinished().await.is_empty());
@@ -163,12 +163,12 @@ async fn a_copy_whose_sender_died_is_removed_once_none_can_arrive_any_more_and_a
 }
 
 #[tokio::test]
-async fn a_late_copy_is_in_the_way_of_no_later_move() {
+async fn a_late_copy_does_not_block_a_later_move() {
     let world = World::start().await;
     let (id, file) = public_text(&world).await;
     let project = world.stack.project();
     world.files().patch(project, id, &to(Visibility::Private), None).await.unwrap();
-    // Of another upload, which another confirmation had claimed.
+    // Bytes of another upload, which another confirmation had claimed.
     put(&world, &file.original_key(), b"other bytes!!").await;
     let back = world.files().patch(project, id, &to(Visibility::Public), None).await.unwrap();
     assert_eq!(back.visibility, Visibility::Public);
@@ -180,7 +180,7 @@ async fn a_late_copy_is_in_the_way_of_no_later_move() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_claim_was_given_up_is_watched_until_its_copy_can_no_longer_arrive() {
+async fn an_upload_whose_claim_was_abandoned_is_checked_until_its_copy_can_no_longer_arrive() {
     let world = World::start().await;
     let (files, project) = (world.files().clone(), world.stack.project());
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({"visibility": "public"})).await.ok();
@@ -189,7 +189,7 @@ async fn an_upload_whose_claim_was_given_up_is_watched_until_its_copy_can_no_lon
     let file = files.inspect().catalog.file(id, Consistency::Strong).await.unwrap();
     let claimed = file.claim("\"claimed\"".to_owned(), None, world.clock.now()).unwrap();
     files.inspect().catalog.replace(&claimed).await.unwrap();
-    // The claimed bytes are gone, so it is opened again; whoever claimed them may have its copy under way.
+    // The claimed bytes are gone, so it is reopened; the copy of the other confirmation may still be in progress.
     files.inspect().catalog.replace(&claimed.reopen(world.clock.now()).unwrap()).await.unwrap();
     files.delete(project, id, None).await.unwrap();
     let held = world.project().await;
@@ -205,7 +205,7 @@ async fn an_upload_whose_claim_was_given_up_is_watched_until_its_copy_can_no_lon
     world.end().await;
 }
 
-/// A line that loses the reply to the first deletion, which arrives when it is let go.
+/// Loses the response to the first deletion, which takes effect when it is released.
 #[derive(Debug, Default)]
 struct LateDeletion(Mutex<Option<(HttpRequest, SharedHttpConnector)>>, AtomicBool);
 
@@ -223,7 +223,7 @@ impl Line for LateDeletion {
 }
 
 #[tokio::test]
-async fn a_file_comes_back_only_when_no_attempt_to_delete_it_can_arrive_any_more() {
+async fn a_file_moves_back_only_after_no_pending_deletion_can_arrive() {
     let world = World::start().await;
     let (id, file) = public_text(&world).await;
     let (files, project) = (world.files(), world.stack.project());
@@ -244,12 +244,12 @@ async fn a_file_comes_back_only_when_no_attempt_to_delete_it_can_arrive_any_more
     world.pass(LATE_COPIES);
     world.sweep().await;
     let each_once = [EventType::FileConfirmed, EventType::FileUpdated, EventType::FileUpdated];
-    assert_eq!(world.told_of(id).await, each_once, "also of the move whose purge was done twice");
+    assert_eq!(world.told_of(id).await, each_once, "also for the move whose purge ran twice");
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_worker_that_was_frozen_past_the_last_purge_stores_nothing() {
+async fn a_worker_frozen_until_after_the_last_purge_stores_nothing() {
     let world = World::start().await;
     let variants = json!({"transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let png = fixture("palette-alpha.png");
@@ -273,7 +273,7 @@ async fn a_worker_that_was_frozen_past_the_last_purge_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_paused_worker_stores_nothing_until_it_goes_on() {
+async fn a_paused_worker_stores_nothing_until_it_resumes() {
     let world = World::start().await;
     let variants = json!({"transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let png = fixture("palette-alpha.png");
@@ -292,7 +292,7 @@ async fn a_paused_worker_stores_nothing_until_it_goes_on() {
     world.end().await;
 }
 
-/// A line on which DynamoDB answers this to its first writes of single items.
+/// A connection with this DynamoDB response to its first writes of single items.
 #[derive(Debug)]
 struct Answering {
     status: u16,
@@ -321,7 +321,7 @@ fn answering(world: &World, status: u16, body: &'static str, times: usize) -> Fi
 const CONFLICT: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"Transaction is ongoing for the item"}"#;
 
 #[tokio::test]
-async fn a_write_of_one_item_is_tried_again_while_a_transaction_is_in_its_way() {
+async fn a_write_of_one_item_is_retried_while_a_transaction_conflicts() {
     let world = World::with_quota(1_000).await;
     let project = world.stack.project();
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({"visibility": "public"})).await.ok();
@@ -353,11 +353,11 @@ async fn a_fault_of_the_table_with_any_code_is_unavailable() {
     world.end().await;
 }
 
-/// A bucket that encrypts with a key of KMS: an object's ETag is not its MD5, and a copy has another than its source.
+/// A bucket with SSE-KMS: an object's ETag is not its MD5, and a copy has another ETag than its source.
 #[derive(Debug)]
 struct Kms;
 
-/// As what the ETag of an object is shown, or the other way round.
+/// Maps an object's ETag to the shown one, and back.
 fn disguise(etag: &str, key: &str) -> String {
     let of_private = key.contains("/private/");
     let swap = |c: char| match c {
@@ -405,7 +405,7 @@ impl Line for Kms {
 }
 
 #[tokio::test]
-async fn a_file_moves_to_and_fro_where_a_copy_has_another_etag_than_its_source() {
+async fn a_file_moves_back_and_forth_where_copies_change_the_etag() {
     let world = World::start().await;
     let project = world.stack.project();
     let files = world.stack.files_through(|client| wire::through(Arc::new(Kms), client));
@@ -422,7 +422,7 @@ async fn a_file_moves_to_and_fro_where_a_copy_has_another_etag_than_its_source()
     world.end().await;
 }
 
-/// A line on which the first item of each answer of a kind has lost an attribute.
+/// A connection that removes an attribute from the first item of each response of a kind.
 #[derive(Debug)]
 struct Spoiling {
     what: &'static str,
@@ -454,7 +454,7 @@ impl Line for Spoiling {
 }
 
 #[tokio::test]
-async fn an_item_that_cannot_be_read_holds_up_no_other_and_is_counted() {
+async fn an_unreadable_item_blocks_no_other_and_is_counted() {
     let world = World::start().await;
     for _ in 0..40 {
         world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
@@ -468,15 +468,15 @@ async fn an_item_that_cannot_be_read_holds_up_no_other_and_is_counted() {
     let swept = due.sweep(1_000, Duration::from_secs(60)).await.unwrap();
     let (settled, unreadable) = (swept.settled, due.inspect().catalog.unreadable_items());
     assert!(settled >= 32 && unreadable > 0, "{settled} of 40 settled, {unreadable} unreadable");
-    assert_eq!(world.sweep().await.settled, 40 - settled, "which only one process cannot read");
+    assert_eq!(world.sweep().await.settled, 40 - settled, "which only one process cannot parse");
 
     let outbox = spoilt("E#", "events");
     let sent = xfiles_cleanup_cron::deliver(&outbox, world.stack.courier(), Bounds::default()).await;
     assert!(sent.is_ok() && outbox.inspect().catalog.unreadable_items() > 0, "{sent:?}");
     world.deliver().await;
-    assert!(world.told().await.is_empty(), "the rest went in spite of them");
+    assert!(world.told().await.is_empty(), "the others were sent nevertheless");
 
-    // The walk of the sweep above is done; another begins later.
+    // The pass of the sweep above is complete; another begins later.
     world.pass(DAY);
     let projects = spoilt("PROJECTS", "PK");
     let found = projects.reconcile(Reconciling::Repair, Duration::from_secs(60)).await.unwrap();
@@ -490,20 +490,20 @@ async fn the_original_of_an_upload_that_is_pending_in_an_older_table_is_not_dele
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     let id = file_id(&intent);
     let record = world.files().inspect().catalog.file(id, Consistency::Strong).await.unwrap();
-    // It was confirmed after the moment to which the table was restored.
+    // It was confirmed after the time to which the table was restored.
     put(&world, &record.original_key(), TEXT.2).await;
     world.pass_expiry();
     assert_eq!(world.sweep().await.settled, 1);
     assert_eq!(published(&world).await, [record.original_key().to_string()]);
     let report = world.files().reconcile(Reconciling::Report, Duration::from_secs(60)).await.unwrap();
-    assert_eq!(report.orphans.len(), 1, "it is flagged");
+    assert_eq!(report.orphans.len(), 1, "it is reported");
     world.pass(DAY);
     assert_eq!(world.sweep().await.orphans, 1);
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_reconciliation_that_finds_too_much_removes_nothing_until_it_is_forced() {
+async fn a_reconciliation_with_too_many_differences_removes_nothing_unless_forced() {
     let world = World::start().await;
     for n in 0..11 {
         let name = format!("lost-{n:06}.txt").parse().unwrap();
@@ -523,12 +523,12 @@ async fn a_reconciliation_that_finds_too_much_removes_nothing_until_it_is_forced
     world.pass(DAY);
     let report = world.sweep().await;
     world.pass(DAY);
-    assert!(!world.sweep().await.stopped, "a walk that finds all in order ends it: {report:?}");
+    assert!(!world.sweep().await.stopped, "a pass without differences ends it: {report:?}");
     world.end().await;
 }
 
 #[tokio::test]
-async fn watching_removes_nothing_however_little_it_finds() {
+async fn the_watch_mode_removes_nothing_even_for_few_differences() {
     let world = World::start().await;
     let name = "lost-a7x9k2.txt".parse().unwrap();
     let (project, file) = (world.stack.project(), FileId::mint());
@@ -554,7 +554,7 @@ impl Line for Slow {
 }
 
 #[tokio::test]
-async fn a_project_that_is_emptied_keeps_no_other_waiting() {
+async fn deleting_a_project_does_not_delay_other_projects() {
     let world = World::start().await;
     join_all((0..150).map(|_| world.client.upload(TEXT, json!({})))).await;
     let another = world.client_of_another_project().await;
@@ -578,7 +578,7 @@ async fn a_project_that_is_emptied_keeps_no_other_waiting() {
 }
 
 #[tokio::test]
-async fn a_deletion_of_many_files_ends_in_time_and_says_which_are_left() {
+async fn a_bulk_deletion_stops_in_time_and_reports_the_remaining_files() {
     let world = World::start().await;
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -594,7 +594,7 @@ async fn a_deletion_of_many_files_ends_in_time_and_says_which_are_left() {
 }
 
 #[tokio::test]
-async fn an_order_of_as_many_files_as_it_takes_with_the_longest_words_is_told_whole() {
+async fn a_reorder_of_the_most_files_with_the_longest_words_has_all_its_events() {
     let world = World::start().await;
     let long = "\u{1F980}".repeat(256);
     let more = json!({
@@ -612,7 +612,7 @@ async fn an_order_of_as_many_files_as_it_takes_with_the_longest_words_is_told_wh
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_settled_waits_behind_the_others() {
+async fn a_record_that_cannot_be_settled_is_retried_after_the_others() {
     let world = World::start().await;
     world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     world.pass_expiry();
@@ -625,7 +625,7 @@ async fn a_record_that_cannot_be_settled_waits_behind_the_others() {
     world.end().await;
 }
 
-/// A bucket from which nothing may be deleted.
+/// A bucket that refuses deletions.
 #[derive(Debug)]
 struct Refusing;
 

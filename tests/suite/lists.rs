@@ -1,4 +1,4 @@
-//! Lists: what they hold, in which order, in which pages.
+//! Lists: their contents, order and pages.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,7 +16,7 @@ async fn ids(client: &Client, query: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn pages_hold_twenty_newest_first_and_together_everything_once() {
+async fn pages_hold_twenty_newest_first_and_together_every_file_once() {
     let world = World::start().await;
     let mut added = Vec::new();
     for _ in 0..45 {
@@ -54,7 +54,7 @@ async fn an_entitys_files_are_in_the_order_of_position_then_oldest_first() {
 }
 
 #[tokio::test]
-async fn a_types_files_are_walked_entity_by_entity_and_paged_by_position() {
+async fn a_types_files_are_listed_entity_by_entity_in_order_of_position() {
     let world = World::start().await;
     let mut added = Vec::new();
     for i in 0..12_u32 {
@@ -94,7 +94,7 @@ async fn a_types_files_are_walked_entity_by_entity_and_paged_by_position() {
 }
 
 #[tokio::test]
-async fn a_listed_file_carries_the_etag_that_a_change_of_it_asks_for() {
+async fn a_listed_file_has_the_etag_that_a_change_requires() {
     let world = World::start().await;
     let id = add(&world, json!({})).await;
     let listed = world.client.get("/api/v1/files").await.ok()["files"][0].clone();

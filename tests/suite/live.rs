@@ -1,8 +1,8 @@
-//! What a client sees wherever XFiles runs: each test asks a stack that it starts itself, or the deployment whose ready
-//! file `XFILES_LIVE` names: an emulator's from `localstack/up`, or one of AWS, with `url`, `cdnUrl`, `workerUrl`,
-//! `apiKey` (of the scope `admin`), `autoConfirm`, if uploads are confirmed when they arrive, and `placeholders`, if they
-//! are made `on-view`. With `--features live` and no such file every test says that it was skipped. What a place cannot
-//! show, its tests say, with the reason. Each test removes what it uploads.
+//! Tests that run on every deployment: each starts its own stack, or uses the deployment whose ready file `XFILES_LIVE`
+//! names: an emulator from `localstack/up`, or AWS, with `url`, `cdnUrl`, `workerUrl`, `apiKey` (with the scope
+//! `admin`), `autoConfirm`, if uploads are confirmed on arrival, and `placeholders`, if they are made `on-view`. With
+//! `--features live` and without such a file every test reports that it was skipped. Tests of features that a
+//! deployment lacks print the reason. Each test removes its uploads.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use xfiles_standalone::{Data, Stack, StackOptions};
 use xfiles_tests::fixture;
 
-/// How long CloudFront may take to forget.
+/// The time limit for an invalidation in CloudFront.
 const PURGE: Duration = Duration::from_secs(60);
 
-/// Until a schedule of one minute has come round, and its run has ended.
+/// The time for a one-minute schedule to start and finish a run.
 const SCHEDULE: Duration = Duration::from_secs(150);
 
 /// A deployment and a client that follows no redirects.
@@ -57,12 +57,12 @@ impl Live {
         Some(Self { ready, http, stack })
     }
 
-    /// The deployment, if it is one of AWS itself.
+    /// The deployment, if it is on AWS.
     async fn on_aws(test: &str, why: &str) -> Option<Self> {
         Self::where_it_is(test, why, |live| live.stack.is_none() && live.ready["emulator"].is_null()).await
     }
 
-    /// The deployment, if it is one and not a stack of the test's own.
+    /// The deployment, if it is not a stack started by the test.
     async fn deployed(test: &str, why: &str) -> Option<Self> {
         Self::where_it_is(test, why, |live| live.stack.is_none()).await
     }
@@ -110,7 +110,7 @@ impl Live {
         body
     }
 
-    /// Whatever the API answers.
+    /// Calls the API; accepts every response.
     async fn ask(&self, key: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
         let request = self.http.request(method, format!("{}{path}", self.address("url")));
         let answer = request.bearer_auth(key).json(&body).send().await.unwrap();
@@ -118,7 +118,7 @@ impl Live {
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 
-    /// A project with this much room, and a key of it. Ended by [`Live::remove_project`].
+    /// A project with this quota, and a key of it. [`Live::remove_project`] removes it.
     async fn project(&self, quota_bytes: usize) -> (String, String) {
         let project = json!({"name": "live", "quotaBytes": quota_bytes});
         let project = self.api(Method::POST, "/api/v1/projects", project).await;
@@ -147,7 +147,7 @@ impl Live {
         put.header("content-type", content_type).body(bytes.to_vec())
     }
 
-    /// Uploads and answers the file with its URLs.
+    /// Uploads a file and returns it with its URLs.
     async fn upload(&self, visibility: &str, name: &str, content_type: &str, bytes: &[u8]) -> Value {
         let intent = self.intent(visibility, name, content_type, bytes.len()).await;
         let put = self.put(&intent, content_type, bytes).send().await.unwrap();
@@ -156,7 +156,7 @@ impl Live {
         self.api(Method::GET, &format!("/api/v1/files/{}?format=png", id(&intent)), Value::Null).await
     }
 
-    /// A public file whose upload had headers that nobody signed, and how it is served.
+    /// A public file whose upload had additional unsigned headers, and the response that serves it.
     async fn served_after_adding(&self, headers: &[(&str, &str)]) -> (Value, Response) {
         let intent = self.intent("public", "n.txt", "text/plain", 5).await;
         let put = self.put(&intent, "text/plain", b"hello");
@@ -169,7 +169,7 @@ impl Live {
         (file, served)
     }
 
-    /// Waits until the CDN has forgotten.
+    /// Waits until the CDN no longer serves the URL.
     async fn is_gone(&self, url: &str) {
         let gone = async {
             while self.status(url).await == StatusCode::OK {
@@ -194,7 +194,7 @@ fn url(file: &Value) -> &str {
 }
 
 fn variant(file: &Value, width: usize) -> &str {
-    let variants = file["variants"].as_array().expect("a picture has variants");
+    let variants = file["variants"].as_array().expect("an image has variants");
     variants.iter().find(|v| v["width"] == width).and_then(|v| v["url"].as_str()).expect("the width is offered")
 }
 
@@ -203,8 +203,8 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn an_upload_in_three_steps_is_listed_changed_and_deleted() {
-    let Some(live) = Live::find("an_upload_in_three_steps_is_listed_changed_and_deleted").await else { return };
+async fn an_upload_is_listed_changed_and_deleted() {
+    let Some(live) = Live::find("an_upload_is_listed_changed_and_deleted").await else { return };
     let before = live.api(Method::GET, "/api/v1/usage", Value::Null).await;
     let file = live.upload("private", "Best Photo (1).TXT", "text/plain", b"hello").await;
     assert_eq!(file["file"]["originalFilename"], "Best Photo (1).TXT");
@@ -224,8 +224,8 @@ async fn an_upload_in_three_steps_is_listed_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_key_is_refused_as_every_refusal_is() {
-    let Some(live) = Live::find("a_request_without_a_key_is_refused_as_every_refusal_is").await else { return };
+async fn a_request_without_a_key_gets_a_problem_document() {
+    let Some(live) = Live::find("a_request_without_a_key_gets_a_problem_document").await else { return };
     let refused = live.http.get(format!("{}/api/v1/files", live.address("url"))).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     let id = header(&refused, "request-id").to_owned();
@@ -235,8 +235,8 @@ async fn a_request_without_a_key_is_refused_as_every_refusal_is() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_replays_the_first_answer() {
-    let Some(live) = Live::find("an_idempotency_key_replays_the_first_answer").await else { return };
+async fn an_idempotency_key_replays_the_first_response() {
+    let Some(live) = Live::find("an_idempotency_key_replays_the_first_response").await else { return };
     let key = format!("live-{}", xfiles_core::id::FileId::mint());
     let body = json!({"filename": "n.txt", "contentType": "text/plain", "size": 5});
     let mut answers = Vec::new();
@@ -253,8 +253,8 @@ async fn an_idempotency_key_replays_the_first_answer() {
 }
 
 #[tokio::test]
-async fn an_upload_that_nobody_confirms_is_confirmed_by_its_arrival() {
-    let test = "an_upload_that_nobody_confirms_is_confirmed_by_its_arrival";
+async fn an_upload_is_confirmed_by_its_arrival() {
+    let test = "an_upload_is_confirmed_by_its_arrival";
     let Some(live) = Live::find(test).await else { return };
     if live.ready["autoConfirm"] != true {
         eprintln!("SKIPPED {test}: the deployment does not confirm what arrives (its parameter AutoConfirm)");
@@ -269,8 +269,8 @@ async fn an_upload_that_nobody_confirms_is_confirmed_by_its_arrival() {
 }
 
 #[tokio::test]
-async fn a_picture_that_nobody_looks_at_has_a_placeholder() {
-    let test = "a_picture_that_nobody_looks_at_has_a_placeholder";
+async fn an_image_that_was_never_requested_has_a_placeholder() {
+    let test = "an_image_that_was_never_requested_has_a_placeholder";
     let Some(live) = Live::find(test).await else { return };
     if live.ready["placeholders"] == "on-view" {
         eprintln!(
@@ -294,8 +294,8 @@ async fn a_picture_that_nobody_looks_at_has_a_placeholder() {
 }
 
 #[tokio::test]
-async fn a_project_that_is_emptied_is_emptied_by_the_schedule() {
-    let Some(live) = Live::find("a_project_that_is_emptied_is_emptied_by_the_schedule").await else { return };
+async fn a_deleted_project_is_emptied_by_the_scheduled_cleanup() {
+    let Some(live) = Live::find("a_deleted_project_is_emptied_by_the_scheduled_cleanup").await else { return };
     let (project, key) = live.project(1000).await;
     let key = key.as_str();
     let intent = live.intent_as(key, "public", "n.txt", "text/plain", 5).await;
@@ -310,7 +310,7 @@ async fn a_project_that_is_emptied_is_emptied_by_the_schedule() {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    tokio::time::timeout(SCHEDULE, emptied).await.expect("the schedule comes round");
+    tokio::time::timeout(SCHEDULE, emptied).await.expect("the scheduled cleanup empties it");
     let left = live.api(Method::GET, &project, Value::Null).await;
     assert_eq!((&left["project"]["usage"]["files"], &left["project"]["usage"]["usedBytes"]), (&json!(0), &json!(0)));
     live.is_gone(url(&file)).await;
@@ -319,8 +319,8 @@ async fn a_project_that_is_emptied_is_emptied_by_the_schedule() {
 }
 
 #[tokio::test]
-async fn the_store_refuses_an_upload_that_is_not_what_was_signed() {
-    let Some(live) = Live::find("the_store_refuses_an_upload_that_is_not_what_was_signed").await else { return };
+async fn the_store_refuses_an_upload_that_differs_from_the_signed_one() {
+    let Some(live) = Live::find("the_store_refuses_an_upload_that_differs_from_the_signed_one").await else { return };
     let intent = live.intent("private", "n.txt", "text/plain", 5).await;
     let other = intent["uploadUrl"].as_str().unwrap().replacen("staging/", "files/originals/public/", 1);
     for (what, put) in [
@@ -353,7 +353,7 @@ async fn the_store_refuses_bytes_whose_checksum_is_not_the_declared_one() {
     assert_eq!(put(b"jello").await.unwrap().status(), StatusCode::BAD_REQUEST);
     let confirm = json!({"fileId": id(&intent)});
     let nothing = live.ask(live.key(), Method::POST, "/api/v1/files/confirm", confirm.clone()).await;
-    assert_eq!(nothing.1["code"], "not_uploaded", "what was refused is not there");
+    assert_eq!(nothing.1["code"], "not_uploaded", "the refused upload is not stored");
     assert_eq!(put(b"hello").await.unwrap().status(), StatusCode::OK);
     live.api(Method::POST, "/api/v1/files/confirm", confirm).await;
     live.remove(&intent).await;
@@ -361,13 +361,13 @@ async fn the_store_refuses_bytes_whose_checksum_is_not_the_declared_one() {
 }
 
 #[tokio::test]
-async fn what_is_published_is_not_changed_through_its_upload_url() {
-    let Some(live) = Live::find("what_is_published_is_not_changed_through_its_upload_url").await else { return };
+async fn a_published_file_cannot_be_changed_through_its_upload_url() {
+    let Some(live) = Live::find("a_published_file_cannot_be_changed_through_its_upload_url").await else { return };
     let intent = live.intent("public", "n.txt", "text/plain", 5).await;
     assert_eq!(live.put(&intent, "text/plain", b"hello").send().await.unwrap().status(), StatusCode::OK);
     live.api(Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
     let replayed = live.put(&intent, "text/plain", b"jello").send().await.unwrap();
-    assert_eq!(replayed.status(), StatusCode::OK, "the URL is good until it expires, for staging");
+    assert_eq!(replayed.status(), StatusCode::OK, "the URL is valid for staging until it expires");
     live.api(Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
     let file = live.api(Method::GET, &format!("/api/v1/files/{}", id(&intent)), Value::Null).await;
     assert_eq!(live.get(url(&file)).await.text().await.unwrap(), "hello");
@@ -376,18 +376,18 @@ async fn what_is_published_is_not_changed_through_its_upload_url() {
 }
 
 #[tokio::test]
-async fn an_upload_is_on_the_cdn_once_it_is_confirmed_and_not_before() {
-    let Some(live) = Live::find("an_upload_is_on_the_cdn_once_it_is_confirmed_and_not_before").await else { return };
+async fn an_upload_is_on_the_cdn_after_its_confirmation_and_not_before() {
+    let Some(live) = Live::find("an_upload_is_on_the_cdn_after_its_confirmation_and_not_before").await else { return };
     let intent = live.intent("public", "n.txt", "text/plain", 5).await;
     let cdn = live.address("cdnUrl");
     let staged = intent["uploadUrl"].as_str().unwrap().split('?').next().unwrap();
     let staged = &staged[staged.find("/staging/").expect("uploads go to staging")..];
     let published = format!("{cdn}/{}", intent["key"].as_str().unwrap());
-    assert!(live.status(&published).await.is_client_error(), "nothing is there before the upload");
+    assert!(live.status(&published).await.is_client_error(), "the path is empty before the upload");
     assert_eq!(live.put(&intent, "text/plain", b"hello").send().await.unwrap().status(), StatusCode::OK);
-    assert!(live.status(&format!("{cdn}{staged}")).await.is_client_error(), "nobody reads staging through the CDN");
+    assert!(live.status(&format!("{cdn}{staged}")).await.is_client_error(), "the CDN does not serve staging");
     live.api(Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)})).await;
-    // That nothing was there is remembered for ten seconds.
+    // The 404 is cached for ten seconds.
     let served = async {
         while live.status(&published).await != StatusCode::OK {
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -399,8 +399,8 @@ async fn an_upload_is_on_the_cdn_once_it_is_confirmed_and_not_before() {
 }
 
 #[tokio::test]
-async fn confirmations_at_once_all_answer_the_same() {
-    let Some(live) = Live::find("confirmations_at_once_all_answer_the_same").await else { return };
+async fn concurrent_confirmations_all_get_the_same_response() {
+    let Some(live) = Live::find("concurrent_confirmations_all_get_the_same_response").await else { return };
     let intent = live.intent("private", "n.txt", "text/plain", 5).await;
     assert_eq!(live.put(&intent, "text/plain", b"hello").send().await.unwrap().status(), StatusCode::OK);
     let confirm = || live.ask(live.key(), Method::POST, "/api/v1/files/confirm", json!({"fileId": id(&intent)}));
@@ -413,8 +413,8 @@ async fn confirmations_at_once_all_answer_the_same() {
 }
 
 #[tokio::test]
-async fn of_intents_at_once_exactly_those_that_fit_succeed() {
-    let Some(live) = Live::find("of_intents_at_once_exactly_those_that_fit_succeed").await else { return };
+async fn exactly_those_of_concurrent_intents_that_fit_succeed() {
+    let Some(live) = Live::find("exactly_those_of_concurrent_intents_that_fit_succeed").await else { return };
     let (project, key) = live.project(30).await;
     let intent = || {
         let body = json!({"filename": "n.txt", "contentType": "text/plain", "size": 10});
@@ -430,14 +430,14 @@ async fn of_intents_at_once_exactly_those_that_fit_succeed() {
         live.api_as(&key, Method::DELETE, &format!("/api/v1/files/{}", id(intent)), Value::Null).await;
     }
     let usage = live.api_as(&key, Method::GET, "/api/v1/usage", Value::Null).await;
-    assert_eq!(usage["freeBytes"], 30, "quota is given back exactly once: {usage}");
+    assert_eq!(usage["freeBytes"], 30, "quota is returned exactly once: {usage}");
     live.remove_project(&project).await;
     live.end().await;
 }
 
 #[tokio::test]
-async fn missing_pending_foreign_and_deleted_files_are_one_and_the_same_404() {
-    let test = "missing_pending_foreign_and_deleted_files_are_one_and_the_same_404";
+async fn missing_pending_foreign_and_deleted_files_return_the_same_404() {
+    let test = "missing_pending_foreign_and_deleted_files_return_the_same_404";
     let Some(live) = Live::find(test).await else { return };
     let (project, key) = live.project(100).await;
     let pending = live.intent_as(&key, "private", "n.txt", "text/plain", 5).await;
@@ -463,8 +463,8 @@ async fn missing_pending_foreign_and_deleted_files_are_one_and_the_same_404() {
 }
 
 #[tokio::test]
-async fn an_entitys_files_are_walked_once_each_in_their_order_and_deleted_together() {
-    let test = "an_entitys_files_are_walked_once_each_in_their_order_and_deleted_together";
+async fn an_entitys_files_are_listed_once_each_in_order_and_deleted_together() {
+    let test = "an_entitys_files_are_listed_once_each_in_order_and_deleted_together";
     let Some(live) = Live::find(test).await else { return };
     let (project, key) = live.project(1000).await;
     let mut expected = Vec::new();
@@ -491,7 +491,7 @@ async fn an_entitys_files_are_walked_once_each_in_their_order_and_deleted_togeth
             }
         }
     };
-    // An index of DynamoDB follows its table within moments, and sooner or later.
+    // DynamoDB's indexes are eventually consistent.
     let walked = async {
         while walk().await != expected {
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -500,7 +500,7 @@ async fn an_entitys_files_are_walked_once_each_in_their_order_and_deleted_togeth
     tokio::time::timeout(Duration::from_secs(30), walked).await.expect("every file is listed, once and in order");
     let deleted = live.api_as(&key, Method::DELETE, &format!("/api/v1/files?{filter}"), Value::Null).await;
     assert_eq!(deleted["deleted"], 3);
-    assert!(walk().await.is_empty(), "what is deleted is not listed, however old the index is");
+    assert!(walk().await.is_empty(), "deleted files are not listed, even if the index lags");
     live.remove_project(&project).await;
     live.end().await;
 }
@@ -536,8 +536,8 @@ async fn the_store_refuses_a_header_that_is_not_signed() {
 }
 
 #[tokio::test]
-async fn an_upload_is_served_with_its_headers_and_nothing_else_of_the_clients() {
-    let test = "an_upload_is_served_with_its_headers_and_nothing_else_of_the_clients";
+async fn an_upload_is_served_with_its_own_headers_and_none_of_the_clients() {
+    let test = "an_upload_is_served_with_its_own_headers_and_none_of_the_clients";
     let Some(live) = Live::find(test).await else { return };
     let file = live.upload("public", "n.txt", "text/plain", b"hello").await;
     let served = live.get(&format!("{}?response-content-type=text/html&download=Bericht.txt", url(&file))).await;
@@ -573,8 +573,8 @@ async fn a_content_encoding_that_a_client_adds_does_not_survive_publication() {
 }
 
 #[tokio::test]
-async fn a_document_that_can_run_script_leaves_as_a_sandboxed_attachment() {
-    let test = "a_document_that_can_run_script_leaves_as_a_sandboxed_attachment";
+async fn a_document_that_can_run_script_is_served_as_a_sandboxed_attachment() {
+    let test = "a_document_that_can_run_script_is_served_as_a_sandboxed_attachment";
     let Some(live) = Live::find(test).await else { return };
     let drawing = br#"<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>"#;
     let file = live.upload("public", "a.svg", "image/svg+xml", drawing).await;
@@ -587,8 +587,8 @@ async fn a_document_that_can_run_script_leaves_as_a_sandboxed_attachment() {
 }
 
 #[tokio::test]
-async fn a_private_file_opens_with_its_own_signature_alone() {
-    let Some(live) = Live::find("a_private_file_opens_with_its_own_signature_alone").await else { return };
+async fn a_private_file_opens_only_with_its_own_signature() {
+    let Some(live) = Live::find("a_private_file_opens_only_with_its_own_signature").await else { return };
     let (file, other) = (
         live.upload("private", "a.txt", "text/plain", b"a").await,
         live.upload("private", "b.txt", "text/plain", b"b").await,
@@ -599,7 +599,7 @@ async fn a_private_file_opens_with_its_own_signature_alone() {
     let (bare_other, _) = url(&other).split_once('?').unwrap();
     assert_eq!(live.status(&format!("{bare_other}?{query}")).await, StatusCode::FORBIDDEN);
     let forged = forged(query);
-    assert_eq!(live.status(&format!("{bare}?{forged}")).await, StatusCode::FORBIDDEN, "a byte is another");
+    assert_eq!(live.status(&format!("{bare}?{forged}")).await, StatusCode::FORBIDDEN, "one byte is changed");
     for file in [&file, &other] {
         live.remove(file).await;
     }
@@ -626,7 +626,7 @@ async fn a_signature_for_variants_opens_no_other_files_and_no_public_path() {
     let (bare_other, _) = variant(&other, 100).split_once('?').unwrap();
     assert_eq!(live.status(&format!("{bare_other}?{query}")).await, StatusCode::FORBIDDEN);
     let public = bare.replace("/private/", "/public/");
-    assert_eq!(live.status(&public).await, StatusCode::NOT_FOUND, "a private variant is on no public path");
+    assert_eq!(live.status(&public).await, StatusCode::NOT_FOUND, "a private variant is not served at a public path");
     for file in [&file, &other] {
         live.remove(file).await;
     }
@@ -641,7 +641,7 @@ async fn a_signed_url_is_the_same_for_a_minute_and_ends_when_it_says() {
     let fresh = async || live.api(Method::GET, &path, Value::Null).await["url"].clone();
     // The second pair is within a minute if the first was not.
     let same = fresh().await == fresh().await || fresh().await == fresh().await;
-    assert!(same, "two answers within a minute carry identical URLs");
+    assert!(same, "two responses within a minute have identical URLs");
     let short = live.api(Method::POST, &format!("{path}/url"), json!({"expiresIn": 5})).await;
     assert_eq!(live.status(url(&short)).await, StatusCode::OK);
     let ended = async {
@@ -649,14 +649,14 @@ async fn a_signed_url_is_the_same_for_a_minute_and_ends_when_it_says() {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    // What the edge has cached is no way around the signature.
+    // The edge's cache does not bypass the signature.
     tokio::time::timeout(Duration::from_secs(15), ended).await.expect("it ends");
     live.remove(&file).await;
     live.end().await;
 }
 
 #[tokio::test]
-async fn a_first_request_is_made_by_the_worker_and_the_next_ones_come_from_the_cache_with_the_same_etag() {
+async fn the_first_request_is_rendered_and_later_ones_come_from_the_cache_with_the_same_etag() {
     let Some(live) = Live::find("a_first_request_is_made_by_the_worker").await else { return };
     let picture = fixture("palette-alpha.png");
     let file = live.upload("private", "p.png", "image/png", &picture).await;
@@ -672,8 +672,8 @@ async fn a_first_request_is_made_by_the_worker_and_the_next_ones_come_from_the_c
 }
 
 #[tokio::test]
-async fn a_variant_is_upright_and_bare_and_of_its_width_and_the_same_for_all_who_ask_at_once() {
-    let test = "a_variant_is_upright_and_bare_and_of_its_width_and_the_same_for_all_who_ask_at_once";
+async fn a_variant_is_upright_without_metadata_of_its_width_and_equal_for_concurrent_viewers() {
+    let test = "a_variant_is_upright_without_metadata_of_its_width_and_equal_for_concurrent_viewers";
     let Some(live) = Live::find(test).await else { return };
     let photo = fixture("portrait-exif6.jpg");
     let images = json!({"image": {"enabled": true, "visibility": "public"}});
@@ -685,17 +685,17 @@ async fn a_variant_is_upright_and_bare_and_of_its_width_and_the_same_for_all_who
     let path = format!("/api/v1/files/{}?format=jpeg", id(&intent));
     let file = live.api(Method::GET, &path, Value::Null).await;
     let made = join_all((0..3).map(|_| async { live.get(variant(&file, 300)).await.bytes().await.unwrap() })).await;
-    assert!(made.iter().all(|bytes| *bytes == made[0]), "three first requests are answered the same bytes");
+    assert!(made.iter().all(|bytes| *bytes == made[0]), "three first requests get the same bytes");
     let picture = image::load_from_memory(&made[0]).unwrap();
     assert!(picture.width() == 300 && picture.height() > 300, "{} x {}", picture.width(), picture.height());
-    assert!(!made[0].windows(4).any(|bytes| bytes == b"Exif"), "what a camera wrote stays behind");
+    assert!(!made[0].windows(4).any(|bytes| bytes == b"Exif"), "the camera's metadata is removed");
     live.remove(&file).await;
     live.end().await;
 }
 
 #[tokio::test]
-async fn a_viewer_is_given_the_best_format_that_it_names() {
-    let Some(live) = Live::find("a_viewer_is_given_the_best_format_that_it_names").await else { return };
+async fn a_viewer_gets_the_best_format_that_it_accepts() {
+    let Some(live) = Live::find("a_viewer_gets_the_best_format_that_it_accepts").await else { return };
     let file = live.upload("public", "p.png", "image/png", &fixture("palette-alpha.png")).await;
     let auto = variant(&file, 100).replace(".png", ".auto");
     for (accept, given) in [("image/webp,*/*", "image/webp"), ("*/*", "image/png")] {
@@ -708,7 +708,7 @@ async fn a_viewer_is_given_the_best_format_that_it_names() {
 }
 
 #[tokio::test]
-async fn a_private_variant_too_large_for_a_reply_arrives_under_its_own_signature() {
+async fn a_private_variant_too_large_for_a_lambda_response_is_served_with_its_own_signature() {
     let Some(live) = Live::find("a_private_variant_too_large_for_a_reply").await else { return };
     let mut seed = 1_u32;
     let noise = RgbImage::from_fn(1200, 1300, |_, _| {
@@ -732,8 +732,8 @@ async fn a_private_variant_too_large_for_a_reply_arrives_under_its_own_signature
 }
 
 #[tokio::test]
-async fn what_was_public_is_gone_soon_after_it_became_private() {
-    let Some(live) = Live::find("what_was_public_is_gone_soon_after_it_became_private").await else { return };
+async fn a_public_file_is_unreachable_soon_after_it_becomes_private() {
+    let Some(live) = Live::find("a_public_file_is_unreachable_soon_after_it_becomes_private").await else { return };
     let file = live.upload("public", "p.png", "image/png", &fixture("palette-alpha.png")).await;
     let was_public = [url(&file), variant(&file, 100)];
     for url in was_public {
@@ -780,15 +780,15 @@ async fn nothing_is_served_at_other_paths() {
 }
 
 #[tokio::test]
-async fn the_bucket_says_403_of_a_missing_key_to_who_may_not_list() {
-    let why = "the stand-in for the CDN answers 404 of a missing original";
-    let Some(live) = Live::on_aws("the_bucket_says_403_of_a_missing_key_to_who_may_not_list", why).await else {
+async fn the_bucket_returns_403_for_a_missing_key_without_list_permission() {
+    let why = "the stand-in for the CDN returns 404 for a missing original";
+    let Some(live) = Live::on_aws("the_bucket_returns_403_for_a_missing_key_without_list_permission", why).await else {
         return;
     };
     let cdn = live.address("cdnUrl");
     let missing = "aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3";
     assert_eq!(live.status(&format!("{cdn}/files/originals/public/{missing}.jpg")).await, StatusCode::FORBIDDEN);
-    // At the root is nothing of the API's.
+    // The root of the CDN does not serve the API.
     assert_eq!(live.status(&format!("{cdn}/index.html")).await, StatusCode::NOT_FOUND);
 }
 
@@ -804,8 +804,8 @@ async fn only_the_cdn_reaches_the_worker() {
 }
 
 #[tokio::test]
-async fn a_page_of_any_origin_may_ask_for_parts() {
-    let Some(live) = Live::find("a_page_of_any_origin_may_ask_for_parts").await else { return };
+async fn a_page_of_any_origin_may_request_ranges() {
+    let Some(live) = Live::find("a_page_of_any_origin_may_request_ranges").await else { return };
     let file = live.upload("public", "n.txt", "text/plain", b"hello").await;
     let preflight = live.http.request(Method::OPTIONS, url(&file)).header("origin", "https://app.example.com");
     let allowed = preflight.header("access-control-request-method", "GET").send().await.unwrap();

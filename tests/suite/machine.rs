@@ -1,4 +1,4 @@
-//! One machine: what a restart keeps, what a start refuses, what a log never says.
+//! One machine: data after a restart, refused starts, and secrets in logs.
 
 use std::{
     io::{self, Write},
@@ -35,7 +35,7 @@ async fn a_restart_keeps_files_keys_pending_uploads_and_signatures() {
     world.end().await;
 
     let world = World::with(on(&directory)).await;
-    assert!(world.stack.first_key().is_none(), "a later start makes no key");
+    assert!(world.stack.first_key().is_none(), "a later start creates no key");
     let client = world.client.with_key(&first_key);
     let answer = client.get(&format!("/api/v1/files/{}", id_of(&file))).await.ok();
     assert_eq!(answer["file"], file);
@@ -81,7 +81,7 @@ async fn a_second_process_on_the_same_directory_is_refused() {
 }
 
 #[tokio::test]
-async fn a_taken_port_and_an_unusable_directory_are_named() {
+async fn a_port_in_use_and_an_unusable_directory_are_named() {
     let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     let refused = Stack::start(options(Data::Ephemeral, port)).await.err().unwrap().to_string();
@@ -96,7 +96,7 @@ async fn a_taken_port_and_an_unusable_directory_are_named() {
 }
 
 #[tokio::test]
-async fn signing_keys_are_readable_by_their_owner_alone_and_raw_api_keys_are_stored_nowhere() {
+async fn signing_keys_are_readable_only_by_their_owner_and_raw_api_keys_are_never_stored() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::with(on(&directory)).await;
     let key = world.client.key().to_owned();
@@ -126,7 +126,7 @@ async fn requests_in_flight_finish_before_a_stop() {
     let put = put.header("content-type", TEXT.1).header("content-length", TEXT.2.len()).body(body);
     let put = tokio::spawn(put.send());
     sender.send(Ok(&TEXT.2[..5])).await.unwrap();
-    // Taken by the client, so the request is on its way.
+    // The client has read it, so the request is in progress.
     sender.send(Ok(&TEXT.2[5..8])).await.unwrap();
     let stop = tokio::spawn(world.stack.stop());
     sender.send(Ok(&TEXT.2[8..])).await.unwrap();
@@ -160,7 +160,7 @@ impl<'a> MakeWriter<'a> for Log {
 async fn no_log_line_holds_a_key_a_signature_a_signed_url_or_a_clients_file_name() {
     let log = Log::default();
     let filter = tracing_subscriber::EnvFilter::new(xfiles_standalone::LOG_FILTER);
-    // For the whole process: what other tests log is looked at as well.
+    // For the whole process, so the logs of other tests are also checked.
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).init();
 
     let world = World::start().await;
@@ -194,7 +194,7 @@ async fn no_log_line_holds_a_key_a_signature_a_signed_url_or_a_clients_file_name
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("/api/v1/files/confirm"), "requests are logged: {text}");
     for secret in secrets {
-        assert!(!text.contains(secret), "the log holds {secret}");
+        assert!(!text.contains(secret), "the log contains {secret}");
     }
     world.end().await;
 }

@@ -1,4 +1,4 @@
-//! What XFiles promises, as a client sees it: one module for each part of the promise.
+//! The guarantees of XFiles, tested as a client: one module for each topic.
 
 // Tells Clippy that the helpers beside the tests are tests too, where `unwrap` is allowed.
 #![cfg(test)]

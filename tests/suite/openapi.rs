@@ -1,4 +1,4 @@
-//! The description of the API: that it is the committed one, and that the API does what it says.
+//! The API description: it is the committed one, and the API matches it.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -31,7 +31,7 @@ fn operations(document: &Value) -> Vec<(Method, String, Value)> {
     all.collect()
 }
 
-/// The path with something in every hole.
+/// The path with values for all parameters.
 fn filled(path: &str) -> String {
     path.replace("{id}", "a").replace("{key}", "b").replace("{type}", "c").replace("{webhook}", "d")
 }
@@ -39,12 +39,12 @@ fn filled(path: &str) -> String {
 #[test]
 fn the_committed_description_is_the_generated_one() {
     let committed: Value = serde_json::from_str(&committed("openapi.json")).unwrap();
-    // Compared as values: the order of keys depends on what else is built.
+    // Compared as values, because the order of keys depends on the enabled features.
     assert!(committed == document(), "openapi.json is out of date; {REGENERATE}");
 }
 
 #[test]
-fn the_committed_catalogue_of_refusals_is_the_generated_one() {
+fn the_committed_error_catalogue_is_the_generated_one() {
     assert!(committed("docs/errors.md") == openapi::catalogue(), "docs/errors.md is out of date; {REGENERATE}");
 }
 
@@ -85,7 +85,7 @@ fn every_code_is_in_the_description_or_belongs_to_no_operation() {
 }
 
 #[tokio::test]
-async fn each_path_knows_exactly_the_methods_that_are_described() {
+async fn each_path_accepts_exactly_the_described_methods() {
     let world = World::start().await;
     let document = document();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -108,7 +108,7 @@ async fn each_operation_needs_the_key_and_the_scope_that_are_described() {
     for (method, path, operation) in operations(&document()) {
         let body = operation.get("requestBody").map(|_| json!({}));
         let ask = async |client: &xfiles_tests::Client| {
-            // Ids of the right shape, so that nothing but the scope is wrong.
+            // Valid ids, so that only the scope is wrong.
             let path = path
                 .replace("{id}", "aaaaaaaaaaaaaaaaaaaa")
                 .replace("{key}", "bbbbbbbbbb")
@@ -132,7 +132,7 @@ async fn each_operation_needs_the_key_and_the_scope_that_are_described() {
 }
 
 #[tokio::test]
-async fn answers_have_exactly_the_described_fields() {
+async fn responses_have_exactly_the_described_fields() {
     let world = World::start().await;
     let document = document();
     let client = &world.client;
@@ -217,7 +217,7 @@ async fn the_description_is_served_without_a_key() {
 }
 
 #[tokio::test]
-async fn the_page_asks_nothing_of_other_hosts_and_keeps_no_key() {
+async fn the_documentation_page_contacts_no_other_host_and_stores_no_key() {
     let world = World::start().await;
     let home = world.get("/").await;
     assert_eq!(
@@ -239,7 +239,7 @@ async fn the_page_asks_nothing_of_other_hosts_and_keeps_no_key() {
     world.end().await;
 }
 
-/// What a reference refers to, or the node itself.
+/// The target of a reference, or the node itself.
 fn resolve<'a>(document: &'a Value, node: &'a Value) -> &'a Value {
     match node["$ref"].as_str() {
         Some(reference) => {
@@ -249,8 +249,8 @@ fn resolve<'a>(document: &'a Value, node: &'a Value) -> &'a Value {
     }
 }
 
-/// Where a value is not what its schema says; a field that the schema does not know is a fault too. Reads as much of
-/// JSON Schema as the description uses, patterns excepted.
+/// The places where a value violates its schema; unknown fields are violations too. Supports the part of JSON Schema
+/// that the description uses, except patterns.
 fn faults(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
     let schema = resolve(document, schema);
     if let Some(parts) = schema["allOf"].as_array() {
@@ -318,7 +318,7 @@ fn field_faults(document: &Value, schema: &Value, fields: &Map<String, Value>, a
     found
 }
 
-/// The schema of an object that is both.
+/// The schema of an object that satisfies both.
 fn merged(mut whole: Value, part: &Value) -> Value {
     for (name, schema) in part["properties"].as_object().into_iter().flatten() {
         whole["properties"][name] = schema.clone();

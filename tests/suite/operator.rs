@@ -1,8 +1,10 @@
-//! An operator with bad luck: a stopped data directory loses, truncates, flips or ages a part of itself, and is started.
+//! Random damage: a stopped data directory loses a part, or has one truncated, changed or replaced by an older one, and
+//! is started.
 //!
-//! It ends in one of two ways. The server serves every acknowledged file with its exact bytes. Or it refuses, says what is
-//! wrong and what to do, and leaves the directory as it was; then `xf repair` either makes it whole, or names what is lost.
-//! Each seed is a test of its own, so that `cargo test -p xfiles-tests --test suite operator::seed_07` repeats one.
+//! There are two acceptable outcomes. The server serves every acknowledged file with its exact bytes. Or it refuses to
+//! start, says what is wrong and what to do, and changes nothing; `xf repair` then repairs the directory or reports
+//! what is lost. Each seed is a separate test, so that `cargo test -p xfiles-tests --test suite operator::seed_07`
+//! repeats one.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +25,7 @@ use xfiles_standalone::{
 };
 use xfiles_tests::{World, WorldOptions, fixture, id_of};
 
-/// A file that was confirmed, as its client remembers it.
+/// A confirmed file, as its client knows it.
 #[derive(Clone)]
 struct Acknowledged {
     id: FileId,
@@ -33,17 +35,17 @@ struct Acknowledged {
     bytes: Vec<u8>,
 }
 
-/// One data directory at four times, and what was acknowledged by the last.
+/// One data directory at four times, and the acknowledged files at the last.
 struct Prepared {
     folder: TempDir,
     files: Vec<Acknowledged>,
-    /// Paths on the CDN where nothing may be any more: of a deleted file, and of one that was made private.
+    /// Paths on the CDN that must return nothing: of a deleted file, and of one that was made private.
     gone: Vec<String>,
-    /// An upload that waits for its confirmation.
+    /// An upload that is not confirmed yet.
     pending: FileId,
 }
 
-/// A moment of the directory. The earlier two are from the start before.
+/// A time of the directory. The earlier two are from the previous start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {
     EarlierKilled,
@@ -58,16 +60,16 @@ impl Prepared {
     }
 }
 
-/// What happens to the directory.
+/// A damage of the directory.
 #[derive(Clone, Debug)]
 enum Damage {
-    /// A part is removed, with all that is in it.
+    /// A part is removed, with its contents.
     Remove(PathBuf),
-    /// A file keeps this many thousandths of itself.
+    /// A file is truncated to this many thousandths.
     Truncate(PathBuf, u64),
-    /// A bit of a file is another one, this many thousandths from its beginning.
+    /// A bit of a file is flipped, this many thousandths from its beginning.
     Flip(PathBuf, u64),
-    /// A part is as it was at another moment.
+    /// A part is replaced by its version at another time.
     Replace(PathBuf, Moment),
 }
 
@@ -98,7 +100,7 @@ impl Damage {
         }
     }
 
-    /// Whether it takes bytes of objects away, which nothing can bring back.
+    /// Returns true if it removes bytes of objects, which cannot be restored.
     fn takes_bytes(&self) -> bool {
         let (Self::Remove(part) | Self::Truncate(part, _) | Self::Flip(part, _) | Self::Replace(part, _)) = self;
         part == Path::new("objects") || part.starts_with("objects/blobs")
@@ -125,7 +127,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Every part of a directory, relative to it: files, and the folders that somebody may remove whole.
+/// Every part of a directory as a relative path: files, and directories that may be removed completely.
 fn parts(data: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];
@@ -142,8 +144,7 @@ fn parts(data: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What is in a directory: names and digests. Locks and SQLite's shared index say nothing and may come and go, and so may
-/// an empty log.
+/// The content of a directory: names and digests. Locks, SQLite's shared index and empty logs are ignored.
 fn content(data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = parts(data).into_iter().filter(|part| data.join(part).is_file());
     let says_something = |part: &PathBuf| {
@@ -155,7 +156,7 @@ fn content(data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files.filter(says_something).map(digest).collect()
 }
 
-/// What follows from a seed.
+/// A random number generator with a seed.
 struct Random(u64);
 
 impl Random {
@@ -174,7 +175,7 @@ impl Random {
 
     fn damage(&mut self, data: &Path) -> Damage {
         let parts = parts(data);
-        // Half of the damage is to what is not one of many.
+        // Half of the damage is to parts that are not blobs.
         let is_blob = |part: &&PathBuf| part.starts_with("objects/blobs") && data.join(part).is_file();
         let (blobs, others): (Vec<_>, Vec<_>) = parts.iter().partition(is_blob);
         let part = if self.below(8) == 0 { *self.pick(&blobs) } else { *self.pick(&others) };
@@ -185,7 +186,7 @@ impl Random {
             2 => Damage::Replace(part.clone(), *self.pick(&[Moment::Killed, Moment::Stopped])),
             3 => Damage::Truncate(part.clone(), 0),
             4 => Damage::Truncate(part.clone(), self.below(1000)),
-            // The bytes of an object are looked at by the scrub, not by a start.
+            // The scrub checks the bytes of objects, not the start.
             _ if part.starts_with("objects/blobs") => Damage::Truncate(part.clone(), 500),
             _ => Damage::Flip(part.clone(), self.below(1000)),
         }
@@ -197,11 +198,11 @@ fn options(data: &Path) -> StackOptions {
     StackOptions { listen, cleanup_every: None, ..StackOptions::new(Data::Directory(data.to_owned())) }
 }
 
-/// The directory that all seeds damage a copy of.
+/// The directory of which each seed damages a copy.
 fn prepared() -> &'static Prepared {
     static PREPARED: OnceLock<Prepared> = OnceLock::new();
     PREPARED.get_or_init(|| {
-        // A test's own runtime cannot be entered again.
+        // A runtime cannot be started inside the test's own runtime.
         let prepare = || tokio::runtime::Runtime::new().unwrap().block_on(prepare());
         std::thread::spawn(prepare).join().unwrap()
     })
@@ -273,7 +274,7 @@ async fn record(stack: &Stack, id: FileId) -> Option<File> {
     stack.files().inspect().catalog.file(id, Consistency::Strong).await.ok()
 }
 
-/// The bytes of a file as the store gives them. `None`: it does not.
+/// The bytes of a file from the store, if it serves them.
 async fn bytes_of(stack: &Stack, id: FileId) -> Option<Vec<u8>> {
     let file = record(stack, id).await.filter(File::is_confirmed)?;
     let mut reading = stack.files().inspect().blobs.open(&file.original_key()).await.ok()??;
@@ -284,7 +285,7 @@ async fn bytes_of(stack: &Stack, id: FileId) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Which acknowledged files are not served; what is served must be right.
+/// The acknowledged files that are not served; served bytes must be right.
 async fn missing(stack: &Stack, prepared: &Prepared, context: &str) -> Vec<FileId> {
     let mut missing = Vec::new();
     for file in &prepared.files {
@@ -302,7 +303,7 @@ async fn missing(stack: &Stack, prepared: &Prepared, context: &str) -> Vec<FileI
     missing
 }
 
-/// Whether paths that must be empty are.
+/// The paths that must return nothing but do.
 async fn shown_again(stack: &Stack, prepared: &Prepared) -> Vec<String> {
     let mut shown = Vec::new();
     for path in &prepared.gone {
@@ -313,7 +314,7 @@ async fn shown_again(stack: &Stack, prepared: &Prepared) -> Vec<String> {
     shown
 }
 
-/// Damages a copy of the directory at a moment, starts it, and repairs it if it is refused.
+/// Damages a copy of the directory at a time, starts it, and repairs it if it is refused.
 async fn live_through(moment: Moment, damages: &[Damage], context: &str) {
     let prepared = prepared();
     let folder = tempfile::tempdir().unwrap();
@@ -328,7 +329,7 @@ async fn live_through(moment: Moment, damages: &[Damage], context: &str) {
             let missing = missing(&stack, prepared, context).await;
             assert!(missing.is_empty() || takes_bytes, "{context}: silently lost {missing:?}");
             assert_eq!(shown_again(&stack, prepared).await, [""; 0], "{context}");
-            assert!(stack.first_key().is_none(), "{context}: a new life began");
+            assert!(stack.first_key().is_none(), "{context}: the store was initialised again");
             assert!(record(&stack, prepared.pending).await.is_some(), "{context}: the pending upload is lost");
             stack.stop().await;
         }
@@ -353,7 +354,7 @@ async fn repair(data: &Path, prepared: &Prepared, takes_bytes: bool, context: &s
     let plan = match Repair::plan(data) {
         Ok(plan) => plan,
         Err(RepairError::Hopeless(_)) => {
-            assert_eq!(content(data), whole, "{context}: a repair that gives up changed the directory");
+            assert_eq!(content(data), whole, "{context}: a failed repair changed the directory");
             return;
         }
         Err(error) => panic!("{context}: {error}"),
@@ -361,9 +362,9 @@ async fn repair(data: &Path, prepared: &Prepared, takes_bytes: bool, context: &s
     assert_eq!(content(data), whole, "{context}: a plan changed the directory");
     let planned = plan.report().clone();
     let report = plan.carry_out().await.unwrap_or_else(|error| panic!("{context}: {error}"));
-    assert_eq!(report, planned, "{context}: what was done is what was planned");
+    assert_eq!(report, planned, "{context}: the repair differs from the plan");
     assert_eq!(blobs(data), bytes, "{context}: a repair removes no bytes");
-    assert!(Repair::plan(data).unwrap().is_needless(), "{context}: it is whole");
+    assert!(Repair::plan(data).unwrap().is_needless(), "{context}: a second repair is needed");
 
     let stack = Stack::start(options(data)).await.unwrap_or_else(|error| panic!("{context}: after repair: {error}"));
     let missing = missing(&stack, prepared, context).await;
@@ -375,7 +376,7 @@ async fn repair(data: &Path, prepared: &Prepared, takes_bytes: bool, context: &s
     let shown = shown_again(&stack, prepared).await;
     assert!(shown.is_empty(), "{context}: shown again: {shown:?}: {report:?}");
     stack.stop().await;
-    // And it goes on: the next start finds it as this one left it.
+    // The next start accepts the directory.
     let again = Stack::start(options(data)).await.unwrap_or_else(|error| panic!("{context}: again: {error}"));
     again.stop().await;
 }
@@ -386,7 +387,7 @@ async fn live_through_seed(seed: u64) {
     let mut damages = vec![random.damage(&prepared().at(moment))];
     if random.below(4) == 0 {
         let second = random.damage(&prepared().at(moment));
-        // The first may have taken what the second is about.
+        // The first damage may have removed the part of the second.
         let path = |damage: &Damage| {
             let (Damage::Remove(part) | Damage::Truncate(part, _) | Damage::Flip(part, _) | Damage::Replace(part, _)) =
                 damage;
@@ -417,7 +418,7 @@ seeds! {
     seed_10 10 seed_11 11 seed_12 12 seed_13 13 seed_14 14 seed_15 15 seed_16 16 seed_17 17 seed_18 18 seed_19 19
 }
 
-/// Starts a directory that is damaged like this and asserts that the refusal names it.
+/// Starts a damaged directory and asserts that the error names the damage.
 async fn assert_refused(moment: Moment, damages: &[Damage], says: &str) {
     let prepared = prepared();
     let folder = tempfile::tempdir().unwrap();
@@ -429,7 +430,7 @@ async fn assert_refused(moment: Moment, damages: &[Damage], says: &str) {
 }
 
 #[tokio::test]
-async fn an_index_or_records_that_are_missing_empty_older_or_without_their_log_are_refused_by_name() {
+async fn a_missing_empty_older_or_logless_database_is_refused_by_name() {
     use Moment::{EarlierKilled, EarlierStopped, Killed, Stopped};
     for part in ["objects/index.sqlite3", "table.db"] {
         let path = PathBuf::from(part);
@@ -441,7 +442,7 @@ async fn an_index_or_records_that_are_missing_empty_older_or_without_their_log_a
         let older = format!("{part} is older than the rest");
         assert_refused(Stopped, &[Damage::Replace(path.clone(), EarlierStopped)], &older).await;
         assert_refused(Stopped, &[Damage::Flip(path.clone(), 700)], &format!("{part} is damaged")).await;
-        let lost = format!("{log} is missing or cut short", log = log.display());
+        let lost = format!("{log} is missing or truncated", log = log.display());
         assert_refused(Killed, &[Damage::Remove(log.clone())], &lost).await;
         assert_refused(Killed, &[Damage::Truncate(log.clone(), 0)], &lost).await;
         assert_refused(Killed, &[Damage::Truncate(log.clone(), 900)], &lost).await;
@@ -453,7 +454,7 @@ async fn an_index_or_records_that_are_missing_empty_older_or_without_their_log_a
 }
 
 #[tokio::test]
-async fn keys_of_another_time_missing_or_damaged_are_refused_and_never_made_anew_by_a_start() {
+async fn outdated_missing_or_damaged_keys_are_refused_and_never_regenerated_at_start() {
     let secrets = PathBuf::from("secrets.json");
     for moment in [Moment::Killed, Moment::Stopped] {
         assert_refused(moment, &[Damage::Remove(secrets.clone())], "secrets.json is missing").await;
@@ -497,7 +498,7 @@ async fn a_part_that_a_newer_version_wrote_is_refused_and_not_repaired() {
 }
 
 #[tokio::test]
-async fn a_second_process_is_refused_though_somebody_removed_the_locks() {
+async fn a_second_process_is_refused_even_if_the_lock_files_were_removed() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let stack = Stack::start(options(&data)).await.unwrap();
@@ -511,7 +512,7 @@ async fn a_second_process_is_refused_though_somebody_removed_the_locks() {
 }
 
 #[tokio::test]
-async fn a_directory_that_was_moved_or_copied_whole_is_served_whether_it_was_stopped_or_killed() {
+async fn a_moved_or_copied_directory_is_served_after_a_stop_or_a_kill() {
     let prepared = prepared();
     for moment in [Moment::Stopped, Moment::Killed] {
         let folder = tempfile::tempdir().unwrap();
@@ -529,7 +530,7 @@ async fn a_directory_that_was_moved_or_copied_whole_is_served_whether_it_was_sto
 }
 
 #[tokio::test]
-async fn an_index_that_is_gone_is_rebuilt_from_bytes_and_records_with_the_headers_of_publication() {
+async fn a_missing_index_is_rebuilt_from_bytes_and_records_with_the_headers_of_publication() {
     let prepared = prepared();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -556,7 +557,7 @@ async fn an_index_that_is_gone_is_rebuilt_from_bytes_and_records_with_the_header
 }
 
 #[tokio::test]
-async fn records_that_are_gone_are_made_again_from_the_index_and_the_rest_is_named_as_lost() {
+async fn missing_records_are_rebuilt_from_the_index_and_the_rest_is_reported_as_lost() {
     let prepared = prepared();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -568,7 +569,7 @@ async fn records_that_are_gone_are_made_again_from_the_index_and_the_rest_is_nam
     assert_eq!(report.readmitted, prepared.files.len() as u64);
     assert!(report.lost.iter().any(|lost| lost.contains("API keys")), "{report:?}");
     let stack = Stack::start(options(&data)).await.unwrap();
-    assert!(stack.first_key().is_some(), "the keys are lost, so that a new one is needed");
+    assert!(stack.first_key().is_some(), "the keys are lost, so a new one was created");
     assert_eq!(missing(&stack, prepared, "rebuilt").await, []);
     for project in stack.files().inspect().catalog.projects().await.unwrap() {
         let held: u64 = prepared_bytes(&stack, prepared, project.id.as_str()).await;
@@ -587,7 +588,7 @@ async fn prepared_bytes(stack: &Stack, prepared: &Prepared, project: &str) -> u6
 }
 
 #[tokio::test]
-async fn a_directory_of_an_earlier_version_is_taken_over_once_and_not_without_its_index() {
+async fn a_directory_of_an_earlier_version_is_adopted_once_and_not_without_its_index() {
     let prepared = prepared();
     for (lost, served) in [(None, true), (Some("objects/index.sqlite3"), false), (Some("table.db"), false)] {
         let folder = tempfile::tempdir().unwrap();

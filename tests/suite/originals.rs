@@ -1,4 +1,4 @@
-//! How the worker reads originals: no further than it needs, and never half of one for the whole.
+//! How the worker reads originals: no further than needed, and never a partial one as if it were complete.
 
 use std::{
     sync::{
@@ -28,7 +28,7 @@ use xfiles_tests::{
     wire::{self, Line},
 };
 
-/// What happens to the body of an original behind so many bytes.
+/// A fault of an original's body after a number of bytes.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     None,
@@ -37,16 +37,16 @@ enum Fault {
     End,
 }
 
-/// Hands out an original's body in small parts, counts what was taken of it, and lets it meet a fault.
+/// Returns an original's body in small chunks, counts the bytes, and injects a fault.
 #[derive(Debug)]
 struct Tap {
     fault: Fault,
     after: usize,
     reads: AtomicUsize,
     taken: Arc<AtomicUsize>,
-    /// Opened, it lets bodies through.
+    /// Lets bodies pass when opened.
     gate: Arc<Semaphore>,
-    /// How many records were read.
+    /// The number of records that were read.
     records: Arc<AtomicUsize>,
 }
 
@@ -92,7 +92,7 @@ impl Line for Tap {
     }
 }
 
-/// A worker with one place that reads originals through a tap.
+/// A worker with one slot that reads originals through a tap.
 fn worker(world: &World, fault: Fault, after: usize) -> (Worker, Arc<Tap>) {
     tapped(world, fault, after, 1)
 }
@@ -104,7 +104,7 @@ fn tapped(world: &World, fault: Fault, after: usize, gate: usize) -> (Worker, Ar
     (Worker::new(files, 1), tap)
 }
 
-/// Uploads an original and gives the path of its WebP of this width.
+/// Uploads an original and returns the path of its WebP of this width.
 async fn uploaded(world: &World, content_type: &str, bytes: &[u8], width: u32) -> String {
     let more = json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}});
     let file = world.client.upload(("p", content_type, bytes), more).await;
@@ -123,11 +123,11 @@ async fn bytes(answer: Response) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_original_that_breaks_off_or_ends_early_is_unavailable_stores_nothing_and_is_read_again() {
+async fn an_interrupted_or_truncated_original_returns_unavailable_stores_nothing_and_is_read_again() {
     let world = World::start().await;
     let photo = fixture("photo-12mp.jpg");
     for fault in [Fault::Reset, Fault::End] {
-        // In the first bytes, and where nearly all of the picture is there.
+        // In the first bytes, and where nearly the whole image has arrived.
         for after in [0, 100_000, photo.len() - 40_000] {
             let path = uploaded(&world, "image/jpeg", &photo, 300).await;
             let objects = world.objects().await.len();
@@ -139,7 +139,7 @@ async fn an_original_that_breaks_off_or_ends_early_is_unavailable_stores_nothing
                 (&"1".parse().unwrap(), &"no-store".parse().unwrap())
             );
             assert_eq!(world.objects().await.len(), objects, "{fault:?} after {after}");
-            // The same worker looks at it again: it remembers nothing.
+            // The same worker reads it again, because nothing was cached.
             drop(ask(&broken, &path).await);
             assert_eq!(tap.reads.load(Ordering::SeqCst), 2);
             assert_eq!(world.get(&path).await.status(), StatusCode::OK);
@@ -162,13 +162,13 @@ async fn a_request_that_follows_an_error_at_once_reads_the_original_itself() {
 }
 
 #[tokio::test]
-async fn an_original_that_stalls_keeps_its_place_no_longer_than_a_picture_may_take() {
+async fn a_stalled_original_holds_its_slot_no_longer_than_the_render_timeout() {
     let world = World::start().await;
     let photo = fixture("photo-12mp.jpg");
     let path = uploaded(&world, "image/jpeg", &photo, 300).await;
     let (stalled, tap) = worker(&world, Fault::Stall, 100_000);
     let stalled = stalled.rendering_within(Duration::from_secs(2));
-    // Were the place not free again, the second would never get it.
+    // If the slot were not free, the second would not be served.
     for reads in 1..=2 {
         let answer = ask(&stalled, &path).await;
         assert_eq!(
@@ -182,7 +182,7 @@ async fn an_original_that_stalls_keeps_its_place_no_longer_than_a_picture_may_ta
 }
 
 #[tokio::test]
-async fn what_its_header_refuses_is_not_read_to_its_end() {
+async fn an_original_refused_by_its_header_is_not_read_to_its_end() {
     let world = World::start().await;
     let header = b"\x89PNG\r\n\x1A\n\0\0\0\x0DIHDR\0\0\xEA\x60\0\0\xEA\x60\x08\x06\0\0\0";
     let original = [header.as_slice(), &vec![0x55; 8 << 20]].concat();
@@ -195,10 +195,10 @@ async fn what_its_header_refuses_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn what_follows_the_picture_in_a_jpeg_is_not_read_and_changes_nothing() {
+async fn data_after_the_image_in_a_jpeg_is_not_read_and_has_no_effect() {
     let world = World::start().await;
     let photo = fixture("photo-12mp.jpg");
-    // As telephones append a film.
+    // As phones append a video to a photo.
     let with_film = [photo.as_slice(), &vec![0x55; 8 << 20]].concat();
     let (plain, long) =
         (uploaded(&world, "image/jpeg", &photo, 400).await, uploaded(&world, "image/jpeg", &with_film, 400).await);
@@ -212,7 +212,7 @@ async fn what_follows_the_picture_in_a_jpeg_is_not_read_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn all_widths_asked_at_once_read_the_original_once_and_are_those_made_alone() {
+async fn concurrent_requests_for_all_widths_read_the_original_once_and_equal_separate_renders() {
     const FORMATS: [ImageFormat; 3] = [ImageFormat::WebP, ImageFormat::Jpeg, ImageFormat::Png];
 
     let world = World::start().await;
@@ -228,7 +228,7 @@ async fn all_widths_asked_at_once_read_the_original_once_and_are_those_made_alon
         async move { ask(&worker, &path).await }
     }));
     let asked = tokio::spawn(asked);
-    // Everybody knows what is wanted before the first byte comes.
+    // All requests have been read before the first byte arrives.
     while tap.records.load(Ordering::SeqCst) < specs.len() {
         tokio::task::yield_now().await;
     }
@@ -243,7 +243,7 @@ async fn all_widths_asked_at_once_read_the_original_once_and_are_those_made_alon
     }
     assert_eq!(tap.reads.load(Ordering::SeqCst), 1);
     assert_eq!(world.objects().await.len(), 1 + specs.len());
-    // What comes later is read for again.
+    // A later request reads the original again.
     let avif = path.replace("_w100.webp", "_w100.avif");
     assert_eq!(ask(&worker, &avif).await.status(), StatusCode::OK);
     assert_eq!(tap.reads.load(Ordering::SeqCst), 2);

@@ -1,4 +1,4 @@
-//! Pending uploads: what they and their URLs may hold, how many there may be, and the list of them.
+//! Pending uploads: the bytes that they and their URLs hold, their limits, and their list.
 
 use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
@@ -27,7 +27,7 @@ async fn staged(world: &World) -> u64 {
     world.objects().await.iter().filter(|(key, _)| key.starts_with("staging/")).map(|(_, size)| size).sum()
 }
 
-/// Has the store tell of everything that is staged.
+/// Sends the store's notification for every staged object.
 async fn tell_of_staged(world: &World) {
     for key in world.objects().await.into_keys().filter(|key| key.starts_with("staging/")) {
         let notification = json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"object": {"key": key}}}]});
@@ -36,7 +36,7 @@ async fn tell_of_staged(world: &World) {
 }
 
 #[tokio::test]
-async fn what_a_url_of_an_ended_upload_admits_is_counted_until_the_url_expires() {
+async fn the_bytes_admitted_by_the_url_of_an_ended_upload_count_until_the_url_expires() {
     let world = World::with_quota(10_000).await;
     for (ended, end) in (1..).zip(["delete pending", "refuse", "delete confirmed"]) {
         let intent = begin(&world.client, SIZE).await;
@@ -59,12 +59,12 @@ async fn what_a_url_of_an_ended_upload_admits_is_counted_until_the_url_expires()
         let project = world.project().await;
         assert_eq!((project.free_bytes, project.pending_uploads), (10_000, 0), "the quota is free at once: {end}");
         assert_eq!(project.late_bytes, (ended * SIZE) as u64, "{end}");
-        // The URL still works.
+        // The URL is still valid.
         put(&world.client, &intent).await;
     }
     assert_eq!(staged(&world).await, 3 * SIZE as u64);
     tell_of_staged(&world).await;
-    assert_eq!(staged(&world).await, 0, "what the store tells of is removed at once");
+    assert_eq!(staged(&world).await, 0, "bytes with a notification are removed at once");
 
     world.pass_expiry();
     world.sweep().await;
@@ -73,7 +73,7 @@ async fn what_a_url_of_an_ended_upload_admits_is_counted_until_the_url_expires()
 }
 
 #[tokio::test]
-async fn late_bytes_that_the_store_never_told_of_are_removed_when_the_url_has_expired() {
+async fn late_bytes_without_a_store_notification_are_removed_after_the_url_expires() {
     let world = World::with_quota(10_000).await;
     for confirmed in [false, true] {
         let intent = begin(&world.client, SIZE).await;
@@ -85,7 +85,7 @@ async fn late_bytes_that_the_store_never_told_of_are_removed_when_the_url_has_ex
         put(&world.client, &intent).await;
     }
     world.sweep().await;
-    assert_eq!(staged(&world).await, 2 * SIZE as u64, "no sweep comes before the URLs have expired");
+    assert_eq!(staged(&world).await, 2 * SIZE as u64, "no sweep removes them before the URLs have expired");
     world.pass_expiry();
     world.sweep().await;
     assert_eq!((world.objects().await.len(), world.unfinished().await.len()), (0, 0));
@@ -93,7 +93,7 @@ async fn late_bytes_that_the_store_never_told_of_are_removed_when_the_url_has_ex
 }
 
 #[tokio::test]
-async fn a_renewed_url_counts_from_its_renewal() {
+async fn a_renewed_url_counts_from_the_time_of_renewal() {
     let world = World::start().await;
     let intent = begin(&world.client, SIZE).await;
     world.pass(Duration::from_secs(14 * 60));
@@ -111,9 +111,9 @@ async fn a_renewed_url_counts_from_its_renewal() {
     world.end().await;
 }
 
-/// The attack, on `xf serve`.
+/// The same attack on `xf serve`.
 #[tokio::test]
-async fn a_server_removes_what_arrives_after_its_upload_has_ended() {
+async fn a_server_removes_bytes_that_arrive_after_their_upload_has_ended() {
     let stack = Stack::start(StackOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
         cleanup_every: Some(Duration::from_secs(3_600)),
@@ -129,7 +129,7 @@ async fn a_server_removes_what_arrives_after_its_upload_has_ended() {
         client.delete(&format!("/api/v1/files/{}", id_of(&intent))).await.ok();
         put(&client, &intent).await;
     }
-    // Each arrival is told and removed in turn; the list becomes empty when the last one has been.
+    // Arrivals are handled in turn; the list is empty after the last one.
     loop {
         let objects = stack.s3_client().list_objects_v2().bucket(xfiles_standalone::BUCKET).send().await.unwrap();
         if objects.contents().is_empty() {
@@ -152,7 +152,7 @@ async fn limited(world: &World, limits: UploadLimits) -> Client {
 }
 
 #[tokio::test]
-async fn the_limits_on_pending_uploads_are_exact_under_races_and_say_what_to_do() {
+async fn the_limits_on_pending_uploads_are_exact_under_races_and_the_error_has_a_remedy() {
     let world = World::start().await;
     let one = limited(&world, limits(10, 6)).await;
     let other = one.with_key(world.client_with(&xfiles_core::api_key::Scope::ALL).await.key());
@@ -171,11 +171,11 @@ async fn the_limits_on_pending_uploads_are_exact_under_races_and_say_what_to_do(
     let problem = rest.pop().unwrap().refused(409, "too_many_pending_uploads");
     assert!(problem["detail"].as_str().unwrap().contains("the project has 10 pending uploads"), "{problem}");
 
-    // A batch that is too large for the limit is refused whole.
+    // A batch that exceeds the limit is refused completely.
     let batch = json!({"allOrNothing": true, "files": vec![json!({"filename": "a", "contentType": "text/plain", "size": 1}); 7]});
     one.post("/api/v1/files/upload-intents", &batch).await.refused(409, "too_many_pending_uploads");
 
-    // Each end of an upload makes room for one: a deletion, a confirmation, an expiry.
+    // Each end of an upload allows another: a deletion, a confirmation, an expiry.
     let first = taken.pop().unwrap().body;
     other.delete(&format!("/api/v1/files/{}", id_of(&first))).await.ok();
     let next = begun(other.clone()).await.ok();
@@ -193,7 +193,7 @@ async fn the_limits_on_pending_uploads_are_exact_under_races_and_say_what_to_do(
 }
 
 #[tokio::test]
-async fn a_project_without_room_says_what_its_pending_uploads_hold() {
+async fn a_quota_error_says_how_much_pending_uploads_hold() {
     let world = World::with_quota(10_000).await;
     begin(&world.client, 6_000).await;
     begin(&world.client, 3_000).await;
@@ -218,7 +218,7 @@ async fn listed(client: &Client, limit: u32) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn pending_uploads_are_listed_page_by_page_and_only_the_projects_own() {
+async fn pending_uploads_are_paginated_and_contain_only_the_projects_own() {
     let world = World::start().await;
     let other = world.client_of_another_project().await;
     let mut mine = BTreeSet::new();
@@ -227,7 +227,7 @@ async fn pending_uploads_are_listed_page_by_page_and_only_the_projects_own() {
         begin(&other, 10).await;
         world.pass(Duration::from_millis(1));
     }
-    // What is no longer pending is not listed.
+    // Uploads that are no longer pending are not listed.
     let gone = mine.pop_first().unwrap();
     world.client.delete(&format!("/api/v1/files/{gone}")).await.ok();
     let file = world.client.upload(TEXT, json!({})).await;
@@ -237,7 +237,7 @@ async fn pending_uploads_are_listed_page_by_page_and_only_the_projects_own() {
         assert_eq!(found.len(), mine.len(), "each once, {limit} a page");
         assert_eq!(found.iter().map(|f| id_of(f).to_owned()).collect::<BTreeSet<_>>(), mine);
         let ends: Vec<&str> = found.iter().map(|file| file["expiresAt"].as_str().unwrap()).collect();
-        assert!(ends.is_sorted(), "the one that ends first comes first");
+        assert!(ends.is_sorted(), "sorted by deadline");
     }
     let one = &listed(&world.client, 100).await[0];
     assert_eq!((&one["uploadStatus"], &one["originalFilename"]), (&json!("pending"), &json!("a.txt")));
@@ -259,7 +259,7 @@ async fn pending_uploads_are_listed_page_by_page_and_only_the_projects_own() {
 }
 
 #[tokio::test]
-async fn uploads_that_were_begun_before_they_were_counted_end_as_any_other() {
+async fn uncounted_uploads_of_an_earlier_version_end_like_any_other() {
     let world = World::with_quota(10_000).await;
     let mut older = Vec::new();
     for _ in 0..3 {
@@ -277,7 +277,7 @@ async fn uploads_that_were_begun_before_they_were_counted_end_as_any_other() {
     assert_eq!(world.client.put(&older[0], "text/plain", vec![b'a'; 10]).await, 200);
     world.client.confirm(id_of(&older[0])).await.ok();
     world.client.delete(&format!("/api/v1/files/{}", id_of(&older[1]))).await.ok();
-    assert_eq!(world.project().await.pending_uploads, 1, "only what was counted is counted");
+    assert_eq!(world.project().await.pending_uploads, 1, "only counted uploads are counted");
     world.pass_expiry();
     world.sweep().await;
     let project = world.project().await;
@@ -286,7 +286,7 @@ async fn uploads_that_were_begun_before_they_were_counted_end_as_any_other() {
 }
 
 #[tokio::test]
-async fn counters_that_are_off_are_put_right_after_a_day() {
+async fn wrong_counters_are_corrected_after_a_day() {
     let world = World::with(WorldOptions { quota_bytes: 10_000, ..WorldOptions::default() }).await;
     let project = world.project().await;
     let wrong = xfiles_core::catalog::UploadCounts {
@@ -298,7 +298,7 @@ async fn counters_that_are_off_are_put_right_after_a_day() {
     let drifts = |found: xfiles_core::operations::Reconciliation| found.drifts;
     let found = world.files().reconcile(Reconciling::Repair, Duration::from_secs(60)).await.unwrap();
     assert!(drifts(found)[0].counters.contains("pendingUploads -7"), "it is reported");
-    assert_eq!(world.project().await.pending_uploads, 7, "nothing is repaired at first sight");
+    assert_eq!(world.project().await.pending_uploads, 7, "nothing is repaired at the first finding");
     world.pass(Duration::from_secs(25 * 60 * 60));
     world.sweep().await;
     let project = world.project().await;
@@ -309,7 +309,7 @@ async fn counters_that_are_off_are_put_right_after_a_day() {
 }
 
 #[tokio::test]
-async fn a_project_that_was_removed_leaves_no_record_of_what_could_arrive_late() {
+async fn a_removed_project_leaves_no_record_of_late_bytes() {
     let world = World::start().await;
     let client = world.client_of_another_project().await;
     let intent = begin(&client, 10).await;

@@ -1,4 +1,4 @@
-//! The placeholder of a picture that nobody has looked at: made because it was told that the picture was published.
+//! Placeholders of images that were never requested, made because of the event of their publication.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn variants(visibility: &str, enabled: bool) -> Value {
 }
 
 #[tokio::test]
-async fn a_picture_has_its_placeholder_before_anybody_looks_and_it_is_that_of_its_first_variant() {
+async fn an_image_gets_its_placeholder_without_a_request_and_it_equals_that_of_the_first_variant() {
     let world = World::start().await;
     let viewed = upload_photo(&world, variants("public", true)).await;
     let url = read(&world, &viewed).await["variants"][0]["url"].clone();
@@ -49,18 +49,18 @@ async fn a_picture_has_its_placeholder_before_anybody_looks_and_it_is_that_of_it
     let before = world.objects().await.len();
     for more in [variants("public", true), variants("private", true), variants("public", false), json!({})] {
         let file = upload_photo(&world, more.clone()).await;
-        assert!(file.get("thumbhash").is_none(), "nobody waits for it");
+        assert!(file.get("thumbhash").is_none(), "the confirmation does not wait for it");
         world.deliver().await;
         let seen = with_placeholder(&world, &file).await;
         assert_eq!(seen["thumbhash"], expected, "{more}");
-        assert_eq!(seen["etag"], file["etag"], "it gets in nobody's way");
+        assert_eq!(seen["etag"], file["etag"], "it does not change the ETag");
     }
     assert_eq!(world.objects().await.len(), before + 4, "originals, and no variant");
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_gallery_has_all_that_an_image_with_a_blurred_placeholder_needs_in_one_request() {
+async fn one_list_request_has_everything_for_images_with_blurred_placeholders() {
     let world = World::start().await;
     let file = upload_photo(&world, variants("public", true)).await;
     world.deliver().await;
@@ -74,7 +74,7 @@ async fn a_gallery_has_all_that_an_image_with_a_blurred_placeholder_needs_in_one
 }
 
 #[tokio::test]
-async fn what_is_late_gone_moved_or_no_picture_gets_none_and_holds_up_nothing() {
+async fn late_deleted_moved_and_undecodable_files_get_no_placeholder_and_block_nothing() {
     let world = World::start().await;
     let (deleted, erased) = (upload_photo(&world, json!({})).await, upload_photo(&world, json!({})).await);
     let moved = upload_photo(&world, variants("public", true)).await;
@@ -92,7 +92,7 @@ async fn what_is_late_gone_moved_or_no_picture_gets_none_and_holds_up_nothing() 
     with_placeholder(&world, &moved).await;
     let last = upload_photo(&world, json!({})).await;
     world.deliver().await;
-    // One after the other: by now all the others have been looked at.
+    // They are handled one after the other, so all the others are done by now.
     with_placeholder(&world, &last).await;
     for file in [&text, &broken] {
         assert!(read(&world, file).await["file"].get("thumbhash").is_none());
@@ -100,7 +100,7 @@ async fn what_is_late_gone_moved_or_no_picture_gets_none_and_holds_up_nothing() 
     let url = read(&world, &broken).await["variants"][0]["url"].clone();
     assert_eq!(world.get(url.as_str().unwrap()).await.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
 
-    // Told again, each of them still is no error.
+    // A repeated event is not an error for any of them.
     let worker = Worker::new(world.files().clone(), 1);
     for event in events {
         if let Some(file) = published_picture(&serde_json::from_str(&event.body).unwrap()) {
@@ -113,12 +113,12 @@ async fn what_is_late_gone_moved_or_no_picture_gets_none_and_holds_up_nothing() 
 }
 
 #[tokio::test]
-async fn switched_off_it_is_made_with_the_first_variant() {
+async fn with_on_view_the_placeholder_is_made_with_the_first_variant() {
     let options = WorldOptions { placeholders: Placeholders::OnView, ..WorldOptions::default() };
     let world = World::with(options).await;
     let file = upload_photo(&world, variants("public", true)).await;
     world.deliver().await;
-    assert!(world.told().await.is_empty(), "it was told");
+    assert!(world.told().await.is_empty(), "all events were sent");
     for _ in 0..20 {
         assert!(read(&world, &file).await["file"].get("thumbhash").is_none());
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -130,13 +130,13 @@ async fn switched_off_it_is_made_with_the_first_variant() {
 }
 
 #[tokio::test]
-async fn a_worker_without_room_or_time_leaves_it_to_later() {
+async fn a_busy_worker_postpones_the_placeholder() {
     let world = World::start().await;
     let file = upload_photo(&world, json!({})).await;
     let busy = Worker::new(world.files().clone(), 0).note_placeholder(file_id(&file)).await;
     assert!(matches!(busy, Err(Error::Unavailable { .. })), "{busy:?}");
 
-    // What took too long is not begun again for a minute, and is no error that anybody tries again.
+    // A render that timed out is not started again for a minute, and is not an error that is retried.
     let worker = Worker::new(world.files().clone(), 1);
     worker.clone().rendering_within(Duration::ZERO).note_placeholder(file_id(&file)).await.unwrap();
     worker.note_placeholder(file_id(&file)).await.unwrap();
@@ -147,8 +147,7 @@ async fn a_worker_without_room_or_time_leaves_it_to_later() {
     world.end().await;
 }
 
-/// The event of a rule, as "AWS service event metadata" in EventBridge's documentation has it, around what is put
-/// on the bus.
+/// The event that a rule sends, according to "AWS service event metadata" in EventBridge's documentation.
 fn enveloped(event: &xfiles_core::event::Event) -> Value {
     json!({
         "version": "0", "id": "17793124-05d4-b198-2fde-7ededc63b103", "detail-type": event.kind.as_str(),
@@ -157,8 +156,8 @@ fn enveloped(event: &xfiles_core::event::Event) -> Value {
     })
 }
 
-/// Whether an event matches a pattern of EventBridge that is made of exact values: every field that it names has one of
-/// them.
+/// Returns true if an event matches an EventBridge pattern of exact values: every field of the pattern has one of its
+/// values.
 fn matches(pattern: &serde_norway::Value, event: &Value) -> bool {
     pattern.as_mapping().unwrap().iter().all(|(name, wanted)| {
         let field = &event[name.as_str().unwrap()];
@@ -170,13 +169,13 @@ fn matches(pattern: &serde_norway::Value, event: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn of_all_events_the_rule_on_aws_sends_the_worker_published_pictures_and_it_knows_them() {
+async fn the_event_rule_on_aws_matches_only_published_images_and_the_worker_can_parse_them() {
     let template: serde_norway::Value = serde_norway::from_str(include_str!("../../infra/template.yaml")).unwrap();
     let choice = &template["Parameters"]["Placeholders"];
     let names: Vec<&str> = choice["AllowedValues"].as_sequence().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
     assert_eq!(names, Placeholders::ALL.map(Placeholders::as_str));
     assert_eq!(choice["Default"].as_str(), Some(Placeholders::OnConfirm.as_str()));
-    let pattern = &template["Resources"]["PicturePublished"]["Properties"]["EventPattern"];
+    let pattern = &template["Resources"]["ImagePublished"]["Properties"]["EventPattern"];
     let listed = pattern["detail"]["data"]["contentType"].as_sequence().unwrap();
     let listed: Vec<&str> = listed.iter().map(|name| name.as_str().unwrap()).collect();
     assert_eq!(listed, ContentType::rasters().collect::<Vec<_>>());
@@ -186,9 +185,9 @@ async fn of_all_events_the_rule_on_aws_sends_the_worker_published_pictures_and_i
     world.client.upload(TEXT, json!({})).await;
     let gone = upload_photo(&world, json!({})).await;
     world.client.delete(&format!("/api/v1/files/{}", id_of(&gone))).await.ok();
-    let (mut sent, told) = (Vec::new(), world.told().await);
-    assert_eq!(told.len(), 4);
-    for event in told.iter().map(enveloped) {
+    let (mut sent, outbox) = (Vec::new(), world.told().await);
+    assert_eq!(outbox.len(), 4);
+    for event in outbox.iter().map(enveloped) {
         let payload = serde_json::from_value::<Invocation<Value>>(event.clone()).unwrap();
         let Invocation::Told(body) = payload else { panic!("{event} is no request") };
         assert_eq!(matches(pattern, &event), published_picture(&body).is_some(), "{event}");

@@ -54,7 +54,7 @@ async fn a_signature_ends_between_five_and_six_minutes_after_it_was_made() {
 }
 
 #[tokio::test]
-async fn two_answers_within_a_minute_carry_identical_urls() {
+async fn two_responses_within_a_minute_have_identical_urls() {
     let world = World::start().await;
     let file = world.client.upload(TEXT, json!({"transformations": {"image": {"enabled": true}}})).await;
     // To the beginning of a minute.
@@ -93,7 +93,7 @@ async fn one_files_signature_opens_no_other_file() {
 }
 
 #[tokio::test]
-async fn fresh_urls_say_how_long_they_live_where_anything_is_signed() {
+async fn signed_urls_are_returned_with_their_expiry() {
     let world = World::start().await;
     let png = fixture("palette-alpha.png");
     let upload = |visibility: &'static str, variants: Value| {

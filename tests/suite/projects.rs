@@ -22,7 +22,7 @@ async fn new_project(world: &World, quota: u64) -> (String, Client) {
 }
 
 #[tokio::test]
-async fn an_operator_makes_projects_and_keys_and_a_key_sees_its_own_project_only() {
+async fn an_operator_creates_projects_and_keys_and_a_key_sees_only_its_own_project() {
     let world = World::start().await;
     let (id, shop) = new_project(&world, 10_000).await;
     let file = shop.upload(TEXT, json!({})).await;
@@ -68,7 +68,7 @@ async fn a_raw_key_is_shown_once_and_listed_by_its_last_four() {
 }
 
 #[tokio::test]
-async fn what_is_shown_once_is_shown_again_to_who_asked_under_the_same_idempotency_key_and_to_nobody_else() {
+async fn a_secret_shown_once_is_replayed_only_under_the_same_idempotency_key() {
     let directory = tempfile::tempdir().unwrap();
     let data = xfiles_standalone::Data::Directory(directory.path().to_owned());
     let world = World::with(xfiles_tests::WorldOptions { data, ..xfiles_tests::WorldOptions::default() }).await;
@@ -109,7 +109,7 @@ async fn what_is_shown_once_is_shown_again_to_who_asked_under_the_same_idempoten
 }
 
 #[tokio::test]
-async fn a_rotated_key_works_on_for_its_grace_and_a_revoked_one_does_not() {
+async fn a_rotated_key_works_during_its_grace_period_and_a_revoked_one_does_not() {
     let world = World::start().await;
     let path = format!("/api/v1/projects/{}/keys", world.stack.project());
     let made = world.client.post(&path, &json!({"name": "web"})).await.body;
@@ -130,7 +130,7 @@ async fn a_rotated_key_works_on_for_its_grace_and_a_revoked_one_does_not() {
 }
 
 #[tokio::test]
-async fn a_quota_can_change_but_not_below_what_is_held() {
+async fn a_quota_cannot_be_set_below_the_used_bytes() {
     let world = World::start().await;
     let (id, shop) = new_project(&world, 100).await;
     shop.upload(TEXT, json!({})).await;
@@ -146,7 +146,7 @@ async fn a_quota_can_change_but_not_below_what_is_held() {
 }
 
 #[tokio::test]
-async fn a_project_is_emptied_and_deleted_in_the_background() {
+async fn a_project_and_its_files_are_deleted_in_the_background() {
     let world = World::start().await;
     let (id, shop) = new_project(&world, 10_000).await;
     let path = format!("/api/v1/projects/{id}");
@@ -179,7 +179,7 @@ async fn a_project_is_emptied_and_deleted_in_the_background() {
 }
 
 #[tokio::test]
-async fn a_key_that_asks_too_often_is_told_when_to_come_back() {
+async fn a_key_above_its_rate_limit_gets_retry_after() {
     let world = World::with(xfiles_tests::WorldOptions {
         requests_per_second: NonZeroU32::new(5),
         ..xfiles_tests::WorldOptions::default()
@@ -198,7 +198,7 @@ async fn a_key_that_asks_too_often_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_monitor_learns_whether_it_lives_is_ready_and_how_it_does() {
+async fn health_readiness_and_metrics_are_available_to_a_monitor() {
     let world = World::start().await;
     world.client.get("/api/v1/files").await.ok();
     for path in ["/healthz", "/readyz"] {
@@ -212,7 +212,7 @@ async fn a_monitor_learns_whether_it_lives_is_ready_and_how_it_does() {
 }
 
 #[tokio::test]
-async fn pages_of_allowed_origins_may_call_and_others_may_not() {
+async fn only_pages_of_allowed_origins_may_call_the_api() {
     let world = World::with(xfiles_tests::WorldOptions {
         allowed_origins: vec!["https://app.example.com".to_owned()],
         ..xfiles_tests::WorldOptions::default()

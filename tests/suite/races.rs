@@ -1,5 +1,5 @@
-//! Every pair of what can happen to a file, at the same time: whoever wins, nobody is told nonsense, and when everything
-//! is at rest bytes, records, quota and the CDN agree.
+//! Every pair of concurrent operations on a file: each response is true, and afterwards bytes, records, quota and the
+//! CDN are consistent.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,45 +25,45 @@ use xfiles_tests::{
     wire::{self, Line},
 };
 
-/// What can happen to a file.
+/// An operation on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Happening {
     /// Its client confirms it.
     Confirm,
     /// Its client deletes it.
     Delete,
-    /// Its client makes it private, with its variants.
+    /// Its client makes it and its variants private.
     Patch,
-    /// The cleanup comes by.
+    /// The cleanup runs.
     Expire,
-    /// The store says that its bytes have arrived.
+    /// The store's notification that its bytes have arrived.
     Event,
-    /// A viewer wants a variant.
+    /// A viewer requests a variant.
     Worker,
 }
 
 const ALL: [Happening; 6] =
     [Happening::Confirm, Happening::Delete, Happening::Patch, Happening::Expire, Happening::Event, Happening::Worker];
 
-/// What a file is when it happens.
+/// The state of the file before.
 #[derive(Clone, Copy, Debug)]
 enum Start {
     /// Uploaded, overdue, and not confirmed.
     Pending,
-    /// Confirmed, public, with public variants of which one is there.
+    /// Confirmed, public, with public variants, one of which is stored.
     Confirmed,
 }
 
-/// How often each pair meets.
+/// The number of runs of each pair.
 const ROUNDS: usize = 6;
 
-/// Delays each request by a few turns, other ones each time, so that those who race meet at other points.
+/// Delays each request by a varying number of scheduler turns, so that the operations interleave differently.
 #[derive(Debug)]
 struct Dawdling(AtomicU64);
 
 impl Line for Dawdling {
     fn carry(&self, request: HttpRequest, store: SharedHttpConnector) -> HttpConnectorFuture {
-        // A linear congruential generator; its high bits are random enough to shuffle.
+        // A linear congruential generator; its high bits are random enough for this.
         let next =
             |seed: u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
         let seed = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).unwrap_or_default();
@@ -109,7 +109,7 @@ impl Racer {
                 let worker = Worker::new(files.clone(), 1).router();
                 let request = http::Request::get(format!("/{}", to.variant)).body(Body::empty()).unwrap();
                 let status = worker.oneshot(request).await.unwrap_or_else(|never| match never {}).status();
-                assert!(matches!(status.as_u16(), 200 | 404), "the worker answers {status}");
+                assert!(matches!(status.as_u16(), 200 | 404), "the worker returned {status}");
                 Ok(())
             }
         }
@@ -135,7 +135,7 @@ async fn prepare(world: &World, start: Start) -> Raced {
     Raced { id, staged: record.staging_key(), variant: variant(second) }
 }
 
-/// Lets both happen at once to each of some files, and looks at what is left when everything is at rest.
+/// Runs both operations concurrently on each of some files, and checks the final state.
 async fn race(start: Start, one: Happening, other: Happening) {
     let world = World::start().await;
     let raced = join_all((0..ROUNDS).map(|_| prepare(&world, start))).await;
@@ -157,7 +157,7 @@ async fn race(start: Start, one: Happening, other: Happening) {
             assert!(understood, "{start:?}, {one:?} and {other:?}, {round}: {outcome:?}");
         }
     }
-    // Nobody races any more; the cleanup finishes, and so does every worker's life.
+    // After the race, the cleanup finishes, and all workers end.
     for _ in 0..2 {
         world.pass_expiry();
         world.pass(WORKER_LIFE);
@@ -167,22 +167,23 @@ async fn race(start: Start, one: Happening, other: Happening) {
     world.check().await;
     let objects = world.objects().await;
     for Raced { id, variant, .. } in &raced {
-        let told = world.told_of(*id).await;
-        let ends = told.iter().filter(|kind| matches!(kind, EventType::FileDeleted | EventType::FileExpired)).count();
+        let emitted = world.told_of(*id).await;
+        let ends =
+            emitted.iter().filter(|kind| matches!(kind, EventType::FileDeleted | EventType::FileExpired)).count();
         let read = world.files().get(world.stack.project(), *id).await;
         let there: Vec<&String> = objects.keys().filter(|key| key.contains(id.as_str())).collect();
         let seen = world.get(&format!("/{variant}")).await.status();
         match read {
             Ok(file) => {
                 assert!(matches!(file.state, State::Confirmed { owes: None, .. }), "{file:?}");
-                assert_eq!((ends, told.contains(&EventType::FileConfirmed)), (0, true), "{told:?}");
+                assert_eq!((ends, emitted.contains(&EventType::FileConfirmed)), (0, true), "{emitted:?}");
                 let public = file.variants.visibility == Visibility::Public;
                 assert_eq!(seen, if public { 200 } else { 404 }, "{one:?} and {other:?}: {file:?}");
                 let misplaced = there.iter().any(|key| !public && key.starts_with("files/variants/public"));
                 assert!(!misplaced && there.iter().all(|key| key.starts_with("files/")), "{there:?}");
             }
             Err(Error::FileNotFound) => {
-                assert_eq!((ends, seen.as_u16()), (1, 404), "{one:?} and {other:?}: {told:?}");
+                assert_eq!((ends, seen.as_u16()), (1, 404), "{one:?} and {other:?}: {emitted:?}");
                 assert!(there.is_empty(), "{there:?}");
             }
             Err(error) => panic!("{error}"),
@@ -200,11 +201,11 @@ async fn race_all(start: Start) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_any_two_who_meet_at_a_pending_upload_both_are_told_the_truth_and_nothing_is_left() {
+async fn any_two_concurrent_operations_on_a_pending_upload_report_the_true_outcome_and_leave_nothing_behind() {
     race_all(Start::Pending).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_any_two_who_meet_at_a_confirmed_file_both_are_told_the_truth_and_nothing_is_left() {
+async fn any_two_concurrent_operations_on_a_confirmed_file_report_the_true_outcome_and_leave_nothing_behind() {
     race_all(Start::Confirmed).await;
 }

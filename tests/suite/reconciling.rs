@@ -1,5 +1,5 @@
-//! What no crash explains: objects without records, records without objects, counters that are off. Found by walking
-//! through everything, reported at once, repaired a day later.
+//! Inconsistencies that no crash explains: objects without records, records without objects, wrong counters. The
+//! reconciliation reports them at once and repairs them a day later.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ async fn put(world: &World, key: &str) {
     put.send().await.unwrap();
 }
 
-/// A key that a file of the first project would have, and has not.
+/// The key of an object that could belong to the first project but has no record.
 async fn orphan(world: &World) -> String {
     let file = world.client.upload(TEXT, json!({"visibility": "public"})).await;
     let key = world.objects().await.into_keys().find(|key| key.contains(id_of(&file))).unwrap();
@@ -36,7 +36,7 @@ async fn an_object_without_a_record_is_reported_at_once_and_removed_after_a_day(
     assert_eq!(report["orphans"], json!([{"key": key}]));
     assert_eq!((&report["objects"], &report["records"]), (&json!(2), &json!(1)));
 
-    assert_eq!(world.sweep().await.orphans, 0, "nothing is removed at first sight");
+    assert_eq!(world.sweep().await.orphans, 0, "nothing is removed at the first finding");
     world.pass(DAY / 2);
     assert_eq!(world.sweep().await.orphans, 0, "nor before a day has passed");
     assert!(world.objects().await.contains_key(&key));
@@ -48,7 +48,7 @@ async fn an_object_without_a_record_is_reported_at_once_and_removed_after_a_day(
 }
 
 #[tokio::test]
-async fn what_replayed_uploads_left_in_staging_is_removed() {
+async fn objects_left_in_staging_by_replayed_uploads_are_removed() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     world.client.put(&intent, TEXT.1, TEXT.2).await;
@@ -63,20 +63,20 @@ async fn what_replayed_uploads_left_in_staging_is_removed() {
 }
 
 #[tokio::test]
-async fn objects_that_are_none_of_ours_are_counted_and_left_alone() {
+async fn foreign_objects_are_counted_and_not_removed() {
     let world = World::start().await;
-    put(&world, "somebody/else's").await;
+    put(&world, "foreign/object's").await;
     world.sweep().await;
     world.pass(DAY);
     world.sweep().await;
     let found = world.files().reconcile(Reconciling::Report, Duration::from_secs(60)).await.unwrap();
     assert_eq!((found.foreign, found.orphans.len()), (1, 0));
-    assert!(world.objects().await.contains_key("somebody/else's"));
+    assert!(world.objects().await.contains_key("foreign/object's"));
     world.end().await;
 }
 
 #[tokio::test]
-async fn an_upload_that_is_under_way_is_no_orphan() {
+async fn an_upload_in_progress_is_not_an_orphan() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     world.client.put(&intent, TEXT.1, TEXT.2).await;
@@ -97,7 +97,7 @@ async fn a_published_file_without_bytes_is_reported() {
 }
 
 #[tokio::test]
-async fn free_bytes_that_are_off_are_reported_and_put_right_after_a_day() {
+async fn wrong_free_bytes_are_reported_and_corrected_after_a_day() {
     let world = World::with_quota(1_000).await;
     world.client.upload(TEXT, json!({})).await;
     world.client.intent("a.txt", "text/plain", 100, json!({})).await.ok();
@@ -107,18 +107,22 @@ async fn free_bytes_that_are_off_are_reported_and_put_right_after_a_day() {
     let report = world.client.post("/api/v1/cleanup", &json!({"report": true})).await.ok()["report"].clone();
     assert_eq!(report["drifts"], json!([{"projectId": project.id, "missingBytes": 40}]));
     world.sweep().await;
-    assert_eq!(world.project().await.free_bytes, project.free_bytes - 40, "nothing is repaired at first sight");
+    assert_eq!(world.project().await.free_bytes, project.free_bytes - 40, "nothing is repaired at the first finding");
     world.pass(DAY);
     world.sweep().await;
-    assert_eq!(world.project().await.free_bytes, 1_000 - TEXT.2.len() as u64, "with what the expired upload held");
+    assert_eq!(
+        world.project().await.free_bytes,
+        1_000 - TEXT.2.len() as u64,
+        "including the bytes of the expired upload"
+    );
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_walk_goes_on_where_the_last_one_ended() {
+async fn a_pass_resumes_where_the_last_run_stopped() {
     let world = World::start().await;
     let key = orphan(&world).await;
-    // No time at all: each call does one step, the bucket first and then the project.
+    // Without time, each call does one step: the bucket first and then the project.
     let steps = [(1, true), (0, true), (0, false)];
     let mut seen = Vec::new();
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Every code of the catalogue, met by a client.
+//! Every error code of the catalogue, as a client gets it.
 
 use std::{fmt, num::NonZeroU32, sync::Arc};
 
@@ -27,17 +27,17 @@ use xfiles_tests::{
 
 const INTENT: &str = "/api/v1/files/upload-intent";
 
-/// What a store does to the requests of one operation.
+/// The behaviour of a store for requests of one operation.
 enum Mischief {
-    /// It does not answer.
+    /// It does not respond.
     Silence,
-    /// Its client breaks down.
+    /// Its client panics.
     Panic,
-    /// Somebody changes this file just before.
+    /// Another process changes this file just before.
     Race(Box<Files>, ProjectId, FileId),
     /// Its disk is full.
     Full,
-    /// It says that it was asked, and waits until it may answer.
+    /// It reports the request, and waits until it may respond.
     Hold(Arc<Gate>),
 }
 
@@ -68,7 +68,7 @@ impl Line for Mischievous {
         match &self.mischief {
             _ if !meant => HttpConnectorFuture::new(call()),
             Mischief::Silence => HttpConnectorFuture::ready(Err(ConnectorError::timeout("no answer".into()))),
-            Mischief::Panic => panic!("a fault that nobody thought of"),
+            Mischief::Panic => panic!("an unexpected fault"),
             Mischief::Full => {
                 let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{STORAGE_FULL}")}).to_string();
                 let status = 507.try_into().expect("a status");
@@ -77,7 +77,7 @@ impl Line for Mischievous {
             Mischief::Race(files, project, file) => {
                 let (files, project, file) = (files.clone(), *project, *file);
                 HttpConnectorFuture::new(async move {
-                    let change = Patch { owner: Some(OwnerId::new("somebody")), ..Patch::default() };
+                    let change = Patch { owner: Some(OwnerId::new("another-user")), ..Patch::default() };
                     files.patch(project, file, &change, None).await.expect("the other change is made");
                     call().await
                 })
@@ -94,7 +94,7 @@ impl Line for Mischievous {
     }
 }
 
-/// A client of an API whose metadata store does mischief.
+/// A client of an API whose metadata store misbehaves.
 async fn mischievous(world: &World, operation: &'static str, mischief: Mischief) -> Client {
     let line = Arc::new(Mischievous { operation, mischief });
     world.client_through(world.stack.files_through(|client| wire::through(line.clone(), client))).await
@@ -115,7 +115,7 @@ async fn once(client: &Client, key: &str, size: u64) -> Answer {
     Answer::of(request.send().await.unwrap()).await
 }
 
-/// Two requests under one key, of which the first is held until the second is answered.
+/// Two requests under one key, of which the first is held until the second has its response.
 async fn second_of_two(world: &World) -> Answer {
     let gate = Arc::new(Gate { asked: Semaphore::new(0), open: Semaphore::new(0) });
     let client = mischievous(world, "TransactWriteItems", Mischief::Hold(gate.clone())).await;
@@ -130,7 +130,7 @@ async fn second_of_two(world: &World) -> Answer {
     second
 }
 
-/// Has the API refuse for this reason.
+/// Makes the API return this code.
 async fn provoke(code: Code) -> (World, Answer) {
     let options = match code {
         Code::RateLimited => WorldOptions { requests_per_second: NonZeroU32::new(1), ..WorldOptions::default() },
@@ -229,26 +229,27 @@ async fn provoke(code: Code) -> (World, Answer) {
 }
 
 #[tokio::test]
-async fn every_code_of_the_catalogue_is_met_with_its_status_and_its_headers() {
+async fn every_code_of_the_catalogue_occurs_with_its_status_and_its_headers() {
     for code in Code::ALL {
         let (world, answer) = provoke(code).await;
         let headers = answer.headers.clone();
         let refusal = answer.refused(code.status(), code.as_str());
         assert_eq!(refusal["type"], format!("urn:xfiles:problem:{}", code.as_str()));
-        let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let header =
+            |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         assert_eq!(refusal["errors"] != json!([]), code == Code::InvalidRequest, "{refusal}");
-        assert_eq!(told("retry-after").parse::<u32>().is_ok_and(|s| s >= 1), matches!(code.status(), 429 | 503));
-        assert_eq!(told("www-authenticate") == "Bearer", code == Code::Unauthorized);
-        assert_eq!(told("allow").contains("GET"), code == Code::MethodNotAllowed);
+        assert_eq!(header("retry-after").parse::<u32>().is_ok_and(|s| s >= 1), matches!(code.status(), 429 | 503));
+        assert_eq!(header("www-authenticate") == "Bearer", code == Code::Unauthorized);
+        assert_eq!(header("allow").contains("GET"), code == Code::MethodNotAllowed);
         world.end().await;
     }
 }
 
 #[tokio::test]
-async fn a_fault_of_the_server_tells_nothing_of_itself() {
+async fn an_internal_error_response_reveals_no_details() {
     let (world, answer) = provoke(Code::Internal).await;
     let refusal = answer.refused(500, "internal").to_string();
-    for inner in ["panic", "nobody thought of", "Query", "dynamo"] {
+    for inner in ["panic", "unexpected fault", "Query", "dynamo"] {
         assert!(!refusal.contains(inner), "{refusal}");
     }
     world.client.get("/api/v1/files").await.ok();
@@ -256,7 +257,7 @@ async fn a_fault_of_the_server_tells_nothing_of_itself() {
 }
 
 #[tokio::test]
-async fn a_server_answers_on_after_a_handler_broke_down() {
+async fn a_server_keeps_responding_after_a_handler_panics() {
     let world = World::start().await;
     let broken = mischievous(&world, "Query", Mischief::Panic).await;
     for _ in 0..3 {

@@ -1,8 +1,8 @@
-//! The table of proofs: every test that it names exists, and every invariant and fault has its row.
+//! The tables in docs/reliability.md: every test that they name exists, and the rows are numbered without gaps.
 
 use std::{fs, path::Path};
 
-/// A row of the tables: its number, and the `file::test` that it names.
+/// A row of the tables: its number and its tests.
 fn rows() -> Vec<(String, Vec<(String, String)>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let text = fs::read_to_string(root.join("docs/reliability.md")).unwrap();
@@ -19,7 +19,7 @@ fn rows() -> Vec<(String, Vec<(String, String)>)> {
 }
 
 #[test]
-fn every_test_that_the_table_of_proofs_names_exists() {
+fn every_test_named_in_the_reliability_tables_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for (number, named) in rows() {
         assert!(!named.is_empty(), "{number} names no test");
@@ -31,7 +31,7 @@ fn every_test_that_the_table_of_proofs_names_exists() {
 }
 
 #[test]
-fn every_promise_and_every_fault_has_its_row() {
+fn the_rows_of_guarantees_and_faults_are_numbered_without_gaps() {
     let numbers: Vec<String> = rows().into_iter().map(|(number, _)| number).collect();
     let (promises, faults): (Vec<_>, Vec<_>) = numbers.into_iter().partition(|number| number.starts_with('I'));
     for (letter, numbers, least) in [("I", promises, 36), ("F", faults, 36)] {

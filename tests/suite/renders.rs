@@ -1,5 +1,5 @@
-//! Renders share memory and turns: one that needs more than there is is refused, the others wait, and no project fills the
-//! queue.
+//! Renders share memory and slots: one that needs more than the limit is refused, the others wait, and no project fills
+//! the queue.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 use xfiles_edge_variants::Worker;
 use xfiles_tests::{World, id_of};
 
-/// A PNG of one colour: little to read, and four bytes in memory for each pixel.
+/// A PNG of one colour: a small file that needs four bytes of memory for each pixel.
 fn flat(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let picture = DynamicImage::from(RgbaImage::from_pixel(width, height, image::Rgba([200, 40, 40, 128])));
@@ -39,7 +39,7 @@ async fn ask(worker: &Worker, path: &str) -> Response {
 }
 
 #[tokio::test]
-async fn a_picture_that_needs_more_than_all_of_the_memory_is_refused_with_its_reason_and_not_read_again() {
+async fn an_image_that_needs_more_than_the_memory_limit_is_refused_with_its_reason_and_not_read_again() {
     let world = World::start().await;
     let file = uploaded(&world, &flat(4000, 3000)).await;
     let paths = paths(&world, &file).await;
@@ -49,7 +49,7 @@ async fn a_picture_that_needs_more_than_all_of_the_memory_is_refused_with_its_re
     assert_eq!(refused.headers()["x-variant-refusal"], "too_much_memory");
     let text = axum::body::to_bytes(refused.into_body(), 1 << 10).await.unwrap();
     assert!(text.ends_with(b"and there are 32 for all pictures together"), "{}", String::from_utf8_lossy(&text));
-    // Were it read, it would be missed.
+    // Reading it would fail.
     for key in world.objects().await.keys() {
         world.stack.s3_client().delete_object().bucket("xfiles").key(key).send().await.unwrap();
     }
@@ -60,15 +60,15 @@ async fn a_picture_that_needs_more_than_all_of_the_memory_is_refused_with_its_re
 }
 
 #[tokio::test]
-async fn pictures_that_do_not_fit_together_are_made_one_after_the_other() {
+async fn images_that_do_not_fit_into_memory_together_are_rendered_one_after_the_other() {
     let world = World::start().await;
     let mut all = Vec::new();
     for number in 0..6 {
         let file = uploaded(&world, &flat(1500 + number, 1000)).await;
-        // Of one original several, which are encoded beside each other or not.
+        // Several variants of one original, encoded concurrently or not.
         all.extend(paths(&world, &file).await.into_iter().take(3));
     }
-    // One decoding and what comes of it fit at a time.
+    // Memory for one decoded image and its variants.
     let worker = Worker::new(world.files().clone(), 4).rendering_in(48 << 20);
     let answers = join_all(all.iter().map(|path| ask(&worker, path))).await;
     for (path, answer) in all.iter().zip(answers) {

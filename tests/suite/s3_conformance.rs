@@ -1,9 +1,9 @@
-//! What XFiles needs of an S3, checked on the embedded object store, or on the one that the environment names:
+//! The S3 features that XFiles needs, tested on the embedded object store, or on the one in the environment:
 //! `XFILES_TEST_S3_ENDPOINT` (an `http://` URL, path-style), `XFILES_TEST_S3_REGION`, `XFILES_TEST_S3_BUCKET` (which
 //! must exist), `XFILES_TEST_S3_ACCESS_KEY_ID` and `XFILES_TEST_S3_SECRET_ACCESS_KEY`.
 //!
-//! Each check works under a prefix of its own and leaves its objects behind. Checks of things that only the embedded
-//! store does, or that need its clock or its directory, say on stderr that they were skipped elsewhere.
+//! Each test uses its own prefix and does not delete its objects. Tests of features that only the embedded store has,
+//! or that need its clock or directory, print that they are skipped elsewhere.
 
 use std::{collections::BTreeSet, fmt::Debug, path::Path, sync::Arc, time::Duration};
 
@@ -44,10 +44,10 @@ const ACCESS_KEY_ID: &str = "XFCONFORMANCE";
 const SECRET_ACCESS_KEY: &str = "conformance-secret";
 const LIFE: Duration = Duration::from_secs(900);
 const HELLO: &[u8] = b"hello, store";
-/// MD5 of [`HELLO`], made by another implementation.
+/// The MD5 of [`HELLO`], computed by another implementation.
 const HELLO_MD5: &str = "47821e56b247bff65cd9b4b72b8f85cf";
 
-/// A store under check.
+/// A store under test.
 struct Store {
     endpoint: String,
     region: String,
@@ -69,7 +69,7 @@ struct Embedded {
 }
 
 impl Store {
-    /// The store that the environment names, or else a new embedded one.
+    /// The store in the environment, or else a new embedded one.
     async fn open() -> Self {
         match endpoint_of_environment() {
             Some([endpoint, region, bucket, id, secret]) => {
@@ -80,7 +80,7 @@ impl Store {
         }
     }
 
-    /// A new embedded store, or `None` where another one is being checked.
+    /// A new embedded store, or `None` if another store is tested.
     async fn open_embedded(check: &str) -> Option<Self> {
         if endpoint_of_environment().is_some() {
             eprintln!("SKIPPED {check}: it is about the embedded store only");
@@ -96,7 +96,7 @@ impl Store {
     }
 
     async fn embedded_in(directory: Arc<TempDir>) -> Self {
-        // Not behind the system's clock: both are asked.
+        // Not behind the system clock, because both are used.
         let clock = Clock::manual(Clock::system().now());
         let credentials = S3Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY);
         let store = ObjectStore::open(options(directory.path(), clock.clone())).unwrap();
@@ -131,7 +131,7 @@ impl Store {
         }
     }
 
-    /// How a client of this store is configured.
+    /// The configuration of a client of this store.
     fn config(&self) -> aws_sdk_s3::config::Builder {
         config(&self.endpoint, &self.region, &self.credentials, &self.clock)
     }
@@ -149,7 +149,7 @@ impl Store {
         PresigningConfig::builder().start_time(self.clock.now().into()).expires_in(LIFE).build().unwrap()
     }
 
-    /// A URL for putting [`HELLO`] as XFiles hands it out: it binds type and length.
+    /// A URL for putting [`HELLO`] like those of XFiles, with signed type and length.
     async fn presigned_put(&self, key: &str) -> PresignedRequest {
         let length = i64::try_from(HELLO.len()).unwrap();
         let put = self.put_request(key).content_type("image/jpeg").content_length(length);
@@ -180,12 +180,12 @@ impl Store {
         }
     }
 
-    /// Sends a presigned request as a plain HTTP client would, without its headers.
+    /// Sends a presigned request like a plain HTTP client, without its headers.
     fn bare(&self, request: &PresignedRequest) -> reqwest::RequestBuilder {
         self.http.request(request.method().parse().unwrap(), request.uri())
     }
 
-    /// Sends a presigned request with the headers that it binds.
+    /// Sends a presigned request with its signed headers.
     fn whole(&self, request: &PresignedRequest) -> reqwest::RequestBuilder {
         let added_by_http = |name: &str| name == "host" || name == "content-length";
         let headers = request.headers().filter(|(name, _)| !added_by_http(name));
@@ -242,7 +242,7 @@ fn here() -> CreateBucketConfiguration {
     CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(REGION)).build()
 }
 
-#[expect(clippy::disallowed_methods, reason = "a check of another store is asked for by the environment")]
+#[expect(clippy::disallowed_methods, reason = "the environment selects another store for these tests")]
 fn endpoint_of_environment() -> Option<[String; 5]> {
     let endpoint = std::env::var("XFILES_TEST_S3_ENDPOINT").ok()?;
     let set = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} must be set with the endpoint"));
@@ -255,14 +255,14 @@ fn endpoint_of_environment() -> Option<[String; 5]> {
     ])
 }
 
-/// The status and the S3 code of a refusal over the SDK.
+/// The status and the S3 code of an error in the SDK.
 fn refusal<T: Debug, E: ProvideErrorMetadata + Debug>(result: Result<T, SdkError<E>>) -> (u16, String) {
     let error = result.expect_err("the store must refuse this");
     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
     (status, error.code().unwrap_or_default().to_owned())
 }
 
-/// The status and the S3 code of an answer over plain HTTP.
+/// The status and the S3 code of a plain HTTP response.
 async fn answer(request: reqwest::RequestBuilder) -> (u16, String) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
@@ -503,7 +503,7 @@ async fn a_presigned_get_serves_ranges_and_response_overrides() {
     assert_eq!(response.text().await.unwrap(), "hello");
 }
 
-// Who may ask.
+// Authentication.
 
 #[tokio::test]
 async fn an_unknown_access_key_is_refused() {
@@ -570,7 +570,7 @@ async fn a_signature_for_another_region_is_refused() {
 async fn a_request_signed_too_long_ago_is_refused() {
     let Some(store) = Store::open_embedded("the age of requests").await else { return };
     let then = Clock::manual(store.clock.now());
-    // A client learns the server's time from an answer, so each request is a new client's first.
+    // A client learns the server's time from a response, so each request uses a new client.
     let list = || {
         let slow = Client::from_conf(store.config().time_source(then.clone()).build());
         slow.list_objects_v2().bucket(&store.bucket).send()
@@ -581,7 +581,7 @@ async fn a_request_signed_too_long_ago_is_refused() {
     assert_eq!(refusal(list().await), refused(403, "RequestTimeTooSkewed"));
 }
 
-// What is stored is what was sent.
+// Integrity.
 
 #[tokio::test]
 async fn a_wrong_content_md5_stores_nothing() {
@@ -617,7 +617,7 @@ async fn a_wrong_checksum_stores_nothing_whatever_its_algorithm() {
 }
 
 #[tokio::test]
-async fn a_checksum_is_kept_and_shown_to_who_asks() {
+async fn a_checksum_is_stored_and_returned_on_request() {
     let store = Store::open().await;
     let key = store.key("x");
     let put = store.put_request(&key).checksum_sha256(sha256(HELLO)).body(ByteStream::from_static(HELLO));
@@ -628,7 +628,7 @@ async fn a_checksum_is_kept_and_shown_to_who_asks() {
     assert_eq!(head.send().await.unwrap().checksum_sha256(), None);
 }
 
-/// A PUT of [`HELLO`] as a stream, in chunks with a checksum in a trailer; `tamper` sees them last.
+/// A PUT of [`HELLO`] in chunks with a checksum in a trailer; `tamper` can change them before they are sent.
 async fn put_in_chunks(
     store: &Store,
     endpoint: &str,
@@ -667,7 +667,7 @@ async fn signed_chunks_that_were_changed_on_the_way_store_nothing() {
 async fn a_wrong_checksum_in_a_trailer_stores_nothing() {
     let store = Store::open().await;
     let key = store.key("x");
-    // Towards TLS the SDK leaves chunks unsigned. The client here speaks plain HTTP whatever it is told.
+    // With TLS the SDK does not sign chunks. The client here uses plain HTTP for every endpoint.
     let endpoint = store.endpoint.replace("http://", "https://");
     assert_eq!(refusal(put_in_chunks(&store, &endpoint, &key, shout_in_chunks).await), refused(400, "BadDigest"));
     assert!(!store.exists(&key).await);
@@ -705,7 +705,7 @@ async fn an_upload_that_breaks_off_stores_nothing() {
     );
     socket.write_all(head.as_bytes()).await.unwrap();
     socket.shutdown().await.unwrap();
-    // Whatever it says, if anything, it has then let go of the upload.
+    // Whatever its response, it has then released the upload.
     let mut said = String::new();
     socket.read_to_string(&mut said).await.unwrap();
     assert!(!said.starts_with("HTTP/1.1 200"), "{said}");
@@ -786,7 +786,7 @@ async fn too_much_metadata_is_refused() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_told_apart() {
+async fn missing_bucket_and_missing_key_are_distinguished() {
     let store = Store::open().await;
     let missing = store.client.get_object().bucket(&store.bucket).key(store.key("none")).send().await;
     assert_eq!(refusal(missing), refused(404, "NoSuchKey"));
@@ -813,7 +813,7 @@ async fn a_put_for_an_absent_object_does_not_replace_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_puts_for_an_absent_object_exactly_one_wins() {
+async fn exactly_one_of_many_puts_for_an_absent_object_wins() {
     let store = Store::open().await;
     for round in 0..5 {
         let key = store.key(&format!("race-{round}"));
@@ -826,7 +826,7 @@ async fn of_many_puts_for_an_absent_object_exactly_one_wins() {
         assert_eq!(winners.len(), 1, "round {round}");
         let losers = outcomes.iter().filter_map(|o| o.as_ref().err());
         for loser in losers {
-            // S3 may also say that it cannot tell yet.
+            // S3 may also return a conflict.
             assert!(matches!(loser.raw_response().map(|r| r.status().as_u16()), Some(412 | 409)));
         }
         let head = store.client.head_object().bucket(&store.bucket).key(&key).send().await.unwrap();
@@ -848,7 +848,7 @@ async fn a_put_over_a_stale_etag_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_puts_over_one_etag_exactly_one_wins() {
+async fn exactly_one_of_many_puts_over_one_etag_wins() {
     let store = Store::open().await;
     let key = store.key("x");
     let etag = store.put(&key, HELLO).await;
@@ -873,7 +873,7 @@ async fn a_delete_of_a_stale_etag_is_refused() {
 }
 
 #[tokio::test]
-async fn a_read_of_what_the_caller_has_answers_304() {
+async fn a_read_with_the_current_etag_returns_304() {
     let store = Store::open().await;
     let key = store.key("x");
     let put = store.put_request(&key).cache_control("max-age=5").body(ByteStream::from_static(HELLO));
@@ -893,7 +893,7 @@ async fn a_read_of_what_the_caller_has_answers_304() {
 }
 
 #[tokio::test]
-async fn a_read_of_another_object_than_expected_answers_412() {
+async fn a_read_with_another_etag_returns_412() {
     let store = Store::open().await;
     let key = store.key("x");
     let etag = store.put(&key, HELLO).await;
@@ -908,7 +908,7 @@ async fn a_read_of_another_object_than_expected_answers_412() {
 // Ranges.
 
 #[tokio::test]
-async fn a_range_answers_206_with_just_that_part() {
+async fn a_range_returns_206_with_exactly_that_part() {
     let store = Store::open().await;
     let key = store.key("x");
     store.put(&key, HELLO).await;
@@ -931,7 +931,7 @@ async fn a_range_answers_206_with_just_that_part() {
 }
 
 #[tokio::test]
-async fn a_range_beyond_the_end_answers_416() {
+async fn a_range_beyond_the_end_returns_416() {
     let store = Store::open().await;
     let key = store.key("x");
     store.put(&key, HELLO).await;
@@ -1007,7 +1007,7 @@ async fn copying(store: &Store, to: &str) -> (String, CopyObjectFluentBuilder) {
 }
 
 #[tokio::test]
-async fn a_copy_keeps_headers_and_metadata_unless_told_to_replace_them() {
+async fn a_copy_keeps_headers_and_metadata_unless_asked_to_replace_them() {
     let store = Store::open().await;
     let (kept, replaced) = (store.key("kept"), store.key("replaced"));
     let (etag, copy) = copying(&store, &kept).await;
@@ -1058,7 +1058,7 @@ async fn a_copy_for_an_absent_target_does_not_replace_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_copies_to_an_absent_target_exactly_one_wins() {
+async fn exactly_one_of_many_copies_to_an_absent_target_wins() {
     let Some(store) = Store::open_embedded("conditional copies, which few emulators know").await else { return };
     let (_, copy) = copying(&store, &store.key("copy")).await;
     let copies = (0..16).map(|_| tokio::spawn(copy.clone().if_none_match("*").send()));
@@ -1104,7 +1104,7 @@ async fn fill(store: &Store, names: &[&str]) {
     join_all(names.iter().map(|name| async { store.put(&store.key(name), HELLO).await })).await;
 }
 
-/// Every key and common prefix under the check's prefix, page by page, without that prefix.
+/// Every key and common prefix under the test's prefix, page by page, without that prefix.
 async fn list(store: &Store, prefix: &str, delimiter: Option<&str>, page_size: i32) -> (Vec<String>, Vec<String>) {
     let own = store.key("");
     let (mut keys, mut prefixes, mut token) = (Vec::new(), Vec::new(), None);
@@ -1160,7 +1160,7 @@ async fn a_delimiter_rolls_keys_up_into_prefixes() {
 }
 
 #[tokio::test]
-async fn a_listing_tells_size_time_and_etag() {
+async fn a_listing_has_size_time_and_etag() {
     let store = Store::open().await;
     let etag = store.put(&store.key("x"), HELLO).await;
     let page = store.client.list_objects_v2().bucket(&store.bucket).prefix(store.key("x")).send().await.unwrap();
@@ -1224,7 +1224,7 @@ async fn the_first_version_of_listing_pages_by_marker() {
 }
 
 #[tokio::test]
-async fn a_listing_of_nothing_and_a_wrong_token_are_what_they_are() {
+async fn an_empty_listing_is_empty_and_a_wrong_token_is_an_error() {
     let store = Store::open().await;
     fill(&store, &["a"]).await;
     let list = || store.client.list_objects_v2().bucket(&store.bucket).prefix(store.key(""));
@@ -1440,7 +1440,7 @@ async fn old_objects_under_a_prefix_expire() {
 }
 
 #[tokio::test]
-async fn what_the_embedded_store_does_not_do_it_says() {
+async fn unsupported_operations_return_not_implemented() {
     let Some(store) = Store::open_embedded("what it does not do").await else { return };
     let key = store.key("x");
     let multipart = store.client.create_multipart_upload().bucket(&store.bucket).key(&key).send().await;
@@ -1455,7 +1455,7 @@ async fn what_the_embedded_store_does_not_do_it_says() {
 }
 
 #[tokio::test]
-async fn a_download_goes_on_while_its_object_is_deleted() {
+async fn a_download_continues_while_its_object_is_deleted() {
     let Some(store) = Store::open_embedded("downloads of deleted objects").await else { return };
     let key = store.key("x");
     let bytes: Vec<u8> = (0..8_000_000_u32).map(|i| (i % 251) as u8).collect();

@@ -1,5 +1,5 @@
-//! Signed URLs against other people's code: what botocore signs opens the stand-in, and what we sign verifies with
-//! OpenSSL. Both cover ECDSA P-256 and RSA-2048.
+//! Signed URLs compared with other implementations: URLs signed by botocore are accepted by the stand-in, and our
+//! signatures verify with OpenSSL. Both cover ECDSA P-256 and RSA-2048.
 
 use std::{
     fs,
@@ -108,14 +108,14 @@ fn parameter<'a>(url: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').filter_map(|pair| pair.split_once('=')).find_map(|(key, value)| (key == name).then_some(value))
 }
 
-/// Another character in the middle.
+/// Changes a character in the middle.
 fn altered(value: &str) -> String {
     let at = value.len() / 2;
     let other = if &value[at..=at] == "A" { "B" } else { "A" };
     format!("{}{other}{}", &value[..at], &value[at + 1..])
 }
 
-/// What `fixtures/signatures/make.py` has made.
+/// The vectors of `fixtures/signatures/make.py`.
 struct Vectors {
     now: Timestamp,
     expires: Timestamp,
@@ -222,13 +222,13 @@ async fn a_key_that_is_no_longer_trusted_opens_nothing() {
     }
 }
 
-/// The `openssl` command in a directory of its own.
+/// The `openssl` command in a temporary directory.
 struct OpenSsl {
     directory: TempDir,
 }
 
 impl OpenSsl {
-    /// None, and a word about it that the test harness does not swallow, on a machine without it.
+    /// `None` on a machine without it, with a message that the test harness does not capture.
     fn find(test: &str) -> Option<Self> {
         if Command::new("openssl").arg("version").output().is_ok_and(|output| output.status.success()) {
             return Some(Self { directory: tempfile::tempdir().unwrap() });
@@ -245,7 +245,7 @@ impl OpenSsl {
         Command::new("openssl").current_dir(self.directory.path()).args(arguments).output().unwrap()
     }
 
-    /// The PEM of a new key, in the form that the arguments ask for.
+    /// The PEM of a new key in the form of the arguments.
     fn private_key(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -269,7 +269,7 @@ impl OpenSsl {
     }
 }
 
-/// Every form in which a key of ours may be written: its name, and how OpenSSL writes it.
+/// Every supported form of a key: its name, and OpenSSL's arguments.
 const KEY_FORMS: [(&str, &[&str]); 5] = [
     ("P-256, PKCS#8", &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
     ("P-256, SEC 1", &["ecparam", "-name", "prime256v1", "-genkey", "-noout"]),
@@ -284,7 +284,7 @@ fn cdn(key: SigningKey) -> Cdn {
     Cdn::new(base, Signer::new(key, URL_LIFE), Arc::new(door.distribution))
 }
 
-/// The policy that a URL's signature is over, and the signature.
+/// The policy that a URL signs, and the signature.
 fn signed_parts(url: &str) -> (String, Vec<u8>) {
     let decode = |text: &str| BASE64.decode(text.replace('-', "+").replace('_', "=").replace('~', "/")).unwrap();
     let signature = decode(parameter(url, "Signature").unwrap());

@@ -1,4 +1,4 @@
-//! The three steps, as a client takes them.
+//! The three steps of an upload from a client's perspective.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use xfiles_tests::{TEXT, World, fixture, id_of};
 const PNG: &str = "palette-alpha.png";
 
 #[tokio::test]
-async fn three_steps_publish_a_file_under_a_sanitised_name_and_keep_its_own() {
+async fn three_steps_publish_a_file_under_a_sanitised_name_and_keep_the_original_name() {
     let world = World::start().await;
     let photo = fixture("portrait-exif6.jpg");
     let intent =
@@ -55,7 +55,7 @@ async fn width_and_height_are_those_of_the_upright_picture() {
 }
 
 #[tokio::test]
-async fn a_jpeg_tells_its_size_behind_any_profile_and_preview_of_a_megabyte() {
+async fn a_jpeg_size_is_found_after_a_profile_and_preview_of_a_megabyte() {
     let world = World::start().await;
     let photo = fixture("portrait-exif6.jpg");
     let plain = world.client.upload(("a.jpg", "image/jpeg", &photo), json!({})).await;
@@ -71,7 +71,7 @@ async fn a_jpeg_tells_its_size_behind_any_profile_and_preview_of_a_megabyte() {
 }
 
 #[tokio::test]
-async fn confirming_again_answers_the_same_and_changes_nothing() {
+async fn confirming_again_returns_the_same_and_changes_nothing() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     world.client.put(&intent, TEXT.1, TEXT.2).await;
@@ -95,7 +95,7 @@ async fn confirming_before_the_upload_is_refused_and_the_upload_stays_open() {
 }
 
 #[tokio::test]
-async fn the_upload_url_admits_nothing_but_what_was_declared() {
+async fn the_upload_url_admits_only_the_declared_upload() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({})).await.ok();
     assert_eq!(world.client.put(&intent, "text/html", TEXT.2).await, StatusCode::FORBIDDEN, "another type");
@@ -149,7 +149,7 @@ async fn replaying_the_upload_url_after_confirmation_changes_nothing_that_is_pub
 }
 
 #[tokio::test]
-async fn what_is_staged_or_pending_is_never_served() {
+async fn staged_and_pending_objects_are_never_served() {
     let world = World::start().await;
     let intent = world.client.intent(TEXT.0, TEXT.1, TEXT.2.len(), json!({"visibility": "public"})).await.ok();
     world.client.put(&intent, TEXT.1, TEXT.2).await;
@@ -181,7 +181,7 @@ async fn headers_that_the_client_adds_do_not_survive_publication() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_not_what_was_declared_are_refused_and_their_quota_is_given_back() {
+async fn content_that_differs_from_its_declaration_is_refused_and_its_quota_is_returned() {
     let world = World::with_quota(1000).await;
     for (content_type, bytes) in [
         ("image/png", b"<html><script>alert(1)</script></html>".as_slice()),
@@ -204,7 +204,7 @@ async fn bytes_that_are_not_what_was_declared_are_refused_and_their_quota_is_giv
 }
 
 #[tokio::test]
-async fn active_documents_leave_as_sandboxed_attachments() {
+async fn active_documents_are_served_as_sandboxed_attachments() {
     let world = World::start().await;
     for (name, content_type, bytes) in [
         ("a.svg", "image/svg+xml", b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>".as_slice()),
@@ -227,7 +227,7 @@ async fn active_documents_leave_as_sandboxed_attachments() {
 }
 
 #[tokio::test]
-async fn concurrent_intents_succeed_exactly_as_often_as_there_is_room() {
+async fn exactly_the_concurrent_intents_that_fit_into_the_quota_succeed() {
     let world = World::with_quota(700).await;
     let answers = join_all((0..40).map(|_| world.client.intent("a.txt", "text/plain", 100, json!({})))).await;
     let (taken, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| a.status == StatusCode::OK);
@@ -240,7 +240,7 @@ async fn concurrent_intents_succeed_exactly_as_often_as_there_is_room() {
 }
 
 #[tokio::test]
-async fn deleting_removes_everything_and_gives_the_quota_back() {
+async fn deleting_removes_everything_and_returns_the_quota() {
     let world = World::with_quota(100_000).await;
     let png = fixture(PNG);
     let more = json!({"visibility": "public", "transformations": {"image": {"enabled": true, "visibility": "public"}}});

@@ -1,4 +1,4 @@
-//! Image variants: made on the first request, stored, and served from the store.
+//! Image variants: rendered on the first request, stored, and served from the store.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn answer(world: &World, file: &Value, format: &str) -> Value {
 }
 
 #[tokio::test]
-async fn each_listed_variant_is_a_picture_of_its_width_and_format_and_upright() {
+async fn each_listed_variant_is_upright_and_has_its_width_and_format() {
     let world = World::start().await;
     let photo = fixture("portrait-exif6.jpg");
     let stored = image::load_from_memory(&photo).unwrap();
@@ -71,7 +71,7 @@ async fn two_hundred_first_requests_store_one_object_and_get_the_same_bytes() {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_what_was_answered_headers_included() {
+async fn the_stored_variant_equals_the_response_including_headers() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let url = answer(&world, &file, "webp").await["variants"][0]["url"].as_str().unwrap().to_owned();
@@ -88,9 +88,9 @@ async fn what_is_stored_is_what_was_answered_headers_included() {
 }
 
 #[tokio::test]
-async fn a_private_variant_too_large_for_a_functions_reply_arrives_under_its_own_signature() {
+async fn a_private_variant_too_large_for_a_function_response_is_served_with_its_own_signature() {
     let world = World::start().await;
-    // Noise, which no format makes smaller: 4.7 MB of it.
+    // 4.7 MB of noise, which no format compresses.
     let mut seed = 1_u32;
     let noise = image::RgbImage::from_fn(1200, 1300, |_, _| {
         image::Rgb([(); 3].map(|()| {
@@ -106,7 +106,7 @@ async fn a_private_variant_too_large_for_a_functions_reply_arrives_under_its_own
 
     let sent = world.get(&url).await;
     assert_eq!((sent.status(), sent.headers()["cache-control"].to_str().unwrap()), (StatusCode::FOUND, "no-store"));
-    // Path and query, because clients differ in how they resolve less.
+    // Path and query, because clients resolve other relative references differently.
     let location = sent.headers()["location"].to_str().unwrap();
     assert!(location.starts_with("/files/variants/private/"), "a path");
     let next = sent.url().join(location).unwrap();
@@ -134,7 +134,7 @@ async fn a_variant_exists_only_at_the_visibility_that_the_record_says() {
 }
 
 #[tokio::test]
-async fn every_path_that_names_no_offered_variant_is_a_404_and_stores_nothing() {
+async fn every_path_without_an_offered_variant_returns_404_and_stores_nothing() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let off = json!({"visibility": "public"});
@@ -178,7 +178,7 @@ async fn every_path_that_names_no_offered_variant_is_a_404_and_stores_nothing() 
 }
 
 #[tokio::test]
-async fn a_picture_that_cannot_be_decoded_is_refused_and_nothing_is_stored() {
+async fn an_image_that_cannot_be_decoded_is_refused_and_nothing_is_stored() {
     let world = World::start().await;
     let mut broken = fixture("palette-alpha.png");
     broken.truncate(100);
@@ -190,7 +190,7 @@ async fn a_picture_that_cannot_be_decoded_is_refused_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn ranges_conditions_and_head_work_on_what_is_served() {
+async fn ranges_conditional_requests_and_head_work_on_variants() {
     let world = World::start().await;
     let photo = fixture("portrait-exif6.jpg");
     let file = world.client.upload(("p.jpg", "image/jpeg", &photo), public()).await;
@@ -210,18 +210,19 @@ async fn ranges_conditions_and_head_work_on_what_is_served() {
 }
 
 #[tokio::test]
-async fn the_first_variant_brings_a_placeholder_that_stays_and_changes_nothing_else() {
+async fn the_first_variant_stores_a_placeholder_and_changes_nothing_else() {
     let world = World::start().await;
     let photo = fixture("portrait-exif6.jpg");
     let file = world.client.upload(("p.jpg", "image/jpeg", &photo), public()).await;
-    assert!(file.get("thumbhash").is_none(), "nobody has seen a pixel");
+    assert!(file.get("thumbhash").is_none(), "no image was decoded");
     let urls = answer(&world, &file, "webp").await;
     let (etag, variants) = (urls["file"]["etag"].clone(), urls["variants"].clone());
     world.get(variants[2]["url"].as_str().unwrap()).await;
 
     let seen = answer(&world, &file, "webp").await["file"].clone();
     let thumbhash = seen["thumbhash"].as_str().unwrap();
-    // It is upright: a portrait has fewer waves across, and says so in the lowest bits of the second constants.
+    // The image is upright: a portrait has fewer waves horizontally, which the lowest bits of the second constants
+    // show.
     let bytes = base64::engine::general_purpose::STANDARD.decode(thumbhash).unwrap();
     assert!(bytes[3] & 7 < 7 && bytes[4] & 0x80 == 0 && bytes.len() > 15, "{bytes:?}");
     assert_eq!(seen["etag"], etag);
@@ -230,7 +231,7 @@ async fn the_first_variant_brings_a_placeholder_that_stays_and_changes_nothing_e
         assert!(!listed[name].is_null(), "a gallery with blurred placeholders is one request: {name} of {listed}");
     }
 
-    // Another width and a change of the record leave it.
+    // Another width and a change of the record leave it unchanged.
     world.get(variants[0]["url"].as_str().unwrap()).await;
     let path = format!("/api/v1/files/{}", id_of(&file));
     let change = world.client.request(Method::PATCH, &path).header("if-match", etag.as_str().unwrap());
@@ -240,17 +241,17 @@ async fn the_first_variant_brings_a_placeholder_that_stays_and_changes_nothing_e
 }
 
 #[tokio::test]
-async fn a_placeholder_that_an_older_write_took_away_comes_back_with_the_next_variant() {
+async fn a_placeholder_lost_to_a_concurrent_write_is_restored_by_the_next_variant() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let before = world.files().get(world.stack.project(), file_id(&file)).await.unwrap();
     let variants = answer(&world, &file, "webp").await["variants"].clone();
     world.get(variants[0]["url"].as_str().unwrap()).await;
     let patch = Patch { owner: Some(OwnerId::new("u1")), ..Patch::default() };
-    let written = before.patch(&patch, world.files().clock.now()).unwrap();
+    let written = before.patch(&patch, world.files().clock().now()).unwrap();
     world.files().inspect().catalog.replace(&written).await.unwrap();
     world.get(variants[1]["url"].as_str().unwrap()).await;
-    // The same write by another caller is not taken for the one that was made, and takes nothing away.
+    // The same write by another caller is not mistaken for the first, and removes nothing.
     assert!(matches!(world.files().inspect().catalog.replace(&written).await, Err(Error::Conflict)));
 
     let now = answer(&world, &file, "webp").await["file"].clone();
@@ -260,7 +261,7 @@ async fn a_placeholder_that_an_older_write_took_away_comes_back_with_the_next_va
 }
 
 #[tokio::test]
-async fn no_placeholder_brings_a_deleted_record_back() {
+async fn a_placeholder_does_not_restore_a_deleted_record() {
     let world = World::start().await;
     let placeholder = "1QcSHQRnh493V4dIh4eXh1h4kJUI".parse().unwrap();
     let gone = xfiles_core::id::FileId::mint();
@@ -279,7 +280,7 @@ async fn variant_url(world: &World, file: &Value, format: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_negotiated_variant_is_what_the_viewer_prefers_and_says_that_it_varies() {
+async fn a_negotiated_variant_has_the_preferred_format_and_vary_accept() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let url = variant_url(&world, &file, "auto").await;
@@ -313,14 +314,14 @@ async fn a_private_negotiated_variant_opens_with_its_signature_and_not_without()
     world.end().await;
 }
 
-/// Asks a worker for what is at a URL of the CDN.
+/// Requests a URL of the CDN from a worker.
 async fn ask(worker: &Worker, world: &World, url: &str) -> Response {
     let path = url.strip_prefix(world.stack.url().as_str()).unwrap();
     worker.clone().router().oneshot(Request::builder().uri(path).body(Body::empty()).unwrap()).await.unwrap()
 }
 
 #[tokio::test]
-async fn nobody_waits_for_avif_longer_than_it_may_take_and_then_it_is_there() {
+async fn slow_avif_returns_webp_and_is_stored_for_the_next_request() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let url = variant_url(&world, &file, "avif").await;
@@ -350,7 +351,7 @@ async fn a_refused_original_is_not_read_again_for_a_minute() {
     let url = |at: usize| urls["variants"][at]["url"].as_str().unwrap().to_owned();
     let worker = Worker::new(world.files().clone(), 1);
     assert_eq!(ask(&worker, &world, &url(0)).await.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    // Were it read, it would be missed.
+    // Reading it would fail.
     let original = urls["url"].as_str().unwrap().strip_prefix(&format!("{}/", world.stack.url())).unwrap().to_owned();
     world.stack.s3_client().delete_object().bucket("xfiles").key(&original).send().await.unwrap();
     assert_eq!(ask(&worker, &world, &url(1)).await.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
@@ -360,7 +361,7 @@ async fn a_refused_original_is_not_read_again_for_a_minute() {
 }
 
 #[tokio::test]
-async fn a_picture_that_outlives_its_time_is_given_up_and_frees_its_place() {
+async fn a_render_that_exceeds_its_timeout_is_cancelled_and_frees_its_slot() {
     let world = World::start().await;
     let photo = fixture("portrait-exif6.jpg");
     let file = world.client.upload(("p.jpg", "image/jpeg", &photo), public()).await;
@@ -376,7 +377,7 @@ async fn a_picture_that_outlives_its_time_is_given_up_and_frees_its_place() {
     );
     assert_eq!(world.objects().await.len(), 1, "nothing is stored");
 
-    // Both share the one place: another file has it now, and this one not for a minute, in no width.
+    // Both share the one slot: another file has it now, and this one is refused for a minute, in every width.
     let other = world.client.upload(("q.jpg", "image/jpeg", &photo), public()).await;
     assert_eq!(ask(&worker, &world, &variant_url(&world, &other, "webp").await).await.status(), StatusCode::OK);
     assert_eq!(ask(&worker, &world, url(1)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -386,7 +387,7 @@ async fn a_picture_that_outlives_its_time_is_given_up_and_frees_its_place() {
 }
 
 #[tokio::test]
-async fn a_worker_without_room_says_when_to_come_again() {
+async fn a_worker_with_a_full_queue_returns_retry_after() {
     let world = World::start().await;
     let file = world.client.upload(("p.jpg", "image/jpeg", &fixture("portrait-exif6.jpg")), public()).await;
     let url = variant_url(&world, &file, "webp").await;

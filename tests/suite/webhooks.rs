@@ -1,4 +1,4 @@
-//! Webhooks: signed, to whom they may go, tried until taken, kept and replayed.
+//! Webhooks: signatures, permitted endpoints, retries, parking and replay.
 
 use std::{
     net::Ipv4Addr,
@@ -16,10 +16,10 @@ use sha2::{Digest as _, Sha256};
 use xfiles_core::webhook::Reach;
 use xfiles_tests::{Answer, Client, TEXT, World, WorldOptions, id_of};
 
-/// What a receiver was sent.
+/// A received message.
 type Message = (HeaderMap, Vec<u8>);
 
-/// A receiver on this machine that answers a status and remembers what it was sent.
+/// A receiver on this machine that returns a status and records the messages.
 #[derive(Clone, Default)]
 struct Receiver {
     status: Arc<AtomicU16>,
@@ -57,7 +57,7 @@ fn hooks(world: &World) -> String {
     format!("/api/v1/projects/{}/webhooks", world.stack.project())
 }
 
-/// Makes a webhook. Gives its path and its secret.
+/// Creates a webhook; returns its path and its secret.
 async fn add(world: &World, body: Value) -> (String, String) {
     let answer = world.client.post(&hooks(world), &body).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
@@ -74,7 +74,7 @@ async fn deliveries(world: &World, hook: &str) -> Vec<Value> {
     answer["deliveries"].as_array().unwrap().clone()
 }
 
-/// HMAC-SHA256 as RFC 2104 writes it down: a second opinion.
+/// HMAC-SHA256 as in RFC 2104, as an independent implementation.
 fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
@@ -94,7 +94,7 @@ fn signed_by(secret: &str, (headers, body): &Message) -> bool {
 }
 
 #[tokio::test]
-async fn an_event_is_sent_once_signed_and_noted() {
+async fn an_event_is_sent_once_signed_and_recorded() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(204).await;
     let (hook, secret) = add(&world, json!({ "url": url })).await;
@@ -122,7 +122,7 @@ async fn an_event_is_sent_once_signed_and_noted() {
 }
 
 #[tokio::test]
-async fn an_endpoint_gets_the_types_it_asked_for_while_it_is_enabled() {
+async fn an_endpoint_gets_its_subscribed_types_while_it_is_enabled() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(200).await;
     let (hook, _) = add(&world, json!({"url": url, "events": ["file.deleted"]})).await;
@@ -153,15 +153,15 @@ async fn an_endpoint_gets_the_types_it_asked_for_while_it_is_enabled() {
 }
 
 #[tokio::test]
-async fn a_failed_delivery_is_tried_again_under_the_same_id_until_it_is_taken() {
+async fn a_failed_delivery_is_retried_with_the_same_id_until_acknowledged() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(500).await;
     let (hook, secret) = add(&world, json!({ "url": url })).await;
     world.client.upload(TEXT, json!({})).await;
     assert_eq!(world.deliver().await.retried, 1);
-    assert_eq!(world.deliver().await.retried, 0, "not before its time");
+    assert_eq!(world.deliver().await.retried, 0, "not before it is due");
     world.pass(Duration::from_secs(40));
-    // A redirect is not followed.
+    // Redirects are not followed.
     receiver.answer(302);
     assert_eq!(world.deliver().await.retried, 1);
     world.pass(Duration::from_secs(80));
@@ -213,7 +213,7 @@ async fn after_a_day_of_failures_a_delivery_is_parked_and_can_be_replayed() {
 }
 
 #[tokio::test]
-async fn a_rotated_secret_signs_on_for_its_grace() {
+async fn a_rotated_secret_keeps_signing_during_its_grace_period() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(200).await;
     let (hook, old) = add(&world, json!({ "url": url })).await;
@@ -236,7 +236,7 @@ async fn a_rotated_secret_signs_on_for_its_grace() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_says_it_is_gone_is_disabled() {
+async fn an_endpoint_that_returns_410_is_disabled() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(410).await;
     let (hook, _) = add(&world, json!({ "url": url })).await;
@@ -267,11 +267,11 @@ async fn a_webhook_must_be_a_public_https_url_unless_it_is_permitted() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_to_this_machine_is_not_connected_to() {
+async fn a_name_that_resolves_to_this_machine_is_not_connected_to() {
     let world = World::start().await;
     let (receiver, url) = Receiver::start(200).await;
     let port = url.split([':', '/']).nth(4).unwrap();
-    // The name passes as a URL; only its addresses tell.
+    // The URL is accepted; only its addresses are refused.
     let (hook, _) = add(&world, json!({"url": format!("https://localhost:{port}/hook")})).await;
     world.client.upload(TEXT, json!({})).await;
     let courier = xfiles_cleanup_cron::Courier::new(Reach::Public);

@@ -1,5 +1,5 @@
-//! Prints, as Markdown, what each operation asks of DynamoDB, S3 and CloudFront and what that costs; and what a list
-//! costs over a thousand, a hundred thousand and a million files.
+//! Prints, as Markdown, the requests of each operation to DynamoDB, S3 and CloudFront with their cost, and the cost of
+//! lists over a thousand to a million files.
 
 use std::{net::Ipv4Addr, num::NonZeroU32, time::Duration};
 
@@ -30,20 +30,20 @@ use xfiles_core::{
 use xfiles_edge_variants::Worker;
 use xfiles_standalone::{BUCKET, Data, Stack, StackOptions};
 
-/// How many files an entity of the fixture has, and of a bulk deletion.
+/// The number of files of the fixture's entity, and of a bulk deletion.
 const FILES_OF_ENTITY: u32 = 25;
 
-/// How deep the cursor goes before its page is measured, in files: page 5,000 of 20.
+/// The depth at which a page of the cursor is measured, in files: page 5,000 of 20.
 const DEPTH: usize = 100_000;
 
-/// What XFiles asks of AWS, operation by operation.
+/// Measures the requests of XFiles to AWS for each operation.
 #[derive(Parser)]
 struct Arguments {
-    /// How many files the lists are measured over, each at least 100, separated by commas.
+    /// The numbers of files over which lists are measured, each at least 100, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "1000,100000,1000000")]
     #[arg(value_parser = clap::value_parser!(u32).range(100..))]
     files: Vec<u32>,
-    /// Print nothing and compare with the tables that this document has.
+    /// Print nothing, and compare with the tables of this document.
     #[arg(long, value_name = "PATH")]
     check: Option<std::path::PathBuf>,
 }
@@ -84,17 +84,17 @@ struct Bench {
     project: ProjectId,
 }
 
-/// What one operation asked.
+/// The cost of one operation.
 struct Row {
     name: &'static str,
     bill: Bill,
-    /// How many files it was about, which share its bill.
+    /// The number of files that share the bill.
     files: u32,
 }
 
 type Rows = Result<Vec<Row>, Error>;
 
-/// After this long no upload URL works any more, and no PUT to one is under way.
+/// After this time all upload URLs have expired, and no PUT to one is in progress.
 const NO_UPLOAD_ARRIVES: Duration = Duration::from_secs(UPLOAD_URL_LIFE.as_secs() + EXPIRY_GRACE.as_secs() + 1);
 
 impl Bench {
@@ -108,7 +108,7 @@ impl Bench {
         Ok(rows)
     }
 
-    /// Runs an operation and bills it.
+    /// Runs an operation and measures its bill.
     async fn bill<T>(&self, operation: impl Future<Output = Result<T, Error>>) -> Result<(T, Bill), Error> {
         self.meter.take();
         let done = operation.await?;
@@ -153,7 +153,7 @@ impl Bench {
             let miss = async {
                 let request = Request::get(&path).body(Body::empty()).expect("a key is a path");
                 let answer = worker.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
-                assert_eq!(answer.status(), StatusCode::OK, "the worker makes the variant");
+                assert_eq!(answer.status(), StatusCode::OK, "the worker renders the variant");
                 Ok(())
             };
             let ((), miss) = self.bill(miss).await?;
@@ -200,7 +200,7 @@ impl Bench {
 
     async fn cleanup_rows(&self) -> Rows {
         let sweep = || self.files.sweep(1_000, Duration::from_secs(60));
-        // What the other operations left to be done later.
+        // The work that the other operations deferred.
         for later in [LATE_COPIES, NO_UPLOAD_ARRIVES] {
             self.clock.advance(later);
             sweep().await?;
@@ -222,13 +222,13 @@ impl Bench {
         assert_eq!(swept.settled, 1, "the variants are removed again");
         let again = busy.less(&idle);
         Ok(vec![
-            Row::new("second removal of a deleted picture's variants, in a sweep", again),
-            Row::new("expiry of an upload, in a sweep", expire),
-            Row::new("sweep that finds nothing", idle),
+            Row::new("second removal of a deleted image's variants, by the cleanup", again),
+            Row::new("expiry of an upload, by the cleanup", expire),
+            Row::new("cleanup run with nothing due", idle),
         ])
     }
 
-    /// What becomes of the events that the operations told.
+    /// The cost of the events of the operations.
     async fn event_rows(&self) -> Rows {
         let courier = Courier::new(Reach::Anywhere);
         let send = || xfiles_cleanup_cron::deliver(&self.files, &courier, Bounds::default());
@@ -249,25 +249,25 @@ impl Bench {
         let (sent, busy) = self.bill(send()).await?;
         assert_eq!(sent.delivered, 1, "the event is taken");
         Ok(vec![
-            Row::new("an event that no webhook wants", unheard),
-            Row::new("an event sent to one webhook at the first try", busy.less(&idle)),
-            Row::new("look for events that finds none", idle),
+            Row::new("an event without a subscribed webhook", unheard),
+            Row::new("an event sent to one webhook at the first attempt", busy.less(&idle)),
+            Row::new("query for events, without any", idle),
         ])
     }
 
-    /// What the API asks on top of an operation.
+    /// The requests of the API in addition to an operation's.
     async fn api_rows(&self) -> Rows {
         let now = self.clock.now();
         let (_, key) = self.bill(self.files.inspect().catalog.key(&ApiKey::mint().hash())).await?;
         let once = async {
             let taken = self.files.inspect().catalog.take_once(self.project, "key", "digest", now).await?;
-            let Once::Fresh(attempt) = taken else { unreachable!("nobody else uses the key") };
+            let Once::Fresh(attempt) = taken else { unreachable!("no other request uses the key") };
             let outcome = Outcome { status: 200, etag: None, body: "x".repeat(600) };
             self.files.inspect().catalog.keep_outcome(self.project, "key", &attempt, &outcome).await
         };
         let ((), once) = self.bill(once).await?;
         Ok(vec![
-            Row::new("look at an API key, once in 30 s for each key and instance", key),
+            Row::new("read of an API key, once in 30 s for each key and instance", key),
             Row::new("`Idempotency-Key` on a POST, extra", once),
         ])
     }
@@ -300,9 +300,9 @@ impl Bench {
             ("an entity's 25 files, `cursor`", self.try_bill(walk(&entity, None)).await?),
             ("a type of entity, which all files have, `cursor`", self.try_bill(walk(&kind, None)).await?),
             ("an owner's 100 files, `cursor`", self.try_bill(walk(&owner, None)).await?),
-            ("the 100 files since a time, `page=1`", self.try_bill(page(&dated, 1)).await?),
+            ("the 100 files created since a time, `page=1`", self.try_bill(page(&dated, 1)).await?),
             (
-                "a filter that no index has and nothing matches, one step of `cursor`",
+                "a filter without an index and without matches, one page of `cursor`",
                 self.try_bill(walk(&rare, None)).await?,
             ),
             ("the same, `page=1`", self.try_bill(page(&rare, 1)).await?),
@@ -312,7 +312,7 @@ impl Bench {
         ])
     }
 
-    /// The bill, or nothing when the list refuses to go so deep.
+    /// The bill, or `None` if the list refuses this depth.
     async fn try_bill<T>(&self, list: impl Future<Output = Result<T, Error>>) -> Result<Option<Bill>, Error> {
         match self.bill(list).await {
             Ok((_, bill)) => Ok(Some(bill)),
@@ -321,7 +321,7 @@ impl Bench {
         }
     }
 
-    /// Where the last whole page begins that is at most so many files deep.
+    /// The start of the last full page that is at most this many files deep.
     async fn deep_cursor(&self, project: ProjectId, depth: usize) -> Result<Option<Cursor>, Error> {
         let largest = PageSize::new(PageSize::MAX).expect("the largest page is one");
         let (mut cursor, mut seen) = (None, 0);
@@ -336,12 +336,12 @@ impl Bench {
         Ok(cursor)
     }
 
-    /// A project with that many confirmed files, written straight into the table. Their bytes are nowhere.
+    /// A project with this many confirmed files, written directly to the table without objects.
     async fn fixture(&self, count: u32) -> Result<ProjectId, Error> {
         let now = self.clock.now();
         let project = Project { file_count: count.into(), ..Project::new("fixture", u64::MAX >> 12, now) };
         self.stack.files().inspect().catalog.create_project(&project).await?;
-        // They were never pending, and are counted as if they were.
+        // They were never pending, but are counted as if they had been.
         let limits = UploadLimits { per_project: NonZeroU32::MAX, per_key: NonZeroU32::MAX };
         let catalog = self.stack.files().inspect().catalog.clone().with_limits(limits);
         let mut made = 0;
@@ -364,14 +364,14 @@ impl Bench {
         File { state: State::Confirmed { etag, owes: None }, due: None, version: 3, ..file }
     }
 
-    /// All three steps.
+    /// All three steps of an upload.
     async fn publish(&self, intent: UploadIntent) -> Result<File, Error> {
         let file = self.files.begin(self.project, intent).await?.file;
         self.stage(&file).await;
         self.files.confirm(self.project, file.id).await
     }
 
-    /// Puts the bytes where the client would.
+    /// Stores the bytes like a client.
     async fn stage(&self, file: &File) {
         let put = self.stack.s3_client().put_object().bucket(BUCKET).key(file.staging_key().to_string());
         put.content_type(file.content_type.as_str())
@@ -392,7 +392,7 @@ fn picture() -> UploadIntent {
     UploadIntent {
         original_filename: OriginalFilename::new("Holiday picture 0001.png").expect("a name"),
         content_type: "image/png".parse().expect("a type on the list"),
-        size: ByteSize::new(png().len() as u64).expect("a small picture"),
+        size: ByteSize::new(png().len() as u64).expect("a small image"),
         visibility: Visibility::Public,
         owner: OwnerId::new("user-0"),
         entity: None,
@@ -410,7 +410,7 @@ fn entity(id: &str, position: u32) -> Option<Entity> {
     })
 }
 
-/// A grey picture, 640 by 480.
+/// A grey image of 640 x 480.
 fn png() -> Vec<u8> {
     use std::sync::OnceLock;
 
@@ -418,7 +418,7 @@ fn png() -> Vec<u8> {
     let encode = || {
         let mut bytes = std::io::Cursor::new(Vec::new());
         let grey = image::GrayImage::from_pixel(640, 480, image::Luma([128]));
-        grey.write_to(&mut bytes, image::ImageFormat::Png).expect("memory takes a picture");
+        grey.write_to(&mut bytes, image::ImageFormat::Png).expect("writing to memory cannot fail");
         bytes.into_inner()
     };
     PNG.get_or_init(encode).clone()
@@ -426,7 +426,7 @@ fn png() -> Vec<u8> {
 
 fn operations_table(rows: &[Row]) -> Vec<String> {
     let mut table = vec![
-        "| operation | requests | RRU | WRU | S3 writes | S3 reads | paths | $ a million |".to_owned(),
+        "| operation | requests | RRU | WRU | S3 writes | S3 reads | paths | $ per million |".to_owned(),
         "|---|---|---:|---:|---:|---:|---:|---:|".to_owned(),
     ];
     table.extend(rows.iter().map(|Row { name, bill, files }| {
@@ -447,7 +447,7 @@ fn operations_table(rows: &[Row]) -> Vec<String> {
 
 fn lists_table(rows: &[(&str, Option<Bill>)]) -> Vec<String> {
     let mut table =
-        vec!["| list, 20 a page | requests | RRU | $ a million |".to_owned(), "|---|---|---:|---:|".to_owned()];
+        vec!["| list, 20 per page | requests | RRU | $ per million |".to_owned(), "|---|---|---:|---:|".to_owned()];
     table.extend(rows.iter().map(|(name, bill)| match bill {
         Some(bill) => {
             let price = dollars(prices::stores_per_million(bill));
@@ -458,13 +458,13 @@ fn lists_table(rows: &[(&str, Option<Bill>)]) -> Vec<String> {
     table
 }
 
-/// The first table after the first line that begins so.
+/// The first table after the first line that begins with this text.
 fn committed<'a>(document: &'a str, begins: &str) -> Vec<&'a str> {
     let after = document.lines().skip_while(|line| !line.starts_with(begins));
     after.skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|')).collect()
 }
 
-/// Shows a table, or compares it with the one that the document has after a line that begins so.
+/// Prints a table, or compares it with the one in the document after a line that begins with this text.
 fn tell(table: &[String], document: Option<&str>, begins: &str) -> Result<(), String> {
     let Some(document) = document else {
         table.iter().for_each(|line| println!("{line}"));
@@ -478,7 +478,7 @@ fn tell(table: &[String], document: Option<&str>, begins: &str) -> Result<(), St
     let counted = table.iter().filter(|line| !committed.contains(&line.as_str())).map(|line| format!("+ {line}"));
     let gone = committed.iter().filter(|line| !table.iter().any(|row| row == *line)).map(|line| format!("- {line}"));
     gone.chain(counted).for_each(|line| eprintln!("{line}"));
-    Err(format!("the table at `{begins}` is not what is counted: - is written, + is counted"))
+    Err(format!("the table at `{begins}` differs from the counts (- document, + counted)"))
 }
 
 fn requests(bill: &Bill, files: u32) -> String {
@@ -489,7 +489,7 @@ fn requests(bill: &Bill, files: u32) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// A number without digits that say nothing.
+/// A number without insignificant digits.
 fn short(amount: f64) -> String {
     let text = format!("{amount:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -1,9 +1,9 @@
-//! Puts load on a running server and prints one line of JSON: how many operations a second, and how long they took. With
-//! the key of a second project it measures twice, alone and beside clients of that project that list all of its files
-//! with filters, and prints how many times as long the operations took beside them.
+//! Puts load on a running server and prints one line of JSON with the operations per second and their durations. With
+//! the key of a second project it measures twice, alone and while clients of that project list all of its files with
+//! filters, and prints the ratio of the durations.
 //!
-//! One thread, one keep-alive connection for each client and server, bodies that are never copied: the program shares
-//! the machine with what it measures and must leave it to the server.
+//! It uses one thread, one keep-alive connection for each client and server, and bodies that are never copied, because
+//! it shares the machine with the measured server.
 
 use std::{
     cell::Cell,
@@ -29,10 +29,10 @@ use tokio::{net::TcpStream, task::LocalSet};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// The media type of what is uploaded.
+/// The media type of the uploads.
 const CONTENT_TYPE: &str = "text/plain";
 
-/// How many files a scenario that reads prepares and then reads in turn.
+/// The number of files that a reading scenario prepares and reads in turn.
 const PREPARED: usize = 64;
 
 /// The entity to which the prepared files are attached.
@@ -41,48 +41,48 @@ const ENTITY: (&str, &str) = ("load", "gallery");
 /// Puts load on an XFiles server.
 #[derive(Clone, Parser)]
 struct Arguments {
-    /// Where the API is, as http://host:port.
+    /// The URL of the API, as http://host:port.
     #[arg(long)]
     url: Uri,
-    /// An API key of a project with room for what is uploaded.
+    /// An API key of a project with enough quota for the uploads.
     #[arg(long, env = "XF_API_KEY", hide_env_values = true)]
     api_key: String,
-    /// How many clients ask at the same time.
+    /// The number of concurrent clients.
     #[arg(long, default_value_t = 32)]
     clients: usize,
-    /// For how long new operations begin.
+    /// The seconds for which new operations start.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// How many operations begin at most.
+    /// The maximum number of operations.
     #[arg(long, default_value_t = 1_000_000)]
     requests: u64,
-    /// How many bytes an uploaded file has.
+    /// The size of an uploaded file in bytes.
     #[arg(long, default_value_t = 100_000)]
     size: usize,
-    /// How many pages deep `list-cursor` reads, or at the last page if there are fewer.
+    /// The page that `list-cursor` reads, or the last page if there are fewer.
     #[arg(long, default_value_t = 5_000)]
     depth: usize,
-    /// What the clients do.
+    /// The operation of the clients.
     #[arg(long)]
     scenario: Scenario,
     /// An API key of another project, whose clients make noise during a second measurement.
     #[arg(long, env = "XF_NOISY_KEY", hide_env_values = true)]
     noisy_key: Option<String>,
-    /// How many clients make noise.
+    /// The number of noisy clients.
     #[arg(long, default_value_t = 20)]
     noisy_clients: usize,
-    /// How many files the noisy project has; what is missing is uploaded first.
+    /// The number of files of the noisy project; missing ones are uploaded first.
     #[arg(long, default_value_t = 6_000)]
     noisy_files: u64,
 }
 
-/// How many clients upload the files of the noisy project.
+/// The number of clients that upload the files of the noisy project.
 const PREPARING_CLIENTS: usize = 8;
 
-/// What a noisy client asks for: a page whose total takes a look at every file.
+/// The request of a noisy client: a page whose total requires reading every file.
 const NOISE: &str = "/api/v1/files?role=photo&q=load";
 
-/// What a client does over and over.
+/// The operation that a client repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Scenario {
     /// Intent, PUT and confirm, counted as one.
@@ -91,10 +91,10 @@ enum Scenario {
     Usage,
     /// A file's record with its URLs.
     Get,
-    /// The first page of all files, with their number; `list` for short.
+    /// The first page of all files with the total; `list` for short.
     #[value(alias = "list")]
     ListFirst,
-    /// A page deep in all files.
+    /// A page deep in the list of all files.
     ListCursor,
     /// The first page of an entity's files.
     ListEntity,
@@ -165,7 +165,7 @@ async fn crowd(noisy: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One noisy client: a list after the other until there is to be silence.
+/// A noisy client: makes one list request after the other until told to stop.
 async fn make_noise(noisy: &Arguments, noise: &Cell<bool>) -> Measured {
     let (mut client, mut measured) = (Client::new(noisy), Measured::default());
     while noise.get() {
@@ -174,7 +174,7 @@ async fn make_noise(noisy: &Arguments, noise: &Cell<bool>) -> Measured {
             Ok(()) => measured.took(begun),
             Err(error) => {
                 measured.fail(&error);
-                // A server that refuses is not to be asked in a loop that leaves no time to others.
+                // A server that refuses must not be called in a busy loop.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -182,7 +182,7 @@ async fn make_noise(noisy: &Arguments, noise: &Cell<bool>) -> Measured {
     measured
 }
 
-/// All clients, until time or budget is used up, and how long that was.
+/// Runs all clients until time or budget is used up; also returns the duration.
 async fn measure(arguments: &Arguments, paths: &Rc<Vec<String>>) -> Result<(Measured, Duration), Failure> {
     let started = Instant::now();
     let budget = Rc::new(Cell::new(arguments.requests));
@@ -198,7 +198,7 @@ async fn measure(arguments: &Arguments, paths: &Rc<Vec<String>>) -> Result<(Meas
     Ok((all, started.elapsed()))
 }
 
-/// One client: an operation after the other until time or budget is used up.
+/// A client: runs one operation after the other until time or budget is used up.
 async fn drive(
     arguments: &Arguments,
     paths: &[String],
@@ -254,10 +254,9 @@ async fn prepare(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     })
 }
 
-/// A file that was uploaded.
 struct Uploaded {
     id: String,
-    /// Where the CDN has it.
+    /// The path on the CDN.
     path: String,
 }
 
@@ -269,7 +268,7 @@ async fn prepare_files(client: &mut Client) -> Result<Vec<Uploaded>, Failure> {
     Ok(files)
 }
 
-/// The address of the page that is `depth` pages of twenty into the list.
+/// The URL of the page that is `depth` pages of twenty into the list.
 async fn deep_page(client: &mut Client, list: &str, depth: usize) -> Result<String, Failure> {
     let mut page = format!("{list}?cursor=");
     let mut walked = 0;
@@ -285,10 +284,10 @@ async fn deep_page(client: &mut Client, list: &str, depth: usize) -> Result<Stri
     Ok(page)
 }
 
-/// What clients measured.
+/// The measurements of clients.
 #[derive(Default)]
 struct Measured {
-    /// How long each operation took.
+    /// The duration of each operation.
     micros: Vec<u32>,
     errors: u64,
     first_error: Option<String>,
@@ -335,19 +334,18 @@ impl Measured {
     }
 }
 
-/// An answer that is not the expected one.
+/// An unexpected response.
 #[derive(Debug)]
 struct Refused(StatusCode, &'static str);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {} answered {}", self.1, self.0)
+        write!(f, "the {} returned {}", self.1, self.0)
     }
 }
 
 impl std::error::Error for Refused {}
 
-/// One client with its connections.
 struct Client {
     api: Link,
     store: Option<Link>,
@@ -367,7 +365,7 @@ impl Client {
         }
     }
 
-    /// All three steps. With a position, the file is attached to the entity of the prepared ones.
+    /// All three steps of an upload. With a position, the file is attached to the entity of the prepared files.
     async fn upload(&mut self, position: Option<usize>) -> Result<Uploaded, Failure> {
         let mut wanted = json!({
             "filename": "load.txt", "contentType": CONTENT_TYPE, "size": self.bytes.len(), "visibility": "public",
@@ -409,7 +407,7 @@ impl Client {
         Ok(serde_json::from_slice(&self.api.send(request, "API").await?)?)
     }
 
-    /// Reads an address to its end and looks at nothing but the status.
+    /// Reads a URL to its end and checks only the status.
     async fn read(&mut self, path: &str) -> Result<(), Failure> {
         let request = Request::get(path).header(header::AUTHORIZATION, &self.authorization).body(Full::default())?;
         let mut body = self.api.open(request, "server").await?;
@@ -433,12 +431,12 @@ impl Link {
         Self { authority, host, open: None }
     }
 
-    /// The body of a successful answer.
-    async fn send(&mut self, request: Request<Full<Bytes>>, whom: &'static str) -> Result<Bytes, Failure> {
-        Ok(self.open(request, whom).await?.collect().await?.to_bytes())
+    /// The body of a successful response.
+    async fn send(&mut self, request: Request<Full<Bytes>>, server: &'static str) -> Result<Bytes, Failure> {
+        Ok(self.open(request, server).await?.collect().await?.to_bytes())
     }
 
-    async fn open(&mut self, mut request: Request<Full<Bytes>>, whom: &'static str) -> Result<Incoming, Failure> {
+    async fn open(&mut self, mut request: Request<Full<Bytes>>, server: &'static str) -> Result<Incoming, Failure> {
         request.headers_mut().insert(header::HOST, self.host.clone());
         let mut connection = match self.open.take().filter(|connection| !connection.is_closed()) {
             Some(connection) => connection,
@@ -447,7 +445,7 @@ impl Link {
         connection.ready().await?;
         let answer = connection.send_request(request).await?;
         self.open = Some(connection);
-        if answer.status().is_success() { Ok(answer.into_body()) } else { Err(Refused(answer.status(), whom).into()) }
+        if answer.status().is_success() { Ok(answer.into_body()) } else { Err(Refused(answer.status(), server).into()) }
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
@@ -456,7 +454,7 @@ impl Link {
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::task::spawn_local(async move {
-            // A connection that fails makes the next request on it fail, which is counted.
+            // If the connection fails, so does the next request on it, which is counted.
             drop(connection.await);
         });
         Ok(sender)

@@ -1,4 +1,4 @@
-//! Another program's command line: shown, or run with its output read. What goes in by standard input is never shown.
+//! A command of another program, to be shown or run. Its standard input is never shown.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use crate::{
     output::shell_word,
 };
 
-/// How many of the last lines of a watched program are repeated when it fails: the reason is among them.
+/// The number of the last lines of a streamed program that a failure repeats; they contain the reason.
 const LAST_LINES: usize = 5;
 
 /// A program and its arguments, none of which is secret.
@@ -34,34 +34,34 @@ impl Command {
         Self::new(["aws".to_owned()].into_iter().chain(words.into_iter().map(Into::into)))
     }
 
-    /// With what the program reads from standard input.
+    /// Sets the standard input.
     pub(super) fn input(self, input: impl Into<String>) -> Self {
         Self { input: Some(input.into()), ..self }
     }
 
-    /// With more arguments.
+    /// Adds arguments.
     pub(super) fn and<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
         self.words.extend(words.into_iter().map(Into::into));
         self
     }
 
-    /// Runs it and gives what it wrote, without the last line's end.
+    /// Runs the command and returns its standard output without the final line feed.
     pub(super) fn text(&self) -> Result<String, Failure> {
         let output = self.run(Errors::Kept)?;
         Ok(String::from_utf8_lossy(&output).trim_end().to_owned())
     }
 
-    /// Runs it and reads what it wrote as JSON.
+    /// Runs the command and parses its standard output as JSON.
     pub(super) fn json(&self) -> Result<Value, Failure> {
         let text = self.text()?;
         if text.is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_str(&text)
-            .map_err(|_| Failure::new(Exit::Failed, format!("`{}` did not answer with JSON", self.name())))
+            .map_err(|_| Failure::new(Exit::Failed, format!("`{}` did not return JSON", self.name())))
     }
 
-    /// Runs it and lets the person see on standard error what it says.
+    /// Runs the command and shows its standard error.
     pub(super) fn watched(&self) -> Result<(), Failure> {
         self.run(Errors::Shown).map(drop)
     }
@@ -71,13 +71,13 @@ impl Command {
         let stdin = if self.input.is_some() { process::Stdio::piped() } else { process::Stdio::null() };
         let mut command = process::Command::new(program);
         command.args(arguments).stdin(stdin).stdout(process::Stdio::piped()).stderr(process::Stdio::piped());
-        // Only JSON is understood here, and a pager would wait for a key.
+        // The output must be JSON, and a pager would wait for input.
         command.env("AWS_DEFAULT_OUTPUT", "json").env("AWS_PAGER", "");
         let mut child = command.spawn().map_err(|error| self.not_started(&error))?;
         let stderr = child.stderr.take().expect("standard error is piped");
         let reader = thread::spawn(move || errors.read(stderr));
         if let (Some(input), Some(mut pipe)) = (&self.input, child.stdin.take()) {
-            // A program that does not read its input says why itself.
+            // A program that does not read its input reports the reason itself.
             drop(pipe.write_all(input.as_bytes()));
         }
         let output = child.wait_with_output().map_err(|error| self.not_started(&error))?;
@@ -86,7 +86,7 @@ impl Command {
             return Ok(output.stdout);
         }
         let said = said.trim();
-        let said = if said.is_empty() { "it gives no reason" } else { said };
+        let said = if said.is_empty() { "no reason given" } else { said };
         let failure = Failure::new(Exit::Failed, format!("`{}` failed: {said}", self.name()));
         Err(match trouble::advice(said) {
             Some(advice) => failure.or_hint(advice),
@@ -104,30 +104,30 @@ impl Command {
         }
     }
 
-    /// The program and what it is asked for, without arguments.
+    /// The program and the operation, without arguments.
     fn name(&self) -> String {
         let end = self.words.iter().position(|word| word.starts_with('-')).unwrap_or(self.words.len());
         self.words[..end].join(" ")
     }
 }
 
-/// What becomes of a program's standard error.
+/// The handling of a program's standard error.
 #[derive(Clone, Copy)]
 enum Errors {
-    /// It is part of the failure, if it fails.
+    /// Included in the failure, if the command fails.
     Kept,
-    /// It is shown as it comes, and the last lines of it are part of the failure.
+    /// Shown as it arrives; the last lines are included in the failure.
     Shown,
 }
 
 impl Errors {
-    /// Reads it to its end, and gives what a failure repeats.
+    /// Reads the stream to its end and returns the text for a failure.
     fn read(self, stream: impl Read) -> String {
         let mut lines = VecDeque::new();
         for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).trim_end().to_owned();
             if let Self::Shown = self {
-                // Nothing can be said when standard error is gone.
+                // If standard error is closed, nothing can be reported.
                 drop(writeln!(io::stderr(), "{line}"));
                 if line.is_empty() {
                     continue;
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_fails_says_what_it_said_and_repeats_no_argument() {
+    fn a_failed_command_shows_its_stderr_and_none_of_its_arguments() {
         let failed = Command::new(["ls", "--", "/nowhere/at/all"]).text().unwrap_err();
         assert!(failed.detail().starts_with("`ls` failed: ls:"), "{}", failed.detail());
         let missing = Command::new(["no-such-program-at-all", "-x"]).text().unwrap_err();
@@ -168,23 +168,23 @@ mod tests {
     }
 
     #[test]
-    fn a_watched_command_that_fails_repeats_its_last_lines() {
+    fn a_failed_streamed_command_repeats_its_last_lines() {
         let lines = "for i in 1 2 3 4 5 6 7; do echo line-$i >&2; echo >&2; done; exit 1";
         let failed = Command::new(["sh", "-c", lines]).watched().unwrap_err();
         assert_eq!(failed.detail(), "`sh` failed: line-3\nline-4\nline-5\nline-6\nline-7");
         let silent = Command::new(["false"]).watched().unwrap_err();
-        assert_eq!(silent.detail(), "`false` failed: it gives no reason");
+        assert_eq!(silent.detail(), "`false` failed: no reason given");
     }
 
     #[test]
-    fn a_cause_that_is_known_comes_with_what_to_do() {
+    fn a_known_cause_comes_with_a_remedy() {
         let said = "echo 'Your account must be verified before you can add new CloudFront resources.' >&2; exit 1";
         let failed = Command::new(["sh", "-c", said]).text().unwrap_err();
         assert!(failed.hint().unwrap().contains("support case"), "{failed:?}");
     }
 
     #[test]
-    fn what_is_shown_can_be_pasted_and_holds_no_input() {
+    fn a_displayed_command_can_be_pasted_and_contains_no_input() {
         let shown = Command::aws(["s3", "mb", "s3://a b"]).input("secret").to_string();
         assert_eq!(shown, "aws s3 mb 's3://a b'");
     }

@@ -1,4 +1,4 @@
-//! `xf deploy`: build, key pair, package, deploy, first API key. Every step finds what an earlier run has made.
+//! `xf deploy`: build, key pair, package, deploy, first API key. Every step reuses the results of earlier runs.
 
 use std::{fs, path::PathBuf};
 
@@ -16,11 +16,12 @@ use crate::{
     wait,
 };
 
-/// How many images are made at once where the account has room: an import of pictures then leaves the API its share.
+/// The reserved concurrency of the image worker, if the account's quota allows it. It leaves the API a share of the
+/// quota during an import of images.
 const WORKERS: u64 = 20;
-/// How much concurrency Lambda keeps unreserved. Accounts whose quota is lower may reserve nothing.
+/// The concurrency that Lambda keeps unreserved. Accounts with a lower quota cannot reserve any.
 const UNRESERVED: u64 = 100;
-/// The partition with CloudFront's origin access control, by which a distribution reads a private bucket.
+/// The partition with CloudFront's origin access control, through which a distribution reads a private bucket.
 const PARTITION: &str = "aws";
 
 /// Deploy XFiles to AWS, or update what is deployed
@@ -32,9 +33,9 @@ Examples:
   xf deploy --stack files-test --parameter LogDays=7
   xf deploy --first-key          # after `sam deploy`
 
-Run it in XFiles's source directory, with cargo-lambda and the AWS CLI installed and logged in. The first run makes a \
-key pair, whose private key goes into Secrets Manager and nowhere else, and prints the first API key, once. Later runs \
-change what has changed.")]
+Run it in XFiles's source directory, with cargo-lambda and the AWS CLI installed and logged in. The first run \
+creates a key pair, whose private key is stored only in Secrets Manager, and prints the first API key, once. Later runs \
+update the deployment.")]
 pub(crate) struct DeployArgs {
     /// The CloudFormation stack
     #[arg(long, value_name = "NAME", default_value = "xfiles", value_parser = StackName::deployable)]
@@ -42,10 +43,11 @@ pub(crate) struct DeployArgs {
     /// The template
     #[arg(long, value_name = "PATH", default_value = "infra/template.yaml")]
     template: PathBuf,
-    /// A parameter of the template; may be given several times. Without it, what was deployed stays
+    /// A parameter of the template; may be given several times. Parameters that are not given keep their deployed
+    /// values
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<String>,
-    /// Deploy the functions that were built before
+    /// Deploy the functions of the last build
     #[arg(long)]
     no_build: bool,
     /// Deploy the CloudFront functions without running them in CloudFront first
@@ -54,7 +56,7 @@ pub(crate) struct DeployArgs {
     /// Only print the commands, without credentials and without running any
     #[arg(long)]
     dry_run: bool,
-    /// Deploy nothing, and only make the project and the API key that a stack begins with, if it has none
+    /// Deploy nothing, and only create the first project and its API key if the stack has none
     #[arg(long, conflicts_with_all = ["parameters", "no_build", "no_function_test", "dry_run", "template"])]
     first_key: bool,
     /// Print outputs and the first API key as JSON
@@ -86,7 +88,7 @@ pub(crate) fn deploy(args: &DeployArgs, console: &mut Console<'_>) -> Result<Exi
 }
 
 fn deploy_stack(args: &DeployArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    // What would make the deployment fail comes before what takes minutes.
+    // Everything that would make the deployment fail is checked before the steps that take minutes.
     let account = Account::current()?;
     if account.partition != PARTITION {
         let detail = format!(
@@ -112,7 +114,7 @@ fn deploy_stack(args: &DeployArgs, console: &mut Console<'_>) -> Result<(), Fail
         );
     }
     let folder = tempfile::tempdir().map_err(|error| {
-        Failure::new(Exit::Unavailable, format!("cannot make a temporary folder: {}", os_text(&error)))
+        Failure::new(Exit::Unavailable, format!("cannot create a temporary directory: {}", os_text(&error)))
     })?;
     let path = folder.path().join("packaged.json");
     let packaged = path.to_string_lossy();
@@ -137,13 +139,13 @@ fn template(path: &std::path::Path) -> Result<Value, Failure> {
     serde_json::from_slice(&read).map_err(|_| Failure::new(Exit::Failed, "the packaged template is not JSON"))
 }
 
-/// The value of a parameter that was given, the last one as CloudFormation takes it.
+/// The value of a given parameter; like CloudFormation, the last one.
 fn given<'a>(parameters: &'a [String], name: &str) -> Option<&'a str> {
     parameters.iter().rev().find_map(|parameter| parameter.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// Leaves out public keys that are deployed already, however their last line ends, and refuses others in their place:
-/// CloudFront changes no key in place.
+/// Removes public keys from the parameters that are already deployed, whatever their line ending, and refuses a
+/// different key in their place, because CloudFront cannot change a key in place.
 fn keep_public_keys(parameters: &mut Vec<String>, earlier: Option<&Deployed>) -> Result<(), Failure> {
     for name in ["PublicKeyA", "PublicKeyB"] {
         let deployed = earlier.and_then(|earlier| earlier.parameter(name)).unwrap_or_default().trim_end();
@@ -152,7 +154,7 @@ fn keep_public_keys(parameters: &mut Vec<String>, earlier: Option<&Deployed>) ->
             continue;
         }
         if key != deployed {
-            let detail = format!("{name} is deployed with another key, and CloudFront changes no key in place");
+            let detail = format!("{name} is deployed with another key, and CloudFront cannot change a key in place");
             return Err(Failure::new(Exit::Usage, detail)
                 .or_hint("give the new key as the other parameter (docs/deploy.md, \"Rotating the signing key\")"));
         }
@@ -161,8 +163,8 @@ fn keep_public_keys(parameters: &mut Vec<String>, earlier: Option<&Deployed>) ->
     Ok(())
 }
 
-/// Sets how many images are made at once, where nobody has: as many as are sensible if the account's quota has room for
-/// them, and no reservation otherwise, which every account can have.
+/// Sets the reserved concurrency of the image worker if it was never set: `WORKERS` if the account's quota allows it,
+/// and 0 otherwise, which is always possible.
 fn reserve_workers(
     parameters: &mut Vec<String>,
     earlier: Option<&Deployed>,
@@ -176,18 +178,19 @@ fn reserve_workers(
     let settings = Command::aws(["lambda", "get-account-settings"]).json().unwrap_or_default();
     let limits = &settings["AccountLimit"];
     let known = limits["UnreservedConcurrentExecutions"].as_u64().zip(limits["ConcurrentExecutions"].as_u64());
-    // What the stack itself holds is free for it.
+    // The stack's own reservation is available to it.
     let held = earlier.and_then(|earlier| earlier.parameter(NAME)?.parse::<u64>().ok()).unwrap_or(0);
     let room = known.map(|(unreserved, _)| (unreserved + held).saturating_sub(UNRESERVED));
     match (asked, known.zip(room)) {
-        // CloudFormation says what is wrong with what is no number.
+        // If the value is not a number, CloudFormation reports it.
         (Some(asked), Some(((unreserved, quota), room))) if asked.parse::<u64>().is_ok_and(|asked| asked > room) => {
             let detail = format!(
                 "{NAME}={asked} is more than this account can reserve: of its quota of {quota} concurrent executions \
                  {unreserved} are unreserved, and {UNRESERVED} must stay so, which leaves {room}"
             );
-            Err(Failure::new(Exit::Usage, detail)
-                .or_hint("give less, 0 to reserve nothing, or have Lambda's quota \"Concurrent executions\" raised"))
+            Err(Failure::new(Exit::Usage, detail).or_hint(
+                "give less, 0 to reserve nothing, or request an increase of Lambda's quota \"Concurrent executions\"",
+            ))
         }
         (Some(_), _) => Ok(()),
         (None, Some((_, room))) if room >= WORKERS => {
@@ -197,7 +200,7 @@ fn reserve_workers(
         (None, known) => {
             let why = known.map_or_else(
                 || "the account's Lambda quota cannot be read".to_owned(),
-                |((_, quota), _)| format!("the account's Lambda quota of {quota} has no room for {WORKERS}"),
+                |((_, quota), _)| format!("the account's Lambda quota of {quota} does not allow {WORKERS}"),
             );
             console.note(format_args!(
                 "{why}: {NAME}=0, so nothing is reserved for the image worker, and it shares the quota with the API"
@@ -228,14 +231,14 @@ fn tell(
         Some(key) => {
             console.result(format_args!("\nThe first API key, which is shown only now:\n\n{}", key.reveal()))?;
         }
-        None => console.note("there are API keys already; `xf keys create` makes another"),
+        None => console.note("API keys exist already; `xf keys create` creates another"),
     }
     let url = deployed.output("ApiUrl")?;
     console.note(format_args!("try it: XFILES_API_KEY=… xf doctor --url {url}"));
     Ok(())
 }
 
-/// What would be run, with what is only known then in angle brackets.
+/// The commands that would be run, with placeholders in angle brackets for values that are not known yet.
 fn plan(args: &DeployArgs) -> Vec<String> {
     let bucket = format!("{}-<random>", artifacts_prefix("<account>", "<region>"));
     let mut parameters = vec!["SigningKeySecretArn=<secret>".to_owned(), "PublicKeyA=<public key>".to_owned()];
@@ -253,9 +256,9 @@ fn plan(args: &DeployArgs) -> Vec<String> {
         lines.push(build().to_string());
     }
     lines.extend([
-        "# 3. A bucket for what CloudFormation takes the functions from, unless this account has one.".to_owned(),
+        "# 3. A bucket for the functions' code, unless this account has one.".to_owned(),
         make_bucket(&bucket).to_string(),
-        "# 4. At the first deployment, unless the secret is there: a P-256 key pair, made here; its private key goes in"
+        "# 4. At the first deployment, unless the secret exists: a P-256 key pair, created here; its private key is passed"
             .to_owned(),
         "#    by standard input.".to_owned(),
         make_secret(&args.stack).to_string(),
@@ -291,7 +294,7 @@ fn build() -> Command {
         .and(["--lambda-dir", "target/lambda"])
 }
 
-/// What the names of buckets for the functions' code begin with.
+/// The prefix of the names of buckets for the functions' code.
 fn artifacts_prefix(account: &str, region: &str) -> String {
     format!("xfiles-deploy-{account}-{region}")
 }
@@ -300,26 +303,26 @@ fn make_bucket(bucket: &str) -> Command {
     Command::aws(["s3", "mb", &format!("s3://{bucket}")])
 }
 
-/// The bucket for the functions' code, made if it is not there. Whoever owns it chooses what CloudFormation deploys, and
-/// anybody can take a name that can be guessed: it is one that this account lists as its own, and a new one has a name
-/// that nobody guesses.
+/// The bucket for the functions' code, created if it does not exist. The owner of the bucket controls the deployed
+/// code, and anyone can claim a guessable name. The bucket is therefore one that this account lists as its own, and a
+/// new one gets an unguessable name.
 fn artifacts(account: &Account, console: &mut Console<'_>) -> Result<String, Failure> {
-    // What the AWS CLI takes for the region: its environment first, then its profile.
+    // The region that the AWS CLI uses: that of the environment, then that of the profile.
     let zones = Command::aws(["ec2", "describe-availability-zones", "--query", "AvailabilityZones[0].RegionName"]);
     let region = zones.json()?;
     let prefix = artifacts_prefix(&account.id, region.as_str().unwrap_or_default());
     let own = Command::aws(["s3api", "list-buckets"]).json()?;
     let own = own["Buckets"].as_array().map_or(&[][..], Vec::as_slice);
     let found = own.iter().filter_map(|bucket| bucket["Name"].as_str()).find(|name| {
-        // Not another region's, whose name may begin with this one's.
+        // Excludes other regions whose name begins with this one's.
         name.strip_prefix(&prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     });
     let bucket = match found {
         Some(bucket) => bucket.to_owned(),
         None => {
-            // An identifier has the letters and digits that a bucket's name may have, and 62 random bits.
+            // An identifier has only characters that are valid in a bucket name, and 62 random bits.
             let bucket = format!("{prefix}-{}", ProjectId::mint());
-            console.note(format_args!("making the bucket {bucket}"));
+            console.note(format_args!("creating the bucket {bucket}"));
             make_bucket(&bucket).text()?;
             bucket
         }
@@ -332,7 +335,7 @@ fn artifacts(account: &Account, console: &mut Console<'_>) -> Result<String, Fai
     Ok(bucket)
 }
 
-/// The key pair of private URLs, as far as the template is told.
+/// The key pair of private URLs, as far as the template needs it.
 struct Signing {
     secret: String,
     public_key: String,
@@ -347,9 +350,9 @@ fn make_secret(stack: &StackName) -> Command {
     ])
 }
 
-/// The key in the secret, made if it is not there.
+/// The key in the secret, created if it does not exist.
 fn signing_key(stack: &StackName, console: &mut Console<'_>) -> Result<Signing, Failure> {
-    // The public key does not depend on the id, which CloudFront gives later.
+    // The public key does not depend on the id, which CloudFront assigns later.
     let id: KeyPairId = "unnamed".parse().expect("an id");
     let name = secret_name(stack);
     match Command::aws(["secretsmanager", "get-secret-value", "--secret-id", &name]).json() {
@@ -360,14 +363,14 @@ fn signing_key(stack: &StackName, console: &mut Console<'_>) -> Result<Signing, 
             Ok(Signing { secret: arn(&secret), public_key: key.public_key_pem() })
         }
         Err(failure) if failure.detail().contains("ResourceNotFoundException") => {
-            console.note(format_args!("making the key pair; its private key goes into the secret {name}"));
+            console.note(format_args!("creating the key pair; its private key is stored in the secret {name}"));
             let (key, pem) = SigningKey::generate_p256(id);
             let made = make_secret(stack).input(pem.reveal()).json()?;
             Ok(Signing { secret: arn(&made), public_key: key.public_key_pem() })
         }
-        // `xf destroy` deletes it at once; by hand it is marked first, and keeps its name meanwhile.
+        // `xf destroy` deletes it at once. A manual deletion first marks it and reserves its name.
         Err(failure) if failure.detail().contains("marked for deletion") => {
-            console.note(format_args!("the secret {name} was about to be deleted; it is kept"));
+            console.note(format_args!("the secret {name} was scheduled for deletion; it has been restored"));
             Command::aws(["secretsmanager", "restore-secret", "--secret-id", &name]).text()?;
             signing_key(stack, console)
         }
@@ -396,10 +399,11 @@ fn change(args: &DeployArgs, bucket: &str, packaged: &str, parameters: &[String]
     if parameters.is_empty() { command } else { command.and(["--parameter-overrides"]).and(parameters) }
 }
 
-/// The first project, and its key if there was none.
+/// The first project, and its key if this created one.
 async fn first_key(deployed: &Deployed) -> Result<(ProjectId, Option<ApiKey>), Failure> {
     let quota = deployed.output("DefaultQuotaBytes")?;
-    let quota = quota.parse().map_err(|_| Failure::new(Exit::Failed, "the output DefaultQuotaBytes is no number"))?;
+    let quota =
+        quota.parse().map_err(|_| Failure::new(Exit::Failed, "the output DefaultQuotaBytes is not a number"))?;
     let (project, key) = table::projects(deployed.output("TableName")?).first(quota).await?;
     Ok((project, key.map(|issued| issued.key)))
 }

@@ -1,4 +1,4 @@
-//! `xf destroy`: what removing the stack removes and what stays, and the removal of both.
+//! `xf destroy`: shows what deleting a stack removes and what remains, or removes both.
 
 use serde_json::Value;
 
@@ -13,36 +13,35 @@ use crate::{
     output::{Console, shell_word},
 };
 
-/// Show what removing a deployment would remove and what would stay, or remove it
+/// Show what removing a deployment would delete and what would remain, or remove it
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   xf destroy --plan
-  xf destroy --everything                 # the stack and what stays of it, but no file and no record
-  xf destroy --everything --and-data      # these as well
+  xf destroy --everything                 # the stack and its leftovers, but no files and records
+  xf destroy --everything --and-data      # also all files and records
 
-Files, records and the distribution are kept when a stack is deleted. --everything removes the distribution and all that \
-belongs to it, of this stack and of earlier ones of its name, after the stack's name was typed; no link works afterwards. \
-The bucket and the table go with --and-data only. What was interrupted is finished by the same command.")]
+Files, records and the distribution are kept when a stack is deleted. --everything asks for the stack's name and then \
+removes the distribution and its resources, of this stack and of earlier stacks of its name; links stop working. The \
+bucket and the table are removed only with --and-data. If the command is interrupted, run it again.")]
 pub(crate) struct DestroyArgs {
     /// The CloudFormation stack
     #[arg(long, value_name = "NAME", default_value = "xfiles")]
     stack: StackName,
-    /// Only print what would be removed and what would stay
+    /// Only print what would be removed and what would remain
     #[arg(long, required_unless_present = "everything")]
     plan: bool,
-    /// Remove the stack and what stays of it, except files and records
+    /// Remove the stack and the resources that it leaves behind, except files and records
     #[arg(long)]
     everything: bool,
-    /// With --everything, remove the bucket with all files and the table with all records as well
+    /// With --everything, also remove the bucket with all files and the table with all records
     #[arg(long, requires = "everything")]
     and_data: bool,
-    /// The stack's name again, instead of typing it when asked
+    /// The stack's name, instead of typing it when asked
     #[arg(long, value_name = "NAME", requires = "everything")]
     confirm: Option<StackName>,
 }
 
-/// A resource of the stack.
 struct Resource {
     kind: Option<Kind>,
     name_of_type: String,
@@ -57,7 +56,7 @@ impl Resource {
     }
 }
 
-/// What there is of a stack's name.
+/// The existing resources of a stack's name.
 struct Installed {
     stack: Option<Deployed>,
     goes: Vec<Resource>,
@@ -70,7 +69,7 @@ pub(crate) fn destroy(args: &DestroyArgs, console: &mut Console<'_>) -> Result<E
     if !args.everything {
         installed.show(console)?;
         console.result(format_args!("\naws cloudformation delete-stack --stack-name {}", shell_word(&stack.0)))?;
-        console.note("`xf destroy --everything` removes what stays as well");
+        console.note("`xf destroy --everything` also removes what remains");
         return Ok(Exit::Ok);
     }
     let (leaves, mut removes): (Vec<_>, Vec<_>) = installed
@@ -103,7 +102,7 @@ pub(crate) fn destroy(args: &DestroyArgs, console: &mut Console<'_>) -> Result<E
 }
 
 impl Installed {
-    /// Reads the stack and what deleted stacks of its name have left, which CloudFormation knows for ninety days.
+    /// Reads the stack and the leftovers of deleted stacks of its name, which CloudFormation lists for ninety days.
     fn read(stack: &StackName) -> Result<Self, Failure> {
         let mut installed = Self { stack: Deployed::read(stack)?, goes: Vec::new(), stays: Vec::new() };
         if let Some(deployed) = &installed.stack {
@@ -130,9 +129,9 @@ impl Installed {
         Ok(installed)
     }
 
-    /// What stays when the stack is deleted, and what goes.
+    /// The resources that remain when the stack is deleted, and those that are deleted with it.
     fn of_stack(stack: &StackName, deployed: &Deployed) -> Result<(Vec<Resource>, Vec<Resource>), Failure> {
-        // A stack that was never more than a set of changes has neither.
+        // A stack that was only a change set has neither.
         if deployed.status() == "REVIEW_IN_PROGRESS" {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -141,7 +140,7 @@ impl Installed {
             .json()?;
         let listed = Command::aws(["cloudformation", "list-stack-resources", "--stack-name", &stack.0]).json()?;
         let there = list(&listed["StackResourceSummaries"]).iter().filter(|resource| {
-            // Of a creation that was rolled back.
+            // It belongs to a creation that was rolled back.
             resource["ResourceStatus"] != "DELETE_COMPLETE" && resource["PhysicalResourceId"].is_string()
         });
         let (stays, goes): (Vec<_>, Vec<_>) = there.partition(|resource| {
@@ -154,7 +153,7 @@ impl Installed {
     }
 
     fn show(&self, console: &mut Console<'_>) -> Result<(), Failure> {
-        for (heading, resources) in [("would be removed", &self.goes), ("would stay", &self.stays)] {
+        for (heading, resources) in [("would be removed", &self.goes), ("would remain", &self.stays)] {
             console.result(format_args!("{heading}:"))?;
             show(resources, console)?;
         }
@@ -175,20 +174,20 @@ fn show<'a>(resources: impl IntoIterator<Item = &'a Resource>, console: &mut Con
 
 fn show_left(leaves: &[(Kind, &Resource)], console: &mut Console<'_>) -> Result<Exit, Failure> {
     if !leaves.is_empty() {
-        console.result("stays, until --and-data is given as well:")?;
+        console.result("remains unless --and-data is given:")?;
         show(leaves.iter().map(|(_, resource)| *resource), console)?;
     }
     Ok(Exit::Ok)
 }
 
-/// Has the stack's name typed.
+/// Asks for the stack's name.
 fn confirm(args: &DestroyArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let stack = &args.stack;
     let typed = match &args.confirm {
         Some(confirmed) => Some(confirmed == stack),
         None => {
             let data = if args.and_data { " It removes every file and every record." } else { "" };
-            console.confirm_by_typing(&format!("This cannot be undone.{data} Type {stack} to go on:"), &stack.0)
+            console.confirm_by_typing(&format!("This cannot be undone.{data} Type {stack} to continue:"), &stack.0)
         }
     };
     match typed {
@@ -204,7 +203,7 @@ fn confirm(args: &DestroyArgs, console: &mut Console<'_>) -> Result<(), Failure>
 fn delete(stack: &StackName, deployed: &Deployed) -> Result<(), Failure> {
     let before = trouble::newest_event(stack);
     let deleted = Command::aws(["cloudformation", "delete-stack", "--stack-name", &stack.0]).text().and_then(|_| {
-        // By its id: the name means nothing once the stack is gone.
+        // By its id, because the name is no longer known once the stack is deleted.
         Command::aws(["cloudformation", "wait", "stack-delete-complete", "--stack-name", deployed.id()]).text()
     });
     deleted.map(drop).map_err(|failure| trouble::explained(failure, stack, before.as_deref()))

@@ -1,5 +1,5 @@
-//! The template's CloudFront functions, run in CloudFront before anything is deployed: CloudFront takes code that its
-//! runtime cannot run, and answers every request of a viewer with 503.
+//! Runs the template's CloudFront functions in CloudFront before the deployment. CloudFront accepts code that its
+//! runtime cannot run, and then responds to every request with 503.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ use crate::{
     output::Console,
 };
 
-/// What the functions are held to everywhere else as well.
+/// The vectors that the functions' other tests also use.
 const VECTORS: &str = include_str!("../../../tests/vectors/cdn.json");
-/// CloudFront's measure of a function's time, in percent, beyond which it may be throttled.
+/// The compute utilisation of a function, in percent, above which CloudFront may throttle it.
 const BUSY: u64 = 70;
 
-/// The stage in which a function is changed, and by whose version it is deleted; no distribution sees it.
+/// The stage in which a function is changed and deleted; no distribution uses it.
 pub(super) const STAGE: &str = "DEVELOPMENT";
 
 /// A function of the template.
@@ -28,14 +28,14 @@ struct Function<'a> {
     code: &'a str,
 }
 
-/// An event, and what of the function's output is known.
+/// A test event and the expected part of the function's output.
 struct Case {
     event: Value,
     pointer: &'static str,
     expected: Value,
 }
 
-/// Runs every function of a packaged template on a few events, under names that nothing else has.
+/// Runs every function of a packaged template on a few events, under temporary names.
 pub(super) fn test(stack: &StackName, template: &Value, console: &mut Console<'_>) -> Result<(), Failure> {
     let folder = tempfile::tempdir().map_err(|error| unwritten(&error))?;
     for function in functions(template)? {
@@ -73,7 +73,7 @@ fn functions(template: &Value) -> Result<Vec<Function<'_>>, Failure> {
         .collect()
 }
 
-/// Makes the function, unpublished, and gives its version.
+/// Creates the function, unpublished, and returns its version.
 fn make(name: &str, function: &Function<'_>, folder: &Path) -> Result<String, Failure> {
     let code = folder.join(format!("{}.js", function.event));
     std::fs::write(&code, function.code).map_err(|error| unwritten(&error))?;
@@ -87,7 +87,7 @@ fn make(name: &str, function: &Function<'_>, folder: &Path) -> Result<String, Fa
     ];
     let made = Command::aws(["cloudfront", "create-function"]).and(with.clone()).json();
     let made = match made {
-        // A deployment was killed before it removed it.
+        // Left by a deployment that was killed.
         Err(failure) if failure.detail().contains("FunctionAlreadyExists") => {
             let left = Command::aws(["cloudfront", "describe-function", "--name", name, "--stage", STAGE]).json()?;
             Command::aws(["cloudfront", "update-function"]).and(with).and(["--if-match", &etag(&left)?]).json()
@@ -99,7 +99,7 @@ fn make(name: &str, function: &Function<'_>, folder: &Path) -> Result<String, Fa
 
 fn etag(answer: &Value) -> Result<String, Failure> {
     let etag = answer["ETag"].as_str().map(ToOwned::to_owned);
-    etag.ok_or_else(|| Failure::new(Exit::Failed, "CloudFront gave no version of a function"))
+    etag.ok_or_else(|| Failure::new(Exit::Failed, "CloudFront returned no version of a function"))
 }
 
 fn run(
@@ -122,7 +122,7 @@ fn run(
             let detail =
                 format!("the CloudFront function {} fails, and nothing was deployed: {why}", function.resource);
             Failure::new(Exit::Failed, detail)
-                .or_hint("infra/check says what of its code CloudFront's runtime does not have")
+                .or_hint("infra/check lists the parts of its code that CloudFront's runtime does not support")
         };
         if let Some(error) = result["FunctionErrorMessage"].as_str().filter(|error| !error.is_empty()) {
             return Err(failed(error.to_owned()));
@@ -131,9 +131,9 @@ fn run(
         let output: Value = serde_json::from_str(output).unwrap_or_default();
         let given = output.pointer(case.pointer).unwrap_or(&Value::Null);
         if *given != case.expected {
-            return Err(failed(format!("it gives {given} where {} is right", case.expected)));
+            return Err(failed(format!("it returns {given} instead of {}", case.expected)));
         }
-        // A number, as a text.
+        // A number in a string.
         let used = result["ComputeUtilization"].as_str().and_then(|used| used.parse().ok()).unwrap_or_default();
         busiest = busiest.max(used);
     }
@@ -179,7 +179,7 @@ fn cases(event_type: &str) -> Vec<Case> {
             },
         ];
     }
-    // The names that are encoded, cut or have characters beyond 16 bits among them.
+    // They include names that are encoded, truncated, or contain characters outside the BMP.
     let downloads = vectors["downloads"].as_array().into_iter().flatten();
     let plain = event(json!({"uri": vectors["served"][0]}));
     let unchanged = Case { event: plain, pointer: "/response/statusCode", expected: json!(200) };
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_is_tested_as_what_the_distribution_has_it_for() {
+    fn a_function_is_tested_with_the_event_type_of_its_association() {
         let template = json!({"Resources": {
             "Last": {"Type": "AWS::CloudFront::Function", "Properties": {
                 "FunctionConfig": {"Runtime": "cloudfront-js-2.0"}, "FunctionCode": "code"}},
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cases_are_few_and_each_knows_its_answer() {
+    fn there_are_few_cases_and_each_has_an_expected_result() {
         for event in ["viewer-request", "viewer-response"] {
             let cases = cases(event);
             assert!((3..12).contains(&cases.len()), "{event}: {}", cases.len());

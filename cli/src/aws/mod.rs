@@ -1,5 +1,5 @@
-//! A deployment on AWS: `xf deploy`, `xf status`, `xf destroy`. They drive the AWS CLI, so that whatever login works
-//! there works here, every step is a command that can be run by hand, and `xf` links no SDK that only they need.
+//! Deployments on AWS: `xf deploy`, `xf status`, `xf destroy`. They run the AWS CLI, so that every login that works for
+//! it works here, every step can be run by hand, and `xf` links no additional SDKs.
 
 mod command;
 mod deploy;
@@ -20,23 +20,23 @@ pub(crate) use self::{
 };
 use crate::failure::{Exit, Failure};
 
-/// The name of a stack, as CloudFormation takes it and so that names of the same stack's secrets can be made of it.
+/// The name of a stack that CloudFormation accepts and from which secret names can be derived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StackName(String);
 
 impl StackName {
-    /// The longest name with which the template can be deployed, in characters: CloudFront allows 64 for the name of a
-    /// function, and the template appends `-viewer-response-` and eight characters of the stack's id.
+    /// The longest name that can be deployed, in characters: CloudFront allows 64 for the name of a function, and the
+    /// template appends `-viewer-response-` and eight characters of the stack's id.
     const LONGEST: usize = 39;
 
-    /// Parses the name of a stack that may have to be made.
+    /// Parses the name of a stack that may have to be created.
     fn deployable(text: &str) -> Result<Self, String> {
         let name: Self = text.parse()?;
         if name.0.len() <= Self::LONGEST {
             Ok(name)
         } else {
             Err(format!(
-                "the name has {} characters and may have {}: CloudFront functions are named after the stack, with at most \
+                "the name has {} characters and may have at most {}: CloudFront functions are named after the stack, with at most \
                  64 characters",
                 name.0.len(),
                 Self::LONGEST
@@ -66,7 +66,6 @@ impl std::fmt::Display for StackName {
     }
 }
 
-/// The account that the AWS CLI is logged in to.
 struct Account {
     id: String,
     partition: String,
@@ -82,7 +81,7 @@ impl Account {
     }
 }
 
-/// The secret in which `xf deploy` keeps the private key of a stack.
+/// The secret in which `xf deploy` stores the private key of a stack.
 fn secret_name(stack: &StackName) -> String {
     format!("xfiles/{stack}/signing-key")
 }
@@ -91,7 +90,7 @@ fn secret_name(stack: &StackName) -> String {
 struct Deployed(Value);
 
 impl Deployed {
-    /// Reads the stack; `None` when there is none of this name.
+    /// Reads the stack; `None` if it does not exist.
     fn read(stack: &StackName) -> Result<Option<Self>, Failure> {
         let described = Command::aws(["cloudformation", "describe-stacks", "--stack-name", &stack.0]).json();
         match described {
@@ -101,10 +100,10 @@ impl Deployed {
         }
     }
 
-    /// Reads a stack that must be there.
+    /// Reads a stack that must exist.
     fn existing(stack: &StackName) -> Result<Self, Failure> {
         Self::read(stack)?.ok_or_else(|| {
-            Failure::new(Exit::NotFound, format!("there is no stack {stack}")).or_hint("`xf deploy` makes it")
+            Failure::new(Exit::NotFound, format!("there is no stack {stack}")).or_hint("`xf deploy` creates it")
         })
     }
 
@@ -116,7 +115,7 @@ impl Deployed {
         self.0["StackStatus"].as_str().unwrap_or_default()
     }
 
-    /// The outputs as names and values, in the template's order.
+    /// The names and values of the outputs, in the template's order.
     fn outputs(&self) -> impl Iterator<Item = (&str, &str)> {
         pairs(&self.0["Outputs"], "OutputKey", "OutputValue")
     }
@@ -126,7 +125,7 @@ impl Deployed {
         found.ok_or_else(|| Failure::new(Exit::Failed, format!("the stack has no output {name}")))
     }
 
-    /// The value with which a parameter was deployed.
+    /// The deployed value of a parameter.
     fn parameter(&self, name: &str) -> Option<&str> {
         pairs(&self.0["Parameters"], "ParameterKey", "ParameterValue")
             .find(|(key, _)| *key == name)

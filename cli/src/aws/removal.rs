@@ -1,5 +1,5 @@
-//! Removing what stays when a stack is deleted. Each resource is looked for first, so that a removal that was interrupted
-//! is done again from the start.
+//! Removes the resources that remain after a stack is deleted. Each resource is looked up first, so that an interrupted
+//! removal can be repeated.
 
 use serde_json::Value;
 
@@ -9,8 +9,7 @@ use crate::{
     output::Console,
 };
 
-/// A resource that CloudFormation keeps when its stack is deleted, in the order in which they can be removed: what uses
-/// another comes before it.
+/// A kind of resource that CloudFormation retains, in the order of removal: dependents come before what they use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Distribution,
@@ -26,7 +25,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// By the name that CloudFormation has for the type. A bucket's policy goes with its bucket.
+    /// The kind with CloudFormation's type name. A bucket's policy is removed with its bucket.
     pub(super) fn of_type(name: &str) -> Option<Self> {
         Some(match name {
             "AWS::CloudFront::Distribution" => Self::Distribution,
@@ -43,17 +42,17 @@ impl Kind {
         })
     }
 
-    /// Whether it holds files or records, which nothing brings back.
+    /// Returns true if it contains files or records, which cannot be restored.
     pub(super) fn is_data(self) -> bool {
         matches!(self, Self::Bucket | Self::Table)
     }
 }
 
-/// Removes a resource, unless it is gone.
+/// Removes a resource if it exists.
 pub(super) fn remove(kind: Kind, id: &str, account: &Account, console: &mut Console<'_>) -> Result<(), Failure> {
     match kind {
         Kind::Distribution => remove_distribution(id, console),
-        // CloudFormation knows a function by its ARN.
+        // CloudFormation identifies a function by its ARN.
         Kind::Function => {
             let name = ["--name", id.rsplit('/').next().unwrap_or(id)];
             versioned("function", &["describe-function", "--stage", STAGE], name)
@@ -66,7 +65,7 @@ pub(super) fn remove(kind: Kind, id: &str, account: &Account, console: &mut Cons
         }
         Kind::OriginAccessControl => versioned("origin-access-control", &["get-origin-access-control"], ["--id", id]),
         Kind::SigningKey => {
-            // Without a time in which it could come back: the next installation takes the name.
+            // Without a recovery window, because the next installation needs the name.
             let delete = Command::aws(["secretsmanager", "delete-secret", "--secret-id", id]);
             existing(delete.and(["--force-delete-without-recovery"]).text()).map(drop)
         }
@@ -92,7 +91,7 @@ pub(super) fn remove(kind: Kind, id: &str, account: &Account, console: &mut Cons
     }
 }
 
-/// Disables the distribution, waits until every place knows it, and deletes it.
+/// Disables the distribution, waits until this is deployed, and deletes it.
 fn remove_distribution(id: &str, console: &mut Console<'_>) -> Result<(), Failure> {
     let read = || existing(Command::aws(["cloudfront", "get-distribution-config", "--id", id]).json());
     let Some(mut found) = read()? else { return Ok(()) };
@@ -113,7 +112,7 @@ fn remove_distribution(id: &str, console: &mut Console<'_>) -> Result<(), Failur
     Command::aws(["cloudfront", "delete-distribution", "--id", id, "--if-match", etag(&disabled)]).text().map(drop)
 }
 
-/// Deletes what CloudFront deletes only in a version that was read.
+/// Deletes a resource for which CloudFront requires the current ETag.
 fn versioned(noun: &str, read: &[&str], by: [&str; 2]) -> Result<(), Failure> {
     let read = Command::aws(["cloudfront"]).and(read.iter().copied()).and(by);
     let Some(found) = existing(read.json())? else { return Ok(()) };
@@ -125,7 +124,7 @@ fn etag(found: &Value) -> &str {
     found["ETag"].as_str().unwrap_or_default()
 }
 
-/// `None` for what does not exist.
+/// Returns `None` if the resource does not exist.
 pub(super) fn existing<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
     match answer {
         Ok(found) => Ok(Some(found)),
@@ -134,7 +133,7 @@ pub(super) fn existing<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failu
     }
 }
 
-/// By the code of the error, which the AWS CLI puts in parentheses.
+/// Checks the error code, which the AWS CLI puts in parentheses.
 fn is_missing(said: &str) -> bool {
     let code = said.split_once("An error occurred (").and_then(|(_, rest)| rest.split_once(')')).map(|(code, _)| code);
     code.is_some_and(|code| code == "404" || code == "ResourceNotFoundException" || code.starts_with("NoSuch"))
@@ -145,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_exist_is_told_by_its_code_alone() {
+    fn a_missing_resource_is_recognised_by_its_error_code_only() {
         for said in [
             "`aws` failed: An error occurred (NoSuchDistribution) when calling the GetDistributionConfig operation: none",
             "An error occurred (404) when calling the HeadBucket operation: Not Found",
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_uses_another_goes_before_it() {
+    fn dependents_are_removed_before_what_they_use() {
         assert!(Kind::Distribution < Kind::Function && Kind::Distribution < Kind::OriginAccessControl);
         assert!(Kind::Distribution < Kind::KeyGroup && Kind::KeyGroup < Kind::PublicKey);
     }

@@ -1,4 +1,4 @@
-//! `xf status`: what is deployed and where.
+//! `xf status`: the outputs of a deployment.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::{
     output::Console,
 };
 
-/// Show what is deployed on AWS and where it is
+/// Show the state and the addresses of a deployment on AWS
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -39,6 +39,6 @@ pub(crate) fn status(args: &StatusArgs, console: &mut Console<'_>) -> Result<Exi
     if let Some(failure) = deployed.trouble(&args.stack) {
         return Err(failure);
     }
-    // An update that was rolled back left what was deployed before it.
+    // After a rolled-back update the previous deployment is in place.
     Ok(if deployed.status().contains("ROLLBACK") { Exit::Failed } else { Exit::Ok })
 }

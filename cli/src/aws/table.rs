@@ -1,5 +1,5 @@
-//! The table of a deployment as [`Projects`]: the core's own SDK client, whose requests the AWS CLI carries.
-//! DynamoDB's requests and answers are JSON of the same shape in both.
+//! The table of a deployment as [`Projects`]: the core's own SDK client, whose requests are sent by the AWS CLI. Both
+//! use the same JSON for DynamoDB's requests and responses.
 
 use std::io::{self, Write as _};
 
@@ -19,7 +19,7 @@ pub(super) fn projects(table: &str) -> Projects {
     let connector = SharedHttpConnector::new(AwsCli);
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        // Neither is used: the AWS CLI knows where and as whom.
+        // Neither is used: the AWS CLI has its own region and credentials.
         .region(Region::from_static("us-east-1"))
         .credentials_provider(Credentials::new("cli", "cli", None, None, "aws-cli"))
         .http_client(http_client_fn(move |_, _| connector.clone()))
@@ -43,7 +43,7 @@ fn carry(request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
     let (Some(operation), Some(body)) = (operation, body) else {
         return Err(ConnectorError::user("not a request to DynamoDB".into()));
     };
-    // A file and not standard input, because the AWS CLI reads it twice.
+    // A file instead of standard input, because the AWS CLI reads it twice.
     let unwritten = |error: io::Error| ConnectorError::user(error.into());
     let mut input = tempfile::NamedTempFile::new().map_err(unwritten)?;
     input.write_all(body.as_bytes()).map_err(unwritten)?;
@@ -57,7 +57,7 @@ fn carry(request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
     Ok(HttpResponse::new(200.try_into().expect("a status"), SdkBody::from(answer)))
 }
 
-/// `TransactWriteItems` as the AWS CLI spells it.
+/// Converts `TransactWriteItems` to the AWS CLI's spelling.
 fn kebab(operation: &str) -> String {
     let mut text = String::new();
     for c in operation.chars() {
@@ -72,7 +72,7 @@ fn kebab(operation: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn operations_are_spelt_as_the_aws_cli_does() {
+    fn operations_are_spelt_as_in_the_aws_cli() {
         assert_eq!(super::kebab("TransactWriteItems"), "transact-write-items");
         assert_eq!(super::kebab("Query"), "query");
     }

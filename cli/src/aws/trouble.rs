@@ -1,62 +1,65 @@
-//! What keeps a stack from being deployed: states that CloudFormation does not update, failed resources with their
-//! reasons, and causes that the reasons name.
+//! Reasons why a stack cannot be deployed: states that CloudFormation does not update, failed resources, and known
+//! causes.
 
 use serde_json::Value;
 
 use super::{Deployed, StackName, command::Command};
 use crate::failure::{Exit, Failure};
 
-/// Parts of AWS's messages, and what to do about them.
+/// Parts of AWS's messages, and the remedies.
 const KNOWN: [(&str, &str); 11] = [
     (
         "must be verified before you can add",
-        "CloudFront does not serve for this account yet. Open a support case (\"Account and billing\", free of charge), \
-         quote the message, and deploy again when it is answered; see docs/deploy.md, \"What is needed\"",
+        "CloudFront is not enabled for this account yet. Open a support case (\"Account and billing\", free of charge), \
+         quote the message, and deploy again after AWS's reply; see docs/deploy.md, \"What is needed\"",
     ),
     (
         "UnreservedConcurrentExecution below its minimum",
-        "the account's Lambda quota has no room to reserve: deploy with --parameter WorkerConcurrency=0, or have the quota \
-         \"Concurrent executions\" raised",
+        "the account's Lambda quota does not allow the reservation: deploy with --parameter WorkerConcurrency=0, or request an \
+         increase of the quota \"Concurrent executions\"",
     ),
     (
         "CannotChangeImmutablePublicKeyFields",
-        "CloudFront changes no public key in place: give the new one as the other parameter (docs/deploy.md, \"Rotating the \
+        "CloudFront cannot change a public key in place: give the new one as the other parameter (docs/deploy.md, \"Rotating the \
          signing key\")",
     ),
     (
         "CNAMEAlreadyExists",
-        "another distribution has the name, perhaps that of an earlier installation: take the name from it, or remove it \
+        "another distribution uses the name, possibly that of an earlier installation: remove the name or the distribution \
          with `xf destroy --everything`",
     ),
     (
         "CNAMEs you provided are already associated",
-        "another distribution has the name, perhaps that of an earlier installation: take the name from it, or remove it \
+        "another distribution uses the name, possibly that of an earlier installation: remove the name or the distribution \
          with `xf destroy --everything`",
     ),
     (
         "Unable to get mapping for OriginShield",
-        "the template does not know this region: choose one that its mapping OriginShield names",
+        "the template does not support this region: choose one in its mapping OriginShield",
     ),
     (
         "PublicKeyAlreadyExists",
-        "the rotation before this one left its key: delete it with `aws cloudfront delete-public-key` (docs/deploy.md, \
+        "the key of the previous rotation still exists: delete it with `aws cloudfront delete-public-key` (docs/deploy.md, \
          \"Rotating the signing key\")",
     ),
-    ("is not authorized to perform", "docs/deploy.md, \"What is needed\", has the rights that a deployment needs"),
+    (
+        "is not authorized to perform",
+        "docs/deploy.md, \"What is needed\", lists the permissions that a deployment needs",
+    ),
     // Of the build.
     ("no such command: `lambda`", "install cargo-lambda: pip install cargo-lambda ziglang"),
     ("target may not be installed", "rustup target add aarch64-unknown-linux-gnu"),
     ("Zig is not installed", "cargo-lambda links with zig for another processor: pip install ziglang"),
 ];
 
-/// What to do about a message of AWS's, if its cause is known.
+/// The remedy for a message of AWS, if its cause is known.
 pub(super) fn advice(message: &str) -> Option<&'static str> {
     KNOWN.iter().find(|(part, _)| message.contains(part)).map(|(_, advice)| *advice)
 }
 
 impl Deployed {
-    /// The stack as one that an update can start from. `None` when nothing of it exists yet: there is no stack, or one
-    /// that was never more than a set of changes.
+    /// The stack, if an update can start from it. `None` if nothing exists yet: there is no stack, or only a change
+    /// set.
     pub(super) fn updatable(stack: &StackName) -> Result<Option<Self>, Failure> {
         let Some(deployed) = Self::read(stack)? else { return Ok(None) };
         match deployed.status() {
@@ -68,7 +71,7 @@ impl Deployed {
         }
     }
 
-    /// Why the stack cannot be updated as it is, with the failed resources and the commands that help.
+    /// The reason why the stack cannot be updated, with the failed resources and the commands that help.
     pub(super) fn trouble(&self, stack: &StackName) -> Option<Failure> {
         let status = self.status();
         let commands = match status {
@@ -86,7 +89,7 @@ impl Deployed {
             "DELETE_FAILED" => self.deleting(stack).into(),
             _ => {
                 let busy = Failure::new(Exit::Failed, format!("the stack {stack} is in the state {status}"));
-                return Some(busy.or_hint("wait until `xf status` shows another"));
+                return Some(busy.or_hint("wait until `xf status` shows another state"));
             }
         };
         let mut detail = format!("the stack {stack} is in the state {status} and cannot be updated");
@@ -103,7 +106,6 @@ impl Deployed {
         Some(Failure::new(Exit::Failed, detail).or_hint(hint))
     }
 
-    /// The commands that delete the stack.
     fn deleting(&self, stack: &StackName) -> [Command; 2] {
         [
             Command::aws(["cloudformation", "delete-stack", "--stack-name", &stack.0]),
@@ -111,7 +113,7 @@ impl Deployed {
         ]
     }
 
-    /// The commands that delete the stack of a failed creation and the table that it leaves, in which nothing is yet.
+    /// The commands that delete the stack of a failed creation and its empty table.
     fn undoing(&self, stack: &StackName) -> Vec<Command> {
         let listed = Command::aws(["cloudformation", "list-stack-resources", "--stack-name", &stack.0]).json();
         let listed = listed.unwrap_or_default();
@@ -124,25 +126,25 @@ impl Deployed {
             Command::aws(["dynamodb", "update-table", "--table-name", table, "--no-deletion-protection-enabled"])
         });
         let delete = table.map(|table| Command::aws(["dynamodb", "delete-table", "--table-name", table]));
-        // The protection first: a rollback may have failed because of it.
+        // The protection is removed first, because the rollback may have failed because of it.
         unprotect.into_iter().chain(self.deleting(stack)).chain(delete).collect()
     }
 }
 
-/// The newest event of a stack, by its id. `None` when there is none.
+/// The id of the newest event of a stack, if there is one.
 pub(super) fn newest_event(stack: &StackName) -> Option<String> {
     events(stack).first().and_then(|event| event["EventId"].as_str()).map(ToOwned::to_owned)
 }
 
 fn events(stack: &StackName) -> Vec<Value> {
     let described = Command::aws(["cloudformation", "describe-stack-events", "--stack-name", &stack.0]);
-    // Only explanations need it: without it, there is one less.
+    // The events are only used for explanations, so an error is ignored.
     let answer = described.and(["--max-items", "500"]).json().unwrap_or_default();
     answer["StackEvents"].as_array().cloned().unwrap_or_default()
 }
 
-/// The resources that failed in the latest operation on a stack, each with its reason, the first first. `since` is the
-/// id of the newest event that is of an earlier operation.
+/// The resources that failed in the latest operation on a stack with their reasons, in order. `since` is the id of the
+/// newest event before that operation.
 pub(super) fn failed_resources(stack: &StackName, since: Option<&str>) -> Vec<String> {
     let mut failed = Vec::new();
     for event in events(stack) {
@@ -152,7 +154,8 @@ pub(super) fn failed_resources(stack: &StackName, since: Option<&str>) -> Vec<St
         }
         let (status, reason) = (text("ResourceStatus"), text("ResourceStatusReason"));
         if text("ResourceType") == "AWS::CloudFormation::Stack" {
-            // Events come newest first; a stack's own says where an operation began, and never why it failed.
+            // Events are returned newest first. The stack's own events mark the start of an operation and contain no
+            // reasons.
             if matches!(
                 status,
                 "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "DELETE_IN_PROGRESS" | "IMPORT_IN_PROGRESS"
@@ -167,12 +170,12 @@ pub(super) fn failed_resources(stack: &StackName, since: Option<&str>) -> Vec<St
     failed
 }
 
-/// As the end of a sentence, one a line.
+/// A list for the end of a message, one item per line.
 fn listed(failed: &[String]) -> String {
     failed.iter().fold(String::new(), |text, resource| format!("{text}\n  {resource}"))
 }
 
-/// A failure of a change to a stack, with the resources that failed since an event.
+/// Adds the resources that failed since an event to a failure.
 pub(super) fn explained(failure: Failure, stack: &StackName, since: Option<&str>) -> Failure {
     let failed = failed_resources(stack, since);
     let mut detail = failure.detail().to_owned();

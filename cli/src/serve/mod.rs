@@ -1,4 +1,4 @@
-//! `xf serve`: the whole of XFiles in this process, until a signal ends it.
+//! `xf serve`: runs all of XFiles in this process until a signal ends it.
 
 pub(crate) mod config;
 mod origin;
@@ -49,80 +49,80 @@ Examples:
   xf serve --ephemeral --listen 127.0.0.1:0 --ready-file ready.json
   xf serve --print-config > xfiles.toml && xf serve --config xfiles.toml
 
-The first start makes a project and shows its API key, once, with a block to paste into a shell: on a terminal, \
+The first start creates a project and shows its API key, once, with a block to paste into a shell: on a terminal, \
 otherwise only in the ready file, because a log keeps what is printed. \
-Later starts say how to make another key. SIGTERM and Ctrl-C close connections that wait and let requests in flight \
-finish, for 20 seconds at the most; a second one does not wait for them. A data directory that has lost a part is \
-refused: see `xf repair --help`.")]
+Later starts say how to create another key. SIGTERM and Ctrl-C close idle connections and wait at most 20 seconds for \
+requests in progress; a second signal does not wait. A data directory with a missing or outdated part is refused: see \
+`xf repair --help`.")]
 pub(crate) struct ServeArgs {
-    /// Where everything is kept; made if it is not there
+    /// The data directory; created if it does not exist
     #[arg(long, env = "XFILES_DATA", value_name = "DIR", default_value = "./.xfiles")]
     data: PathBuf,
-    /// Keep nothing: start empty and forget everything at the end
+    /// Keep nothing: start empty and delete everything at the end
     #[arg(long, env = "XFILES_EPHEMERAL", conflicts_with = "data", value_parser = FalseyValueParser::new())]
     ephemeral: bool,
-    /// Where the API and the CDN listen; port 0 takes a free one
+    /// The address of the API and the CDN; port 0 selects a free one
     #[arg(long, env = "XFILES_LISTEN", value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, StackOptions::DEFAULT_PORT)))]
     listen: SocketAddr,
-    /// Where the object store listens [default: the next port]
+    /// The address of the object store [default: the next port]
     #[arg(long, env = "XFILES_S3_LISTEN", value_name = "ADDR")]
     s3_listen: Option<SocketAddr>,
-    /// Where GET /metrics is, for Prometheus: an address, or off [default: loopback, two ports after the API's]
+    /// The address of GET /metrics for Prometheus, or off [default: loopback, at the API's port plus two]
     #[arg(long, env = "XFILES_METRICS_LISTEN", value_name = "ADDR|off", value_parser = metrics_listen)]
     metrics_listen: Option<MetricsListen>,
-    /// How many connections are open at once, over both ports [default: what the limit of open files allows, 4096 at
-    /// the most]
+    /// The limit of open connections, over both ports [default: what the limit of open files allows, at most 4096]
     #[arg(long, env = "XFILES_MAX_CONNECTIONS", value_name = "N")]
     max_connections: Option<NonZeroUsize>,
-    /// How many of them one client address may have; of IPv6, one network of 64 bits [default: a quarter]
+    /// The limit for one client address; an IPv6 /64 network counts as one [default: a quarter]
     #[arg(long, env = "XFILES_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
     max_connections_per_address: Option<NonZeroUsize>,
-    /// The address or network of a reverse proxy, such as 172.16.0.0/12, which may have any number of connections, as
-    /// loopback may; may be given several times
+    /// The address or network of a reverse proxy, such as 172.16.0.0/12, which has no limit of connections, like
+    /// loopback; may be given several times
     #[arg(long, env = "XFILES_PROXY", value_name = "ADDR", value_delimiter = ',')]
     proxy: Vec<AddressRange>,
-    /// Where clients find the API and the CDN [default: where they listen]
+    /// The public URL of the API and the CDN [default: their address]
     #[arg(long, env = "XFILES_PUBLIC_URL", value_name = "URL")]
     public_url: Option<BaseUrl>,
-    /// Where clients find the object store [default: where it listens]
+    /// The public URL of the object store [default: its address]
     #[arg(long, env = "XFILES_S3_PUBLIC_URL", value_name = "URL")]
     s3_public_url: Option<BaseUrl>,
-    /// How much the first start's project may hold
+    /// The quota of the project that the first start creates
     #[arg(long, env = "XFILES_QUOTA", value_name = "SIZE", default_value = "10GiB")]
     quota: Bytes,
-    /// How many requests a second one API key may make, twice as many at once after a rest [default: no limit]
+    /// The rate limit of one API key in requests per second, with bursts of twice as many [default: no limit]
     #[arg(long, env = "XFILES_RATE_LIMIT", value_name = "N")]
     rate_limit: Option<NonZeroU32>,
-    /// How many uploads of one project may be pending: begun, and neither confirmed nor ended
+    /// The limit on pending uploads of one project: begun, and neither confirmed nor ended
     #[arg(long, env = "XFILES_PENDING_UPLOADS", value_name = "N", default_value_t = UploadLimits::DEFAULT_PER_PROJECT)]
     pending_uploads: NonZeroU32,
-    /// How many uploads that one API key began may be pending
+    /// The limit on pending uploads that one API key began
     #[arg(long, env = "XFILES_PENDING_UPLOADS_PER_KEY", value_name = "N", default_value_t = UploadLimits::DEFAULT_PER_KEY)]
     pending_uploads_per_key: NonZeroU32,
-    /// Let web pages of this origin call the API; may be given several times. Whoever opens such a page can read the
-    /// API key in it
+    /// Allow web pages of this origin to call the API; may be given several times. Everyone who opens such a page can
+    /// read the API key in it
     #[arg(long, env = "XFILES_ALLOW_ORIGIN", value_name = "URL", value_delimiter = ',')]
     allow_origin: Vec<Origin>,
-    /// Sign URLs with a new key from now on; URLs signed with the present one stay good until they end
+    /// Sign URLs with a new key from now on; URLs signed with the present one work until they expire
     #[arg(long, env = "XFILES_ROTATE_SIGNING_KEY", conflicts_with = "ephemeral", value_parser = FalseyValueParser::new())]
     rotate_signing_key: bool,
-    /// Confirm an upload as soon as its bytes have arrived, whether or not its client asks; the first PUT then counts
+    /// Confirm an upload as soon as its bytes have arrived, without a call by the client; the first PUT then counts
     #[arg(long, env = "XFILES_AUTO_CONFIRM", value_parser = FalseyValueParser::new())]
     auto_confirm: bool,
-    /// When the blurred placeholder of a picture is made: soon after its confirmation, or with its first variant
+    /// When the blurred placeholder of an image is made: soon after its confirmation, or with its first variant
     #[arg(long, env = "XFILES_PLACEHOLDERS", value_name = "WHEN", default_value = Placeholders::OnConfirm.as_str(), value_parser = placeholders())]
     placeholders: Placeholders,
-    /// What JPEG variants show where their original is transparent, as #rgb or #rrggbb; stored ones keep theirs
+    /// The background of JPEG variants of transparent images, as #rgb or #rrggbb; stored variants are not changed
     #[arg(long, env = "XFILES_JPEG_BACKGROUND", value_name = "COLOUR", default_value_t = Colour::WHITE)]
     jpeg_background: Colour,
-    /// How much memory all pictures that are rendered at one time may take together; one that needs more by itself has no
-    /// variants. The rest of the program takes up to 256MiB more
+    /// The memory limit of all images that are rendered at the same time; an image that needs more has no variants. The
+    /// rest of the program takes up to 256 MiB more
     #[arg(long, env = "XFILES_RENDER_MEMORY", value_name = "SIZE", default_value = "512MiB", value_parser = render_memory)]
     render_memory: Bytes,
-    /// Read all stored bytes and compare them with what was uploaded once in this many days, in the background; 0: never
+    /// Read all stored bytes and compare them with what was uploaded once in this many days, in the background; 0:
+    /// never
     #[arg(long, env = "XFILES_SCRUB_DAYS", value_name = "DAYS", default_value_t = default_scrub_days())]
     scrub_days: u16,
-    /// Let webhooks be anywhere, over http too: on this machine, in this network
+    /// Allow webhooks to any address, also by http: on this machine, in this network
     #[arg(long, env = "XFILES_WEBHOOKS_ANYWHERE", value_parser = FalseyValueParser::new())]
     webhooks_anywhere: bool,
     /// Write the log as JSON lines
@@ -144,7 +144,7 @@ pub(crate) struct ServeArgs {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// `program` is how this program is called from any folder.
+/// `program` is the command by which this program can be called from any directory.
 pub(crate) fn run(args: &ServeArgs, program: &str, console: &mut Console<'_>) -> Result<Exit, Failure> {
     if args.print_config {
         console.result(config::template().trim_end())?;
@@ -168,7 +168,7 @@ async fn serve(args: &ServeArgs, program: &str, console: &mut Console<'_>) -> Re
         ReadyFile::write(path, &ready(&stack))
             .map_err(|error| unusable(&format!("cannot write {}", path.display()), &error))
     });
-    // Before any failure of the ready file is acted on: a new key is told nowhere else.
+    // Before a failure of the ready file is handled, because a new key is shown nowhere else.
     announce(args, program, &stack, console);
     let ready_file = ready_file.transpose()?;
 
@@ -182,14 +182,14 @@ async fn serve(args: &ServeArgs, program: &str, console: &mut Console<'_>) -> Re
     Ok(())
 }
 
-/// Starts the stack. A start that fails leaves the ready file as it was: it may be that of the server in whose way it is.
+/// Starts the stack. A failed start restores the ready file, which may belong to a running server.
 async fn start(args: &ServeArgs) -> Result<Stack, Failure> {
     let Some(path) = &args.ready_file else { return Ok(Stack::start(options(args)).await?) };
     let earlier =
         ReadyFile::take(path).map_err(|error| unusable(&format!("cannot remove {}", path.display()), &error))?;
     let started = Stack::start(options(args)).await;
     if let (Err(_), Some(bytes)) = (&started, earlier) {
-        // The start's own failure is the one to tell.
+        // The failure of the start is reported instead.
         drop(write_private(path, &bytes));
     }
     Ok(started?)
@@ -233,7 +233,7 @@ fn metrics_listen(text: &str) -> Result<MetricsListen, String> {
     text.parse().map(MetricsListen::At).map_err(|_| "give an address such as 127.0.0.1:9187, or off".to_owned())
 }
 
-/// A size that is enough for photographs.
+/// A memory limit that is sufficient for photographs.
 fn render_memory(text: &str) -> Result<Bytes, String> {
     let size: Bytes = text.parse().map_err(|invalid: InvalidSize| invalid.to_string())?;
     let least = Bytes(StackOptions::LEAST_RENDER_MEMORY);
@@ -245,14 +245,14 @@ fn default_scrub_days() -> u16 {
     u16::try_from(days).expect("the default is a few days")
 }
 
-/// The two names, which help and completions then list.
+/// The two names, for help and completions.
 fn placeholders() -> impl TypedValueParser<Value = Placeholders> {
     let named = |name: String| Placeholders::ALL.into_iter().find(|when| when.as_str() == name);
     PossibleValuesParser::new(Placeholders::ALL.map(Placeholders::as_str))
         .map(move |name| named(name).expect("no other name is possible"))
 }
 
-/// Says where everything is.
+/// Prints the addresses. A closed standard output does not stop a server.
 fn announce(args: &ServeArgs, program: &str, stack: &Stack, console: &mut Console<'_>) {
     let project_id = stack.project().to_string();
     let running = Running {
@@ -302,14 +302,15 @@ fn ready(stack: &Stack) -> Ready<'_> {
     }
 }
 
-/// The log, on standard error. Only the first call of a process counts.
+/// Starts the log on standard error. Only the first call of a process has an effect.
 fn start_log(json: bool, console: &Console<'_>) {
-    // The SDK wants to close a connection after a failure, and complains that there is none: the engines are in process.
+    // The SDK wants to close a connection after a failure, and logs that there is none, because the engines are in the
+    // process.
     let connectionless = "aws_smithy_runtime::client::http::connection_poisoning=off";
     let filter = EnvFilter::new(format!("info,{connectionless},{LOG_DIRECTIVE}"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = if json { log.json().try_init() } else { log.with_ansi(console.colours_errors()).try_init() };
-    // An error says that there is a log already.
+    // An error means that there is a log already.
     drop(started);
 }
 
@@ -377,7 +378,7 @@ struct Stop {
 }
 
 impl Stop {
-    /// From here on the signals no longer end the process by themselves.
+    /// From here on the signals do not end the process by themselves.
     fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }

@@ -1,10 +1,10 @@
-//! The origin of a web page, as a browser names it.
+//! The origin of a web page, in the form that a browser sends.
 
 use std::{fmt, str::FromStr};
 
 use ureq::http::Uri;
 
-/// Scheme, host and, unless it is the scheme's own, port: `https://app.example.com`.
+/// Scheme, host and, unless it is the default, port: `https://app.example.com`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin(String);
 
@@ -14,7 +14,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A text that no browser sends as an origin.
+/// The text is not an origin that a browser sends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an origin is http:// or https:// and a host, perhaps with a port, such as https://app.example.com")]
 pub(super) struct InvalidOrigin;
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_sends_is_refused() {
+    fn an_origin_that_no_browser_sends_is_refused() {
         for text in [
             "",
             "*",

@@ -1,4 +1,4 @@
-//! The ready file: what a script needs to know about a running server. It exists exactly while the server is ready.
+//! The ready file: the addresses and keys of a running server for scripts. It exists exactly while the server is ready.
 
 use std::{
     fs, io,
@@ -9,23 +9,23 @@ use serde::Serialize;
 use xfiles_core::id::ProjectId;
 use xfiles_standalone::secrets::write_private;
 
-/// What the ready file says. It holds secrets, so it has no `Debug` and only its owner can read the file.
+/// The content of the ready file. It contains secrets, so it has no `Debug` and only its owner can read the file.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Ready<'a> {
     pub(super) url: &'a str,
     pub(super) cdn_url: &'a str,
-    /// Where a Prometheus server reads; not there when nothing does.
+    /// The URL of the metrics; absent if they are disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) metrics_url: Option<String>,
     pub(super) project_id: ProjectId,
-    /// Only when this start made a key: no other raw key exists anywhere.
+    /// Only if this start created a key, because raw keys are not stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) api_key: Option<&'a str>,
     pub(super) s3: ReadyStore<'a>,
 }
 
-/// How any S3 client reaches the object store.
+/// The access to the object store for any S3 client.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReadyStore<'a> {
@@ -42,7 +42,7 @@ pub(super) struct ReadyFile {
 }
 
 impl ReadyFile {
-    /// Takes away what is at `path`, so that nobody takes an earlier run's file for this run's.
+    /// Removes the file at `path`, so that it is not mistaken for this run's.
     pub(super) fn take(path: &Path) -> io::Result<Option<Vec<u8>>> {
         match fs::read(path).and_then(|bytes| fs::remove_file(path).map(|()| bytes)) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -51,7 +51,7 @@ impl ReadyFile {
         }
     }
 
-    /// Writes the file; it appears at `path` whole, and readable by its owner only.
+    /// Writes the file atomically, readable by its owner only.
     pub(super) fn write(path: &Path, ready: &Ready<'_>) -> io::Result<Self> {
         let text = serde_json::to_vec_pretty(ready).expect("texts are JSON");
         write_private(path, &text)?;
@@ -61,7 +61,7 @@ impl ReadyFile {
 
 impl Drop for ReadyFile {
     fn drop(&mut self) {
-        // The server is going away and nobody is left to act on a failure; the next start takes the file away.
+        // The server is stopping, so a failure cannot be handled; the next start removes the file.
         drop(fs::remove_file(&self.path));
     }
 }
@@ -93,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_whole_private_and_gone_with_the_server() {
+    fn the_ready_file_is_complete_private_and_removed_with_the_server() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ready.json");
         fs::write(&path, "stale").unwrap();
         let file = ReadyFile::write(&path, &ready(Some("k"))).unwrap();
 
-        let told: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let parsed: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let s3 = json!({"endpoint": "http://127.0.0.1:2", "region": "us-east-1", "bucket": "b", "accessKeyId": "a",
             "secretAccessKey": "s"});
         let url = "http://127.0.0.1:1";
@@ -107,14 +107,14 @@ mod tests {
         let all = json!({
             "url": url, "cdnUrl": url, "metricsUrl": metrics, "projectId": "abcdefghijkl", "apiKey": "k", "s3": s3,
         });
-        assert_eq!(told, all);
+        assert_eq!(parsed, all);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(file);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
-    fn there_is_no_api_key_when_none_was_made() {
+    fn the_api_key_is_absent_if_none_was_created() {
         assert!(serde_json::to_value(ready(None)).unwrap().get("apiKey").is_none());
     }
 }

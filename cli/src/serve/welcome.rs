@@ -1,28 +1,27 @@
-//! What `xf serve` says when it is ready: where everything is and, at the first start, a block to paste into a shell.
+//! The message of `xf serve` when it is ready: the addresses and, at the first start, a block to paste into a shell.
 
 use std::path::{self, Path};
 
 use crate::output::shell_word;
 
-/// The running server, as far as it is told.
+/// The properties of the running server that are shown.
 pub(super) struct Running<'a> {
     pub(super) url: &'a str,
     pub(super) store_url: &'a str,
-    /// Where the metrics are; `None` when they are nowhere.
+    /// The URL of the metrics, if they are enabled.
     pub(super) metrics_url: Option<&'a str>,
     pub(super) bucket: &'a str,
-    /// Where the data is; `None` when it goes away with the process.
+    /// The data directory; `None` if the data is deleted at the end.
     pub(super) data: Option<&'a Path>,
     pub(super) project_id: &'a str,
-    /// How this program is called from any folder.
+    /// The command by which this program can be called from any directory.
     pub(super) program: &'a str,
 }
 
 impl Running<'_> {
-    /// Where everything is.
     pub(super) fn places(&self) -> String {
         let Self { url, store_url, bucket, project_id, .. } = self;
-        let data = self.data.map_or_else(|| "nowhere, gone at the end".into(), Path::to_string_lossy);
+        let data = self.data.map_or_else(|| "temporary, deleted at the end".into(), Path::to_string_lossy);
         let metrics = self.metrics_url.map_or_else(String::new, |url| format!("  metrics   {url}/metrics\n"));
         format!(
             "XFiles is ready.\n  API, CDN  {url}\n  store     {store_url} (S3, bucket {bucket})\n{metrics}  \
@@ -30,12 +29,12 @@ impl Running<'_> {
         )
     }
 
-    /// The first start: the key, which is told this once, and what to do with it.
+    /// The message of the first start: the key, which is shown this once, and how to use it.
     pub(super) fn first_steps(&self, api_key: &str) -> String {
         let block = paste_block(self.url, api_key);
         format!(
             "The API key, shown this once (only its hash is kept):\n\n  {api_key}\n\n\
-             Paste this into a shell. It takes photo.jpg of that folder, or fetches a sample; asks for an upload, sends the\n\
+             Paste this into a shell. It uses photo.jpg of that directory, or fetches a sample; asks for an upload, sends the\n\
              photo, publishes it, and prints the address of a smaller version to open in a browser:\n\n{block}\n\n\
              With the variables that it sets, the same in one line:\n\n{} upload --public --variants photo.jpg\n\n\
              The API to read and try: {}/docs\n",
@@ -65,15 +64,15 @@ impl Running<'_> {
         let data = self.data.map(|path| path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         let data = data.map_or_else(String::new, |path| format!(" --data {}", shell_word(&path.to_string_lossy())));
         format!(
-            "API keys are shown only once. Make another with the first of these, and with the second one that manages\n\
+            "API keys are shown only once. Create another with the first of these commands, or with the second one that manages\n\
              projects and keys too:\n\n  {program} keys create{data} --project {project_id}\n  \
              {program} keys create{data} --project {project_id} --admin\n"
         )
     }
 }
 
-/// The three calls for any POSIX shell with curl; each is made if the one before it succeeded, and a refusal is shown. It
-/// has no comments, because zsh does not take them when typed, and no exclamation mark, because shells expand it.
+/// The three calls for any POSIX shell with curl. The block has no comments, which zsh does not accept interactively,
+/// and no exclamation marks, which shells expand.
 fn paste_block(url: &str, api_key: &str) -> String {
     format!(
         r#"export XFILES_URL={url} XFILES_API_KEY={api_key}
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_block_to_paste_has_nothing_that_an_interactive_shell_takes_otherwise() {
+    fn the_pasted_block_has_no_characters_that_an_interactive_shell_interprets() {
         let block = paste_block("http://127.0.0.1:8787", "xf_key");
         assert!(!block.contains('!') && !block.contains('#') && !block.contains('\t'));
     }

@@ -1,10 +1,10 @@
-//! What `xf deploy` finds out before it deploys.
+//! Tests of the checks that `xf deploy` makes before it deploys.
 
 use serde_json::{Value, json};
 
 use crate::{ACCOUNT, Aws};
 
-/// A template with the two functions, as it is packaged.
+/// A packaged template with the two functions.
 fn template() -> Value {
     let function = |code: &str| {
         json!({"Type": "AWS::CloudFront::Function", "Properties": {
@@ -21,7 +21,7 @@ fn template() -> Value {
     }})
 }
 
-/// Every test of a function has the right result, in the order in which they are run.
+/// Every test of a function has the right result, in the order in which they run.
 fn functions_work(aws: &Aws) {
     let vectors: Value = serde_json::from_str(include_str!("../../../tests/vectors/cdn.json")).unwrap();
     let served = vectors["served"].as_array().unwrap();
@@ -51,7 +51,7 @@ fn result(output: &Value, error: &str, used: &str) -> Value {
 }
 
 #[test]
-fn a_first_deployment_asks_before_it_builds_and_ends_with_the_key() {
+fn a_first_deployment_checks_before_it_builds_and_prints_the_key() {
     let aws = Aws::new();
     aws.packages(&template());
     functions_work(&aws);
@@ -85,7 +85,7 @@ fn a_first_deployment_asks_before_it_builds_and_ends_with_the_key() {
 }
 
 #[test]
-fn a_later_deployment_passes_only_what_is_given() {
+fn a_later_deployment_passes_only_the_given_parameters() {
     let aws = Aws::new();
     aws.has_stack("UPDATE_ROLLBACK_COMPLETE", &json!({"WorkerConcurrency": "20"}));
     aws.deploy(&["--parameter", "LogDays=7"]).ok();
@@ -94,13 +94,13 @@ fn a_later_deployment_passes_only_what_is_given() {
 }
 
 #[test]
-fn an_account_without_room_reserves_nothing_and_says_so() {
+fn an_account_without_free_concurrency_reserves_none_and_reports_it() {
     for (quota, unreserved, passed) in [(10, 10, 0), (50, 50, 0), (1000, 119, 0), (1000, 120, 20), (120, 120, 20)] {
         let aws = Aws::new();
         aws.quota(quota, unreserved);
         let ran = aws.deploy(&[]).ok();
         assert!(aws.call_of("cloudformation deploy").contains(&format!("WorkerConcurrency={passed}")), "{quota}");
-        let said = ran.err.contains(&format!("quota of {quota} has no room for 20: WorkerConcurrency=0"));
+        let said = ran.err.contains(&format!("quota of {quota} does not allow 20: WorkerConcurrency=0"));
         assert_eq!(said, passed == 0, "{}", ran.err);
     }
     let aws = Aws::new();
@@ -110,7 +110,7 @@ fn an_account_without_room_reserves_nothing_and_says_so() {
 }
 
 #[test]
-fn what_is_asked_for_is_reserved_if_there_is_room_and_refused_at_once_if_not() {
+fn a_given_concurrency_is_reserved_if_the_quota_allows_it_and_refused_otherwise() {
     let aws = Aws::new();
     aws.quota(1000, 150);
     aws.deploy(&["--parameter", "WorkerConcurrency=51"]).failed(&["quota of 1000", "which leaves 50"]);
@@ -119,7 +119,7 @@ fn what_is_asked_for_is_reserved_if_there_is_room_and_refused_at_once_if_not() {
     aws.deploy(&["--parameter", "WorkerConcurrency=50"]).ok();
     assert!(aws.call_of("cloudformation deploy").ends_with(" WorkerConcurrency=50"));
 
-    // What the stack reserves already is its own.
+    // The stack's own reservation is available to it.
     let aws = Aws::new();
     aws.has_stack("CREATE_COMPLETE", &json!({"WorkerConcurrency": "20"}));
     aws.quota(1000, 110);
@@ -139,17 +139,17 @@ fn a_function_that_fails_in_cloudfront_stops_the_deployment() {
 }
 
 #[test]
-fn a_function_that_gives_something_else_stops_the_deployment() {
+fn a_function_with_a_wrong_result_stops_the_deployment() {
     let aws = Aws::new();
     aws.packages(&template());
     functions_work(&aws);
     aws.says("cloudfront test-function.6", &result(&json!({"response": {"statusCode": 200}}), "", "30"));
-    aws.deploy(&[]).failed(&["ViewerResponse fails", "it gives null where \"attachment;"]);
+    aws.deploy(&[]).failed(&["ViewerResponse fails", "it returns null instead of \"attachment;"]);
     assert!(aws.calls_of("cloudformation deploy").is_empty());
 }
 
 #[test]
-fn a_function_that_a_killed_deployment_left_is_used_again() {
+fn a_test_function_left_by_a_killed_deployment_is_reused() {
     let aws = Aws::new();
     aws.packages(&template());
     functions_work(&aws);
@@ -162,7 +162,7 @@ fn a_function_that_a_killed_deployment_left_is_used_again() {
 }
 
 #[test]
-fn a_function_that_takes_long_is_mentioned_and_the_test_can_be_left_out() {
+fn a_slow_function_is_reported_and_the_test_can_be_skipped() {
     let aws = Aws::new();
     aws.packages(&template());
     functions_work(&aws);
@@ -178,19 +178,19 @@ fn a_function_that_takes_long_is_mentioned_and_the_test_can_be_left_out() {
 }
 
 #[test]
-fn an_account_that_cloudfront_does_not_know_yet_is_told_to_open_a_case() {
+fn an_unverified_cloudfront_account_is_told_to_open_a_support_case() {
     let aws = Aws::new();
     aws.packages(&template());
     let said = "An error occurred (AccessDenied) when calling the CreateFunction operation: Your account must be verified \
                 before you can add new CloudFront resources. To verify your account, please contact AWS Support";
     aws.fails("cloudfront create-function", said);
-    aws.deploy(&[]).failed(&["must be verified", "hint: CloudFront does not serve", "support case"]);
+    aws.deploy(&[]).failed(&["must be verified", "hint: CloudFront is not enabled", "support case"]);
 }
 
 #[test]
-fn code_is_uploaded_to_a_bucket_of_this_account_whose_name_nobody_guesses() {
+fn code_is_uploaded_to_a_bucket_of_this_account_with_an_unguessable_name() {
     let prefix = format!("xfiles-deploy-{ACCOUNT}-eu-central-1");
-    // Another region's, and another program's.
+    // A bucket of another region, and one of another program.
     let (other, strange) = (format!("xfiles-deploy-{ACCOUNT}-eu-central-10-abc"), format!("{prefix}x"));
     let made = |aws: &Aws| {
         aws.deploy(&[]).ok();
@@ -208,7 +208,7 @@ fn code_is_uploaded_to_a_bucket_of_this_account_whose_name_nobody_guesses() {
         let random = bucket.strip_prefix(&format!("{prefix}-")).unwrap();
         assert_eq!((random.len(), aws.call_of("s3 mb")), (12, format!("s3 mb s3://{bucket}")));
     }
-    // Found again, and one of an earlier version as well.
+    // Found again, as is one of an earlier version.
     for own in [&one, &prefix] {
         let aws = Aws::new();
         aws.buckets(&[&other, own]);
@@ -226,10 +226,10 @@ fn nothing_is_uploaded_to_a_bucket_of_another_account() {
 }
 
 #[test]
-fn a_stack_name_that_does_not_fit_is_refused_before_anything_is_asked() {
+fn a_stack_name_that_is_too_long_is_refused_before_any_request() {
     let aws = Aws::new();
     let (fits, long) = ("s".repeat(39), "s".repeat(40));
-    aws.deploy(&["--stack", &long]).failed(&["has 40 characters and may have 39"]);
+    aws.deploy(&["--stack", &long]).failed(&["has 40 characters and may have at most 39"]);
     aws.deploy(&["--stack", &long, "--dry-run"]).failed(&["39"]);
     assert!(aws.calls().is_empty());
     aws.packages(&template());
@@ -241,10 +241,10 @@ fn a_stack_name_that_does_not_fit_is_refused_before_anything_is_asked() {
 }
 
 #[test]
-fn partitions_without_origin_access_control_are_refused_before_anything_else_is_asked() {
+fn partitions_without_origin_access_control_are_refused_before_any_other_request() {
     for partition in ["aws-cn", "aws-us-gov", "aws-iso"] {
         let aws = Aws::new();
-        let arn = format!("arn:{partition}:iam::{ACCOUNT}:user/somebody");
+        let arn = format!("arn:{partition}:iam::{ACCOUNT}:user/operator");
         aws.says("sts get-caller-identity", &json!({"Account": ACCOUNT, "Arn": arn}));
         aws.deploy(&[]).failed(&[partition, "no origin access control"]);
         assert_eq!(aws.calls(), ["sts get-caller-identity"]);
@@ -254,7 +254,7 @@ fn partitions_without_origin_access_control_are_refused_before_anything_else_is_
 const KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n";
 
 #[test]
-fn a_public_key_that_is_deployed_is_not_changed_by_its_last_line_feed() {
+fn a_final_line_feed_does_not_change_a_deployed_public_key() {
     for (deployed, given) in [(KEY, KEY.trim_end()), (KEY.trim_end(), KEY), (KEY, KEY)] {
         let aws = Aws::new();
         aws.has_stack("CREATE_COMPLETE", &json!({"PublicKeyA": deployed, "PublicKeyB": ""}));
@@ -265,19 +265,19 @@ fn a_public_key_that_is_deployed_is_not_changed_by_its_last_line_feed() {
 }
 
 #[test]
-fn another_public_key_in_the_place_of_one_is_refused_and_a_rotation_is_not() {
+fn replacing_a_public_key_in_place_is_refused_and_a_rotation_is_not() {
     let aws = Aws::new();
     aws.has_stack("CREATE_COMPLETE", &json!({"PublicKeyA": KEY, "PublicKeyB": ""}));
     let other = KEY.replace("MFkw", "MFkx");
     aws.deploy(&["--parameter", &format!("PublicKeyA={other}")])
-        .failed(&["changes no key in place", "the other parameter"]);
+        .failed(&["cannot change a key in place", "the other parameter"]);
     assert!(aws.calls_of("cloudformation deploy").is_empty());
     aws.deploy(&["--parameter", &format!("PublicKeyB={other}"), "--parameter", "PublicKeyA="]).ok();
     assert_eq!(aws.calls_of("cloudformation deploy").len(), 1);
 }
 
 #[test]
-fn a_secret_that_was_about_to_be_deleted_is_kept() {
+fn a_secret_scheduled_for_deletion_is_restored() {
     let aws = Aws::new();
     let marked = "An error occurred (InvalidRequestException) when calling the GetSecretValue operation: You can't perform \
                   this operation on the secret because it was marked for deletion.";

@@ -1,10 +1,10 @@
-//! What `xf destroy` removes, in which order, and what it leaves.
+//! Tests of what `xf destroy` removes, in which order, and what it keeps.
 
 use serde_json::{Value, json};
 
 use crate::{ACCOUNT, Aws, STACK_ID};
 
-/// What the template keeps, and one resource that goes with the stack.
+/// The resources that the template retains, and one that is deleted with the stack.
 const RESOURCES: [(&str, &str, &str); 14] = [
     ("Bucket", "AWS::S3::Bucket", "the-bucket"),
     ("BucketPolicy", "AWS::S3::BucketPolicy", "the-bucket"),
@@ -75,7 +75,7 @@ fn changes(aws: &Aws) -> Vec<String> {
     calls.filter(|call| !reads.iter().any(|read| call.split(' ').nth(1).unwrap().starts_with(read))).collect()
 }
 
-/// Removing everything but files and records, in the order in which AWS lets it.
+/// The removal of everything except files and records, in the order that AWS requires.
 const REMOVED: [&str; 13] = [
     "cloudformation delete-stack --stack-name xfiles",
     "cloudfront update-distribution --id DIST --if-match DIST-true",
@@ -110,34 +110,34 @@ fn assert_changes(aws: &Aws, expected: &[&str]) {
 fn a_plan_lists_both_and_changes_nothing() {
     let aws = installed();
     let ran = aws.xf(&["destroy", "--plan"]).ok();
-    let (goes, stays) = ran.out.split_once("would stay:").unwrap();
+    let (goes, stays) = ran.out.split_once("would remain:").unwrap();
     assert!(goes.contains("xfiles-ControlApi-1") && !goes.contains("the-table"), "{goes}");
     for (_, kind, id) in &RESOURCES[..13] {
         assert!(stays.contains(&format!("{kind:44}{id}")), "{stays}");
     }
     assert!(stays.contains("xfiles/xfiles/signing-key"), "{stays}");
     let ran = aws.xf(&["destroy", "--plan", "--everything"]).ok();
-    let (goes, stays) = ran.out.split_once("stays, until --and-data").unwrap();
+    let (goes, stays) = ran.out.split_once("remains unless --and-data").unwrap();
     assert!(goes.contains("DIST") && goes.contains("ControlApi") && !goes.contains("the-bucket"), "{goes}");
     assert!(stays.contains("the-bucket") && stays.contains("the-table"), "{stays}");
     assert_changes(&aws, &[]);
 }
 
 #[test]
-fn everything_goes_in_order_and_files_and_records_stay() {
+fn resources_are_removed_in_order_and_files_and_records_remain() {
     let aws = installed();
     let ran = aws.xf(&["destroy", "--everything", "--confirm", "xfiles"]).ok();
     assert_changes(&aws, &REMOVED);
     assert!(aws.sent().contains(r#"cloudfront update-distribution: {"Enabled":false}"#), "{}", aws.sent());
-    let (_, left) = ran.out.split_once("stays, until --and-data").unwrap();
+    let (_, left) = ran.out.split_once("remains unless --and-data").unwrap();
     assert!(left.contains("the-bucket") && left.contains("the-table"), "{left}");
     aws.call_of(&format!("cloudformation wait stack-delete-complete --stack-name {STACK_ID}"));
-    // A published function is deleted by the version of the stage in which it is changed.
+    // The ETag of the development stage is used to delete a published function.
     assert!(aws.calls_of("cloudfront describe-function").iter().all(|call| call.contains("--stage DEVELOPMENT")));
 }
 
 #[test]
-fn files_and_records_go_last_and_only_when_they_are_named() {
+fn files_and_records_are_removed_last_and_only_on_request() {
     let aws = installed();
     aws.xf(&["destroy", "--everything", "--and-data", "--confirm", "xfiles"]).ok();
     assert_changes(&aws, &[&REMOVED[..], &DATA].concat());
@@ -145,7 +145,7 @@ fn files_and_records_go_last_and_only_when_they_are_named() {
 }
 
 #[test]
-fn nothing_is_removed_until_the_stacks_name_was_typed() {
+fn nothing_is_removed_until_the_stack_name_is_typed() {
     let aws = installed();
     aws.xf(&["destroy", "--everything"]).failed(&["no terminal", "--confirm xfiles"]);
     aws.xf(&["destroy", "--everything", "--and-data", "--confirm", "xfile"]).failed(&["not the stack's name"]);
@@ -153,7 +153,7 @@ fn nothing_is_removed_until_the_stacks_name_was_typed() {
 }
 
 #[test]
-fn what_deleted_stacks_have_left_is_removed_and_what_is_gone_already_is_passed_over() {
+fn leftovers_of_deleted_stacks_are_removed_and_missing_ones_are_skipped() {
     let aws = installed();
     aws.fails("cloudformation describe-stacks", crate::NO_STACK);
     let stacks = [("xfiles", "id-1"), ("xfiles-test", "id-2")];
@@ -162,7 +162,7 @@ fn what_deleted_stacks_have_left_is_removed_and_what_is_gone_already_is_passed_o
     let mut left = resources("DELETE_SKIPPED");
     left["StackResourceSummaries"][13]["ResourceStatus"] = json!("DELETE_COMPLETE");
     aws.says("cloudformation list-stack-resources", &left);
-    let gone = |code: &str| format!("An error occurred ({code}) when calling the operation: it is not there");
+    let gone = |code: &str| format!("An error occurred ({code}) when calling the operation: it does not exist");
     aws.fails("cloudfront get-distribution-config.1", &gone("NoSuchDistribution"));
     aws.fails("cloudfront describe-function", &gone("NoSuchFunctionExists"));
     aws.fails("cloudfront get-key-group", &gone("NoSuchResource"));
@@ -177,7 +177,7 @@ fn what_deleted_stacks_have_left_is_removed_and_what_is_gone_already_is_passed_o
 }
 
 #[test]
-fn nothing_left_is_said_and_a_second_run_succeeds() {
+fn a_second_run_reports_that_nothing_is_left_and_succeeds() {
     let aws = installed();
     aws.fails("cloudformation describe-stacks", crate::NO_STACK);
     aws.fails("secretsmanager describe-secret", "An error occurred (ResourceNotFoundException) when calling it");

@@ -1,5 +1,5 @@
-//! `xf deploy`, `xf status` and `xf destroy` with a stand-in for the AWS CLI, which plays what AWS answers when something
-//! is wrong. With everything right, they run on an emulator (`localstack/`).
+//! Tests of `xf deploy`, `xf status` and `xf destroy` with a stand-in for the AWS CLI that plays AWS's responses to
+//! failures. The successful case runs on an emulator (`localstack/`).
 
 // Tells Clippy that the helpers beside the tests are tests too, where `unwrap` is allowed.
 #![cfg(test)]
@@ -22,10 +22,10 @@ const STACK_ID: &str =
     "arn:aws:cloudformation:eu-central-1:123456789012:stack/xfiles/51af3dc0-da77-11e4-872e-1234567db123";
 const NO_STACK: &str = "An error occurred (ValidationError) when calling the DescribeStacks operation: Stack with id xfiles does not exist";
 
-/// An account on AWS. At first nothing is deployed there, and every request succeeds.
+/// An AWS account. Initially nothing is deployed, and every request succeeds.
 struct Aws(tempfile::TempDir);
 
-/// What a run of `xf` left.
+/// The result of a run of `xf`.
 struct Ran {
     exit: i32,
     out: String,
@@ -39,7 +39,7 @@ impl Ran {
         self
     }
 
-    /// A run that failed and says each of these.
+    /// Asserts that the run failed with each of these messages.
     #[track_caller]
     fn failed(self, said: &[&str]) -> Self {
         assert_ne!(self.exit, 0, "{}{}", self.out, self.err);
@@ -59,7 +59,7 @@ impl Aws {
         }
         aws.program("aws", include_str!("stand-in.sh"));
         aws.packages(&json!({"Resources": {}}));
-        let arn = format!("arn:aws:iam::{ACCOUNT}:user/somebody");
+        let arn = format!("arn:aws:iam::{ACCOUNT}:user/operator");
         aws.says("sts get-caller-identity", &json!({"Account": ACCOUNT, "Arn": arn}));
         aws.quota(1000, 1000);
         aws.fails("cloudformation describe-stacks.1", NO_STACK);
@@ -108,7 +108,7 @@ impl Aws {
         fs::write(self.path("answers").join(name), text).unwrap();
     }
 
-    /// From now on this operation succeeds with this answer. `.n` after it is the nth call alone.
+    /// From now on this operation succeeds with this response. The suffix `.n` selects the nth call.
     fn says(&self, operation: &str, answer: &Value) {
         drop(fs::remove_file(self.path("answers").join(format!("{operation}.err"))));
         self.answer(&format!("{operation}.out"), &answer.to_string());
@@ -118,7 +118,7 @@ impl Aws {
         self.answer(&format!("{operation}.err"), said);
     }
 
-    /// The template as `aws cloudformation package` writes it.
+    /// Sets the output of `aws cloudformation package`.
     fn packages(&self, template: &Value) {
         fs::write(self.path("packaged.json"), template.to_string()).unwrap();
     }
@@ -133,7 +133,7 @@ impl Aws {
         self.says("s3api list-buckets", &json!({"Buckets": buckets}));
     }
 
-    /// What describe-stacks answers.
+    /// Sets the response of describe-stacks.
     fn stack(&self, operation: &str, status: &str, parameters: &Value) {
         let parameters: Vec<_> = parameters.as_object().unwrap().iter().collect();
         let parameters: Vec<_> =
@@ -148,13 +148,13 @@ impl Aws {
         );
     }
 
-    /// There is a stack in this state, before anything is done.
+    /// A stack in this state exists from the start.
     fn has_stack(&self, status: &str, parameters: &Value) {
         drop(fs::remove_file(self.path("answers").join("cloudformation describe-stacks.1.err")));
         self.stack("cloudformation describe-stacks", status, parameters);
     }
 
-    /// What has happened to the stack, the newest first: resource, type, state and reason.
+    /// Sets the events of the stack, newest first: resource, type, state and reason.
     fn events(&self, events: &[[&str; 4]]) {
         self.says("cloudformation describe-stack-events", &Self::events_of(events));
     }
@@ -192,12 +192,12 @@ impl Aws {
         calls.lines().map(ToOwned::to_owned).collect()
     }
 
-    /// The calls that begin so.
+    /// The calls that begin with this.
     fn calls_of(&self, operation: &str) -> Vec<String> {
         self.calls().into_iter().filter(|call| call.starts_with(operation)).collect()
     }
 
-    /// The one call that begins so.
+    /// The only call that begins with this.
     #[track_caller]
     fn call_of(&self, operation: &str) -> String {
         let calls = self.calls();
@@ -206,7 +206,7 @@ impl Aws {
         found[0].clone()
     }
 
-    /// What was given in files, one line each.
+    /// The contents of the files passed to calls, one line each.
     fn sent(&self) -> String {
         fs::read_to_string(self.path("sent")).unwrap_or_default()
     }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Stands in for the AWS CLI: notes each call and each file that is given to it, and answers from the files in answers/.
-# "SERVICE OPERATION" or "SERVICE wait WAITER" is answered by the file of its name with .out, or .err if it fails; the
-# nth call by those with .n before that, if there are any.
+# A stand-in for the AWS CLI: records each call and each file passed to it, and responds with the files in answers/.
+# The response to "SERVICE OPERATION" or "SERVICE wait WAITER" is the file of that name with .out, or .err if it fails;
+# for the nth call with .n before the suffix, if that file exists.
 home=$(dirname "$0")/..
 operation="$1 $2"
 [ "$2" = wait ] && operation="$operation $3"

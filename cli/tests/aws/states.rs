@@ -1,11 +1,12 @@
-//! States of a stack in which nothing can be deployed.
+//! Tests of stack states in which nothing can be deployed.
 
 use serde_json::json;
 
 use crate::Aws;
 
 const STACK: &str = "AWS::CloudFormation::Stack";
-/// A creation that failed: an earlier operation, the creation, what failed first, what was cancelled, and the rollback.
+/// The events of a failed creation: an earlier operation, the creation, the first failure, cancelled resources, and the
+/// rollback.
 const FAILED_CREATION: [[&str; 4]; 7] = [
     ["xfiles", STACK, "ROLLBACK_FAILED", "The following resource(s) failed to delete: [Table]."],
     ["Table", "AWS::DynamoDB::Table", "DELETE_FAILED", "Resource cannot be deleted, protection is on"],
@@ -43,13 +44,13 @@ fn a_stack_that_was_only_reviewed_is_deployed_as_a_new_one() {
 }
 
 #[test]
-fn a_failed_creation_is_explained_before_anything_is_built_with_the_commands_that_clear_it() {
+fn a_failed_creation_is_reported_before_the_build_with_the_commands_that_clear_it() {
     for status in ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"] {
         let aws = Aws::new();
         aws.has_stack(status, &json!({}));
         aws.events(&FAILED_CREATION);
         with_table(&aws);
-        // It would fail differently if anything were built.
+        // A build would fail with another message.
         aws.program("cargo", "#!/bin/sh\necho built >&2\nexit 1\n");
         let ran = aws.xf(&["deploy"]).failed(&[
             status,
@@ -70,7 +71,7 @@ fn a_failed_creation_is_explained_before_anything_is_built_with_the_commands_tha
 }
 
 #[test]
-fn a_stack_with_records_is_never_cleared_of_its_table() {
+fn a_table_with_records_is_never_deleted() {
     for (status, command) in [
         ("UPDATE_ROLLBACK_FAILED", "aws cloudformation continue-update-rollback --stack-name xfiles"),
         ("UPDATE_FAILED", "aws cloudformation rollback-stack --stack-name xfiles"),
@@ -85,7 +86,7 @@ fn a_stack_with_records_is_never_cleared_of_its_table() {
 }
 
 #[test]
-fn a_stack_that_is_being_changed_is_waited_for() {
+fn a_stack_in_progress_is_waited_for() {
     for status in
         ["CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "DELETE_IN_PROGRESS"]
     {
@@ -98,7 +99,7 @@ fn a_stack_that_is_being_changed_is_waited_for() {
 }
 
 #[test]
-fn a_state_without_events_is_explained_by_the_stacks_own_reason() {
+fn a_state_without_events_is_explained_by_the_stack_status_reason() {
     let aws = Aws::new();
     aws.has_stack("ROLLBACK_COMPLETE", &json!({}));
     let mut described = json!({"Stacks": [{"StackId": crate::STACK_ID, "StackStatus": "ROLLBACK_COMPLETE"}]});
@@ -110,7 +111,7 @@ fn a_state_without_events_is_explained_by_the_stacks_own_reason() {
 #[test]
 fn a_failed_change_ends_with_the_resource_and_the_reason() {
     let aws = Aws::new();
-    // What had failed before this change is not its reason.
+    // Failures before this change are not its reason.
     aws.says("cloudformation describe-stack-events.1", &Aws::events_of(&FAILED_CREATION[6..]));
     aws.events(&FAILED_CREATION);
     aws.fails(
@@ -120,13 +121,13 @@ fn a_failed_change_ends_with_the_resource_and_the_reason() {
     let ran = aws.deploy(&[]).failed(&[
         "`aws cloudformation deploy` failed: Failed to create/update the stack",
         "Distribution (AWS::CloudFront::Distribution): Your account must be verified before you can add",
-        "hint: CloudFront does not serve for this account yet. Open a support case",
+        "hint: CloudFront is not enabled for this account yet. Open a support case",
     ]);
     assert!(!ran.err.contains("another operation"), "{}", ran.err);
 }
 
 #[test]
-fn a_change_that_never_began_has_no_older_reason() {
+fn a_change_that_never_started_does_not_report_an_older_reason() {
     let aws = Aws::new();
     aws.has_stack("UPDATE_ROLLBACK_COMPLETE", &json!({}));
     aws.events(&FAILED_CREATION);
@@ -134,6 +135,6 @@ fn a_change_that_never_began_has_no_older_reason() {
         "cloudformation deploy",
         "An error occurred (ValidationError): Unable to get mapping for OriginShield::eu-south-2::Region",
     );
-    let ran = aws.deploy(&[]).failed(&["Unable to get mapping", "does not know this region"]);
+    let ran = aws.deploy(&[]).failed(&["Unable to get mapping", "does not support this region"]);
     assert!(!ran.err.contains("Your account must be verified"), "{}", ran.err);
 }

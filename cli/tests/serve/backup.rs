@@ -1,5 +1,5 @@
-//! Backups of a server under load, killed in the middle, and restored: what was acknowledged before is there, byte for
-//! byte, and what was not is whole or absent.
+//! Backups of a server under load are killed and restored: every change acknowledged before is present byte for byte,
+//! and others are complete or absent.
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
@@ -21,10 +21,10 @@ use xfiles_standalone::{BUCKET, Data, Stack, StackOptions};
 
 use super::{Client, SERVE, Server, assert_refused, killed, run, xf};
 
-/// How many clients work at the same time.
+/// The number of concurrent clients.
 const CLIENTS: usize = 3;
 
-/// Longer than anything here takes.
+/// Longer than any step of these tests.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A file whose confirmation was acknowledged.
@@ -43,7 +43,7 @@ enum Deletion {
     Done,
 }
 
-/// What the clients know at any moment.
+/// The changes that the clients know to be acknowledged.
 #[derive(Default)]
 struct Ledger(Mutex<Vec<Acknowledged>>);
 
@@ -62,7 +62,7 @@ impl Ledger {
         files.len() - 1
     }
 
-    /// Notes that a file's deletion is asked for. `None`: another client has done so.
+    /// Records that a file's deletion is requested. `None` if another client has requested it.
     fn take_for_deletion(&self, index: usize) -> Option<String> {
         let mut files = self.0.lock().unwrap();
         let file = &mut files[index];
@@ -77,13 +77,13 @@ impl Ledger {
     }
 }
 
-/// Uploads a text, large now and then, and adds it to the ledger.
+/// Uploads a text, occasionally a large one, and adds it to the ledger.
 fn upload(client: &Client, ledger: &Ledger, number: u64) -> usize {
     let parts = if number.is_multiple_of(5) { 50_000 } else { 1 + usize::try_from(number % 97).unwrap() };
     upload_of(client, ledger, number, parts)
 }
 
-/// Uploads so much that a copy of it takes a while.
+/// Uploads enough that copying it takes a while.
 fn upload_much(client: &Client, ledger: &Ledger) {
     for number in 1_000_000..1_000_006 {
         upload_of(client, ledger, number, 500_000);
@@ -106,7 +106,7 @@ fn work(client: &Client, ledger: &Ledger, serial: &AtomicU64, stop: &AtomicBool)
     while !stop.load(Ordering::Relaxed) {
         let number = serial.fetch_add(1, Ordering::Relaxed);
         let index = upload(client, ledger, number);
-        // Not the last one, so that files of every age go.
+        // Not always the last one, so that files of every age are deleted.
         if number.is_multiple_of(3) {
             let index = index / 2;
             if let Some(id) = ledger.take_for_deletion(index) {
@@ -141,14 +141,14 @@ fn backup_args(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, Strin
     run(xf(folder).arg("backup").args(arguments))
 }
 
-/// Restores a backup and starts a server on it, which must have what is in `known`.
+/// Restores a backup and starts a server on it, which must have the files in `known`.
 fn restore_and_check(folder: &Path, key: &str, snapshot: &str, known: &[Acknowledged], later: &[Acknowledged]) {
     let restored = folder.join(format!("restored-{snapshot}"));
     let data = restored.to_str().unwrap();
     let (code, out, err) = run(xf(folder).args(["restore", "backup", "--snapshot", snapshot, "--data", data]));
     assert_eq!((code, out.trim()), (Some(0), snapshot), "{err}");
 
-    // Nothing of it is cleaned up yet.
+    // Before the cleanup runs.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -169,7 +169,7 @@ fn restore_and_check(folder: &Path, key: &str, snapshot: &str, known: &[Acknowle
     let mut there = 0;
     for file in known {
         let read = client.read(&file.path);
-        // What was asked for after the backup began may have been before its instant or after.
+        // A change that was requested after the backup had started may be before or after its instant.
         let now = later.iter().find(|later| later.id == file.id).map_or(file.deletion, |later| later.deletion);
         match (file.deletion, now) {
             (Deletion::Done, _) => assert_eq!(read.status, 404, "{}", file.path),
@@ -187,7 +187,7 @@ fn restore_and_check(folder: &Path, key: &str, snapshot: &str, known: &[Acknowle
         let read = client.read(&file.path);
         assert!(read.status == 404 || read.body == file.bytes, "{}: {}", file.path, read.status);
     }
-    // It goes on as a server.
+    // The restored server accepts uploads.
     let ledger = Ledger::default();
     upload(&client, &ledger, 1);
     assert_eq!(client.read(&ledger.now()[0].path).body, ledger.now()[0].bytes);
@@ -195,7 +195,7 @@ fn restore_and_check(folder: &Path, key: &str, snapshot: &str, known: &[Acknowle
 }
 
 #[test]
-fn a_backup_under_load_that_is_killed_goes_on_and_has_everything_that_was_acknowledged_before_it() {
+fn a_backup_under_load_resumes_after_a_kill_and_has_every_change_acknowledged_before_it() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let key = server.text("apiKey").to_owned();
@@ -210,17 +210,21 @@ fn a_backup_under_load_that_is_killed_goes_on_and_has_everything_that_was_acknow
         killed.args(["backup", "backup"]).stdout(Stdio::null()).stderr(Stdio::null());
         kill_once_it_copies(killed.spawn().unwrap(), &folder.path().join("backup/blobs"));
         let (code, out, err) = backup_args(folder.path(), &["--list", "backup"]);
-        assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "", "no backups\n"), "half of one is none");
+        assert_eq!(
+            (code, out.as_str(), err.as_str()),
+            (Some(0), "", "no backups\n"),
+            "an incomplete backup is not listed"
+        );
 
         let backed_up = || {
             let (known, number) = (ledger.now(), ledger.len());
             let (code, out, err) = backup_args(folder.path(), &["backup", "--json"]);
             assert_eq!(code, Some(0), "{err}");
-            wait_until("the server goes on", || ledger.len() > number);
+            wait_until("the server continues", || ledger.len() > number);
             (known, serde_json::from_str::<Value>(&out).unwrap(), ledger.now())
         };
         let first = backed_up();
-        wait_until("the server works on", || ledger.len() >= first.2.len() + 10);
+        wait_until("the server continues to work", || ledger.len() >= first.2.len() + 10);
         let second = backed_up();
         stop.store(true, Ordering::Relaxed);
         clients.into_iter().for_each(|client| client.join().unwrap());
@@ -228,19 +232,19 @@ fn a_backup_under_load_that_is_killed_goes_on_and_has_everything_that_was_acknow
     });
     assert_eq!(server.terminate(), Some(0));
 
-    let count = |told: &Value, field: &str| told[field].as_u64().unwrap();
+    let count = |report: &Value, field: &str| report[field].as_u64().unwrap();
     assert!(
         count(&second.1, "copiedBlobs") < count(&second.1, "blobs"),
-        "what was there is not copied again: {second:?}",
+        "existing blobs are not copied again: {second:?}",
         second = second.1
     );
     let (code, _, err) = backup_args(folder.path(), &["--verify", "backup"]);
     assert_eq!(code, Some(0), "{err}");
-    for (known, told, later) in [&first, &second] {
-        restore_and_check(folder.path(), &key, told["snapshot"].as_str().unwrap(), known, later);
+    for (known, report, later) in [&first, &second] {
+        restore_and_check(folder.path(), &key, report["snapshot"].as_str().unwrap(), known, later);
     }
 
-    // Of a directory that is not served, too, and only this one is kept.
+    // Also of a stopped directory, and only this one is kept.
     let (code, out, err) = backup_args(folder.path(), &["backup", "--keep", "1"]);
     assert_eq!(code, Some(0), "{err}");
     let known = ledger.now();
@@ -254,7 +258,7 @@ fn a_backup_under_load_that_is_killed_goes_on_and_has_everything_that_was_acknow
     assert_eq!(code, Some(0), "{err}");
 }
 
-/// A directory that was served, with some files in it, and is not served now.
+/// A directory with some files that was served and is now stopped.
 fn stopped(folder: &Path) -> (String, Vec<Acknowledged>) {
     let server = Server::start(folder);
     let key = server.text("apiKey").to_owned();
@@ -282,7 +286,7 @@ fn flip(path: &Path) {
 }
 
 #[test]
-fn a_restoration_that_is_killed_is_no_data_directory_and_is_begun_again() {
+fn a_killed_restore_is_not_served_and_can_be_run_again() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let (key, ledger) = (server.text("apiKey").to_owned(), Ledger::default());
@@ -298,13 +302,13 @@ fn a_restoration_that_is_killed_is_no_data_directory_and_is_begun_again() {
     let child = restoring.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     kill_once_it_copies(child, &restored.join("objects/blobs"));
     let data = restored.to_str().unwrap();
-    assert_refused(xf(folder.path()).args(SERVE).args(["--data", data]), "was not restored to its end");
+    assert_refused(xf(folder.path()).args(SERVE).args(["--data", data]), "has an incomplete restore");
     restore_and_check(folder.path(), &key, snapshot, &known, &known);
     assert_refused(xf(folder.path()).args(["restore", "backup", "--data", data]), "is not empty");
 }
 
 #[test]
-fn what_rots_in_a_backup_is_found_and_the_next_backup_copies_it_again() {
+fn damage_in_a_backup_is_found_and_the_next_backup_copies_the_blob_again() {
     let folder = tempfile::tempdir().unwrap();
     let (key, known) = stopped(folder.path());
     let taken = || {
@@ -320,9 +324,9 @@ fn what_rots_in_a_backup_is_found_and_the_next_backup_copies_it_again() {
         let (code, out, err) = backup_args(folder.path(), &[&["--verify", "backup", "--json"], arguments].concat());
         (code, serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out} {err}")))
     };
-    let (code, told) = verify(&[]);
-    assert_eq!((code, told["faults"].as_array().unwrap().len()), (Some(1), 2), "{told}");
-    // Restored all the same, it says what is not there.
+    let (code, report) = verify(&[]);
+    assert_eq!((code, report["faults"].as_array().unwrap().len()), (Some(1), 2), "{report}");
+    // If it is restored nevertheless, the missing files are listed.
     let (code, out, err) = run(xf(folder.path()).args(["restore", "backup", "--data", "some", "--json"]));
     assert_eq!(code, Some(1), "{err}");
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["lost"].as_array().unwrap().len(), 2);
@@ -331,11 +335,11 @@ fn what_rots_in_a_backup_is_found_and_the_next_backup_copies_it_again() {
     assert_eq!((&second["copiedBlobs"], &second["blobs"]), (&Value::from(2), &first["blobs"]));
     assert_eq!(verify(&[]).0, Some(0));
 
-    // A snapshot's own files: each is compared, and no other snapshot suffers.
+    // A snapshot's own files are each compared, and no other snapshot is affected.
     let damaged = folder.path().join("backup/snapshots").join(first["snapshot"].as_str().unwrap());
     flip(&damaged.join("objects/index.sqlite3"));
-    let (code, told) = verify(&["--snapshot", "1"]);
-    assert_eq!((code, told["faults"].as_array().unwrap().len()), (Some(1), 1), "{told}");
+    let (code, report) = verify(&["--snapshot", "1"]);
+    assert_eq!((code, report["faults"].as_array().unwrap().len()), (Some(1), 1), "{report}");
     let (code, _, err) = run(xf(folder.path()).args(["restore", "backup", "--snapshot", "1", "--data", "other"]));
     assert!(code == Some(1) && err.contains("not what was backed up"), "{err}");
     let snapshot = second["snapshot"].as_str().unwrap();
@@ -343,16 +347,16 @@ fn what_rots_in_a_backup_is_found_and_the_next_backup_copies_it_again() {
 }
 
 #[test]
-fn blobs_that_the_store_has_lost_are_listed_and_an_older_copy_is_kept() {
+fn lost_blobs_are_listed_and_an_older_copy_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (key, known) = stopped(folder.path());
     let stored = blobs(&folder.path().join(".xfiles/objects/blobs"));
     flip(&stored[0]);
     let (code, out, err) = backup_args(folder.path(), &["backup", "--json"]);
     assert_eq!(code, Some(1), "{err}");
-    let told: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(told["lost"][0]["damage"], "wrong-bytes", "{told}");
-    assert_eq!(backup_args(folder.path(), &["--verify", "backup"]).0, Some(0), "the backup is what it says");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["lost"][0]["damage"], "wrong-bytes", "{report}");
+    assert_eq!(backup_args(folder.path(), &["--verify", "backup"]).0, Some(0), "the backup matches its manifest");
     flip(&stored[0]);
     assert_eq!(backup_args(folder.path(), &["backup"]).0, Some(0));
     // Lost after it was backed up: the backup still has it.
@@ -363,7 +367,7 @@ fn blobs_that_the_store_has_lost_are_listed_and_an_older_copy_is_kept() {
 }
 
 #[test]
-fn a_backup_goes_nowhere_where_it_could_do_harm_and_every_refusal_says_what_to_do() {
+fn an_unsuitable_backup_destination_is_refused_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     stopped(folder.path());
     let backup = |arguments: &[&str]| {
@@ -371,14 +375,14 @@ fn a_backup_goes_nowhere_where_it_could_do_harm_and_every_refusal_says_what_to_d
         command.arg("backup").args(arguments);
         command
     };
-    assert_refused(&mut backup(&["backup", "--data", "nowhere"]), "is no data directory to back up");
-    assert_refused(&mut backup(&[".xfiles/backup"]), "must not go with its data");
+    assert_refused(&mut backup(&["backup", "--data", "nowhere"]), "is not a data directory");
+    assert_refused(&mut backup(&[".xfiles/backup"]), "so that the backup is not lost with the data");
     fs::create_dir(folder.path().join("photos")).unwrap();
     fs::write(folder.path().join("photos/holiday.jpg"), "x").unwrap();
-    assert_refused(&mut backup(&["photos"]), "is not empty and is no backup");
-    assert_refused(&mut backup(&["--list", "photos"]), "is no backup");
-    assert_refused(&mut backup(&["--verify", "photos"]), "is no backup");
-    assert_refused(xf(folder.path()).args(["restore", "photos", "--data", "new"]), "is no backup");
+    assert_refused(&mut backup(&["photos"]), "is not empty and contains no backup");
+    assert_refused(&mut backup(&["--list", "photos"]), "is not a backup");
+    assert_refused(&mut backup(&["--verify", "photos"]), "is not a backup");
+    assert_refused(xf(folder.path()).args(["restore", "photos", "--data", "new"]), "is not a backup");
     assert!(!folder.path().join("new").exists());
     assert_eq!(fs::read_dir(folder.path().join("photos")).unwrap().count(), 1);
 
@@ -387,12 +391,12 @@ fn a_backup_goes_nowhere_where_it_could_do_harm_and_every_refusal_says_what_to_d
     assert!(code == Some(5) && err.contains("has no snapshot 7"), "{err}");
     assert_refused(xf(folder.path()).args(["restore", "backup", "--data", "photos"]), "is not empty");
 
-    // Another store's backups are not mixed with these.
+    // Backups of different stores are not mixed.
     let other = tempfile::tempdir().unwrap();
     stopped(other.path());
     let mut mixed = xf(other.path());
     assert_refused(mixed.arg("backup").arg(folder.path().join("backup")), "has the backups of another store");
-    // A database that is damaged makes no backup.
+    // No backup is made of a damaged database.
     let index = other.path().join(".xfiles/objects/index.sqlite3");
     fs::write(&index, "").unwrap();
     let (code, _, err) = run(xf(other.path()).args(["backup", "own"]));

@@ -1,5 +1,5 @@
-//! A server among many connections, as processes and signals see it: few file descriptors, and a stop while clients hold
-//! the line.
+//! Tests of connections with processes and signals: few file descriptors, and a stop while clients keep connections
+//! open.
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
@@ -16,7 +16,7 @@ fn connect(url: &str) -> TcpStream {
 }
 
 #[test]
-fn with_few_file_descriptors_it_still_serves_whoever_asks() {
+fn clients_are_served_with_few_file_descriptors() {
     let folder = tempfile::tempdir().unwrap();
     let mut limited = Command::new("sh");
     let program = xf(folder.path()).get_program().to_owned();
@@ -28,7 +28,7 @@ fn with_few_file_descriptors_it_still_serves_whoever_asks() {
     for n in 0..100 {
         let mut idle = [connect(server.text("url")), connect(store)];
         if n % 2 == 0 {
-            // They may have lost their places already.
+            // They may have been closed already.
             for stream in &mut idle {
                 drop(stream.write_all(b"GET / HTTP/1.1\r\nhost"));
             }
@@ -46,7 +46,7 @@ fn with_few_file_descriptors_it_still_serves_whoever_asks() {
 }
 
 #[test]
-fn a_stop_ends_at_once_whoever_holds_the_line_and_answers_whoever_waits() {
+fn a_stop_closes_idle_connections_at_once_and_answers_waiting_clients() {
     let folder = tempfile::tempdir().unwrap();
     let log_path = folder.path().join("log");
     let log = File::create(&log_path).unwrap();
@@ -75,12 +75,12 @@ fn a_stop_ends_at_once_whoever_holds_the_line_and_answers_whoever_waits() {
     assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("\"file_not_found\""), "{answer}");
     assert_eq!(server.wait(), Some(0));
     let log = fs::read_to_string(log_path).unwrap();
-    assert!(!log.contains("did not finish in time"), "nothing was waited for: {log}");
+    assert!(!log.contains("did not finish in time"), "the stop waited for a connection: {log}");
     drop((idle, half));
 }
 
 #[test]
-fn a_taken_port_for_metrics_stops_a_start_only_if_it_was_asked_for() {
+fn a_metrics_port_in_use_stops_the_start_only_if_it_was_given() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -93,7 +93,7 @@ fn a_taken_port_for_metrics_stops_a_start_only_if_it_was_asked_for() {
 }
 
 #[test]
-fn more_connections_than_files_are_refused_with_the_way_out() {
+fn more_connections_than_open_files_are_refused_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let start = |limit: &str, more: &[&str]| {
         let mut limited = Command::new("sh");

@@ -1,4 +1,5 @@
-//! A data directory as an operator meets it: a first start that is killed or raced, a part that is lost, and `xf repair`.
+//! Tests of the data directory from an operator's perspective: a first start that is killed or raced, a lost part, and
+//! `xf repair`.
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
@@ -13,11 +14,11 @@ use serde_json::Value;
 
 use super::{Client, PHOTO, SERVE, Server, assert_refused, run, xf};
 
-/// How many first starts are killed, each a few milliseconds later than the one before.
+/// The number of first starts that are killed, each a few milliseconds later than the one before.
 const FIRST_STARTS: u64 = 20;
 
 #[test]
-fn a_first_start_that_is_killed_at_any_moment_can_be_begun_again() {
+fn a_first_start_that_is_killed_at_any_moment_can_be_repeated() {
     for number in 0..FIRST_STARTS {
         let folder = tempfile::tempdir().unwrap();
         let mut first = silent(folder.path(), "first.json");
@@ -35,7 +36,7 @@ fn a_first_start_that_is_killed_at_any_moment_can_be_begun_again() {
 }
 
 #[test]
-fn of_two_first_starts_at_once_one_serves_and_the_other_is_refused() {
+fn one_of_two_concurrent_first_starts_serves_and_the_other_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut racers = ["one.json", "two.json"].map(|ready| silent(folder.path(), ready));
     let until = Instant::now() + Duration::from_secs(60);
@@ -60,7 +61,7 @@ fn silent(folder: &Path, ready: &str) -> Child {
 }
 
 #[test]
-fn a_lost_index_is_refused_with_the_way_out_and_a_repair_brings_every_file_back() {
+fn a_lost_index_is_refused_with_a_remedy_and_a_repair_restores_every_file() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let mut upload = xf(folder.path());
@@ -103,8 +104,8 @@ fn a_lost_index_is_refused_with_the_way_out_and_a_repair_brings_every_file_back(
 }
 
 #[test]
-fn a_repair_of_what_is_no_data_directory_changes_nothing() {
+fn a_repair_of_a_directory_without_data_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    assert_refused(xf(folder.path()).args(["repair", "--yes"]), "nothing was ever served from it");
+    assert_refused(xf(folder.path()).args(["repair", "--yes"]), "it was never used by `xf serve`");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

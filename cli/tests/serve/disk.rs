@@ -1,8 +1,7 @@
-//! A disk that is full, and one that cannot be written: refusals that say so, nothing lost, and everything as before once
-//! there is room again.
+//! Tests of a full disk and a read-only disk: clear refusals, no loss, and normal operation once there is space again.
 //!
-//! The disk is a small one in memory, mounted where only the test's own processes see it. Where that is not permitted the
-//! tests are skipped, loudly.
+//! The disk is a small one in memory, mounted so that only the test's own processes see it. Where this is not
+//! permitted, the tests print that they are skipped.
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
@@ -14,20 +13,20 @@ use tempfile::TempDir;
 
 use super::{Answer, Client, SERVE, Server, http_request};
 
-/// A folder with a small disk in it, as `data`.
+/// A directory with a small disk mounted at `data`.
 struct SmallDisk {
     folder: TempDir,
-    /// Keeps the disk for as long as its input is open.
+    /// Keeps the disk mounted while its input is open.
     holder: Child,
-    /// Whether the disk is seen as somebody else than who runs the test.
+    /// Whether the disk is used by another user than the one that runs the test.
     mapped: bool,
 }
 
-/// How large the disk is.
+/// The size of the disk.
 const SIZE: &str = "64m";
 
 impl SmallDisk {
-    /// `None`: this machine permits no mounts.
+    /// `None` if this machine permits no mounts.
     fn mount() -> Option<Self> {
         let mounted = [&["--mount"][..], &["--user", "--map-root-user", "--mount"]].into_iter().find_map(|how| {
             let folder = tempfile::tempdir().expect("a folder");
@@ -42,8 +41,10 @@ impl SmallDisk {
             (mounted && &said == b"mounted\n").then_some(disk)
         });
         if mounted.is_none() {
-            let said =
-                writeln!(std::io::stderr(), "SKIPPED: this machine lets nobody mount a small disk (unshare --mount)");
+            let said = writeln!(
+                std::io::stderr(),
+                "SKIPPED: this machine does not permit mounting a small disk (unshare --mount)"
+            );
             said.expect("a test can say something");
         }
         mounted
@@ -72,12 +73,12 @@ impl SmallDisk {
         Server::run(command.args(SERVE).args(["--data", "data"]), self.folder.path())
     }
 
-    /// Leaves not a byte.
+    /// Fills the disk completely.
     fn fill(&self) {
         self.shell("cat /dev/zero > data/filler; test -s data/filler");
     }
 
-    /// Leaves not a byte again.
+    /// Fills the disk completely again.
     fn fill_more(&self) {
         self.shell("cat /dev/zero >> data/filler; test -s data/filler");
     }
@@ -94,7 +95,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A confirmed file: its id, and where it is on the CDN.
+/// A confirmed file: its id, and its path on the CDN.
 struct Uploaded {
     id: String,
     path: String,
@@ -111,14 +112,14 @@ fn upload(client: &Client, name: &str, size: usize) -> Uploaded {
     Uploaded { id, path: format!("/{}", intent.json()["key"].as_str().unwrap()) }
 }
 
-/// Asserts that an answer is a success or the refusal of a server whose disk is full.
+/// Asserts that a response is a success or the error of a server with a full disk.
 #[track_caller]
 fn assert_honest(what: &str, answer: &Answer) {
     let refused = answer.status == 507 && answer.code() == "storage_full";
     assert!(answer.status == 200 || refused, "{what}: {} {}", answer.status, answer.json());
 }
 
-/// Begins uploads until one is refused, and gives those that were not.
+/// Begins uploads until one is refused, and returns the others.
 fn begin_until_refused(client: &Client, size: usize) -> Vec<Answer> {
     let mut begun = Vec::new();
     loop {
@@ -128,7 +129,7 @@ fn begin_until_refused(client: &Client, size: usize) -> Vec<Answer> {
             return begun;
         }
         begun.push(intent);
-        assert!(begun.len() < 5_000, "a full disk takes {} records", begun.len());
+        assert!(begun.len() < 5_000, "a full disk accepts {} records", begun.len());
     }
 }
 
@@ -139,11 +140,11 @@ fn used(client: &Client) -> (u64, u64) {
 
 const SMALL: usize = 20_000;
 
-/// More than what the index and the log may still have in them.
+/// Larger than the space that may remain in the index and the log.
 const LARGE: usize = 3_000_000;
 
 #[test]
-fn a_full_disk_refuses_what_it_cannot_keep_and_takes_it_once_there_is_room() {
+fn a_full_disk_refuses_uploads_and_accepts_them_once_there_is_space() {
     let Some(disk) = SmallDisk::mount() else { return };
     let server = disk.serve();
     let key = server.text("apiKey").to_owned();
@@ -155,13 +156,13 @@ fn a_full_disk_refuses_what_it_cannot_keep_and_takes_it_once_there_is_room() {
 
     disk.fill();
     assert_eq!(put(&client), 507);
-    assert_eq!(client.confirm(id).code(), "not_uploaded", "nothing of it is there");
-    assert_eq!(client.read(&kept.path).body.len(), SMALL, "what is there can be read");
+    assert_eq!(client.confirm(id).code(), "not_uploaded", "no part of it is stored");
+    assert_eq!(client.read(&kept.path).body.len(), SMALL, "stored files can be read");
     assert_eq!(client.ask("GET", "/api/v1/files", None).json()["total"], 1);
     let begun = begin_until_refused(&client, 1).len() as u64;
     let owner = serde_json::json!({"ownerUserId": "u"});
     assert_honest("a change", &client.ask("PATCH", &format!("/api/v1/files/{}", kept.id), Some(&owner)));
-    // It dies with the disk full, and comes back as soon as it can.
+    // It is killed while the disk is full, and starts again as soon as it can.
     server.kill();
     disk.empty();
 
@@ -181,7 +182,7 @@ fn a_full_disk_refuses_what_it_cannot_keep_and_takes_it_once_there_is_room() {
 }
 
 #[test]
-fn a_disk_that_fills_and_empties_while_the_server_runs_costs_no_restart() {
+fn a_disk_that_fills_and_empties_while_the_server_runs_needs_no_restart() {
     let Some(disk) = SmallDisk::mount() else { return };
     let server = disk.serve();
     let client = Client::of(&server, server.text("apiKey"));
@@ -197,7 +198,7 @@ fn a_disk_that_fills_and_empties_while_the_server_runs_costs_no_restart() {
     assert_eq!(server.terminate(), Some(0));
 }
 
-/// Uploads large files until one finds no room, and gives their ids.
+/// Uploads large files until one does not fit, and returns their ids.
 fn upload_until_full(client: &Client) -> Vec<String> {
     let mut files = Vec::new();
     loop {
@@ -212,18 +213,18 @@ fn upload_until_full(client: &Client) -> Vec<String> {
             }
         }
         files.push(id);
-        assert!(files.len() < 20, "the disk takes no more than fits on it");
+        assert!(files.len() < 20, "the disk accepts no more than fits on it");
     }
 }
 
-/// What must go on when nothing can be written.
+/// Operations that must work when nothing can be written.
 fn assert_serves(client: &Client, kept: &Uploaded) {
     assert_eq!(client.read(&kept.path).body.len(), SMALL);
     let file = format!("/api/v1/files/{}", kept.id);
     for path in [&file, "/api/v1/files", "/api/v1/files?q=kept", "/api/v1/files?cursor=", "/api/v1/usage", "/readyz"] {
         assert_eq!(client.ask("GET", path, None).status, 200, "{path}");
     }
-    // That it is done once is promised, and cannot be kept; it changes nothing.
+    // The idempotency key cannot be stored; the request succeeds, because it changes nothing.
     let sign = http_request("POST", &format!("{}{file}/url", client.url)).header("idempotency-key", "sign");
     let sign = sign.header("authorization", format!("Bearer {}", client.key));
     let signed = client.answer(sign.header("content-type", "application/json").body("{}".to_owned()).unwrap());
@@ -232,7 +233,7 @@ fn assert_serves(client: &Client, kept: &Uploaded) {
     assert_eq!(client.ask("GET", "/api/v1/projects", None).status, 200);
 }
 
-/// What must be refused, clearly.
+/// Requests that must be refused with a clear error.
 fn assert_refuses(client: &Client, kept: &Uploaded) {
     let change = serde_json::json!({"ownerUserId": "u"});
     for refused in [
@@ -245,7 +246,7 @@ fn assert_refuses(client: &Client, kept: &Uploaded) {
 }
 
 #[test]
-fn a_full_disk_serves_what_it_has_and_room_comes_back_by_deleting() {
+fn a_full_disk_serves_its_files_and_deletions_free_space() {
     let Some(disk) = SmallDisk::mount() else { return };
     let server = disk.serve();
     let key = server.text("apiKey").to_owned();
@@ -253,13 +254,13 @@ fn a_full_disk_serves_what_it_has_and_room_comes_back_by_deleting() {
     let kept = upload(&client, "kept.txt", SMALL);
     let waiting = client.intent("waiting.txt", LARGE).json();
     let mut files = upload_until_full(&client);
-    // Somebody else takes the rest, to the last byte.
+    // Another process uses all remaining space.
     disk.fill();
     assert_refuses(&client, &kept);
     assert_eq!(client.put(waiting["uploadUrl"].as_str().unwrap(), &vec![b'a'; LARGE]), 507);
     assert_serves(&client, &kept);
 
-    // The server can be started on it, and files be deleted.
+    // The server can be started on the full disk, and files can be deleted.
     let mut servers = vec![server];
     for restart in [false, true] {
         if restart {
@@ -276,9 +277,9 @@ fn a_full_disk_serves_what_it_has_and_room_comes_back_by_deleting() {
             assert_eq!(deleted.status, 200, "{}", deleted.json());
         }
         assert!(!gone.is_empty());
-        // The bytes go in the background, a moment later.
+        // The bytes are freed in the background, shortly afterwards.
         let begun = (0..2_000).map(|_| client.intent("again.txt", LARGE)).find(|intent| intent.status == 200);
-        let intent = begun.expect("there is room again").json();
+        let intent = begun.expect("there is space again").json();
         assert_eq!(client.put(intent["uploadUrl"].as_str().unwrap(), &vec![b'a'; LARGE]), 200);
         let id = intent["fileId"].as_str().unwrap();
         assert_eq!(client.confirm(id).status, 200);
@@ -288,14 +289,14 @@ fn a_full_disk_serves_what_it_has_and_room_comes_back_by_deleting() {
 }
 
 #[test]
-fn a_disk_that_cannot_be_written_is_refused_at_the_start_and_uploads_to_one_are_refused_cleanly() {
+fn a_read_only_disk_is_refused_at_the_start_and_uploads_to_one_are_refused_cleanly() {
     let Some(disk) = SmallDisk::mount() else { return };
     let server = disk.serve();
     let key = server.text("apiKey").to_owned();
     let client = Client::of(&server, &key);
     let kept = upload(&client, "kept.txt", SMALL);
 
-    // The folder of the bytes, under a server that runs.
+    // The directory of blobs becomes read-only while the server runs.
     disk.shell("mount --bind data/objects/blobs data/objects/blobs && mount -o remount,bind,ro data/objects/blobs");
     let intent = client.intent("refused.txt", SMALL).json();
     let status = client.put(intent["uploadUrl"].as_str().unwrap(), &vec![b'a'; SMALL]);
@@ -307,7 +308,7 @@ fn a_disk_that_cannot_be_written_is_refused_at_the_start_and_uploads_to_one_are_
     assert_eq!(client.confirm(intent["fileId"].as_str().unwrap()).status, 200);
     assert_eq!(server.terminate(), Some(0));
 
-    // The whole disk, before the server starts.
+    // The whole disk is read-only before the server starts.
     disk.shell("mount -o remount,ro data");
     super::assert_refused(disk.inside(env!("CARGO_BIN_EXE_xf")).args(SERVE).args(["--data", "data"]), "data");
     disk.shell("mount -o remount,rw data");

@@ -1,4 +1,4 @@
-//! `xf upload` that is interrupted or fails ends what it has begun on the server.
+//! `xf upload` cancels its unfinished uploads on the server when it is interrupted or fails.
 
 use std::{fs, net::TcpListener, path::Path, process::Stdio};
 
@@ -18,7 +18,7 @@ fn client(folder: &Path, server: &Server) -> Command {
 }
 
 #[test]
-fn an_interrupt_ends_the_uploads_that_have_begun() {
+fn an_interrupt_cancels_the_uploads_in_progress() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.txt", "b.txt"] {
         fs::write(folder.path().join(name), "hello").unwrap();
@@ -31,7 +31,7 @@ fn an_interrupt_ends_the_uploads_that_have_begun() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Both have begun and are sending, to a store that does not answer.
+        // Both have begun and are sending, to a store that does not respond.
         let sending = (store.accept().unwrap(), store.accept().unwrap());
         let (_, pending, note) = run(client(folder.path(), &server).args(["ls", "--pending"]));
         assert!(pending.contains("a.txt") && pending.contains("b.txt"), "{pending}");
@@ -51,7 +51,7 @@ fn an_interrupt_ends_the_uploads_that_have_begun() {
 }
 
 #[test]
-fn an_upload_that_fails_is_ended() {
+fn a_failed_upload_is_cancelled() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.txt"), "hello").unwrap();
     let (server, store) = server(folder.path());

@@ -1,5 +1,5 @@
-//! The process is killed while it works, again and again. What it acknowledged is there at the next start, what it did
-//! not acknowledge is whole or absent, and it leaves nothing behind.
+//! The process is killed repeatedly under load. Acknowledged changes are present at the next start, others are complete
+//! or absent, and nothing is left behind.
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
@@ -21,13 +21,13 @@ use xfiles_standalone::{BUCKET, Data, Stack, StackOptions};
 
 use super::{Client, Server};
 
-/// How often it is killed.
+/// The number of kills.
 const KILLS: u64 = 50;
 
-/// After so many acknowledged uploads.
+/// The number of acknowledged uploads between kills.
 const LOAD: u64 = 6;
 
-/// How many clients work at the same time.
+/// The number of concurrent clients.
 const CLIENTS: usize = 4;
 
 /// A file whose confirmation was acknowledged.
@@ -36,11 +36,11 @@ struct Acknowledged {
     id: String,
     path: String,
     bytes: Vec<u8>,
-    /// Whether its deletion was acknowledged. `None`: it was asked for, and nobody knows.
+    /// Whether its deletion was acknowledged. `None` if it was requested without a response.
     deleted: Option<bool>,
 }
 
-/// One upload after the other, some deleted again, until the server is gone.
+/// Uploads one file after the other, and deletes some, until the server is gone.
 fn work(client: &Client, serial: &AtomicU64, acknowledged: &AtomicU64) -> Vec<Acknowledged> {
     let mut done = Vec::new();
     loop {
@@ -79,7 +79,7 @@ fn check(client: &Client, file: &Acknowledged) {
 }
 
 #[test]
-fn of_a_server_that_is_killed_fifty_times_everything_acknowledged_is_there_and_nothing_else() {
+fn a_server_killed_fifty_times_has_every_acknowledged_change_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let (serial, mut known, mut key) = (AtomicU64::new(0), Vec::new(), String::new());
     for round in 0..KILLS {
@@ -88,7 +88,7 @@ fn of_a_server_that_is_killed_fifty_times_everything_acknowledged_is_there_and_n
             server.text("apiKey").clone_into(&mut key);
         }
         let client = Client::of(&server, &key);
-        // What was under way when it died last.
+        // The requests that were in progress at the last kill.
         known.iter().rev().take(2 * CLIENTS).for_each(|file| check(&client, file));
         let acknowledged = AtomicU64::new(0);
         let done: Vec<Vec<Acknowledged>> = thread::scope(|scope| {
@@ -97,15 +97,15 @@ fn of_a_server_that_is_killed_fifty_times_everything_acknowledged_is_there_and_n
             while acknowledged.load(Ordering::Relaxed) < LOAD && Instant::now() < until {
                 thread::sleep(Duration::from_millis(1));
             }
-            // Other moments each time.
+            // A different time in each round.
             thread::sleep(Duration::from_millis(round % 10));
             server.kill();
             let done = clients.into_iter().map(|client| client.join().unwrap()).collect();
-            assert!(Instant::now() < until, "the server does nothing");
+            assert!(Instant::now() < until, "the server makes no progress");
             done
         });
         let mut done: Vec<_> = done.into_iter().map(Vec::into_iter).collect();
-        // The last of each client stands at the end.
+        // The last files of each client are at the end.
         while done.iter().any(|done| done.len() > 0) {
             known.extend(done.iter_mut().filter_map(Iterator::next));
         }
@@ -114,14 +114,14 @@ fn of_a_server_that_is_killed_fifty_times_everything_acknowledged_is_there_and_n
     let client = Client::of(&server, &key);
     known.iter().for_each(|file| check(&client, file));
     assert_eq!(server.terminate(), Some(0));
-    // What no row refers to is kept for a day, so a day passes for the blobs.
+    // Blobs without a row are kept for a day, so the blobs are dated back.
     age_blobs(&folder.path().join(".xfiles/objects/blobs"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(check_stores(&folder.path().join(".xfiles"), &known));
     println!("{} acknowledged uploads, {KILLS} kills", known.len());
 }
 
-/// Compares records, objects and quota of a stack that was not stopped. Gives the number of confirmed files.
+/// Compares records, objects and quota of a running stack. Returns the number of confirmed files.
 pub(super) async fn check_accounts(stack: &Stack) -> u64 {
     let (files, catalog) = (stack.files(), &stack.files().inspect().catalog);
     let compared = files.reconcile(Reconciling::Report, Duration::from_secs(60)).await.unwrap();
@@ -130,7 +130,7 @@ pub(super) async fn check_accounts(stack: &Stack) -> u64 {
         compared.orphans.iter().filter(|orphan| !matches!(orphan.key, ObjectKey::Staging { .. })).collect();
     assert!(published.is_empty(), "{published:?}");
 
-    // Free bytes, confirmed files and what is unfinished make up the quota.
+    // Free bytes, confirmed files and pending uploads add up to the quota.
     let mut held = 0;
     let mut due = catalog.due(Timestamp::from_millis(99_999_999_999_999));
     while let Some(debtors) = due.next().await.unwrap() {
@@ -157,7 +157,7 @@ pub(super) async fn check_accounts(stack: &Stack) -> u64 {
     count
 }
 
-/// Looks at the stores themselves: accounts, objects, and files on the disk.
+/// Checks the stores themselves: quotas, objects, and files on the disk.
 async fn check_stores(data: &Path, known: &[Acknowledged]) {
     let free = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let options = StackOptions::new(Data::Directory(data.to_owned()));
@@ -165,12 +165,12 @@ async fn check_stores(data: &Path, known: &[Acknowledged]) {
     let count = check_accounts(&stack).await;
     let kept = known.iter().filter(|file| file.deleted == Some(false)).count() as u64;
     let unknown = known.iter().filter(|file| file.deleted.is_none()).count() as u64;
-    // A confirmation or a deletion whose answer was lost has happened or not: one for each client and kill at the most.
+    // A confirmation or deletion without a response may have happened: at most one for each client and kill.
     let lost = KILLS * CLIENTS as u64;
     assert!((kept..=kept + unknown + lost).contains(&count), "{count} of {kept} and {unknown}");
 
-    // Every text is another, so that each blob on the disk is one ETag in the bucket; the rest is garbage, which the
-    // start removes in the background.
+    // Every text is different, so each blob on the disk corresponds to one ETag in the bucket; others are garbage,
+    // which the start removes in the background.
     let mut etags = BTreeSet::new();
     let mut pages = stack.s3_client().list_objects_v2().bucket(BUCKET).into_paginator().send();
     while let Some(page) = pages.next().await {
@@ -181,17 +181,17 @@ async fn check_stores(data: &Path, known: &[Acknowledged]) {
     while count_files(&blobs) != etags.len() && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(count_files(&blobs), etags.len(), "blobs that nobody has");
+    assert_eq!(count_files(&blobs), etags.len(), "blobs without an object");
     stack.stop().await;
 
     let known = ["objects", "reserve", "secrets.json", "store.json", "table.db", "table.mark", "index.mark", "lock"];
     let there: BTreeSet<String> =
         fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let strange: Vec<&String> = there.iter().filter(|name| !known.contains(&name.as_str())).collect();
-    assert!(strange.is_empty(), "files that nobody knows: {strange:?}");
+    assert!(strange.is_empty(), "unknown files: {strange:?}");
 }
 
-/// Dates every blob back by more than the time for which those are kept that no row refers to.
+/// Dates every blob back by more than the time for which blobs without a row are kept.
 fn age_blobs(folder: &Path) {
     let day = Duration::from_secs(25 * 60 * 60);
     for shard in fs::read_dir(folder).unwrap() {

@@ -1,5 +1,5 @@
-//! The `xf` binary as a person starts it: what it prints can be pasted, it stops when asked, and it says clearly why it
-//! does not start. What needs no process of its own is tested in the workspace's suite.
+//! Tests of the `xf` binary as a process: the printed block can be pasted, the server stops on request, and failed
+//! starts have clear messages. Commands that need no separate process are tested in the workspace's suite.
 
 mod backup;
 mod connections;
@@ -23,11 +23,11 @@ const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--ready-file", "r
 
 const PHOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/portrait-exif6.jpg");
 
-/// A running `xf serve` on free ports, with its data in the folder in which it runs.
+/// A running `xf serve` on free ports, with its data in its working directory.
 struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    /// What it said when it was ready.
+    /// Its output when it was ready.
     said: String,
     ready: Value,
     ready_file: PathBuf,
@@ -51,9 +51,14 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut said = String::new();
-        // The last thing that it says is a command to type.
+        // The last line of its output is a command to type.
         while !said.contains("upload --public") && !said.contains("--admin") {
-            assert_ne!(stdout.read_line(&mut said).expect("it says text"), 0, "the server ended: {:?}", child.wait());
+            assert_ne!(
+                stdout.read_line(&mut said).expect("the output is UTF-8"),
+                0,
+                "the server ended: {:?}",
+                child.wait()
+            );
         }
         let ready_file = folder.join("ready.json");
         let ready = fs::read(&ready_file).expect("it is ready");
@@ -65,13 +70,13 @@ impl Server {
         self.ready[field].as_str().expect("a text")
     }
 
-    /// Ends it without asking.
+    /// Kills the process.
     fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 
-    /// Asks it to end, and gives its exit code.
+    /// Stops the process and returns its exit code.
     fn terminate(self) -> Option<i32> {
         self.signal("-TERM");
         self.wait()
@@ -82,11 +87,11 @@ impl Server {
         assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
     }
 
-    /// Waits until it ends, and gives its exit code.
+    /// Waits until it ends and returns its exit code.
     fn wait(mut self) -> Option<i32> {
-        self.stdout.read_to_string(&mut self.said).expect("it says text");
+        self.stdout.read_to_string(&mut self.said).expect("the output is UTF-8");
         let code = self.child.wait().expect("it ends").code();
-        assert!(!self.ready_file.exists(), "the ready file goes when the server does");
+        assert!(!self.ready_file.exists(), "the ready file is removed when the server stops");
         code
     }
 }
@@ -107,7 +112,7 @@ struct Client {
     key: String,
 }
 
-/// What a server answered; 0: it did not.
+/// A response; status 0 means that there was none.
 struct Answer {
     status: u16,
     body: Vec<u8>,
@@ -185,11 +190,11 @@ fn xf(folder: &Path) -> Command {
 
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = command.output().expect("the binary runs");
-    let text = |bytes| String::from_utf8(bytes).expect("it says text");
+    let text = |bytes| String::from_utf8(bytes).expect("the output is UTF-8");
     (status.code(), text(stdout), text(stderr))
 }
 
-/// Asserts that a start fails with a message in people's words.
+/// Asserts that a start fails with a readable message.
 #[track_caller]
 fn assert_refused(command: &mut Command, says: &str) {
     let (code, stdout, stderr) = run(command);
@@ -319,7 +324,7 @@ fn a_key_and_the_files_outlive_a_restart_and_the_key_is_told_once() {
     let mut upload = xf(folder.path());
     upload.args(["upload", "--url", first.text("url"), "--public", PHOTO]).env("XFILES_API_KEY", &key);
     let (code, stdout, stderr) = run(&mut upload);
-    assert_eq!((code, stderr.as_str()), (Some(0), ""), "nothing but the result when nobody watches");
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "only the result without a terminal");
     let line = |label: &str| stdout.lines().find_map(|line| line.trim().strip_prefix(label)).unwrap().trim().to_owned();
     let path = line("url").strip_prefix(first.text("cdnUrl")).unwrap().to_owned();
     assert_eq!(first.terminate(), Some(0));
@@ -335,7 +340,7 @@ fn a_key_and_the_files_outlive_a_restart_and_the_key_is_told_once() {
 }
 
 #[test]
-fn a_start_that_rotates_the_signing_key_signs_with_another_and_later_starts_stay_with_it() {
+fn a_start_that_rotates_the_signing_key_uses_a_new_one_and_later_starts_keep_it() {
     let folder = tempfile::tempdir().unwrap();
     let (mut key, mut id, mut signers) = (String::new(), String::new(), Vec::new());
     for flags in [&[][..], &["--rotate-signing-key"], &[]] {
@@ -360,19 +365,19 @@ fn a_start_that_rotates_the_signing_key_signs_with_another_and_later_starts_stay
 }
 
 #[test]
-fn a_directory_in_use_is_refused_and_the_keys_that_a_later_start_tells_of_can_be_made() {
+fn a_directory_in_use_is_refused_and_the_printed_key_commands_work() {
     let folder = tempfile::tempdir().unwrap();
     Server::start(folder.path()).terminate();
     let server = Server::start(folder.path());
     assert_refused(xf(folder.path()).args(SERVE), ".xfiles is in use by another process");
-    assert!(server.ready_file.exists(), "it is still that of the first");
+    assert!(server.ready_file.exists(), "the ready file is still that of the first server");
 
     let commands: Vec<&str> = server.said.lines().filter(|line| line.contains("keys create")).collect();
     assert_eq!(commands.len(), 2, "{}", server.said);
     let elsewhere = tempfile::tempdir().unwrap();
     for (command, exit) in commands.into_iter().zip([4, 0]) {
-        let (code, key, told) = run(Command::new("sh").current_dir(elsewhere.path()).args(["-c", command]));
-        assert_eq!(code, Some(0), "{told}");
+        let (code, key, err) = run(Command::new("sh").current_dir(elsewhere.path()).args(["-c", command]));
+        assert_eq!(code, Some(0), "{err}");
         let asked = |arguments: &[&str]| {
             let mut asked = xf(folder.path());
             run(asked.args(arguments).args(["--url", server.text("url")]).env("XFILES_API_KEY", key.trim()))
@@ -384,7 +389,7 @@ fn a_directory_in_use_is_refused_and_the_keys_that_a_later_start_tells_of_can_be
 }
 
 #[test]
-fn a_server_limits_the_rate_and_lets_the_pages_of_an_origin_call_when_it_is_told_to() {
+fn the_rate_limit_and_api_origin_flags_take_effect() {
     let folder = tempfile::tempdir().unwrap();
     let flags = ["--ephemeral", "--rate-limit", "1", "--allow-origin", "https://App.example.com/"];
     let server = Server::start_with(folder.path(), &flags);
@@ -403,7 +408,7 @@ fn a_server_limits_the_rate_and_lets_the_pages_of_an_origin_call_when_it_is_told
 }
 
 #[test]
-fn a_server_makes_the_placeholder_of_a_picture_before_anybody_looks_unless_it_is_told_not_to() {
+fn a_server_makes_placeholders_without_a_request_unless_disabled() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let servers = [&["--placeholders", "on-view"][..], &[]].map(|flags| {
         let folder = folders[usize::from(flags.is_empty())].path();
@@ -412,8 +417,8 @@ fn a_server_makes_the_placeholder_of_a_picture_before_anybody_looks_unless_it_is
     let reads = servers.each_ref().map(|server| {
         let mut upload = xf(folders[0].path());
         upload.args(["upload", "--json", "--url", server.text("url"), PHOTO]);
-        let (code, uploaded, told) = run(upload.env("XFILES_API_KEY", server.text("apiKey")));
-        assert_eq!(code, Some(0), "{told}");
+        let (code, uploaded, err) = run(upload.env("XFILES_API_KEY", server.text("apiKey")));
+        assert_eq!(code, Some(0), "{err}");
         let uploaded: Value = serde_json::from_str(&uploaded).unwrap();
         let (client, id) = (Client::of(server, server.text("apiKey")), uploaded[0]["file"]["id"].clone());
         move || client.ask("GET", &format!("/api/v1/files/{}", id.as_str().unwrap()), None).json()["file"].clone()
@@ -426,13 +431,13 @@ fn a_server_makes_the_placeholder_of_a_picture_before_anybody_looks_unless_it_is
     }
     // It was uploaded before the other.
     assert!(left_to_viewers()["thumbhash"].is_null() && left_to_viewers()["width"].is_number());
-    let (code, _, told) = run(xf(folders[0].path()).args(["serve", "--placeholders", "never"]));
-    assert!(code == Some(2) && told.contains("on-confirm, on-view"), "{told}");
+    let (code, _, err) = run(xf(folders[0].path()).args(["serve", "--placeholders", "never"]));
+    assert!(code == Some(2) && err.contains("on-confirm, on-view"), "{err}");
     assert!(servers.map(Server::terminate).iter().all(|code| *code == Some(0)));
 }
 
 #[test]
-fn a_background_that_is_no_colour_is_refused_with_the_name_of_its_setting() {
+fn an_invalid_background_colour_is_refused_with_the_name_of_its_setting() {
     let folder = tempfile::tempdir().unwrap();
     let flag = run(xf(folder.path()).args(["serve", "--ephemeral", "--jpeg-background", "paper"]));
     let variable = run(xf(folder.path()).args(["serve", "--ephemeral"]).env("XFILES_JPEG_BACKGROUND", "#12"));
@@ -443,7 +448,7 @@ fn a_background_that_is_no_colour_is_refused_with_the_name_of_its_setting() {
 }
 
 #[test]
-fn a_taken_port_is_named_with_the_flag_that_changes_it() {
+fn a_port_in_use_is_reported_with_the_flag_that_changes_it() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -453,7 +458,7 @@ fn a_taken_port_is_named_with_the_flag_that_changes_it() {
 }
 
 #[test]
-fn a_data_directory_that_cannot_be_made_is_named() {
+fn a_data_directory_that_cannot_be_created_is_named() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     let data = ["serve", "--listen", "127.0.0.1:0", "--data", "file/data"];
@@ -461,9 +466,9 @@ fn a_data_directory_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn a_first_start_without_room_says_so() {
+fn a_first_start_without_disk_space_reports_it() {
     let folder = tempfile::tempdir().unwrap();
-    // No file may be longer than a few kilobytes: to the program it is a full disk, with another reason.
+    // No file may be larger than a few kilobytes, which the program sees as a full disk with another error.
     let script = "trap '' XFSZ; ulimit -f 16; exec \"$0\" serve --listen 127.0.0.1:0 --data data";
     let mut command = Command::new("sh");
     command.current_dir(folder.path()).args(["-c", script, env!("CARGO_BIN_EXE_xf")]);
@@ -472,8 +477,8 @@ fn a_first_start_without_room_says_so() {
 }
 
 #[test]
-fn a_directory_that_was_never_served_is_no_data_directory() {
+fn a_directory_that_was_never_served_is_not_a_data_directory() {
     let folder = tempfile::tempdir().unwrap();
-    assert_refused(xf(folder.path()).args(["keys", "create", "--data", ".xfiles"]), "nothing was ever served from it");
+    assert_refused(xf(folder.path()).args(["keys", "create", "--data", ".xfiles"]), "it was never used by `xf serve`");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

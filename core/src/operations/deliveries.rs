@@ -70,7 +70,7 @@ impl Projects {
         outcome: Attempt,
     ) -> Result<Option<DeliveryStatus>> {
         if outcome == Attempt::Answered(GONE) {
-            tracing::warn!(webhook.id = %endpoint.id, "an endpoint says that it is gone and is disabled");
+            tracing::warn!(webhook.id = %endpoint.id, "an endpoint returned 410 and is disabled");
             self.catalog.disable_endpoint(endpoint).await?;
         }
         self.end_delivery(delivery, &delivery.attempted(outcome, self.clock.now())).await

@@ -1,4 +1,4 @@
-//! Brings the colours of a picture to sRGB, because a variant carries no profile and viewers take that for sRGB.
+//! Converts the colours of an image to sRGB. Variants carry no profile, and viewers take an image without one for sRGB.
 
 use std::sync::Arc;
 
@@ -10,23 +10,23 @@ use moxcms::{
 
 use super::{Refusal, limits::MAX_PROFILE_BYTES};
 
-/// Converts from `profile`. A profile that is damaged, or is for other channels than the picture has, is passed over, as
-/// viewers do.
+/// Converts from `profile`. A profile that is damaged, or for other channels than the image has, is ignored, as viewers
+/// do.
 pub(super) fn to_srgb(mut pixels: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
     let layout = layout(&pixels);
     if let Some(conversion) = profile.and_then(|profile| Conversion::from(profile, layout)) {
-        // What cannot be converted is left as it is.
+        // An image that cannot be converted stays as it is.
         let _: Result<(), CmsError> = conversion.apply(&mut pixels);
     }
     pixels
 }
 
-/// Whether [`to_srgb`] would change RGB, or grey, of that profile.
+/// Whether [`to_srgb`] would change RGB, or grey, with this profile.
 pub(super) fn changes(profile: &[u8], is_grey: bool) -> bool {
     Conversion::from(profile, if is_grey { Layout::Gray } else { Layout::Rgb }).is_some()
 }
 
-/// From the YCbCr of JPEG, all of whose values are used, to RGB.
+/// Converts full-range YCbCr, as in JPEG, to RGB.
 pub(super) fn rgb_from_ycbcr(luma: &[u8], blue: &[u8], red: &[u8]) -> Vec<u8> {
     let mut rgb = vec![0; luma.len() * 3];
     for (((pixel, y), cb), cr) in rgb.as_chunks_mut::<3>().0.iter_mut().zip(luma).zip(blue).zip(red) {
@@ -37,7 +37,7 @@ pub(super) fn rgb_from_ycbcr(luma: &[u8], blue: &[u8], red: &[u8]) -> Vec<u8> {
 
 #[inline]
 pub(super) fn pixel_from_ycbcr(luma: u8, blue: u8, red: u8) -> [u8; 3] {
-    /// The fractional bits of the factors, which are those of BT.601.
+    /// The fractional bits of the factors of BT.601.
     const BITS: i32 = 16;
     const RED: i32 = 91_881;
     const GREEN_BY_BLUE: i32 = 22_554;
@@ -50,18 +50,18 @@ pub(super) fn pixel_from_ycbcr(luma: u8, blue: u8, red: u8) -> [u8; 3] {
     [sample(y + RED * cr), sample(y - GREEN_BY_BLUE * cb - GREEN_BY_RED * cr), sample(y + BLUE * cb)]
 }
 
-/// What inks on paper look like, by a profile for print.
+/// Converts CMYK to sRGB by a printing profile.
 pub(super) struct Inks(Arc<Transform8BitExecutor>);
 
 impl Inks {
-    /// `None` if the profile cannot be used, or is not for cyan, magenta, yellow and black.
+    /// `None` if the profile cannot be used, or is not for CMYK.
     pub(super) fn from(profile: &[u8]) -> Option<Self> {
         let from = parse(profile).filter(|from| from.color_space == DataColorSpace::Cmyk)?;
         let (inks, to) = (Layout::Rgba, ColorProfile::new_srgb());
         from.create_transform_8bit(inks, &to, Layout::Rgb, TransformOptions::default()).ok().map(Self)
     }
 
-    /// Converts four channels of ink, 255 where there is most.
+    /// Converts CMYK samples, in which 255 is full ink.
     pub(super) fn to_srgb(&self, inks: &RgbaImage) -> RgbImage {
         let mut rgb = RgbImage::new(inks.width(), inks.height());
         self.0.transform(inks, &mut rgb).expect("both have their channels for each pixel");
@@ -69,12 +69,12 @@ impl Inks {
     }
 }
 
-/// The profile of code points of ITU-T H.273. `None` if they are those of sRGB or as good as those.
+/// The profile for code points of ITU-T H.273. `None` if they are those of sRGB, or close to them.
 pub(super) fn of_code_points(primaries: u16, transfer: u16, is_grey: bool) -> Result<Option<Vec<u8>>, Refusal> {
-    /// Curves of high dynamic range.
+    /// The transfer characteristics PQ and HLG.
     const PQ: u16 = 16;
     const HLG: u16 = 18;
-    /// That of BT.709, under its names.
+    /// The transfer characteristics of BT.709, which have several code points.
     const BT709: [u16; 4] = [1, 6, 14, 15];
 
     let curve = match transfer {
@@ -82,7 +82,7 @@ pub(super) fn of_code_points(primaries: u16, transfer: u16, is_grey: bool) -> Re
         4 => Some(2.2),
         5 => Some(2.8),
         8 => Some(1.0),
-        // Shown as sRGB is, as viewers do.
+        // Viewers show it as sRGB.
         _ => None,
     };
     if is_grey {
@@ -93,7 +93,7 @@ pub(super) fn of_code_points(primaries: u16, transfer: u16, is_grey: bool) -> Re
         12 => ColorProfile::new_display_p3(),
         _ => ColorProfile::new_srgb(),
     };
-    // Those whose white is that of daylight, or of cinemas.
+    // Primaries with the white point D65 or that of DCI.
     let white = match primaries {
         5..=7 | 9 => Some(Chromaticity::new(0.3127, 0.329)),
         11 => Some(Chromaticity::new(0.314, 0.351)),
@@ -104,7 +104,7 @@ pub(super) fn of_code_points(primaries: u16, transfer: u16, is_grey: bool) -> Re
     if let Some((white, primaries)) = known {
         profile.update_rgb_colorimetry(white.to_xyyb(), primaries);
     }
-    // They would count before the curves.
+    // Otherwise moxcms would prefer the code points to the curves.
     profile.cicp = None;
     if let Some(curve) = curve.map(curve_from_gamma) {
         (profile.red_trc, profile.green_trc, profile.blue_trc) =
@@ -128,7 +128,7 @@ fn layout(pixels: &DynamicImage) -> Layout {
     }
 }
 
-/// From another colour space to sRGB. Alpha passes through.
+/// A conversion to sRGB. Alpha is not changed.
 struct Conversion {
     layout: Layout,
     from: ColorProfile,
@@ -147,8 +147,8 @@ impl Conversion {
         (conversion.from.color_space == space && conversion.changes_colours().ok()?).then_some(conversion)
     }
 
-    /// Whether any of some colours all over the space moves by more than rounding would move it. The many variants of
-    /// the sRGB profile do not, and pictures that carry one are spared the conversion.
+    /// Whether the conversion changes any of a sample of colours by more than rounding does. The many variants of the
+    /// sRGB profile do not, and images that carry one need no conversion.
     fn changes_colours(&self) -> Result<bool, CmsError> {
         const STEPS: [u8; 6] = [0, 51, 102, 153, 204, 255];
 
@@ -194,7 +194,7 @@ impl Conversion {
     }
 }
 
-/// The curve of sRGB without its colours.
+/// The transfer function of sRGB for one channel.
 fn grey_srgb() -> ColorProfile {
     let mut grey = ColorProfile::new_gray_with_gamma(2.2);
     grey.gray_trc = ColorProfile::new_srgb().red_trc;

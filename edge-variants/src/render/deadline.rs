@@ -1,11 +1,11 @@
-//! Until when a rendering may go on.
+//! When rendering has to stop.
 
 use std::time::Instant;
 
 use super::Refusal;
 
-/// A moment, or never. It is looked at between the steps of a rendering, and in the longest one that is ours, the walk
-/// through a JPEG, between rows. No other step takes more than a few seconds with what [`limits`](super::limits) admits.
+/// A moment, or never. It is checked between the steps of rendering and, in the longest of our own steps, decoding a
+/// JPEG, between rows. With what [`limits`](super::limits) admits, no other step takes more than a few seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Deadline(Option<Instant>);
 

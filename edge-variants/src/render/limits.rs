@@ -1,41 +1,41 @@
-//! What is refused by its header alone, before anything is allocated for it.
+//! Limits that the header alone decides, before anything is allocated.
 //!
-//! Most decoders hold the whole frame. A JPEG that is not progressive is walked, and only the smaller picture is held.
+//! Most decoders hold the whole frame. Sequential JPEGs are decoded without holding more than the scaled image.
 
 use xfiles_core::sniff::Dimensions;
 
 use super::Refusal;
 
-/// What a JPEG can claim: photographs of whole conversations are 20,000 pixels tall. The area bounds what is held.
+/// The maximum of JPEG: screenshots of whole conversations are 20,000 pixels tall. The area bounds the memory.
 pub(super) const MAX_SIDE: u32 = 65_535;
 
-/// 50 Mi: a telephone's "50 megapixels" are up to 8192 x 6144. As RGBA they take 200 MiB.
+/// 50 Mi: the "50 megapixels" of telephones are up to 8192 x 6144. As RGBA they take 200 MiB.
 pub(super) const MAX_PIXELS: u64 = 50 << 20;
 
-/// The square of 16,383, where sharp stops as well. The larger planes at half the size take 100 MiB.
+/// The square of 16,383, which is sharp's limit as well. The planes at half the size take 100 MiB.
 pub(super) const MAX_WALKED_PIXELS: u64 = 16_383 * 16_383;
 
-/// What the pixels of a frame may take, which halves the largest area for 16-bit channels.
+/// The memory of a frame, which halves the largest area for 16-bit channels.
 pub(super) const MAX_FRAME_BYTES: u64 = 256 << 20;
 
-/// What is encoded as AVIF: 1200 x 6990. A megapixel takes 0.8 s and 27 MB, where the function has 55 s for everything.
+/// The largest AVIF: 1200 x 6990. A megapixel takes 0.8 s and 27 MB, and the function has 55 s for everything.
 pub(super) const MAX_AVIF_PIXELS: u64 = 8 << 20;
 
-/// Each scan of a progressive JPEG goes over the whole frame. Encoders write about ten.
+/// Each scan of a progressive JPEG is a pass over the whole frame. Encoders write about ten.
 pub(super) const MAX_SCANS: usize = 100;
 
-/// What a decoder may take beside the frame: for one row, for text and colour profiles inflated from a PNG.
+/// The memory of a decoder besides the frame: for a row, and for text and profiles inflated from a PNG.
 pub(super) const MAX_SCRATCH_BYTES: u64 = 16 << 20;
 
-/// Profiles with tables for print take 3 MB; those of cameras and screens a few kilobytes.
+/// Printing profiles have 3 MB, those of cameras and screens a few kilobytes.
 pub(super) const MAX_PROFILE_BYTES: usize = 4 << 20;
 
-/// Refuses a picture that is too large to be held.
+/// Refuses an image whose frame is too large to be held.
 pub(super) fn admit(stored: Dimensions) -> Result<(), Refusal> {
     within(stored, MAX_PIXELS)
 }
 
-/// Refuses a picture that is too large to be walked.
+/// Refuses an image that is too large even for decoders that do not hold the frame.
 pub(super) fn admit_walked(stored: Dimensions) -> Result<(), Refusal> {
     within(stored, MAX_WALKED_PIXELS)
 }

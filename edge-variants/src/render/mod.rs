@@ -1,24 +1,14 @@
 //! Makes a variant of an original: bytes in, bytes out.
 //!
-//! [`render`] is the list of steps, one file each, in the order that makes it safe: nothing is allocated before the
-//! header has been read and its claims are within the limits, and nothing but pixels reaches an encoder, so no metadata
-//! can leave. It knows nothing of storage, requests or records, keeps no state, and writes the same bytes for the same
-//! input.
+//! [`render`] runs steps of one file each, in an order that is safe: nothing is allocated before the header has been
+//! read and its claims are within the limits, and only pixels reach an encoder, so no metadata can leave. The module
+//! knows nothing of storage, requests or records, keeps no state, and yields the same bytes for the same input.
 
 mod colour;
 mod deadline;
 mod decode;
 mod encode;
-mod fixed;
-#[cfg(test)]
-mod found;
-#[cfg(test)]
-mod hostile;
-#[cfg(test)]
-mod kinds;
 mod limits;
-#[cfg(test)]
-mod memory;
 mod need;
 mod orient;
 mod original;
@@ -27,11 +17,27 @@ mod planes;
 mod refusal;
 mod resample;
 mod resize;
+mod retreat;
+
+// Tests of the module's inside, out of the way of what runs.
 #[cfg(test)]
+#[path = "../../tests/render/found.rs"]
+mod found;
+#[cfg(test)]
+#[path = "../../tests/render/hostile.rs"]
+mod hostile;
+#[cfg(test)]
+#[path = "../../tests/render/kinds.rs"]
+mod kinds;
+#[cfg(test)]
+#[path = "../../tests/render/memory.rs"]
+mod memory;
+#[cfg(test)]
+#[path = "../../tests/render/tests.rs"]
 mod tests;
 #[cfg(test)]
+#[path = "../../tests/render/tiffs.rs"]
 mod tiffs;
-mod zig_zag;
 
 use std::time::Instant;
 
@@ -52,18 +58,18 @@ pub use self::{
     refusal::Refusal,
 };
 
-/// A variant: upright, in sRGB, without metadata, encoded as asked.
+/// A variant: upright, in sRGB, without metadata, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
-    /// The encoded picture.
+    /// The encoded image.
     pub bytes: Vec<u8>,
-    /// As what it is encoded: as asked for, or what `auto` came to.
+    /// The format: the one asked for, or what `auto` became.
     pub format: ImageFormat,
-    /// Pixels from left to right: the width asked for, or the original's if that is smaller.
+    /// The width in pixels: the one asked for, or the original's if that is less.
     pub width: u32,
-    /// Pixels from top to bottom.
+    /// The height in pixels.
     pub height: u32,
-    /// The original's placeholder, if the job was to make it as well.
+    /// The original's placeholder, if the job includes it.
     pub placeholder: Option<ThumbHash>,
 }
 
@@ -75,7 +81,7 @@ pub fn render(original: &[u8], spec: VariantSpec) -> Result<Rendered, Refusal> {
     Job::new(spec).run(original)
 }
 
-/// What is to be made of an original.
+/// What to make of an original.
 #[derive(Clone, Copy, Debug)]
 pub struct Job {
     spec: VariantSpec,
@@ -85,62 +91,60 @@ pub struct Job {
 }
 
 impl Job {
-    /// The variant alone.
+    /// A job that makes the variant only.
     pub fn new(spec: VariantSpec) -> Self {
         Self { spec, background: Colour::WHITE, with_placeholder: false, deadline: Deadline::NEVER }
     }
 
-    /// With this colour, rather than white, where the original is transparent and the format is JPEG.
+    /// Sets the colour behind transparent pixels in JPEG, which is white otherwise.
     #[must_use]
     pub fn on(self, background: Colour) -> Self {
         Self { background, ..self }
     }
 
-    /// The original's placeholder with it, or not. It takes half a millisecond.
+    /// Makes the original's placeholder as well, or not. It takes half a millisecond.
     #[must_use]
     pub fn with_placeholder(self, with_placeholder: bool) -> Self {
         Self { with_placeholder, ..self }
     }
 
-    /// Gives up if the picture is not ready to be encoded at that moment, soon after it.
+    /// Stops soon after this moment, unless the image is ready to be encoded by then.
     #[must_use]
     pub fn until(self, moment: Instant) -> Self {
         Self { deadline: Deadline::at(moment), ..self }
     }
 
-    /// The size of what is made, upright and as the original is stored.
+    /// The size of the variant, upright and in the stored orientation.
     fn size(&self, header: &Header) -> (Dimensions, Dimensions) {
         let width = self.spec.width.pixels().min(decode::widest(header));
         let size = resize::fit(header.upright(), width);
         (size, if header.orientation.exchanges_sides() { size.turned() } else { size })
     }
 
-    /// How much it needs of the original, of which it takes the size as stored.
+    /// How much of the original the job needs, for a size in the stored orientation.
     fn choice(&self, raster: Raster, header: &Header, stored_size: Dimensions) -> Choice {
         let has_half_colours = encode::range(self.spec.format).is_some();
         decode::choice(raster, header.stored, stored_size, has_half_colours)
     }
 
-    /// Makes it of an original whose bytes are all there: see [`Job::run_on`].
-    ///
-    /// # Errors
-    /// Whatever is wrong is wrong with the original or the format, and will be wrong again: see [`Refusal`].
+    /// Runs the job on an original whose bytes are all there: see [`Job::run_on`].
     pub fn run(self, original: &[u8]) -> Result<Rendered, Refusal> {
         self.run_on(Original::from(original)).expect("what is there cannot be cut off")
     }
 
-    /// Makes it, of as much of the original as it needs: what its header refuses is not read beyond the header, a
-    /// baseline JPEG is decoded while it arrives, and of a progressive one the read ends after the last scan that it
-    /// needs. Other kinds are awaited whole.
+    /// Runs the job on as much of the original as it needs: after a header that is refused, nothing more is read; a
+    /// baseline JPEG is decoded while it arrives; and of a progressive one, reading ends after the last scan that is
+    /// needed. Other formats are awaited whole.
     ///
-    /// It takes a fraction of a second of one core and up to a few hundred megabytes, so callers bound how many run at
-    /// once, and in how much memory: see [`Decoding::within`].
+    /// A job takes a fraction of a second of one core and up to a few hundred megabytes, so callers bound how many run
+    /// at once, and their memory: see [`Decoding::within`].
     ///
     /// # Errors
-    /// [`CutOff`], if the original did not arrive as far as it was needed; whatever seemed wrong with it then is not
-    /// told. A [`Refusal`] inside, if there is something wrong.
+    ///
+    /// [`CutOff`], if the original did not arrive as far as it was needed; then nothing is known about it. A
+    /// [`Refusal`] inside, if something is wrong with it.
     pub fn run_on(self, original: Original<'_>) -> Result<Result<Rendered, Refusal>, CutOff> {
-        // Nobody has to keep the rest of it ready while this encodes.
+        // The rest of the original need not be kept for encoding.
         match Decoding::new(original).shrink(self) {
             Ok(small) => Ok(small.and_then(|small| self.encode(small))),
             Err(Unfinished::CutOff) => Err(CutOff),
@@ -148,15 +152,12 @@ impl Job {
         }
     }
 
-    /// How many bytes a picture takes while it is encoded for this job.
+    /// The memory that an image takes while it is encoded for this job.
     pub fn encoding_bytes(&self, small: &Small) -> u64 {
         small.bytes() + need::encoding(self.spec.format, small.size, matches!(small.picture, Picture::Halves(_)))
     }
 
-    /// Encodes what was made for this job.
-    ///
-    /// # Errors
-    /// [`Refusal::Unencodable`].
+    /// Encodes an image that was made for this job.
     pub fn encode(self, small: Small) -> Result<Rendered, Refusal> {
         let placeholder = self.with_placeholder.then(|| small.placeholder());
         let Small { picture, size } = small;
@@ -166,54 +167,51 @@ impl Job {
     }
 }
 
-/// An original on its way to several variants: read once, and decoded once for all that are made of the same pixels. What
-/// is made does not depend on what else is.
+/// An original that becomes several variants: read once, and decoded once for all variants of the same pixels. No
+/// variant depends on which others are made.
 pub struct Decoding<'a> {
     original: Original<'a>,
     read: Option<(Raster, Header)>,
-    /// The pixels that were needed last.
+    /// The pixels that were decoded last.
     source: Option<(Choice, Source)>,
     decodes: usize,
-    /// What it takes to hold those.
+    /// The memory of those.
     bytes: u64,
-    /// Asks for so many bytes in all. Whether it has them.
+    /// Grants this much memory in all, or refuses.
     allowance: Box<dyn FnMut(u64) -> bool + 'a>,
 }
 
 impl<'a> Decoding<'a> {
-    /// Of this original, of which nothing is read yet.
+    /// A decoding of this original, of which nothing is read yet.
     pub fn new(original: Original<'a>) -> Self {
         Self { original, read: None, source: None, decodes: 0, bytes: 0, allowance: Box::new(|_| true) }
     }
 
-    /// The same, in as much memory as `allowance` grants: it is asked for so many bytes in all, and says whether there are
-    /// so many. It is asked before anything is decoded, by what the header tells.
+    /// Limits the memory: before anything is decoded, `allowance` is asked for an amount in all, estimated from the
+    /// header, and grants it or not.
     #[must_use]
     pub fn within(self, allowance: impl FnMut(u64) -> bool + 'a) -> Self {
         Self { allowance: Box::new(allowance), ..self }
     }
 
-    /// What kind of picture it is, if that is known by now.
+    /// The format, if it is known by now.
     pub fn kind(&self) -> &'static str {
         self.read.map_or("a picture", |(raster, _)| decode::name(raster))
     }
 
-    /// How often it was decoded.
+    /// How often the original was decoded.
     pub fn decodes(&self) -> usize {
         self.decodes
     }
 
-    /// Whether the job can be done without decoding anything anew.
+    /// Whether the job needs no further decoding.
     pub fn has_pixels_for(&self, job: &Job) -> bool {
         let (Some((raster, header)), Some((choice, _))) = (self.read, &self.source) else { return false };
         let (_, stored) = job.size(&header);
         job.choice(raster, &header, stored).or_exactly(choice, stored) == *choice
     }
 
-    /// Makes all but the encoding: [`Job::encode`] does that.
-    ///
-    /// # Errors
-    /// As [`Job::run_on`].
+    /// Does everything but encoding, which [`Job::encode`] does.
     pub fn shrink(&mut self, job: Job) -> Result<Result<Small, Refusal>, Unfinished> {
         let small = self.decode_and_shrink(job);
         if self.original.is_cut_off() {
@@ -248,7 +246,7 @@ impl<'a> Decoding<'a> {
                 source
             }
             other => {
-                // Not both at once.
+                // Drops the old pixels first, so that both are not held at once.
                 drop(other);
                 self.decodes += 1;
                 let mut memory = decode::Memory { beside, asked: 0, allowance: &mut *self.allowance };
@@ -282,11 +280,11 @@ impl<'a> Decoding<'a> {
     }
 }
 
-/// What is looked at first: as much as confirmation looks at, in which nearly every header is.
+/// The bytes that are read first, as many as confirmation reads. They have nearly every header.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Reads the header of an original that is within the limits. The head of the file refuses what it can refuse; the
-/// whole of it decides, because more may follow that turns the picture.
+/// Reads the header of an original and checks the limits. The head of the file can refuse; the whole file decides,
+/// because a later part may change the orientation.
 fn header(raster: Raster, original: &mut Original<'_>) -> Result<Header, Refusal> {
     let head = raster.header(original.head(HEAD_BYTES));
     if let (Some(header), false) = (&head, raster == Raster::Jpeg) {
@@ -294,7 +292,7 @@ fn header(raster: Raster, original: &mut Original<'_>) -> Result<Header, Refusal
     }
     let header = match raster {
         Raster::Jpeg => {
-            // Exif may come behind the size, but not behind the first scan.
+            // Exif may follow the frame header, but not the first scan.
             let mut length = HEAD_BYTES.max(decode::start(original));
             loop {
                 let bytes = original.head(length);
@@ -316,14 +314,14 @@ fn header(raster: Raster, original: &mut Original<'_>) -> Result<Header, Refusal
     Ok(header)
 }
 
-/// A variant that only has to be encoded.
+/// An image that only has to be encoded.
 pub struct Small {
     picture: Picture,
     size: Dimensions,
 }
 
 impl Small {
-    /// How many bytes it takes.
+    /// Its memory in bytes.
     pub fn bytes(&self) -> u64 {
         match &self.picture {
             Picture::Pixels(pixels) => pixels.as_bytes().len() as u64,
@@ -337,14 +335,14 @@ impl Small {
     }
 }
 
-/// A variant before it is encoded: small, upright and in sRGB.
+/// A variant before it is encoded: scaled, upright and in sRGB.
 enum Picture {
     Pixels(DynamicImage),
-    /// As the encoder holds it, in the range that it holds.
+    /// Planes in the range of the encoder.
     Halves(Halves),
 }
 
-/// Keeps planes for an encoder that wants planes, unless their colours have to be converted, which is done in RGB.
+/// Keeps planes for an encoder that takes planes, unless a profile has to be applied, which is done in RGB.
 fn from_planes(planar: &Planar, size: Dimensions, orientation: Orientation, format: ImageFormat) -> Picture {
     let is_grey = planar.planes.len() == 1;
     let profile = planar.profile.clone().filter(|profile| colour::changes(profile, is_grey));

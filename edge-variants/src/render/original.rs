@@ -1,28 +1,28 @@
-//! The bytes of an original, all there or still arriving.
+//! The bytes of an original, complete or still arriving.
 //!
-//! Decoders ask for as many as they need and wait for no more. What is not asked for is not read: whoever sends it is told
-//! by the end of the channel.
+//! Decoders ask for as many bytes as they need, and wait for no more. Bytes that are not asked for are not read: the
+//! sender sees that the channel is closed.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-/// How many parts wait to be taken. The store's are of up to 256 KiB.
+/// How many parts the channel holds. Those of the store have up to 256 KiB.
 const WAITING: usize = 4;
 
-/// What one of them has at most, in bytes.
+/// The greatest size of a part, in bytes.
 const LARGEST_PART: u64 = 256 << 10;
 
-/// Longer than any original, so that a length that is only claimed reserves no more.
+/// Greater than any original. A longer claimed length reserves no more.
 const MAX_RESERVED: usize = 100 << 20;
 
-/// What is rendered.
+/// An original, complete or still arriving.
 pub struct Original<'a> {
     held: Cow<'a, [u8]>,
-    /// How many bytes it is said to have, if they are to be held here.
+    /// Its claimed length, if it is held here.
     length: u64,
-    /// `None` once there is no more.
+    /// `None` after the last.
     parts: Option<mpsc::Receiver<Part>>,
     is_cut_off: bool,
 }
@@ -32,15 +32,15 @@ enum Part {
     End,
 }
 
-/// The end at which an original comes in. Dropped before [`Arrival::end`], it cuts the original off.
+/// The sending end of an original. Dropped before [`Arrival::end`], it cuts the original off.
 pub struct Arrival(mpsc::Sender<Part>);
 
-/// The original did not arrive as far as it was needed. That says nothing about it.
+/// The original did not arrive as far as it was needed, which says nothing about the original itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the original did not arrive")]
 pub struct CutOff;
 
-/// Why a decoding stopped before it could say anything of the original.
+/// Why decoding stopped without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfinished {
     /// [`CutOff`].
@@ -49,27 +49,27 @@ pub enum Unfinished {
     /// It needs more memory than it was granted.
     #[error("it takes {bytes} bytes")]
     Short {
-        /// What it needs in all.
+        /// The memory that it needs in all.
         bytes: u64,
     },
 }
 
-/// Nobody wants more of the original.
+/// The renderer has enough of the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Enough;
 
 impl Arrival {
-    /// Waits until nobody wants more.
+    /// Waits until the renderer has enough.
     pub async fn enough(&self) {
         self.0.closed().await;
     }
 
-    /// Hands over the next bytes, once there is room for them.
+    /// Sends the next bytes, once there is room for them.
     pub async fn send(&self, bytes: Bytes) -> Result<(), Enough> {
         self.0.send(Part::Bytes(bytes)).await.map_err(|_| Enough)
     }
 
-    /// Says that these were all.
+    /// Ends the original: these were all bytes.
     pub async fn end(self) -> Result<(), Enough> {
         self.0.send(Part::End).await.map_err(|_| Enough)
     }
@@ -82,8 +82,8 @@ impl<'a> From<&'a [u8]> for Original<'a> {
 }
 
 impl Original<'static> {
-    /// An original that comes in elsewhere and is said to have that many bytes. Whoever renders it blocks its thread
-    /// while it waits, so that must not be one of an executor's.
+    /// An original that arrives through a channel, with its claimed length. Rendering blocks the thread while it waits,
+    /// so the thread must not be an executor's.
     pub fn arriving(length: u64) -> (Arrival, Self) {
         let (sender, parts) = mpsc::channel(WAITING);
         let reserved = usize::try_from(length).unwrap_or(MAX_RESERVED).min(MAX_RESERVED);
@@ -93,7 +93,7 @@ impl Original<'static> {
 }
 
 impl Original<'_> {
-    /// Waits until so many bytes are there, or all. More may be there as well.
+    /// Waits until `length` bytes or all are there. More may be there as well.
     pub(super) fn up_to(&mut self, length: usize) -> &[u8] {
         while self.held.len() < length
             && let Some(parts) = &mut self.parts
@@ -107,7 +107,7 @@ impl Original<'_> {
         &self.held
     }
 
-    /// The first so many bytes, or all if there are fewer.
+    /// The first `length` bytes, or all if there are fewer.
     pub(super) fn head(&mut self, length: usize) -> &[u8] {
         let there = self.up_to(length);
         &there[..length.min(there.len())]
@@ -118,16 +118,12 @@ impl Original<'_> {
         self.up_to(usize::MAX)
     }
 
-    pub(super) fn byte(&mut self, at: usize) -> Option<u8> {
-        self.up_to(at + 1).get(at).copied()
-    }
-
-    /// What it takes to hold it, with the parts that wait to be taken.
+    /// The memory for the original and for the parts in the channel.
     pub(super) fn held_bytes(&self) -> u64 {
         if self.length == 0 { 0 } else { self.length + WAITING as u64 * LARGEST_PART }
     }
 
-    /// Whether it ended before its end: then what was made of it is worth nothing.
+    /// Whether it was cut off, so that its result must not be used.
     pub(super) fn is_cut_off(&self) -> bool {
         self.is_cut_off
     }

@@ -1,28 +1,24 @@
-//! The placeholder of a picture, made of what is about to be encoded.
+//! The placeholder of an image, made from what is about to be encoded.
 
 use image::GenericImageView as _;
-use xfiles_core::{sniff::Dimensions, thumbhash::ThumbHash};
+use xfiles_core::thumbhash::ThumbHash;
 
 use super::{
     Picture, colour,
     planes::{Halves, Range},
 };
 
-/// Looks at a sample of the pixels: at most 400 in a row and 400 in a column.
+/// Reads at most 400 x 400 of the pixels.
 pub(super) fn of(picture: &Picture) -> ThumbHash {
     match picture {
-        Picture::Pixels(pixels) => {
-            let size = Dimensions { width: pixels.width(), height: pixels.height() };
-            ThumbHash::of(size, |x, y| pixels.get_pixel(x, y).0)
-        }
+        Picture::Pixels(pixels) => ThumbHash::of(pixels.width(), pixels.height(), |x, y| pixels.get_pixel(x, y).0),
         Picture::Halves(halves) => of_halves(halves),
     }
 }
 
 fn of_halves(halves: &Halves) -> ThumbHash {
-    let size = Dimensions { width: halves.luma.width(), height: halves.luma.height() };
     let (luma, difference) = (halves.range.luma(Range::Full), halves.range.difference(Range::Full));
-    ThumbHash::of(size, |x, y| {
+    ThumbHash::of(halves.luma.width(), halves.luma.height(), |x, y| {
         let lightness = luma.of(halves.luma.get_pixel(x, y).0[0]);
         let [red, green, blue] = match &halves.differences {
             Some(planes) => {

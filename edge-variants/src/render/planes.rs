@@ -1,7 +1,7 @@
-//! A picture as lossy formats hold it: luma, and two colour differences that are often fewer.
+//! Images as lossy formats hold them: luma and two chroma planes, often subsampled.
 //!
-//! From a decoder that has such planes to an encoder that wants them there is no way over RGB, which would cost more time
-//! and round more often.
+//! Planes pass from a decoder to an encoder without a conversion to RGB, which would take more time and round more
+//! often.
 
 use std::rc::Rc;
 
@@ -14,10 +14,10 @@ use super::{
     resample::{Levels, Plan, Shrinker, Side},
 };
 
-/// One plane of samples.
+/// A plane of samples.
 pub(super) struct Plane {
     samples: Samples,
-    /// How many samples the picture covers from left to right and from top to bottom, the last perhaps in part.
+    /// How many samples the image covers across and down, the last perhaps in part.
     covers: (f64, f64),
 }
 
@@ -27,22 +27,22 @@ enum Samples {
 }
 
 impl Plane {
-    /// Rows of `stride` samples, of which the picture covers so many.
+    /// Rows of `stride` samples. The image covers this many across and down.
     pub(super) fn new(bytes: Vec<u8>, stride: usize, covers: (f64, f64)) -> Self {
         Self { samples: Samples::Rows { bytes, stride }, covers }
     }
 
-    /// A plane that stays with its decoder.
+    /// A plane in the decoder's memory.
     pub(super) fn of_av1(picture: Rc<Picture>, plane: xfiles_av1::Plane, covers: (f64, f64)) -> Self {
         Self { samples: Samples::Av1(picture, plane), covers }
     }
 
-    /// Samples from left to right and from top to bottom.
+    /// Samples across and down, those included that the image covers in part.
     pub(super) fn size(&self) -> (usize, usize) {
         (whole(self.covers.0), whole(self.covers.1))
     }
 
-    /// A row of bytes, from the top.
+    /// A row of 8-bit samples, counted from the top.
     pub(super) fn row(&self, y: usize) -> &[u8] {
         let width = self.size().0;
         let row = match &self.samples {
@@ -55,7 +55,7 @@ impl Plane {
         row.and_then(|row| row.get(..width)).unwrap_or_default()
     }
 
-    /// A row of samples that have more than 8 bits, and how many they have.
+    /// A row of samples with more than 8 bits, and their depth.
     fn words(&self, y: usize) -> Option<(&[u16], u32)> {
         match &self.samples {
             Samples::Av1(picture, plane) => match picture.row(*plane, y) {
@@ -66,8 +66,7 @@ impl Plane {
         }
     }
 
-    /// What a sample that uses its whole range is multiplied with: the most that 10 bits can say is 255.75 in steps of 8 bits,
-    /// and means 255.
+    /// The factor for full-range samples: the maximum of 10 bits is 255.75 in 8-bit steps, and means 255.
     fn whole_range(&self) -> f64 {
         match &self.samples {
             Samples::Av1(picture, _) => {
@@ -93,17 +92,17 @@ impl Plane {
     }
 }
 
-/// Which part of a byte samples use.
+/// The range of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Range {
-    /// All of it, as in JPEG.
+    /// From 0 to 255, as in JPEG.
     Full,
-    /// From 16 to 235 for luma, to 240 for the differences, as in WebP.
+    /// From 16 to 235 for luma and to 240 for chroma, as in WebP.
     Limited,
 }
 
 impl Range {
-    /// What becomes of luma from this range to another.
+    /// The conversion of luma to another range.
     pub(super) fn luma(self, to: Self) -> Levels {
         match (self, to) {
             (Self::Full, Self::Limited) => Levels { gain: 219.0 / 255.0, offset: 16.0 },
@@ -112,7 +111,7 @@ impl Range {
         }
     }
 
-    /// What becomes of a colour difference.
+    /// The conversion of chroma.
     pub(super) fn difference(self, to: Self) -> Levels {
         let gain = match (self, to) {
             (Self::Full, Self::Limited) => 224.0 / 255.0,
@@ -123,7 +122,7 @@ impl Range {
     }
 }
 
-/// A decoded picture: one plane of grey or three of YCbCr by BT.601, not yet turned.
+/// A decoded image: one plane of grey or three of YCbCr by BT.601, in the stored orientation.
 pub(super) struct Planar {
     pub planes: Vec<Plane>,
     pub range: Range,
@@ -131,7 +130,7 @@ pub(super) struct Planar {
     pub profile: Option<Vec<u8>>,
 }
 
-/// A small picture, upright: luma, and colour differences of half its width and height, rounded up, unless it is grey.
+/// A scaled, upright image in 4:2:0: luma, and chroma at half its width and height, rounded up, unless it is grey.
 pub(super) struct Halves {
     pub luma: GrayImage,
     pub differences: Option<[GrayImage; 2]>,
@@ -139,7 +138,7 @@ pub(super) struct Halves {
 }
 
 impl Planar {
-    /// Resizes every plane to `size`, for grey or RGB.
+    /// Scales every plane to `size`, and converts to grey or RGB.
     pub(super) fn to_pixels(&self, size: Dimensions) -> DynamicImage {
         let samples = "a plane has a sample for each pixel";
         let planes: Vec<GrayImage> = self
@@ -165,19 +164,19 @@ impl Planar {
         }
     }
 
-    /// What becomes of luma in that plane.
+    /// The conversion of this plane's luma.
     fn luma(&self, plane: &Plane, to: Range) -> Levels {
         let levels = self.range.luma(to);
         if self.range == Range::Full { levels.after(plane.whole_range(), 0.0) } else { levels }
     }
 
-    /// What becomes of a colour difference in that plane.
+    /// The conversion of this plane's chroma.
     fn difference(&self, plane: &Plane, to: Range) -> Levels {
         let levels = self.range.difference(to);
         if self.range == Range::Full { levels.after(plane.whole_range(), 128.0) } else { levels }
     }
 
-    /// Resizes to `size`, the differences to half of it, and turns the planes upright.
+    /// Scales luma to `size` and chroma to half of it, and turns the planes upright.
     pub(super) fn to_halves(&self, size: Dimensions, orientation: Orientation, range: Range) -> Halves {
         let turned = |plane: GrayImage| orient::turn(plane.into(), orientation).into_luma8();
         let (across, down) = orient::mirrors(orientation);
@@ -205,15 +204,15 @@ fn luma_side(covers: f64, to: u32) -> Side {
     Side { from: whole(covers), to: to as usize, first: step / 2.0, step }
 }
 
-/// Each sample belongs to two of luma, counted from where the turned picture begins: if the side is odd and will be
-/// mirrored, the first of them is outside.
+/// Each chroma sample belongs to two luma samples, counted from the origin of the upright image. If the side is odd and
+/// is mirrored, the first of the two is outside.
 fn half_side(covers: f64, to: u32, is_mirrored: bool) -> Side {
     let step = covers / f64::from(to);
     let first = if is_mirrored && to % 2 == 1 { 0.0 } else { step };
     Side { from: whole(covers), to: to.div_ceil(2) as usize, first, step: 2.0 * step }
 }
 
-/// How many samples there are where the picture covers so many.
+/// The number of samples that the image covers at least in part.
 #[expect(clippy::cast_possible_truncation, reason = "a side is within 14 bits")]
 fn whole(covered: f64) -> usize {
     covered.ceil().max(1.0) as usize

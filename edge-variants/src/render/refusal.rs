@@ -1,63 +1,63 @@
-//! Why no variant is made.
+//! Why an original has no variant.
 
 use super::limits;
 
-/// Why an original has no variant. Rendering it again would end the same way.
+/// Why an original has no variant. Rendering it again would fail in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Not a picture, or of a kind that is not decoded.
+    /// Not an image, or of a kind that is not supported.
     #[error("variants are made from JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP and ICO")]
     Unsupported,
     /// A side is longer than [`Refusal::MAX_SIDE`].
     #[error("the picture is {width} x {height} pixels; a side may have {}", Refusal::MAX_SIDE)]
     SideTooLong {
-        /// From left to right, as stored.
+        /// The stored width.
         width: u32,
-        /// From top to bottom, as stored.
+        /// The stored height.
         height: u32,
     },
-    /// The picture is within the sides but not within the area, or its pixels are too deep for their number.
+    /// The sides are within the limit, but the area is not, or not at this depth.
     #[error(
         "the picture is {width} x {height} pixels; at most {} are decoded, {} of a plain JPEG, fewer at 16 bits",
         Refusal::MAX_PIXELS,
         limits::MAX_WALKED_PIXELS
     )]
     TooManyPixels {
-        /// From left to right, as stored.
+        /// The stored width.
         width: u32,
-        /// From top to bottom, as stored.
+        /// The stored height.
         height: u32,
     },
-    /// The bytes contradict themselves or end too early.
+    /// The file contradicts itself or ends too early.
     #[error("the picture is damaged or cut short")]
     Corrupt,
-    /// The picture is brighter than white, and nothing here knows how to show that.
+    /// A high dynamic range, for which there is no tone mapping here.
     #[error("the picture has a high dynamic range, PQ or HLG; upload it as SDR")]
     HighDynamicRange,
-    /// It takes more memory to decode than there is for all renders together.
+    /// Decoding takes more memory than all renders together have.
     #[error("the picture takes {} MiB to decode, and there are {} for all pictures together", .bytes >> 20, .budget >> 20)]
     TooMuchMemory {
-        /// What it takes.
+        /// The memory that it takes, in bytes.
         bytes: u64,
-        /// What there is.
+        /// The memory of all renders together, in bytes.
         budget: u64,
     },
-    /// The decoder failed in a way that nobody foresaw, and would again.
+    /// The decoder panicked, and would again.
     #[error("the decoder of {kind} fails on this picture")]
     Undecodable {
-        /// The kind of picture.
+        /// The kind of image.
         kind: &'static str,
     },
-    /// It is not decoded when its time is over.
+    /// Decoding did not finish in time.
     #[error("the picture takes too long to decode")]
     OutOfTime,
-    /// The encoder gave up, which it does only when it gets no memory.
+    /// The encoder failed, which it does only without memory.
     #[error("the variant could not be encoded")]
     Unencodable,
 }
 
 impl Refusal {
-    /// Its name, for programs.
+    /// The code of this refusal, for programs.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Unsupported => "unsupported",

@@ -1,64 +1,68 @@
-//! Resamples rows of bytes as they come: Lanczos3 in gamma space, in 16 bits from the first pass to the last.
+//! Resamples rows as they arrive: Lanczos3 in gamma space, in 16 bits from the first pass to the last.
 //!
-//! The vertical pass holds no more rows than one output row needs. Rounding to 8 bits happens once, with the change of
-//! range where there is one. All of it is whole numbers, so the same on every processor. Rows of a picture that is made
-//! much smaller are added up in twos, fours or eights first, as long as that leaves two and a half for each that is wanted:
-//! Lanczos then has a fraction of the work, and of the finest detail a fifteenth of the contrast is lost.
+//! The vertical pass holds no more rows than one output row needs. Samples are rounded to 8 bits once, together with
+//! the change of range. All arithmetic is in whole numbers, so the result is the same on every processor. If an image
+//! is scaled down a lot, groups of two, four or eight rows are added first, as long as 2.5 of them are left for each
+//! output row: this saves most of Lanczos' work, and costs a fifteenth of the contrast of the finest detail.
 
 #![expect(clippy::cast_possible_truncation, reason = "samples are clamped to a byte, and places are within a side")]
 
 use std::sync::LazyLock;
 
-use super::fixed::times;
-
-/// Samples of the vertical pass that are worked on at once.
+/// Samples that the vertical pass works on at once.
 const BLOCK: usize = 64;
 
-/// Rows of the horizontal pass that are worked on at once.
+/// Rows that the horizontal pass works on at once.
 const LANES: usize = 64;
 
-/// Rows that are laid into lanes at once: each of their samples alone would be a write far from the one before.
+/// Rows that are transposed into lanes at once. A row alone would write each sample far from the previous one.
 const TURNED: usize = 8;
 
-/// Bits below the point: of an expanded sample, of the weights of the vertical pass, and of what that leaves.
+/// Fractional bits: of an expanded sample, of the weights of the vertical pass, and of its result.
 const EXPANDED: u32 = 7;
 const DOWN_WEIGHT: u32 = 15;
 const DOWN: u32 = EXPANDED + DOWN_WEIGHT - 16;
 
-/// Where the samples of one side come from.
+/// `value * factor / 2^16`, rounded down.
+#[inline(always)]
+fn times(value: i16, factor: i16) -> i16 {
+    ((i32::from(value) * i32::from(factor)) >> 16) as i16
+}
+
+/// How the samples of one dimension map to those of the other size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Side {
-    /// Samples that there are.
+    /// Source samples.
     pub from: usize,
-    /// Samples that are wanted.
+    /// Target samples.
     pub to: usize,
-    /// Where the middle of the first that is wanted lies, in samples that there are; the first of those reaches from 0 to 1.
+    /// The center of the first target sample in source samples. The first source sample reaches from 0 to 1.
     pub first: f64,
-    /// How far it is from one to the next.
+    /// The distance between the centers of target samples, in source samples.
     pub step: f64,
 }
 
 impl Side {
-    /// So many of all samples of a picture.
+    /// Maps a whole dimension.
     pub(super) fn whole(from: usize, to: usize) -> Self {
         let step = from as f64 / to as f64;
         Self { from, to, first: step / 2.0, step }
     }
 
-    /// How many samples are added up to one. Eight of 12 bits still fit.
+    /// How many source samples are added to one. The sum of eight 12-bit samples fits in 16 bits.
     fn group(self) -> usize {
         const LEFT: f64 = 2.5;
 
         [8, 4, 2].into_iter().find(|group| self.step >= LEFT * *group as f64).unwrap_or(1)
     }
 
-    /// The same place where so many samples are one.
+    /// The same mapping from groups of source samples.
     fn grouped(self, group: usize) -> Self {
         let share = 1.0 / group as f64;
         Self { from: self.from.div_ceil(group), first: self.first * share, step: self.step * share, ..self }
     }
 
-    /// For each that is wanted, the first sample that counts, and the weights from there on, whose sum is 1.
+    /// For each target sample, the first source sample with a weight, and the weights from there on, whose sum is 1.
     fn weights(self) -> Vec<(usize, Vec<f32>)> {
         let scale = self.step.max(1.0);
         let (reach, kernel): (f64, fn(f64) -> f32) =
@@ -77,12 +81,12 @@ impl Side {
     }
 }
 
-/// Spreads colours of which there are fewer than are wanted, as libjpeg does: what is sharper rings at their edges.
+/// A triangle filter for chroma that is scaled up, as in libjpeg: sharper filters ring at edges.
 fn triangle(x: f64) -> f32 {
     (1.0 - x.abs()).max(0.0) as f32
 }
 
-/// Looked up, because two sines for each weight would take as long as the resampling of a small picture.
+/// The kernel is tabulated, because two sines for each weight would take as long as resampling a small image.
 fn lanczos3(x: f64) -> f32 {
     const STEPS: usize = 1024;
     static TABLE: LazyLock<Vec<f32>> = LazyLock::new(|| {
@@ -97,9 +101,9 @@ fn lanczos3(x: f64) -> f32 {
     TABLE[step] * (1.0 - part) + TABLE[step + 1] * part
 }
 
-/// Whole numbers in proportion to `weights` whose sum is `one`.
+/// Rounds `weights` to whole numbers whose sum is `one`.
 fn whole(weights: &[f32], one: i32) -> Vec<i16> {
-    // Rounded to the nearest, without a call.
+    // Rounds to the nearest without a function call.
     let round = |value: f32| (value + 65_536.5) as i32 - 65_536;
     let mut whole: Vec<i32> = weights.iter().map(|weight| round(weight * one as f32)).collect();
     let missing = one - whole.iter().sum::<i32>();
@@ -109,7 +113,7 @@ fn whole(weights: &[f32], one: i32) -> Vec<i16> {
     whole.into_iter().map(|weight| weight.clamp(i16::MIN.into(), i16::MAX.into()) as i16).collect()
 }
 
-/// What becomes of a sample: `sample * gain + offset`.
+/// A linear change of sample values: `sample * gain + offset`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Levels {
     pub gain: f64,
@@ -119,10 +123,10 @@ pub(super) struct Levels {
 impl Levels {
     pub(super) const SAME: Self = Self { gain: 1.0, offset: 0.0 };
 
-    /// For samples of 12 bits: the most that they can say is 255.94 in steps of 8 bits, and means 255.
+    /// For 12-bit samples, whose maximum is 255.94 in 8-bit steps and means 255.
     pub(super) const WHITE_OF_12_BITS: Self = Self { gain: 4080.0 / 4095.0, offset: 0.0 };
 
-    /// The same for samples whose distance from `zero` has to be multiplied with `gain` first.
+    /// The same for samples whose distance from `zero` is first multiplied by `gain`.
     pub(super) fn after(self, gain: f64, zero: f64) -> Self {
         Self { gain: self.gain * gain, offset: self.offset + self.gain * zero * (1.0 - gain) }
     }
@@ -132,7 +136,7 @@ impl Levels {
     }
 }
 
-/// What counts for one sample, in whole numbers.
+/// The weights of one target sample in whole numbers.
 struct Taps {
     first: usize,
     weights: Vec<i16>,
@@ -145,28 +149,28 @@ impl Taps {
     }
 }
 
-/// How pictures of one size become those of another.
+/// How to resample images of one size to another.
 pub(super) struct Plan {
     width: usize,
     height: usize,
-    /// So many rows are added up to one first.
+    /// How many rows are added to one first.
     group: usize,
     channels: usize,
     across: Vec<Taps>,
     down: Vec<Taps>,
-    /// Bits below the point of what the horizontal pass leaves.
+    /// Fractional bits of the result of the horizontal pass.
     left: u32,
-    /// With the half that rounds.
+    /// Includes the half for rounding.
     offset: i16,
 }
 
 impl Plan {
-    /// For rows of that many channels side by side.
+    /// For rows of interleaved channels.
     pub(super) fn new(x: Side, y: Side, channels: usize, levels: Levels) -> Self {
         let across = x.weights();
         let largest =
             across.iter().flat_map(|(_, weights)| weights).fold(0.0, |most: f32, weight| most.max(weight.abs()));
-        // The more bits, the less the many taps of a strong reduction lose; but weights are of 16 bits.
+        // More bits lose less in the many taps of a strong reduction, but weights have 16 bits.
         let bits = match f64::from(largest) * levels.gain {
             ..0.499 => 16,
             0.499..0.999 => 15,
@@ -187,21 +191,21 @@ impl Plan {
     }
 }
 
-/// Products are rounded down, which is by half on average.
+/// Products are rounded down, by half on average, which this adds up.
 fn lost(weights: &[i16]) -> i16 {
     (weights.len() / 2) as i16
 }
 
-/// Takes the rows of a picture from the top and makes those of the smaller one.
+/// Takes the rows of an image from the top, and yields the scaled image.
 pub(super) struct Shrinker<'a> {
     plan: &'a Plan,
-    /// The latest rows, expanded, in turns.
+    /// A ring of the latest rows, expanded.
     rows: Vec<Vec<[i16; BLOCK]>>,
     taken: usize,
     given: usize,
-    /// A few rows after the vertical pass: block by block of a row, those of all rows.
+    /// A few rows after the vertical pass, interleaved by blocks of samples.
     sums: Vec<[[i16; BLOCK]; TURNED]>,
-    /// Some more of them: sample by sample of a row, those of all rows.
+    /// More rows after the vertical pass, interleaved by samples.
     lines: Vec<[i16; LANES]>,
     samples: Vec<u8>,
 }
@@ -226,7 +230,7 @@ impl<'a> Shrinker<'a> {
         self.add(row, EXPANDED);
     }
 
-    /// Takes the next row, of samples of so many bits.
+    /// Takes the next row, whose samples have this many bits.
     pub(super) fn push_words(&mut self, row: &[u16], bits: u32) {
         self.add(row, (EXPANDED + 8).saturating_sub(bits));
     }
@@ -234,7 +238,7 @@ impl<'a> Shrinker<'a> {
     fn add<S: Copy + Into<u32>>(&mut self, row: &[S], expand: u32) {
         let Plan { group, height, .. } = *self.plan;
         let (slot, place) = (self.taken / group % self.rows.len(), self.taken % group);
-        // The last row stands for those that lack to a group.
+        // The last row is repeated to complete a group.
         let is_last = self.taken + 1 == height;
         let times = if is_last { group - place } else { 1 };
         let slot = self.rows[slot].as_flattened_mut();
@@ -243,7 +247,7 @@ impl<'a> Shrinker<'a> {
                 *expanded = ((*sample).into() << expand) as i16;
             }
         } else {
-            // One bit less for each doubling.
+            // One bit less for each doubling of the group.
             let expand = expand - group.ilog2();
             for (expanded, sample) in slot.iter_mut().zip(row) {
                 let sample = ((*sample).into() << expand) as i16 * times as i16;
@@ -257,12 +261,12 @@ impl<'a> Shrinker<'a> {
         }
     }
 
-    /// The samples of the smaller picture, once it has all rows.
+    /// The samples of the scaled image, after all rows.
     pub(super) fn finish(self) -> Vec<u8> {
         self.samples
     }
 
-    /// The vertical pass of a row, and the horizontal one once there are enough of them.
+    /// Runs the vertical pass of a row, and the horizontal pass once there are enough rows.
     fn give(&mut self) {
         let Taps { first, weights } = &self.plan.down[self.given];
         let lane = self.given % LANES;
@@ -344,7 +348,7 @@ mod tests {
         shrinker.finish()
     }
 
-    /// The mean of every so many rows. The last row stands for those that lack.
+    /// The mean of each group of rows. The last row is repeated to complete a group.
     fn grouped(samples: &[u8], row: usize, group: usize) -> Vec<f64> {
         let rows: Vec<&[u8]> = samples.chunks(row).collect();
         let mean = |start: usize, at: usize| {
@@ -358,7 +362,7 @@ mod tests {
             .collect()
     }
 
-    /// The same in floating point, by the definition of Lanczos.
+    /// A reference in floating point, by the definition of Lanczos.
     fn expected(samples: &[f64], x: Side, y: Side, channels: usize, levels: Levels) -> Vec<f64> {
         let sinc = |x: f64| if x == 0.0 { 1.0 } else { (x * std::f64::consts::PI).sin() / (x * std::f64::consts::PI) };
         let weights = |side: Side| -> Vec<Vec<f64>> {
@@ -452,7 +456,7 @@ mod tests {
             }
             assert_eq!(shrinker.finish(), shrunk(&samples, x, y, 1, Levels::SAME));
         }
-        // Half of a step of 8 bits, seen where the step is made twice as high.
+        // Half an 8-bit step, at twice the contrast.
         let twice = Plan::new(whole(8, 8), whole(64, 4), 1, Levels { gain: 2.0, offset: 0.0 });
         let mut shrinker = Shrinker::new(&twice);
         (0..64).for_each(|_| shrinker.push_words(&[202; 8], 10));

@@ -1,4 +1,4 @@
-//! Makes a picture smaller, never larger.
+//! Scales an image down, never up.
 
 use std::fmt::Debug;
 
@@ -6,11 +6,11 @@ use image::{DynamicImage, GrayImage, ImageBuffer, LumaA, Pixel, RgbImage, RgbaIm
 use pic_scale::{ImageSize, ImageStore, ImageStoreMut, PicScaleError, Resampling, ResamplingFunction, Scaler};
 use xfiles_core::sniff::Dimensions;
 
-/// The longest side that WebP can hold; every format keeps to it, so that a variant has one size whatever its format.
+/// The longest side of a WebP. It limits every format, so that a variant has one size whatever its format.
 const LONGEST_SIDE: u32 = 16_383;
 
-/// The size of the variant of an upright picture: as wide as asked or as the picture, whichever is less, in proportion,
-/// and at least one pixel high.
+/// The size of a variant of an upright image: the width that is asked for or the image's, whichever is less, and the
+/// height in proportion, at least one pixel.
 pub(super) fn fit(upright: Dimensions, width: u32) -> Dimensions {
     let Dimensions { width: from_width, height: from_height } = upright;
     let width = width.min(from_width);
@@ -29,8 +29,9 @@ fn in_proportion(length: u32, to: u32, from: u32) -> u32 {
     u32::try_from(scaled.max(1)).expect("nothing is enlarged, so the result is within the original's sides")
 }
 
-/// Resizes in gamma space with Lanczos3, which is what viewers, sharp and Pillow do. Alpha weighs the colours; an alpha
-/// that is opaque everywhere is dropped. The pixels may be left weighted; then they serve any size but their own.
+/// Scales with Lanczos3 in gamma space, as viewers, sharp and Pillow do. Colours are weighted by alpha; an alpha that
+/// is opaque everywhere is dropped. The pixels may stay weighted, after which they serve only sizes other than their
+/// own.
 pub(super) fn shrink(pixels: &mut DynamicImage, is_weighted: &mut bool, size: Dimensions) -> DynamicImage {
     let opaque = is_opaque(pixels);
     let small = if (pixels.width(), pixels.height()) == (size.width, size.height) {
@@ -42,7 +43,7 @@ pub(super) fn shrink(pixels: &mut DynamicImage, is_weighted: &mut bool, size: Di
     if opaque { without_alpha(small) } else { small }
 }
 
-/// Resizes four channels of which none is alpha.
+/// Scales four channels of which none is alpha.
 pub(super) fn shrink_inks(inks: &DynamicImage, size: Dimensions) -> RgbaImage {
     if (inks.width(), inks.height()) == (size.width, size.height) {
         return inks.to_rgba8();
@@ -51,7 +52,7 @@ pub(super) fn shrink_inks(inks: &DynamicImage, size: Dimensions) -> RgbaImage {
     small.into_rgba8()
 }
 
-/// Multiplies 8-bit colours with their alpha in place, where pic-scale would make a copy of the whole picture for it.
+/// Multiplies 8-bit colours by alpha in place. pic-scale would copy the whole image for it.
 fn weighted(
     pixels: &mut DynamicImage,
     is_weighted: &mut bool,
@@ -72,7 +73,7 @@ fn weighted(
     Ok(small)
 }
 
-/// Each colour times alpha, of 255, rounded: two at a time, in the halves of a word.
+/// Multiplies each colour by alpha / 255, rounded: two at a time, in the halves of a word.
 fn multiply(pixel: &mut [u8; 4]) {
     const LOW: u32 = 0x00FF_00FF;
     const HALF: u32 = 0x0080_0080;
@@ -83,13 +84,13 @@ fn multiply(pixel: &mut [u8; 4]) {
         let product = pair * alpha + HALF;
         (product + (product >> 8 & LOW)) >> 8 & LOW
     };
-    // Alpha itself is to stay: a whole times alpha.
+    // Alpha is multiplied by 255 / 255, so that it stays.
     *pixel = (share(word & LOW) | share(word >> 8 & LOW | LOW << 16) << 8).to_le_bytes();
 }
 
-/// Each colour by alpha, of 255, rounded.
+/// Divides each colour by alpha / 255, rounded.
 fn divide(pixel: &mut [u8; 4]) {
-    /// 255 by each alpha, with 16 bits below the point, for there are three divisions in a pixel.
+    /// 255 / alpha, with 16 fractional bits, which replaces three divisions for each pixel.
     const SHARES: [u32; 256] = {
         let mut shares = [0; 256];
         let mut alpha = 1_u32;
@@ -108,7 +109,7 @@ fn divide(pixel: &mut [u8; 4]) {
 
 type GrayAlphaImage = ImageBuffer<LumaA<u8>, Vec<u8>>;
 
-/// A picture of samples whose colours alpha weighs, if there is alpha. `None` if there are too few of them.
+/// An image of samples, whose colours are weighted by alpha if there is alpha. `None` if there are too few samples.
 pub(super) fn from_weighted(mut samples: Vec<u8>, width: u32, height: u32, channels: usize) -> Option<DynamicImage> {
     match channels {
         1 => GrayImage::from_raw(width, height, samples).map(DynamicImage::from),
@@ -130,7 +131,7 @@ pub(super) fn from_weighted(mut samples: Vec<u8>, width: u32, height: u32, chann
 }
 
 fn resample(pixels: &DynamicImage, size: Dimensions, weigh: bool) -> Result<DynamicImage, PicScaleError> {
-    /// Bits of a 16-bit sample that count.
+    /// The significant bits of a 16-bit sample.
     const ALL: usize = 16;
 
     let scaler = Scaler::new(ResamplingFunction::Lanczos3);
@@ -142,7 +143,7 @@ fn resample(pixels: &DynamicImage, size: Dimensions, weigh: bool) -> Result<Dyna
         DynamicImage::ImageRgb8(image) => run(&*scaler.plan_rgb_resampling(from, to)?, image, size),
         DynamicImage::ImageRgba8(image) => run(&*scaler.plan_rgba_resampling(from, to, weigh)?, image, size),
         DynamicImage::ImageLuma16(image) => run(&*scaler.plan_planar_resampling16(from, to, ALL)?, image, size),
-        // Of grey with alpha in 16 bits the scaler makes nothing but what is clear.
+        // pic-scale yields transparent pixels only for grey with alpha in 16 bits, so it is scaled as colour.
         DynamicImage::ImageLumaA16(_) => {
             let small = resample(&pixels.to_rgba16().into(), size, weigh)?;
             Ok(small.into_luma_alpha16().into())

@@ -1,9 +1,9 @@
-//! The memory and the processors that all renders share, and the order in which they get them.
+//! The memory and the processors that all renders share, and the order in which renders get them.
 //!
-//! A render needs bytes and, while it computes, a slot. Both are granted together and only to a render that holds
-//! neither, so no render holds one and waits for the other. Projects take turns: whoever waits in a long queue of one
-//! project does not stand before the first of another. A render that does not fit now is passed over by others that do,
-//! but only [`MAX_PASSES`] times, so that a large one is not put off for ever.
+//! A render needs bytes and, while it computes, a slot. Both are granted together, and only to a render that holds neither,
+//! so no render holds one while it waits for the other. Projects take turns, so a long queue of one project does not delay
+//! another. Renders that fit now overtake one that does not, but only [`MAX_PASSES`] times, so that a large one is not
+//! starved.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -13,15 +13,15 @@ use std::{
 use tokio::sync::oneshot;
 use xfiles_core::id::ProjectId;
 
-/// How often a render is passed over by others that fit beside those that run.
+/// How often a render is overtaken by others that fit beside those that run.
 const MAX_PASSES: u32 = 32;
 
-/// The lanes, of which each has slots of its own; the bytes are shared.
+/// The lanes. Each has slots of its own; the bytes are shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LaneKind {
-    /// For what was asked for.
+    /// For variants that were asked for.
     Asked,
-    /// For what is shown while an AVIF is made, which would otherwise wait behind it.
+    /// For the WebP that is shown while an AVIF is made, and would wait behind it otherwise.
     Stopgap,
 }
 
@@ -40,9 +40,9 @@ struct Shared {
 struct State {
     bytes: u64,
     slots: [usize; LaneKind::ALL.len()],
-    /// By project, in the order in which they came.
+    /// The waiting renders of each project, in the order in which they came.
     waiting: HashMap<ProjectId, VecDeque<Waiter>>,
-    /// The projects that wait, the next first.
+    /// The waiting projects, the next first.
     turns: VecDeque<ProjectId>,
 }
 
@@ -53,7 +53,7 @@ struct Waiter {
     reply: oneshot::Sender<Permit>,
 }
 
-/// Bytes, and a slot perhaps, until it is dropped.
+/// Bytes, and perhaps a slot, until it is dropped.
 pub(super) struct Permit {
     shared: Arc<Shared>,
     bytes: u64,
@@ -61,42 +61,42 @@ pub(super) struct Permit {
 }
 
 impl Budget {
-    /// So many bytes, and in each lane so many slots.
+    /// A budget of this many bytes, and of this many slots in each lane.
     pub(super) fn new(bytes: u64, slots: usize) -> Self {
         let state =
             State { bytes, slots: LaneKind::ALL.map(|_| slots), waiting: HashMap::new(), turns: VecDeque::new() };
         Self(Arc::new(Shared { total: bytes, state: Mutex::new(state) }))
     }
 
-    /// All the bytes that there are.
+    /// All bytes of the budget.
     pub(super) fn total(&self) -> u64 {
         self.0.total
     }
 
-    /// A slot and so many bytes, once it is the project's turn. More bytes than there are would be waited for in vain,
-    /// so nobody waits for more than all of them. A future that is dropped leaves the queue.
+    /// Waits for the project's turn, a slot and this many bytes, at most all of the budget. A future that is dropped
+    /// leaves the queue.
     pub(super) async fn acquire(&self, project: ProjectId, lane: LaneKind, bytes: u64) -> Permit {
         let (reply, granted) = oneshot::channel();
         let bytes = bytes.min(self.0.total);
         self.0.state().line_up(project, Waiter { lane, bytes, passes: 0, reply });
         self.0.dispatch();
-        granted.await.expect("a waiter is dropped only when nobody waits for it")
+        granted.await.expect("the sender is dropped only after its receiver")
     }
 
-    /// So many bytes without a slot, if nobody waits for bytes and they are there.
+    /// This many bytes without a slot, if they are free and no render waits for bytes.
     pub(super) fn try_bytes(&self, bytes: u64) -> Option<Permit> {
         self.0.state().take_bytes(bytes).then(|| Permit { shared: Arc::clone(&self.0), bytes, slot: None })
     }
 }
 
 impl Permit {
-    /// Whether it lets its holder compute.
+    /// Whether it includes a slot.
     pub(super) fn has_slot(&self) -> bool {
         self.slot.is_some()
     }
 
-    /// Makes it a permit for so many bytes. What there is too much is given back; what lacks is taken if nobody waits
-    /// for it. Whether it has that many now.
+    /// Changes the bytes of the permit. Fewer are returned at once; more are taken if they are free and no render waits
+    /// for bytes. Returns whether the permit has this many now.
     pub(super) fn resize(&mut self, bytes: u64) -> bool {
         match bytes.checked_sub(self.bytes) {
             Some(more) => {
@@ -135,11 +135,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Grants what can be granted.
+    /// Grants permits as far as the budget goes.
     fn dispatch(self: &Arc<Self>) {
         loop {
             let Some(Waiter { lane, bytes, reply, .. }) = self.state().next() else { return };
-            // Dropped at once, and the next gets it, if whoever waited has gone meanwhile.
+            // If the receiver is gone, the permit is dropped at once, and the next render gets it.
             drop(reply.send(Permit { shared: Arc::clone(self), bytes, slot: Some(lane) }));
         }
     }
@@ -156,7 +156,7 @@ impl State {
         }
     }
 
-    /// Takes bytes beside the queue, so only while nobody in it waits for bytes alone.
+    /// Takes bytes without queueing, which is possible only while no render in the queue waits for bytes alone.
     fn take_bytes(&mut self, bytes: u64) -> bool {
         let waits_for_bytes = |waiter: &Waiter| {
             self.slots[waiter.lane as usize] > 0 && waiter.bytes > self.bytes && !waiter.reply.is_closed()
@@ -172,10 +172,10 @@ impl State {
         self.slots[waiter.lane as usize] > 0 && waiter.bytes <= self.bytes
     }
 
-    /// Takes the next that fits off the queue, with what it needs.
+    /// Takes the next render that fits off the queue.
     fn next(&mut self) -> Option<Waiter> {
         self.forget_the_gone();
-        // In turn, the first of each project and lane: a lane that is full does not stand before the other.
+        // In turn, the first of each project and lane: a full lane does not hold up the other.
         let mut chosen = None;
         'turns: for (turn, project) in self.turns.iter().enumerate() {
             let waiters = self.waiting.get(project)?;
@@ -185,7 +185,7 @@ impl State {
                     chosen = Some((turn, *project, place));
                     break 'turns;
                 }
-                // Its lane has a slot, so it waits for bytes, and has been passed over often enough.
+                // Its lane has a slot, so it waits for bytes, and has been overtaken often enough.
                 if self.slots[lane as usize] > 0 && waiters[place].passes >= MAX_PASSES {
                     return None;
                 }
@@ -220,8 +220,8 @@ impl State {
     }
 }
 
-/// How many may be in the worker at once, waiting or not, and how many of each project: no more than there is room left
-/// for others. So one project alone fills half of the places, two fill two thirds, and a newcomer always finds one.
+/// The places in the worker, for variants that wait or are made. A project gets another place only while it has fewer
+/// than are free: one project alone fills half of the places, two fill two thirds, and a newcomer always finds one.
 #[derive(Clone)]
 pub(super) struct Places(Arc<PlacesShared>);
 
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_grows_only_while_nobody_waits_and_shrinks_at_any_time() {
+    fn a_permit_grows_only_while_no_render_waits_and_shrinks_at_any_time() {
         let budget = Budget::new(100, 2);
         let mut permit = polled(pin!(budget.acquire(project(1), ASKED, 10))).unwrap();
         assert!(permit.resize(80));

@@ -4,8 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Pause, Worker};
 
-/// A worker that may be frozen while it has no invocation. Pictures that are still being made go on at the next one; but
-/// none is stored across a freeze, because a change to its file may have been completed meanwhile.
+/// A worker that may be frozen while it has no invocation. Variants that are being made continue with the next invocation,
+/// but none is stored across a freeze, because a change to its file may complete meanwhile.
 pub struct Invocations {
     worker: Worker,
     state: Mutex<State>,
@@ -24,7 +24,7 @@ impl Invocations {
         Self { worker, state: Mutex::default() }
     }
 
-    /// Does the work of one invocation, and then waits for variants that are just being stored.
+    /// Runs one invocation, then waits for variants that are being stored.
     pub async fn run<T>(&self, work: impl Future<Output = T>) -> T {
         let running = Running::begin(self);
         let done = work.await;
@@ -44,7 +44,7 @@ impl Invocations {
     }
 }
 
-/// An invocation that has begun and not ended.
+/// An invocation that has not ended.
 struct Running<'a>(&'a Invocations);
 
 impl<'a> Running<'a> {

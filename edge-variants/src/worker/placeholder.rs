@@ -1,8 +1,8 @@
-//! The placeholder of a picture that nobody has looked at, made when it is told that the picture was published.
+//! The placeholder of an image, made when an event says that the image was published.
 //!
-//! The worker may be told twice, late, or of a file that has changed or gone since: the record decides. Nothing is stored
-//! but the placeholder, which follows from the bytes; what is not made here is made with the first variant. Of an original
-//! that somebody looks at meanwhile it takes what is decoded for them.
+//! The event may come twice, late, or for a file that has changed or gone since: the record decides. Only the placeholder
+//! is stored, which depends on nothing but the bytes. The first variant makes a placeholder that is missing. If the original
+//! is being decoded for a variant, the placeholder is made from the same decoding.
 
 use std::time::Duration;
 
@@ -14,18 +14,21 @@ use xfiles_core::{
     variant::{ImageFormat, VariantSpec, Width},
 };
 
-use super::{Failure, Shrunk, Worker};
+use super::{
+    Worker,
+    decodings::{Failure, Shrunk},
+};
 use crate::render::Job;
 
-/// Of as few pixels as the smallest variant has.
+/// The placeholder is made from as few pixels as the smallest variant has.
 const SMALLEST: VariantSpec = VariantSpec { width: Width::ALL[0], format: ImageFormat::WebP };
 
 impl Worker {
-    /// Makes the placeholder of a published picture that has none, and notes it in the record. A picture that cannot be
-    /// decoded is left without, and is no error.
+    /// Makes the placeholder of a published image that has none, and stores it in the record. An image that cannot be
+    /// decoded stays without one, which is no error.
     ///
     /// # Errors
-    /// What may go well another time: a store failed, or the worker has too much to do.
+    /// Those worth a retry: a store failed, or the worker has too much to do.
     pub async fn note_placeholder(&self, id: FileId) -> Result<(), Error> {
         // An older read may not know yet that it was published.
         let file = match self.files.file(id, Consistency::Strong).await {
@@ -44,7 +47,7 @@ impl Worker {
             return Err(unavailable(Duration::from_secs(2), "the worker has too much to do"));
         };
         let Ok(shrunk) = self.shrunk(&file, Job::new(SMALLEST).with_placeholder(true), false, &self.lane).await else {
-            // Nobody is left to decode it, which the log has.
+            // The decoding panicked, which is logged there.
             return Ok(());
         };
         let refusal = match shrunk {

@@ -1,4 +1,4 @@
-//! One instant of both databases, held by read transactions, and its copy.
+//! A consistent instant of both databases, pinned by read transactions, and its copy.
 
 use std::{
     fs,
@@ -15,9 +15,9 @@ use rusqlite::{
 use super::{BackupError, CopiedFile, STATE_FILES, hash_file, make_directory, sync_directory, write_file};
 use crate::custody::Piece;
 
-/// How long a connection waits for another one that writes, or recovers the log after a crash.
+/// How long a connection waits for one that writes, or that recovers the log after a crash.
 const BUSY: Duration = Duration::from_secs(10);
-/// How long the backup waits for a moment in which the index is not being written. Under load such moments are short.
+/// How long the backup waits for a moment without writes to the index. Under load such moments are short.
 const STANDSTILL: Duration = Duration::from_secs(60);
 /// Pages that are copied in one step.
 const PAGES: i32 = 4096;
@@ -28,7 +28,7 @@ pub(super) struct Instant {
     files: Vec<(&'static str, Vec<u8>)>,
 }
 
-/// A database in a read transaction: it shows what it showed when that began.
+/// A database in a read transaction, which keeps showing the state at the start of the transaction.
 struct Pinned {
     connection: Connection,
     piece: Piece,
@@ -36,7 +36,7 @@ struct Pinned {
 }
 
 impl Instant {
-    /// Keeps the index from changing for as long as it takes to begin two read transactions.
+    /// Blocks changes of the index until both read transactions have started.
     pub(super) fn pin(data: &Path) -> Result<Self, BackupError> {
         let path = Piece::Index.path(data);
         let unusable = |e: rusqlite::Error| BackupError::damaged(&path, e);
@@ -59,7 +59,7 @@ impl Instant {
         Ok(Self { databases: [table, index], files })
     }
 
-    /// Copies everything into a directory, under its paths in the data directory, and lets go of the databases.
+    /// Copies everything into a directory, under its paths in the data directory, and ends the read transactions.
     pub(super) fn copy_into(self, directory: &Path) -> Result<Vec<CopiedFile>, BackupError> {
         let mut copied = Vec::new();
         for database in self.databases {
@@ -101,8 +101,8 @@ impl Pinned {
     }
 }
 
-/// Opens a database that exists. It is left as it is found when the connection closes, log included: a start judges a
-/// directory by both.
+/// Opens an existing database. Closing the connection changes neither the file nor its log, because a start checks
+/// both.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -111,7 +111,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Copies what the connection's read transaction shows. The copy is one file without a log.
+/// Copies the state of the connection's read transaction. The copy is a single file without a log.
 fn copy_database(source: &Connection, target: &Path) -> rusqlite::Result<()> {
     let mut copy = Connection::open(target)?;
     // The file is synced once it is complete.
@@ -122,7 +122,7 @@ fn copy_database(source: &Connection, target: &Path) -> rusqlite::Result<()> {
     copy.pragma_update(None, "journal_mode", "delete")
 }
 
-/// Reads a copy page by page. A backup of a damaged database would only be noticed when it is needed.
+/// Checks a copy page by page. Otherwise damage in a backup would only be noticed at a restore.
 pub(super) fn check_database(path: &Path) -> Result<(), String> {
     let checked = super::open_copy(path).map_err(|e| e.to_string())?;
     let said: String = checked.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| e.to_string())?;

@@ -1,15 +1,16 @@
-//! Backups of a data directory: taken while it is served or at rest, checked, and restored.
+//! Backups of a data directory: taken while it is served or stopped, verified, and restored.
 //!
-//! A backup is a directory. `blobs/` has the bytes of objects, each file once however many snapshots need it, because a
-//! blob never changes. `snapshots/NAME/` has one instant of everything else: copies of the two databases, the keys, and
-//! a manifest with the hash of each. A snapshot appears under its name when all that it needs is on the disk, so that a
-//! backup that is killed leaves earlier snapshots as they were, and the next one goes on where it ended.
+//! A backup is a directory. `blobs/` has the bytes of objects, each blob once for all snapshots, because blobs never
+//! change. `snapshots/NAME/` has one instant of everything else: copies of the two databases, the keys, and a manifest
+//! with the hash of each. A snapshot gets its name when everything that it needs is on disk. A backup that is killed
+//! therefore leaves earlier snapshots unchanged, and the next one continues with the blobs already copied.
 //!
-//! The instant: for some milliseconds the index takes no change, and in that time both databases are pinned by read
-//! transactions. What they show then is what a power cut would have left at that moment, which every operation survives.
-//! From the pinning on, no blob is removed until the backup has ended (see `s3::hold`).
+//! The instant: writes to the index are blocked for some milliseconds, in which both databases are pinned by read
+//! transactions. Their state is the state after a power cut at that moment, which every operation survives. No blob is
+//! removed between the pinning and the end of the backup (see `s3::hold`).
 //!
-//! Nothing here knows records or objects; and no blob is ever linked, because a link shares the fate of its file.
+//! This module does not interpret records or objects. Blobs are never hard-linked, because damage to a file would
+//! affect all its links.
 
 mod instant;
 mod pool;
@@ -49,45 +50,45 @@ pub use self::{
     verify::{Fault, Verified, verify},
 };
 
-/// The version of a backup's layout.
+/// The version of the layout of backups.
 const FORMAT: u32 = 1;
-/// What makes a directory a backup.
+/// The file that identifies a directory as a backup.
 const MARKER: &str = "xfiles-backup.json";
 const MARKER_PARTIAL: &str = "xfiles-backup.json.partial";
-/// Locked by the process that uses the backup. A file, because a network file system locks no directories.
+/// Locked by the process that uses the backup. A file, because network file systems cannot lock directories.
 const LOCK: &str = "lock";
 const SNAPSHOTS: &str = "snapshots";
 const BLOBS: &str = "blobs";
 const MANIFEST: &str = "manifest.json";
-/// What a snapshot is called while it is not complete, and while it is being removed.
+/// The suffix of a snapshot that is incomplete, and of one that is being removed.
 const PARTIAL: &str = "partial";
 const REMOVING: &str = "removing";
-/// Blobs that are looked up in an index at once.
+/// The number of blobs that one index query returns.
 const STEP: u32 = 256;
 
-/// The files of a data directory that are its state, beside the two databases and the blobs, and whether each must be
-/// there. They are read in the same instant as the databases. What each start makes anew is not among them.
+/// The state files of a data directory besides the two databases and the blobs, and whether each must exist. They are
+/// read in the same instant as the databases. Files that each start creates again are not listed.
 const STATE_FILES: [(&str, bool); 2] = [(secrets::FILE, true), (custody::IDENTITY, false)];
 
-/// How far a backup, a check or a restoration is.
+/// The progress of a backup, a verification or a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes that are done.
+    /// Bytes processed so far.
     pub done: u64,
-    /// Bytes that there are.
+    /// Total bytes.
     pub total: u64,
 }
 
-/// Why a backup was not made, checked or restored.
+/// The reason why a backup, a verification or a restore failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// A directory is not what it must be; the text names it and says what to do.
+    /// A directory is unsuitable; the text names it and says what to do.
     #[error("{0}")]
     Refused(String),
     /// There is no such snapshot.
     #[error("{0}")]
     NoSnapshot(String),
-    /// A database, a manifest or a file cannot be trusted.
+    /// A database, a manifest or a file is damaged.
     #[error("{path}: {reason}")]
     Damaged {
         /// The file.
@@ -95,12 +96,12 @@ pub enum BackupError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The system refused.
+    /// The operating system returned an error.
     #[error("{path}: {source}")]
     Disk {
         /// The file or directory.
         path: PathBuf,
-        /// What it said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -116,50 +117,50 @@ impl BackupError {
     }
 }
 
-/// A snapshot that was taken.
+/// The result of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackedUp {
     /// The snapshot's name.
     pub snapshot: String,
-    /// How many blobs it has.
+    /// The number of blobs in the snapshot.
     pub blobs: u64,
-    /// Their bytes.
+    /// The total size of these blobs.
     pub bytes: u64,
-    /// How many blobs had to be copied.
+    /// The number of blobs that were copied.
     pub copied_blobs: u64,
-    /// Their bytes.
+    /// The total size of the copied blobs.
     pub copied_bytes: u64,
-    /// Blobs that the store has lost, so that the snapshot does not have them either.
+    /// Blobs that the store has lost; the snapshot does not contain them.
     pub lost: Vec<LostBlob>,
-    /// How many older snapshots were removed.
+    /// The number of older snapshots that were removed.
     pub removed_snapshots: u64,
 }
 
-/// A blob that a store had lost when its backup was made.
+/// A blob that the store had lost when the backup was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostBlob {
-    /// Its name.
+    /// The name of the blob.
     pub blob: String,
-    /// What was wrong with it: the name of a [`Damage`](crate::s3::Damage).
+    /// The kind of damage: the name of a [`Damage`](crate::s3::Damage).
     pub damage: String,
 }
 
 /// A snapshot of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Its name: a number that counts up, and the time.
+    /// Its name: an increasing number and the time.
     pub name: String,
     /// When it was taken, in RFC 3339.
     pub taken_at: String,
-    /// How many blobs it refers to.
+    /// The number of blobs that it refers to.
     pub blobs: u64,
-    /// Their bytes.
+    /// The total size of these blobs.
     pub bytes: u64,
-    /// How many of them the store had lost.
+    /// The number of these blobs that the store had lost.
     pub lost: u64,
 }
 
-/// What a snapshot is made of.
+/// The content of a snapshot.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Manifest {
@@ -172,7 +173,7 @@ struct Manifest {
     files: Vec<CopiedFile>,
 }
 
-/// A file of a snapshot, by its path in the data directory.
+/// A file of a snapshot; its path is relative to the data directory.
 #[derive(Serialize, Deserialize)]
 struct CopiedFile {
     path: String,
@@ -186,8 +187,9 @@ struct Marker {
     store: String,
 }
 
-/// Takes a snapshot of a data directory, whether or not it is served, into a directory of backups, which is made if it is
-/// not there. With `keep`, only that number of the newest snapshots stays, and the blobs that they need.
+/// Takes a snapshot of a data directory, served or stopped, into a directory of backups, which is created if it does
+/// not exist. With `keep`, all but that number of the newest snapshots are removed, with the blobs that only those
+/// needed.
 pub fn back_up(
     data: &Path,
     destination: &Path,
@@ -198,14 +200,14 @@ pub fn back_up(
     let objects = data.join(holding::DIRECTORY);
     for database in Piece::ALL.map(|piece| piece.path(data)) {
         if !database.is_file() {
-            let text = format!("{} is no data directory to back up: it has no {}", data.display(), database.display());
+            let text = format!("{} is not a data directory: it has no {}", data.display(), database.display());
             return Err(BackupError::Refused(text));
         }
     }
     let store = store_of(&data.join(secrets::FILE))?;
     let repository = Repository::prepare(destination, data, &store)?;
     let blobs = objects.join(holding::BLOBS);
-    // Before the instant, so that whatever the index shows then is still there.
+    // Taken before the instant, so that no blob of that instant is removed.
     let hold = Hold::of(&blobs).share().map_err(BackupError::at(&blobs))?;
     let now = clock.now();
     let snapshot = repository.begin_snapshot(now)?;
@@ -257,22 +259,22 @@ pub fn snapshots(destination: &Path) -> Result<Vec<Snapshot>, BackupError> {
     Ok(found)
 }
 
-/// Which store a data directory is: its object store's key id is made at the first start and never changes.
+/// The identity of the store: the key id of its object store is created at the first start and never changes.
 fn store_of(secrets: &Path) -> Result<String, BackupError> {
     let bytes = fs::read(secrets).map_err(BackupError::at(secrets))?;
     let id = access_key_id(&bytes).ok_or_else(|| BackupError::damaged(secrets, "it is damaged"))?;
     Ok(hex::encode(&digest(&SHA256, id.as_bytes()).as_ref()[..16]))
 }
 
-/// A directory of backups, held against others that would write to it at the same time.
+/// A directory of backups, locked against other writers.
 struct Repository {
     root: PathBuf,
-    /// Released when it is closed.
+    /// Released when the file is closed.
     _lock: Option<File>,
 }
 
 impl Repository {
-    /// The directory for a snapshot of this store, made if it is not there.
+    /// Opens the directory for a snapshot of this store; creates it if it does not exist.
     fn prepare(root: &Path, data: &Path, store: &str) -> Result<Self, BackupError> {
         let is_new = !root.exists();
         make_directory(root)?;
@@ -281,12 +283,16 @@ impl Repository {
             if is_new {
                 fs::remove_dir(root).map_err(BackupError::at(root))?;
             }
-            let text = format!("{} is inside {}: a backup must not go with its data", root.display(), data.display());
+            let text = format!(
+                "{} is inside {}; choose a directory outside, so that the backup is not lost with the data",
+                root.display(),
+                data.display()
+            );
             return Err(BackupError::Refused(text));
         }
         let marker = root.join(MARKER);
         if !marker.exists() && !is_empty(root, &[MARKER_PARTIAL, LOCK])? {
-            let text = format!("{} is not empty and is no backup; choose an empty directory", root.display());
+            let text = format!("{} is not empty and contains no backup; choose an empty directory", root.display());
             return Err(BackupError::Refused(text));
         }
         let path = root.join(LOCK);
@@ -294,7 +300,7 @@ impl Repository {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let text = format!("{} is in use by another backup, check or restoration", root.display());
+                let text = format!("{} is in use by another backup, verification or restore", root.display());
                 return Err(BackupError::Refused(text));
             }
             Err(TryLockError::Error(source)) => return Err(BackupError::at(path)(source)),
@@ -317,13 +323,13 @@ impl Repository {
         Ok(repository)
     }
 
-    /// The directory for reading. No snapshot and no blob is removed meanwhile.
+    /// Opens the directory for reading. Snapshots and blobs are not removed while it is open.
     fn open(root: &Path) -> Result<Self, BackupError> {
         if !root.join(MARKER).is_file() {
-            return Err(BackupError::Refused(format!("{} is no backup: it has no {MARKER}", root.display())));
+            return Err(BackupError::Refused(format!("{} is not a backup: it has no {MARKER}", root.display())));
         }
         read_marker(root)?;
-        // A backup that cannot be written cannot be changed by another command either.
+        // If the backup is read-only, no other command can change it.
         let lock = File::open(root.join(LOCK)).ok();
         if let Some(lock) = &lock {
             lock.lock_shared().map_err(BackupError::at(root))?;
@@ -350,7 +356,7 @@ impl Repository {
         Ok(names)
     }
 
-    /// The snapshot that a name or a number means, or the last one.
+    /// Finds a snapshot by name or number; the newest one by default.
     fn find(&self, wanted: Option<&str>) -> Result<String, BackupError> {
         let mut names = self.names()?;
         let number = |name: &str| name.split('-').next().and_then(|number| number.parse::<u64>().ok());
@@ -376,25 +382,24 @@ impl Repository {
         let path = self.snapshot(name).join(MANIFEST);
         let bytes = fs::read(&path).map_err(BackupError::at(&path))?;
         let manifest: Manifest =
-            serde_json::from_slice(&bytes).map_err(|_| BackupError::damaged(&path, "it is no manifest"))?;
+            serde_json::from_slice(&bytes).map_err(|_| BackupError::damaged(&path, "it is not a manifest"))?;
         if manifest.format > FORMAT {
-            return Err(BackupError::damaged(&path, "it was made by a newer version of this program"));
+            return Err(BackupError::damaged(&path, "it was written by a newer version of this program"));
         }
         Ok(manifest)
     }
 
-    /// The directory of a new snapshot.
     fn begin_snapshot(&self, now: Timestamp) -> Result<NewSnapshot, BackupError> {
         let last = self.names()?.last().and_then(|name| name.split('-').next()?.parse::<u64>().ok()).unwrap_or(0);
         let time: String = now.to_string().chars().take_while(|c| *c != '.').filter(|c| !"-:".contains(*c)).collect();
-        // By number, because a clock may be set back.
+        // Numbered, because the clock may be set back.
         let name = format!("{:06}-{time}Z", last + 1);
         let path = self.snapshot(&format!("{name}.{PARTIAL}"));
         make_directory(&path)?;
         Ok(NewSnapshot { name, path })
     }
 
-    /// Removes what backups that were killed have left.
+    /// Removes the leftovers of killed backups.
     fn remove_remains(&self) -> Result<(), BackupError> {
         for name in entries(&self.snapshots())? {
             if !is_complete(&name) {
@@ -405,7 +410,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Removes all but the newest snapshots, and the blobs that none of those needs.
+    /// Removes all but the newest snapshots, and the blobs that none of these needs.
     fn prune(&self, keep: NonZeroUsize) -> Result<u64, BackupError> {
         let mut names = self.names()?;
         let kept = names.split_off(names.len().saturating_sub(keep.get()));
@@ -418,7 +423,7 @@ impl Repository {
             })?;
         }
         for name in &names {
-            // No longer complete from one moment to the next.
+            // The rename makes the snapshot incomplete atomically.
             let (path, removing) = (self.snapshot(name), self.snapshot(&format!("{name}.{REMOVING}")));
             fs::rename(&path, &removing).map_err(BackupError::at(&path))?;
             sync_directory(&self.snapshots())?;
@@ -434,7 +439,7 @@ fn read_marker(root: &Path) -> Result<Marker, BackupError> {
     let bytes = fs::read(&path).map_err(BackupError::at(&path))?;
     let marker: Marker = serde_json::from_slice(&bytes).map_err(|_| BackupError::damaged(&path, "it is damaged"))?;
     if marker.format > FORMAT {
-        return Err(BackupError::damaged(&path, "it was made by a newer version of this program"));
+        return Err(BackupError::damaged(&path, "it was written by a newer version of this program"));
     }
     Ok(marker)
 }
@@ -443,14 +448,14 @@ fn is_complete(name: &str) -> bool {
     !name.contains('.')
 }
 
-/// A snapshot that is being taken.
+/// A snapshot in progress.
 struct NewSnapshot {
     name: String,
     path: PathBuf,
 }
 
 impl NewSnapshot {
-    /// Writes the manifest and gives the snapshot its name. Everything that it refers to is on the disk.
+    /// Writes the manifest and gives the snapshot its name. Everything that it refers to is on disk.
     fn complete(self, manifest: &Manifest) -> Result<String, BackupError> {
         let bytes = serde_json::to_vec_pretty(manifest).expect("a manifest is plain data");
         write_file(&self.path.join(MANIFEST), &bytes)?;
@@ -478,30 +483,29 @@ fn each_blob(
     }
 }
 
-/// Opens a copy of a database, which makes no file beside it.
+/// Opens a copy of a database without creating files beside it.
 fn open_copy(path: &Path) -> Result<Connection, BackupError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(path, flags).map_err(|e| BackupError::damaged(path, e))
 }
 
-/// The names in a directory.
 fn entries(directory: &Path) -> Result<Vec<String>, BackupError> {
     let read = fs::read_dir(directory).map_err(BackupError::at(directory))?;
     let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
     read.map(name).collect::<io::Result<_>>().map_err(BackupError::at(directory))
 }
 
-/// Whether there is nothing in a directory but these and what a file system puts into its root.
+/// Returns true if a directory contains nothing but these names and the usual entries in the root of a file system.
 fn is_empty(directory: &Path, but: &[&str]) -> Result<bool, BackupError> {
     Ok(entries(directory)?.iter().all(|name| name == "lost+found" || but.contains(&name.as_str())))
 }
 
-/// Makes a directory that only its owner can read, and those above it.
+/// Creates a directory that only its owner can read, and its parents.
 fn make_directory(path: &Path) -> Result<(), BackupError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(BackupError::at(path))
 }
 
-/// Writes a file that only its owner can read, on the disk.
+/// Writes and syncs a file that only its owner can read.
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
     let write = || {
         let mut file = create(path)?;
@@ -519,7 +523,7 @@ fn sync_directory(path: &Path) -> Result<(), BackupError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(BackupError::at(path))
 }
 
-/// The size of a file and its SHA-256 in hex. `seen` is called with each piece.
+/// The size of a file and its SHA-256 in hex. `seen` is called with each chunk.
 fn hash_file(path: &Path, mut seen: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<(u64, String)> {
     use std::io::Read as _;
 
@@ -536,7 +540,7 @@ fn hash_file(path: &Path, mut seen: impl FnMut(&[u8]) -> io::Result<()>) -> io::
     }
 }
 
-/// The damage that a manifest names.
+/// Returns true if the manifest lists the blob as lost.
 fn is_lost(manifest: &Manifest, blob: &str) -> bool {
     manifest.lost.iter().any(|lost| lost.blob == blob)
 }

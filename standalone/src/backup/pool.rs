@@ -1,4 +1,4 @@
-//! The blobs of a backup: what is copied into it, and what is removed when no snapshot needs it.
+//! The blobs of a backup: copying them into it, and removing those that no snapshot needs.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -14,11 +14,11 @@ use crate::s3::{
     holding::{Examined, Holding, examine},
 };
 
-/// Files, and bytes, that are synced together: waiting for the disk once for each would take most of the time.
+/// The number of files, and of bytes, that are synced together. A separate sync for each file would dominate the time.
 const BATCH: usize = 64;
 const BATCH_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The ending of a file that is being written, and of one that a check found damaged.
+/// The suffix of a file that is being written, and of one that a verification found damaged.
 const PARTIAL: &str = "partial";
 pub(super) const DAMAGED: &str = "damaged";
 
@@ -39,13 +39,13 @@ struct Written {
     holding: Holding,
 }
 
-/// What became of a blob.
+/// The result of [`Pool::take`].
 pub(super) enum Taken {
-    /// An earlier snapshot has it.
+    /// An earlier snapshot has the blob.
     Had,
-    /// It was copied, and is the right bytes.
+    /// The blob was copied and its hashes match.
     Copied,
-    /// There is nothing to copy.
+    /// The blob of the store is damaged or missing.
     Damaged(Damage),
 }
 
@@ -56,8 +56,8 @@ impl Pool {
         Ok(Self { root, written: Vec::new(), waiting_bytes: 0, shards: BTreeSet::new(), blobs: 0, bytes: 0 })
     }
 
-    /// Copies a blob from a directory of blobs, unless it is here. Its bytes are compared with its hashes as they are
-    /// read.
+    /// Copies a blob from a directory of blobs, unless it is already here. Its bytes are compared with its hashes while
+    /// they are read.
     pub(super) fn take(&mut self, from: &Path, holding: &Holding) -> Result<Taken, BackupError> {
         let complete = self.root.join(holding.path());
         if fs::metadata(&complete).is_ok_and(|file| file.len() == holding.size) {
@@ -101,7 +101,7 @@ impl Pool {
         }
     }
 
-    /// Puts what was written on the disk, reads it back, and gives it its name.
+    /// Syncs the written files, reads them back, and renames them to their final names.
     fn settle(&mut self) -> Result<(), BackupError> {
         self.waiting_bytes = 0;
         let written = std::mem::take(&mut self.written);
@@ -121,7 +121,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Everything is on the disk afterwards. Gives how many blobs were copied, and their bytes.
+    /// Syncs everything. Returns the number and the total size of the copied blobs.
     pub(super) fn finish(mut self) -> Result<(u64, u64), BackupError> {
         self.settle()?;
         for shard in &self.shards {
@@ -132,7 +132,7 @@ impl Pool {
     }
 }
 
-/// Removes every file of a pool whose name is not among these.
+/// Removes all files of a pool except those with these names.
 pub(super) fn remove_all_but(root: &Path, needed: &HashSet<String>) -> Result<(), BackupError> {
     for shard in entries(root)? {
         let shard = root.join(shard);

@@ -1,7 +1,6 @@
-//! Making a data directory of a snapshot.
+//! Restoring a snapshot into a data directory.
 //!
-//! While it is being made, the directory has a file that says so, and a start refuses it. A restoration that was killed
-//! begins again from nothing.
+//! During the restore the directory contains a marker file, and a start refuses it. An interrupted restore starts over.
 
 use std::{
     fs,
@@ -19,32 +18,32 @@ use crate::{
     s3::holding,
 };
 
-/// What a directory has while it is being restored.
+/// The marker file of a directory that is being restored.
 const UNFINISHED: &str = "restoring";
 
-/// A data directory that was made of a snapshot.
+/// The result of a restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// The snapshot.
+    /// The name of the snapshot.
     pub snapshot: String,
     /// When it was taken, in RFC 3339.
     pub taken_at: String,
-    /// How many blobs were restored.
+    /// The number of restored blobs.
     pub blobs: u64,
-    /// Their bytes.
+    /// The total size of these blobs.
     pub bytes: u64,
-    /// Blobs that the directory refers to and does not have: the store had lost them when it was backed up, or the
-    /// backup has lost them since. Their files answer with an error.
+    /// Blobs that the directory refers to but does not have: the store had lost them when it was backed up, or the
+    /// backup has lost them since. Requests for their files fail.
     pub lost: Vec<LostBlob>,
 }
 
-/// Whether a restoration into this directory was interrupted.
+/// Returns true if a restore into this directory was interrupted.
 pub(crate) fn is_unfinished(data: &Path) -> bool {
     data.join(UNFINISHED).exists()
 }
 
-/// Makes a data directory of a snapshot, the last one unless another is named. The directory must be empty or not exist,
-/// or be what an interrupted restoration has left.
+/// Restores a snapshot, by default the newest one. The data directory must be empty, must not exist, or must contain an
+/// interrupted restore.
 pub fn restore(
     destination: &Path,
     snapshot: Option<&str>,
@@ -56,7 +55,7 @@ pub fn restore(
     let manifest = repository.manifest(&name)?;
     let lock = begin(data)?;
     let source = repository.snapshot(&name);
-    // The metadata database comes last: a directory without it is no data directory.
+    // The metadata database comes last: without it, the directory is not a data directory.
     let (last, others): (Vec<_>, Vec<_>) = manifest.files.iter().partition(|file| file.path == Piece::Table.name());
     for file in others {
         copy_file(&source.join(&file.path), &data.join(&file.path), file)?;
@@ -78,7 +77,7 @@ pub fn restore(
     Ok(Restored { snapshot: name, taken_at: manifest.taken_at, blobs, bytes, lost })
 }
 
-/// Takes the directory as a server would, empties it if it is ours, and marks it.
+/// Locks the directory like a server, empties it if it contains an interrupted restore, and marks it.
 fn begin(data: &Path) -> Result<Locks, BackupError> {
     let occupied = || {
         let text = format!("{} is not empty; restore into a directory that is empty or does not exist", data.display());
@@ -133,7 +132,7 @@ fn restore_blobs(
     Ok((blobs, bytes, lost))
 }
 
-/// Copies a file of a snapshot, which must be what the manifest says.
+/// Copies a file of a snapshot and compares it with the manifest.
 fn copy_file(from: &Path, to: &Path, file: &super::CopiedFile) -> Result<(), BackupError> {
     let directory: PathBuf = to.parent().expect("a file is in a directory").to_owned();
     make_directory(&directory)?;

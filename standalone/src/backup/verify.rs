@@ -1,4 +1,4 @@
-//! Reading a backup back: every file of a snapshot against its manifest, every blob against the index.
+//! Verifying a backup: every file of a snapshot against its manifest, every blob against the index.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,34 +18,34 @@ use crate::{
     },
 };
 
-/// What a check found.
+/// The result of a verification.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// How many snapshots were read.
+    /// The number of snapshots that were read.
     pub snapshots: u64,
-    /// How many blobs they need.
+    /// The number of blobs that they need.
     pub blobs: u64,
-    /// How many bytes were read.
+    /// The number of bytes that were read.
     pub bytes: u64,
-    /// How many blobs the store had lost before they could be backed up. A snapshot says so itself.
+    /// The number of blobs that the store had already lost when they were backed up, according to the manifests.
     pub lost: u64,
-    /// What cannot be restored as it was backed up.
+    /// Files that cannot be restored as they were backed up.
     pub faults: Vec<Fault>,
 }
 
-/// A file of a backup that is not what was backed up.
+/// A damaged file of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The first snapshot that needs it.
     pub snapshot: String,
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
     /// What is wrong with it.
     pub reason: String,
 }
 
-/// Reads back all snapshots of a backup, or one of them. A blob that is not what it must be is set aside, so that the
-/// next backup copies it again if the store still has it.
+/// Verifies all snapshots of a backup, or one of them. A damaged blob is renamed, so that the next backup copies it
+/// again if the store still has it.
 pub fn verify(
     destination: &Path,
     snapshot: Option<&str>,
@@ -71,7 +71,7 @@ pub fn verify(
             Err(error) => verified.faults.push(fault(name, &repository.snapshot(name), &error)),
         }
     }
-    // A blob is read once, however many snapshots need it.
+    // Each blob is read once for all snapshots.
     let mut read = HashSet::new();
     let mut done = 0;
     for name in &names {
@@ -117,7 +117,7 @@ fn fault(name: &str, path: &Path, error: &BackupError) -> Fault {
     Fault { snapshot: name.to_owned(), path: path.to_owned(), reason: error.to_string() }
 }
 
-/// The files of a snapshot that are not what its manifest says, and why.
+/// The files of a snapshot that do not match its manifest, with the reasons.
 fn damaged_files(
     repository: &Repository,
     name: &str,
@@ -146,7 +146,7 @@ fn damaged_files(
     Ok(damaged)
 }
 
-/// On a backup that cannot be written, which is a good place for one, it stays where it is.
+/// On a read-only backup the blob stays where it is.
 fn set_aside(path: &Path, damage: Damage) {
     if damage != Damage::Missing {
         drop(fs::rename(path, path.with_extension(pool::DAMAGED)));

@@ -1,7 +1,7 @@
-//! The two databases of a data directory, as files: what can be said of one before anything may change it.
+//! The two databases of a data directory, as files: the checks that can be made before anything may be changed.
 //!
-//! Each carries a stamp, a table with one row: the store that it belongs to, the start that opened it last, and a
-//! counter of changes. Nothing here writes to a database that it looks at.
+//! Each database has a stamp, a table with one row: the id of its store, the number of the start that opened it last,
+//! and a counter of changes. Nothing here writes to a database that it inspects.
 
 use std::{
     fmt,
@@ -19,27 +19,27 @@ use super::{identity::Seal, mark::Position};
 /// The table of the stamp.
 pub(super) const STAMP: &str = "_xfiles_custody";
 
-/// How long a connection waits for another one that recovers the log after a crash, or writes.
+/// How long a connection waits for one that recovers the log after a crash, or that writes.
 pub(super) const BUSY: Duration = Duration::from_secs(10);
 
-/// The largest main file that is read in full at a stop and at a start, to find bytes that were changed in between: a
-/// second or two of a start. A larger one is compared by its stamp and its log alone.
+/// The largest main file that is hashed at a stop and at a start, to detect changes in between; this takes a second or
+/// two. A larger one is compared by its stamp and its log only.
 const DIGESTED_BYTES: u64 = 1 << 30;
 
-/// The largest main file that SQLite checks page by page at the start after a kill: about two seconds.
+/// The largest main file that SQLite checks page by page at the start after a kill; this takes about two seconds.
 pub(super) const CHECKED_BYTES: u64 = 256 << 20;
 
-/// A log that holds anything is longer than its header and the header of one frame.
+/// A log with content is longer than its header and the header of one frame.
 const LEAST_LOG_BYTES: u64 = 32 + 24;
 
-/// The version of the index's tables that this program makes, kept in the database's `user_version`.
+/// The version of the index's schema, stored in the database's `user_version`.
 pub(crate) const INDEX_SCHEMA: i64 = 2;
 
-/// The version that this program leaves in the metadata database's `user_version`, which its engine does not use.
+/// The version that this program stores in the metadata database's `user_version`, which the engine does not use.
 pub(super) const TABLE_SCHEMA: i64 = 1;
 
-/// The version of the metadata engine's own tables, kept in its `_config`. The engine refuses a newer one only after it
-/// was opened for writing.
+/// The version of the metadata engine's own schema, stored in its `_config`. The engine checks for a newer one only
+/// after it has opened the database for writing.
 const ENGINE_SCHEMA: i64 = 11;
 
 /// One of the two databases.
@@ -55,7 +55,7 @@ impl Piece {
     /// Both, in the order in which a start stamps them.
     pub(crate) const ALL: [Self; 2] = [Self::Index, Self::Table];
 
-    /// The main file, relative to the data directory.
+    /// The path of the main file, relative to the data directory.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Index => "objects/index.sqlite3",
@@ -63,8 +63,8 @@ impl Piece {
         }
     }
 
-    /// The mark, relative to the data directory. Not beside the index: a copy of `objects/` from another day must not
-    /// bring its own.
+    /// The path of the mark, relative to the data directory. It is not beside the index, so that a copy of `objects/`
+    /// from another day does not contain a matching mark.
     pub(super) const fn mark(self) -> &'static str {
         match self {
             Self::Index => "index.mark",
@@ -72,7 +72,6 @@ impl Piece {
         }
     }
 
-    /// Its main file.
     pub(crate) fn path(self, data: &Path) -> PathBuf {
         data.join(self.name())
     }
@@ -84,14 +83,14 @@ impl fmt::Display for Piece {
     }
 }
 
-/// The file beside a database whose name has this ending.
+/// The file beside a database with this suffix.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
 }
 
-/// What a database says of itself.
+/// The content of a stamp.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) store: String,
@@ -99,18 +98,18 @@ pub(super) struct Stamp {
     pub(super) ticks: u64,
 }
 
-/// Why a database cannot be looked at.
+/// The reason why a database cannot be inspected.
 #[derive(Debug)]
 pub(super) enum Blind {
     /// There is no such file.
     Missing,
-    /// The file has no bytes.
+    /// The file is empty.
     Empty,
-    /// It is not what was written; in SQLite's words.
+    /// The database is damaged; the text is SQLite's.
     Damaged(String),
     /// A newer version of this program wrote it.
     Newer,
-    /// The system refuses.
+    /// The operating system returned an error.
     Io(io::Error),
 }
 
@@ -125,23 +124,23 @@ impl From<rusqlite::Error> for Blind {
     }
 }
 
-/// A database that nobody has opened for writing, seen with its log.
+/// A view of a database and its log, while no process has it open for writing.
 pub(super) struct View {
     pub(super) connection: Connection,
     path: PathBuf,
     pub(super) main_bytes: u64,
-    /// Whether its log holds anything.
+    /// Whether its log has content.
     pub(super) has_log: bool,
     pub(super) stamp: Option<Stamp>,
 }
 
 impl View {
-    /// Opens the database for reading. If it has a log, SQLite reads it into the shared index, and leaves it alone.
+    /// Opens the database for reading. If it has a log, SQLite builds the shared index and does not change the log.
     pub(super) fn open(piece: Piece, data: &Path) -> Result<Self, Blind> {
         Self::of(piece, data, true)
     }
 
-    /// Opens the database as its main file has it, whatever lies beside it.
+    /// Opens the main file alone, ignoring the files beside it.
     pub(super) fn without_log(piece: Piece, data: &Path) -> Result<Self, Blind> {
         Self::of(piece, data, false)
     }
@@ -173,19 +172,19 @@ impl View {
         Ok(Self { connection, path, main_bytes, has_log, stamp })
     }
 
-    /// Where the log ends. Only while it has one.
+    /// The end of the log; `None` without a log.
     pub(super) fn position(&self) -> Result<Option<Position>, Blind> {
-        // This process has no other connection to the database, whose locks would go when this file is closed.
+        // Closing this file would release the locks of other connections of this process; there are none.
         let index = File::open(beside(&self.path, "-shm")).map_err(Blind::Io)?;
         Position::read(&index).map_err(Blind::Io)
     }
 
-    /// The stamp in the main file alone. `None`: the main file has none yet, or cannot be read without its log.
+    /// The stamp in the main file alone. `None` if the main file has none yet, or cannot be read without its log.
     pub(super) fn stamp_without_log(&self) -> Option<Stamp> {
         read_stamp(&open_alone(&self.path).ok()?).ok().flatten()
     }
 
-    /// Whether the main file is the one that was sealed; true of one that is too large to be compared.
+    /// Returns true if the main file matches the seal, or is too large to be compared.
     pub(super) fn matches(&self, seal: &Seal) -> io::Result<bool> {
         match &seal.sha256 {
             Some(expected) => Ok(self.main_bytes == seal.bytes && digest_of(&self.path)?.as_ref() == Some(expected)),
@@ -193,7 +192,7 @@ impl View {
         }
     }
 
-    /// Has SQLite check every page and every index, if there are not too many.
+    /// Lets SQLite check every page and every index, unless the file is too large.
     pub(super) fn check(&self) -> Result<(), Blind> {
         if self.main_bytes > CHECKED_BYTES {
             return Ok(());
@@ -202,13 +201,12 @@ impl View {
         if said == "ok" { Ok(()) } else { Err(Blind::Damaged(said.lines().last().unwrap_or_default().to_owned())) }
     }
 
-    /// Whether the database has this table.
     pub(super) fn has_table(&self, name: &str) -> rusqlite::Result<bool> {
         has_table(&self.connection, name)
     }
 }
 
-/// A connection that sees the main file and its log.
+/// A connection that reads the main file and its log.
 fn open_with_log(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -216,7 +214,7 @@ fn open_with_log(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// A connection that sees the main file alone, and makes no file beside it.
+/// A connection that reads only the main file and creates no file beside it.
 fn open_alone(path: &Path) -> Result<Connection, Blind> {
     let text = path.to_str().ok_or_else(|| Blind::Io(io::Error::other("its path is not UTF-8")))?;
     let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
@@ -249,18 +247,18 @@ fn engine_schema(connection: &Connection) -> rusqlite::Result<i64> {
     Ok(version.optional()?.unwrap_or(0))
 }
 
-/// Puts the whole of a database that nobody uses into its main file.
+/// Moves the whole log of an unused database into its main file.
 pub(super) fn settle(path: &Path) -> Result<(), String> {
     let database = Connection::open(path).map_err(|e| e.to_string())?;
     let busy: i64 =
         database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(|e| e.to_string())?;
     match busy {
         0 => database.close().map_err(|(_, e)| e.to_string()),
-        _ => Err("another process reads it".to_owned()),
+        _ => Err("another process is reading it".to_owned()),
     }
 }
 
-/// Takes the stamp out of a database that nobody uses: the next start gives it another.
+/// Removes the stamp of an unused database; the next start adds another.
 pub(super) fn unstamp(path: &Path) -> Result<(), String> {
     let database = Connection::open(path).map_err(|e| e.to_string())?;
     database.execute_batch(&format!("DROP TABLE IF EXISTS {STAMP}")).map_err(|e| e.to_string())?;
@@ -269,8 +267,8 @@ pub(super) fn unstamp(path: &Path) -> Result<(), String> {
 
 /// The SHA-256 of a main file in hex, unless it is too large.
 ///
-/// Closing the file lets go of the locks that this process holds on it, so nothing else may have it open but the
-/// connection that is closed next.
+/// Closing the file releases the locks that this process holds on it. No other connection may be open except the one
+/// that is closed next.
 pub(super) fn digest_of(path: &Path) -> io::Result<Option<String>> {
     let mut file = File::open(path)?;
     if file.metadata()?.len() > DIGESTED_BYTES {
@@ -292,7 +290,7 @@ mod tests {
     use crate::dynamodb::Dynamo;
 
     #[test]
-    fn the_engines_tables_have_the_version_that_is_known_here() {
+    fn the_engine_schema_has_the_expected_version() {
         let data = tempfile::tempdir().unwrap();
         let path = Piece::Table.path(data.path());
         drop(Dynamo::open(&path).unwrap());
@@ -301,13 +299,13 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_the_characters_of_a_query_is_looked_at_as_it_is() {
+    fn a_path_with_query_characters_is_opened_literally() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("50% of it? #1");
         fs::create_dir(&data).unwrap();
         drop(Dynamo::open(&Piece::Table.path(&data)).unwrap());
         let view = View::open(Piece::Table, &data).unwrap();
         assert!(!view.has_log && view.has_table("_config").unwrap());
-        assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "looking makes no file");
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "inspecting creates no file");
     }
 }

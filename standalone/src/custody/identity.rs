@@ -1,5 +1,4 @@
-//! `store.json`: which store a data directory is, how often it was started, and what its databases were when it was
-//! last stopped.
+//! `store.json`: the id of the store, the number of its starts, and the state of its databases at the last stop.
 
 use std::{fs, io, path::Path};
 
@@ -10,41 +9,43 @@ use xfiles_core::random;
 
 use crate::secrets::write_private;
 
-/// The file, in the data directory.
+/// The name of the file in the data directory.
 pub(super) const FILE: &str = "store.json";
 
-/// The version of the file's shape. A program that finds a higher one leaves the directory alone.
+/// The version of the file's format. A program that finds a higher one refuses the directory.
 const FORMAT: u64 = 1;
 
-/// What the file says.
+/// The content of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Identity {
-    /// The version of this shape.
+    /// The version of this format.
     pub(super) format: u64,
-    /// A random name that the databases carry as well.
+    /// A random id, which the databases also contain.
     pub(super) store: String,
-    /// The number of the last start that went through. Each database carries this or a higher number.
+    /// The number of the last completed start. Each database has this or a higher number.
     pub(super) generation: u64,
-    /// The number of the start that is under way, or was when it was interrupted. No database carries a higher number.
+    /// The number of the start in progress or interrupted. No database has a higher number.
     pub(super) opening: u64,
-    /// What is known of the databases.
+    /// The state of the databases.
     pub(super) state: State,
     /// SHA-256 of `secrets.json` in hex: one value, or the values before and after a rotation that is under way.
     pub(super) secrets: Vec<String>,
 }
 
-/// What is known of the databases in a directory.
+/// The state of the databases in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum State {
-    /// The first start has not gone through, so nothing was ever acknowledged and anything may be missing.
+    /// The first start has not completed, so nothing was acknowledged and anything may be missing.
     New,
-    /// An earlier version made the directory, or a repair, and everything was found to agree. Nothing may be missing.
+    /// The directory was created by an earlier version or a repair, and was found to be consistent. Nothing may be
+    /// missing.
     Adopted,
-    /// A server has it, or had it when it was killed. The marks say how far each database must reach.
+    /// A server uses the directory, or used it when it was killed. The marks have the position that each log must
+    /// reach.
     Open,
-    /// Stopped: each main file is complete and has exactly these bytes.
+    /// Stopped: each main file is complete and has exactly this content.
     Closed {
         /// The object index.
         index: Seal,
@@ -57,26 +58,26 @@ pub(super) enum State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Seal {
-    /// Its counter of changes.
+    /// The value of its counter of changes.
     pub(super) ticks: u64,
     /// The size of its main file.
     pub(super) bytes: u64,
-    /// The SHA-256 of its main file in hex. `None`: the file is too large to be read at each start.
+    /// The SHA-256 of its main file in hex. `None` if the file is too large to be hashed at each start.
     pub(super) sha256: Option<String>,
 }
 
-/// Why the file cannot be used.
+/// The reason why the file cannot be used.
 #[derive(Debug)]
 pub(super) enum Unusable {
     /// It cannot be read.
     Io(io::Error),
-    /// It is not what was written.
+    /// The file is damaged.
     Damaged,
-    /// It is of a newer version.
+    /// A newer version wrote the file.
     Newer,
 }
 
-/// The file: the identity and a digest of it, so that damage is not taken for a statement.
+/// The file format: the identity and its digest, which detects damage.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     identity: Identity,
@@ -84,12 +85,12 @@ struct Stored {
 }
 
 impl Identity {
-    /// A store that nobody has started yet.
+    /// Creates the identity of a new store.
     pub(super) fn mint(state: State, secrets: Vec<String>) -> Self {
         Self { format: FORMAT, store: random::hex::<16>(), generation: 0, opening: 0, state, secrets }
     }
 
-    /// The identity of a data directory. `None`: it has none.
+    /// The identity of a data directory; `None` if it has none.
     pub(super) fn read(data: &Path) -> Result<Option<Self>, Unusable> {
         let bytes = match fs::read(data.join(FILE)) {
             Ok(bytes) => bytes,
@@ -106,7 +107,7 @@ impl Identity {
         if stored.sha256 == stored.identity.digest() { Ok(Some(stored.identity)) } else { Err(Unusable::Damaged) }
     }
 
-    /// Puts it in a data directory, whole or not at all, and on the disk.
+    /// Writes and syncs the file atomically.
     pub(super) fn write(&self, data: &Path) -> io::Result<()> {
         let stored = Stored { identity: self.clone(), sha256: self.digest() };
         write_private(&data.join(FILE), &serde_json::to_vec_pretty(&stored).expect("an identity is plain data"))
@@ -117,7 +118,7 @@ impl Identity {
         hex::encode(digest(&SHA256, &bytes))
     }
 
-    /// The number of the next start: none that was ever begun has it.
+    /// The number of the next start, higher than that of any start that was begun.
     pub(super) fn next_generation(&self) -> u64 {
         self.generation.max(self.opening) + 1
     }
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identity_that_was_changed_by_a_byte_is_damaged_and_a_newer_one_is_called_newer() {
+    fn a_changed_identity_file_is_reported_as_damaged_and_a_newer_one_as_newer() {
         let data = tempfile::tempdir().unwrap();
         assert!(matches!(Identity::read(data.path()), Ok(None)));
         let seal = Seal { ticks: 7, bytes: 4096, sha256: Some("00".repeat(32)) };

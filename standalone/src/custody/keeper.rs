@@ -1,4 +1,4 @@
-//! Keeps the stamp and the mark of a database that is open, and puts all of it into the main file at the end.
+//! Maintains the stamp and the mark of an open database, and moves the log into the main file at the end.
 
 use std::{
     fmt,
@@ -23,12 +23,11 @@ use super::{
     mark::{Mark, MarkFile, Position},
 };
 
-/// How often the counter in a stamp follows the changes. A main file that is older than its log by more than this is
-/// noticed.
+/// How often the counter in a stamp is updated. A main file that is older than its log by more than this is detected.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A connection beside those that work on a database. Dropping it waits until the database is at rest; whoever works on
-/// the database holds it until after his own connections.
+/// A connection beside those that use a database. Dropping it waits until the database is at rest; users of the
+/// database must hold it until they have closed their own connections.
 pub(crate) struct Keeper {
     held: Arc<Held>,
     piece: Piece,
@@ -38,25 +37,26 @@ pub(crate) struct Keeper {
 
 struct Watch {
     state: Mutex<Option<Watched>>,
-    /// The log's shared index. It stays open as long as the connection: closing it earlier would let go of SQLite's
-    /// locks.
+    /// The log's shared index. It stays open as long as the connection, because closing it earlier would release
+    /// SQLite's locks.
     log_index: File,
     mark: Mutex<MarkFile>,
-    /// Whether the log is being emptied, so that a change that is noted meanwhile does not say that it must be there.
+    /// Set while the log is moved into the main file, so that the mark of a concurrent change does not require the log
+    /// to exist.
     emptying: AtomicBool,
 }
 
 struct Watched {
     connection: Connection,
-    /// What `PRAGMA data_version` said last; it changes with every change that another connection makes.
+    /// The last value of `PRAGMA data_version`, which changes when another connection commits.
     version: i64,
     ticks: u64,
-    /// Which log there was after the last tick.
+    /// The salt of the log after the last tick.
     salt: [u8; 8],
 }
 
 impl Keeper {
-    /// Stamps a database, which is made if it is not there, and begins its mark. The mark is on the disk afterwards.
+    /// Stamps a database, which is created if it does not exist, and creates its mark, which is synced.
     pub(super) fn begin(held: &Arc<Held>, piece: Piece, store: &str, generation: u64) -> Result<Self, String> {
         let path = piece.path(&held.data);
         let connection = open_beside(&path, piece).map_err(|e| e.to_string())?;
@@ -78,7 +78,7 @@ impl Keeper {
         let tick = move || {
             while stopped.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
                 if let Err(error) = watching.follow() {
-                    tracing::warn!(%error, database = piece.name(), "could not note how far a database is");
+                    tracing::warn!(%error, database = piece.name(), "could not write the mark of a database");
                 }
             }
         };
@@ -87,26 +87,26 @@ impl Keeper {
         Ok(Self { held: held.clone(), piece, watch, ticker: Some((stop, thread)) })
     }
 
-    /// Where the log ends now. What is on the disk afterwards reaches at least there.
+    /// The current end of the log. A later sync covers at least this position.
     pub(crate) fn position(&self) -> Option<Position> {
         Position::read(&self.watch.log_index).ok().flatten()
     }
 
-    /// Notes that the log is on the disk up to this position. Called before a change in it is acknowledged.
+    /// Records that the log has been synced up to this position. Called before a change in it is acknowledged.
     pub(crate) fn reached(&self, position: Option<Position>) {
         let Some(position) = position else { return };
         let changed = self.watch.mark().change(|mark| {
             mark.position = position;
-            // A log that was emptied has begun again, and must be there from now on.
+            // An emptied log that is written again must exist from now on.
             mark.sealing &= self.watch.emptying.load(SeqCst) || position.is_empty();
         });
         if let Err(error) = changed {
-            tracing::warn!(%error, database = self.piece.name(), "could not note how far a database is");
+            tracing::warn!(%error, database = self.piece.name(), "could not write the mark of a database");
         }
     }
 
-    /// Empties the log into the main file if it is larger than `most` bytes, and gives its room back. What cannot be done
-    /// now, because others read or there is no room for it, is done the next time.
+    /// Checkpoints and truncates the log if it is larger than `most` bytes. If readers or a full disk prevent this, a
+    /// later call does it.
     pub(crate) fn trim(&self, most: u64) {
         let log = beside(&self.piece.path(&self.held.data), "-wal");
         if std::fs::metadata(log).map_or(0, |log| log.len()) <= most {
@@ -115,11 +115,11 @@ impl Keeper {
         let mut state = self.watch.state();
         let Some(watched) = state.as_mut() else { return };
         if let Err(reason) = self.watch.empty_log(watched) {
-            tracing::warn!(reason, database = self.piece.name(), "a database's log could not be trimmed");
+            tracing::warn!(reason, database = self.piece.name(), "the log of a database could not be truncated");
         }
     }
 
-    /// Empties the log into the main file and says what the main file is then.
+    /// Moves the log into the main file and returns the seal of the main file.
     fn seal(&self) -> Result<(Seal, Connection), String> {
         let mut watched = self.watch.state().take().expect("a keeper seals once");
         let path = self.piece.path(&self.held.data);
@@ -135,14 +135,18 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         if let Some((stop, thread)) = self.ticker.take() {
             drop(stop);
-            // A panic there was reported when it happened.
+            // A panic of the thread has already been reported.
             drop(thread.join());
         }
         match self.seal() {
             Ok(sealed) => self.held.take_seal(self.piece, sealed),
-            // The next start takes the log into account, as after a kill.
+            // The next start uses the log, as after a kill.
             Err(reason) => {
-                tracing::warn!(reason, database = self.piece.name(), "a database was closed without emptying its log");
+                tracing::warn!(
+                    reason,
+                    database = self.piece.name(),
+                    "a database was closed without checkpointing its log"
+                );
             }
         }
     }
@@ -163,8 +167,8 @@ impl Watch {
         self.mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves the log into the main file. The mark says before it that the log may be missing from here on, and after it
-    /// whether it has begun again meanwhile.
+    /// Moves the log into the main file. Before, the mark is changed to allow a missing log; afterwards, it says
+    /// whether the log has been written again meanwhile.
     fn empty_log(&self, watched: &mut Watched) -> Result<(), String> {
         watched.tick().map_err(|e| e.to_string())?;
         let ticks = watched.ticks;
@@ -179,7 +183,7 @@ impl Watch {
         let emptied = watched.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
         let emptied = match emptied {
             Ok(0) => Ok(()),
-            Ok(_) => Err("another process reads it".to_owned()),
+            Ok(_) => Err("another process is reading it".to_owned()),
             Err(error) => Err(error.to_string()),
         };
         let position = Position::read(&self.log_index).map_err(|e| e.to_string())?.unwrap_or_default();
@@ -198,7 +202,7 @@ impl Watch {
         emptied
     }
 
-    /// Counts on if anything has changed, and notes what the main file has by now.
+    /// Increments the counter if the database has changed, and records the state of the main file.
     fn follow(&self) -> Result<(), String> {
         let mut state = self.state();
         let Some(watched) = state.as_mut() else { return Ok(()) };
@@ -213,7 +217,7 @@ impl Watch {
         if let Some(position) = position
             && position.salt != watched.salt
         {
-            // The log began again, at this tick at the latest, and all that was in it went into the main file.
+            // The log was restarted, at the latest at this tick, and all its earlier content is in the main file.
             watched.salt = position.salt;
             self.mark().change(|mark| mark.main_ticks = before).map_err(|e| e.to_string())?;
         }
@@ -229,7 +233,7 @@ impl Watched {
     }
 }
 
-/// Writes the stamp of a new start, and gives its counter.
+/// Writes the stamp of a new start and returns its counter.
 fn stamp(connection: &Connection, piece: Piece, store: &str, generation: u64) -> rusqlite::Result<u64> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(&format!(
@@ -243,7 +247,7 @@ fn stamp(connection: &Connection, piece: Piece, store: &str, generation: u64) ->
     if piece == Piece::Table {
         transaction.pragma_update(None, "user_version", TABLE_SCHEMA)?;
     }
-    let generation = i64::try_from(generation).expect("nobody starts a server so often");
+    let generation = i64::try_from(generation).expect("a server is started less than 2^63 times");
     transaction.execute(
         &format!(
             "INSERT INTO {STAMP} (one, store, generation, ticks) VALUES (1, ?, ?, 1)
@@ -261,13 +265,13 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA data_version", [], |row| row.get(0))
 }
 
-/// A connection that leaves the log to those that do the work, and never removes it when it is closed.
+/// A connection that does not checkpoint and does not remove the log when it is closed.
 fn open_beside(path: &Path, piece: Piece) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    // What the index's log holds counts as being on the disk, so nothing may be in it that is not. The metadata's log is
-    // put on the disk by whoever acknowledges.
+    // The content of the index's log counts as synced, so every write to it must be. The metadata's log is synced by
+    // the code that acknowledges changes.
     let synchronous = match piece {
         Piece::Index => "full",
         Piece::Table => "normal",
@@ -280,19 +284,18 @@ fn open_beside(path: &Path, piece: Piece) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Lets SQLite remove the log, which is empty, together with the connection.
+/// Lets SQLite remove the empty log together with the connection.
 pub(super) fn close_at_rest(connection: Connection) {
-    // What stays behind otherwise is an empty file.
+    // If this fails, an empty file remains.
     drop(connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false));
     drop(connection);
 }
 
-/// A connection of a tool that changes the metadata beside a server, or beside another tool: it counts the changes, and
-/// keeps the log from being removed under the server.
+/// A connection of a tool that changes the metadata while a server or another tool uses it. It increments the counter
+/// and prevents the removal of the log that the server uses.
 pub(crate) struct Visit(Mutex<Connection>);
 
 impl Visit {
-    /// Begins a visit.
     pub(crate) fn begin(data: &Path) -> rusqlite::Result<Self> {
         let visit = Self(Mutex::new(open_beside(&Piece::Table.path(data), Piece::Table)?));
         visit.tick()?;
@@ -308,7 +311,7 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         if let Err(error) = self.tick() {
-            tracing::warn!(%error, "could not note a change of the metadata");
+            tracing::warn!(%error, "could not increment the change counter of the metadata");
         }
     }
 }

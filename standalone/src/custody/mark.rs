@@ -1,9 +1,9 @@
-//! A mark: how far a database's write-ahead log must reach, in a small file that is written in place.
+//! A mark: the position that a database's write-ahead log must reach, in a small file that is overwritten in place.
 //!
-//! SQLite cannot tell a log that lost its end from one that never had it. The mark can: after each group of changes that
-//! is on the disk, and before any of them is acknowledged, the log's position is written into the mark. That costs one
-//! `pread` of the log's shared index and one `pwrite`, and waits for no disk. When the process is killed the mark is
-//! exact. After a loss of power it may be older than the log, and never newer.
+//! SQLite cannot distinguish a truncated log from a shorter one. The mark can: after each group of changes is synced,
+//! and before any of them is acknowledged, the log's position is written to the mark. This costs one `pread` of the
+//! log's shared index and one `pwrite`, without a sync. After a kill the mark is exact. After a power failure it may be
+//! older than the log, but never newer.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,24 +17,24 @@ use ring::digest::{SHA256, digest};
 const MAGIC: [u8; 8] = *b"XFMARK1\n";
 const BYTES: usize = 64;
 
-/// How often the shared index is read again when a writer was changing it.
+/// How often the shared index is read again while a writer changes it.
 const READS: usize = 8;
 
-/// A place in a write-ahead log, as its shared index has it.
+/// A position in a write-ahead log, as in its shared index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// Which log: the first half counts up by one when the log begins again, the second is random.
+    /// Identifies the log: the first half is incremented when the log is restarted, the second is random.
     pub(super) salt: [u8; 8],
-    /// How many frames it has.
+    /// The number of frames.
     pub(super) frames: u32,
-    /// The running checksum after the last of them.
+    /// The running checksum after the last frame.
     check: [u8; 8],
 }
 
 impl Position {
-    /// The position that the shared index of a log has now. `None`: a writer was changing it all the time.
+    /// The current position in the shared index of a log. `None` if a writer changed it during every attempt.
     pub(super) fn read(index: &File) -> io::Result<Option<Self>> {
-        // The header is there twice, so that a reader can tell whether it saw a whole one.
+        // The header is stored twice, so that a reader can detect a concurrent change.
         let mut copies = [0; 96];
         for _ in 0..READS {
             index.read_exact_at(&mut copies, 0)?;
@@ -51,32 +51,31 @@ impl Position {
         Ok(None)
     }
 
-    /// Whether the log has nothing in it.
     pub(super) fn is_empty(self) -> bool {
         self.frames == 0
     }
 
-    /// Whether a log that is here now has everything that it had at `earlier`.
+    /// Returns true if the log at this position contains everything that it contained at `earlier`.
     pub(super) fn includes(self, earlier: Self) -> bool {
         if self.salt == earlier.salt {
             return self.frames > earlier.frames || (self.frames == earlier.frames && self.check == earlier.check);
         }
         let round = |position: Self| u32::from_be_bytes(part(&position.salt, 0));
-        // The log began again, which it does only when all of it is in the main file.
+        // The log was restarted, which happens only after all of it has been moved into the main file.
         (1..=u32::MAX / 2).contains(&round(self).wrapping_sub(round(earlier)))
     }
 }
 
-/// What a mark says.
+/// The content of a mark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
     /// The start that wrote it.
     pub(super) generation: u64,
-    /// The main file alone has at least this counter of changes. 0: nothing is known of it.
+    /// The minimum of the counter of changes in the main file alone. 0 if unknown.
     pub(super) main_ticks: u64,
-    /// How far the log reaches.
+    /// The position that the log has reached.
     pub(super) position: Position,
-    /// Whether the log is being emptied into the main file, so that it may be gone if the main file has `main_ticks`.
+    /// Whether the log is being moved into the main file: it may then be missing if the main file has `main_ticks`.
     pub(super) sealing: bool,
 }
 
@@ -112,7 +111,7 @@ impl Mark {
         })
     }
 
-    /// The mark in a file. `None`: there is none, or it is damaged.
+    /// Reads the mark; `None` if the file is missing or damaged.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         match fs::read(path) {
             Ok(bytes) => Ok(Self::from_bytes(&bytes)),
@@ -122,7 +121,7 @@ impl Mark {
     }
 }
 
-/// The file of a mark. All of it is overwritten in place, which needs no room on the disk.
+/// The file of a mark. It is overwritten in place, which needs no additional disk space.
 #[derive(Debug)]
 pub(super) struct MarkFile {
     file: File,
@@ -130,7 +129,7 @@ pub(super) struct MarkFile {
 }
 
 impl MarkFile {
-    /// Makes the file, or takes it over, with this mark in it and on the disk.
+    /// Creates or replaces the file with this mark, and syncs it.
     pub(super) fn begin(path: &Path, mark: Mark) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         file.write_all_at(&mark.to_bytes(), 0)?;
@@ -139,19 +138,18 @@ impl MarkFile {
         Ok(Self { file, mark })
     }
 
-    /// Changes the mark, without waiting for the disk.
+    /// Changes the mark without syncing it.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Mark)) -> io::Result<()> {
         let before = self.mark;
         change(&mut self.mark);
         if self.mark == before { Ok(()) } else { self.file.write_all_at(&self.mark.to_bytes(), 0) }
     }
 
-    /// The counter that the main file has at least.
+    /// The minimum of the main file's counter.
     pub(super) fn main_ticks(&self) -> u64 {
         self.mark.main_ticks
     }
 
-    /// Waits until the mark is on the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -172,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_includes_what_it_had_before_and_what_it_had_before_it_began_again() {
+    fn a_log_contains_its_earlier_positions_also_after_a_restart() {
         assert!(at(5, 7).includes(at(5, 7)) && at(5, 8).includes(at(5, 7)));
         assert!(!at(5, 6).includes(at(5, 7)));
         assert!(!Position { check: [0; 8], ..at(5, 7) }.includes(at(5, 7)), "another log of the same length");
@@ -181,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_read_back_whole_or_not_at_all() {
+    fn a_mark_is_read_completely_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mark");
         assert_eq!(Mark::read(&path).unwrap(), None);

@@ -1,19 +1,20 @@
-//! Who has a data directory, and whether its parts belong together.
+//! Exclusive use of a data directory, and the proof that its parts belong together.
 //!
-//! A directory holds one store in several parts: the records (`table.db`), the object index
-//! (`objects/index.sqlite3`), the bytes (`objects/blobs/`) and the keys (`secrets.json`). If one of them is missing or of
-//! another time than the rest, the store has lost something, and a start that went on as if it had not would destroy
-//! more: objects without a row are garbage. So each start proves first that everything which was acknowledged is there.
+//! A directory holds one store in several parts: the records (`table.db`), the object index (`objects/index.sqlite3`),
+//! the bytes (`objects/blobs/`) and the keys (`secrets.json`). If one of them is missing or older than the rest, the
+//! store has lost data. A start that ignored this would destroy more, because objects without a row are garbage. Each
+//! start therefore first proves that every acknowledged change is present.
 //!
-//! - `store.json` (`identity`) names the store and counts its starts. Both databases carry name and count. A start raises
-//!   the count: it announces the new one in `store.json`, stamps the databases, then makes it the count of the store.
-//!   A kill between any two of these steps leaves what the next start accepts, and nothing older.
-//! - While a server runs, `store.json` says so, and each database has a `mark`: how far its log must reach, and how far
+//! - `store.json` (`identity`) has the id of the store and the number of its starts. Both databases contain id and
+//!   number. A start increments the number: it writes the new one to `store.json` as pending, stamps the databases,
+//!   then commits it in `store.json`. After a kill between any two of these steps, the next start accepts the
+//!   directory, but no older parts.
+//! - While a server runs, `store.json` says so, and each database has a `mark`: the minimum positions of its log and of
 //!   its main file.
-//! - At a stop, a `keeper` empties each log into its main file, and `store.json` has the digests of both files.
-//! - The `survey` compares all that. What does not fit refuses the start, and `repair` is one way out.
+//! - At a stop, a `keeper` moves each log into its main file, and `store.json` gets the digests of both files.
+//! - The `survey` compares all this. A mismatch refuses the start; `repair` is one of the remedies.
 //!
-//! Nothing here removes an object.
+//! This module never removes an object.
 
 mod database;
 mod identity;
@@ -50,27 +51,27 @@ use crate::{
     secrets::{Secrets, SecretsError},
 };
 
-/// Why a data directory is not used.
+/// The reason why a data directory is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum CustodyError {
-    /// Another process has it.
+    /// Another process uses it.
     #[error("{} is in use by another process; stop it, or choose another directory with --data", path.display())]
     Locked {
         /// The directory.
         path: PathBuf,
     },
-    /// A restoration into it was interrupted.
-    #[error("{} was not restored to its end; run `xf restore` into it again, or remove it", path.display())]
+    /// A restore into it was interrupted.
+    #[error("{} has an incomplete restore; run `xf restore` into it again, or remove it", path.display())]
     Unfinished {
         /// The directory.
         path: PathBuf,
     },
-    /// The system refuses.
+    /// The operating system returned an error.
     #[error("cannot use the data directory {}: {source}", path.display())]
     Io {
         /// The directory.
         path: PathBuf,
-        /// What it said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// Its parts do not belong together.
@@ -84,15 +85,15 @@ pub enum CustodyError {
     Database {
         /// The directory.
         path: PathBuf,
-        /// Which.
+        /// The name of the database.
         piece: &'static str,
-        /// What SQLite says.
+        /// SQLite's error message.
         reason: String,
     },
 }
 
-/// The parts of a data directory do not belong together. The message says what is wrong, what a start would do, and the
-/// ways out.
+/// The parts of a data directory do not belong together. The message has the findings, the consequence and the
+/// remedies.
 #[derive(Debug)]
 pub struct Mismatch {
     data: PathBuf,
@@ -100,7 +101,7 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
-    /// What is wrong, a sentence for each.
+    /// The findings, one sentence each.
     pub fn findings(&self) -> impl Iterator<Item = String> {
         self.findings.iter().map(Finding::to_string)
     }
@@ -112,13 +113,13 @@ impl Mismatch {
 
 impl std::error::Error for Mismatch {}
 
-/// How many findings a message lists.
+/// The number of findings that a message lists.
 const LISTED: usize = 4;
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let data = self.data.display();
-        write!(f, "the data directory {data} is not whole, and was left as it is")?;
+        write!(f, "the data directory {data} is not complete; nothing was changed")?;
         for finding in self.findings.iter().take(LISTED) {
             write!(f, "\n  - {finding}")?;
         }
@@ -129,7 +130,7 @@ impl fmt::Display for Mismatch {
             return f.write_str("\nStart it with the version of the program that wrote it, or a later one.");
         }
         f.write_str(
-            "\nA start would go on without what is lost, and remove objects that nothing refers to any more.\n\
+            "\nA start would ignore the lost data, and would remove objects that nothing refers to any more.\n\
              Put the missing part back if you have it. Otherwise restore the whole directory from a backup with\n\
              `xf restore`, ",
         )?;
@@ -137,29 +138,29 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// A data directory whose parts belong together, in the hands of this process.
+/// A consistent data directory, locked by this process.
 pub(crate) struct Custody {
-    /// Keeps the object index. Held until the index is closed.
+    /// Maintains the object index. Must be held until the index is closed.
     pub(crate) index: Keeper,
-    /// Keeps the metadata database, likewise.
+    /// Maintains the metadata database. Must be held until that is closed.
     pub(crate) table: Keeper,
-    /// The keys.
+
     pub(crate) secrets: Secrets,
-    /// The room of the disk.
+    /// The free space of the disk.
     pub(crate) room: Room,
 }
 
-/// The directory, from the lock to the last line of `store.json`.
+/// The directory, from taking its lock to the last write of `store.json`.
 pub(crate) struct Held {
     data: PathBuf,
     identity: Identity,
     sealed: Mutex<Vec<(Piece, Seal, Connection)>>,
-    // Let go last.
+    // Dropped last.
     _locks: Locks,
 }
 
 impl Custody {
-    /// Takes a directory for this process, which is made if it is not there, and proves that it is whole. With
+    /// Locks a directory for this process, creating it if necessary, and proves that it is consistent. With
     /// `rotate_signing_key`, private URLs are signed with a new key from now on.
     pub(crate) fn open(data: &Path, rotate_signing_key: bool) -> Result<Self, CustodyError> {
         make_directory(data)?;
@@ -174,7 +175,7 @@ impl Custody {
         if matches!(kind, Kind::New) {
             find_room(data).map_err(failed)?;
         }
-        // Before anything else is written: on a full disk it gives the reserve up for that.
+        // Before anything else is written: on a full disk this deletes the reserve.
         let room = Room::open(data).map_err(failed)?;
         let identity = match kind {
             Kind::Known(identity) => identity,
@@ -185,7 +186,7 @@ impl Custody {
         Self::begin(data, locks, room, identity, rotate_signing_key)
     }
 
-    /// Begins the next start of a store that is whole.
+    /// Performs the start of a consistent store.
     fn begin(
         data: &Path,
         locks: Locks,
@@ -200,7 +201,7 @@ impl Custody {
         let secrets = ready_secrets(data, &mut identity, rotate)?;
 
         if identity.state == State::New {
-            // From the first stop on they must be there, even if the rest of this start fails.
+            // Created here, because they must exist from the first stop on, even if the rest of this start fails.
             for shard in crate::s3::shards() {
                 fs::create_dir_all(survey::blobs(data).join(shard)).map_err(failed)?;
             }
@@ -228,8 +229,8 @@ impl Custody {
     }
 }
 
-/// Declares that the parts of a directory belong together as they are: after a repair, or when a backup has brought them
-/// back. They become another store, which the next start takes over if nothing speaks against it.
+/// Declares that the parts of a directory belong together as they are, after a repair or a restore. They become a new
+/// store, which the next start adopts if it finds no mismatch.
 pub(crate) fn adopt(_held: &Locks, data: &Path) -> Result<(), CustodyError> {
     let failed = |source| CustodyError::Io { path: data.to_owned(), source };
     for piece in Piece::ALL {
@@ -244,7 +245,7 @@ pub(crate) fn adopt(_held: &Locks, data: &Path) -> Result<(), CustodyError> {
     if findings.is_empty() { Ok(()) } else { Err(Mismatch { data: data.to_owned(), findings }.into()) }
 }
 
-/// The keys of a store, made if it is new, and replaced by a new one for signatures if that was asked for.
+/// Returns the keys of a store; creates them if it is new, and replaces the signing key if a rotation was requested.
 fn ready_secrets(data: &Path, identity: &mut Identity, rotate: bool) -> Result<Secrets, CustodyError> {
     let failed = |source| CustodyError::Io { path: data.to_owned(), source };
     let (mut secrets, mut bytes) = match Secrets::load(data)? {
@@ -260,7 +261,7 @@ fn ready_secrets(data: &Path, identity: &mut Identity, rotate: bool) -> Result<S
     }
     let (digest, new) = bytes;
     if let Some(new) = new {
-        // Either is good until the new one is there.
+        // Both digests are valid until the new file is in place.
         if !identity.secrets.is_empty() {
             identity.secrets.push(digest.clone());
             identity.write(data).map_err(failed)?;
@@ -272,7 +273,7 @@ fn ready_secrets(data: &Path, identity: &mut Identity, rotate: bool) -> Result<S
 }
 
 impl Held {
-    /// Takes a database that is at rest. Its connection stays open until `store.json` says so.
+    /// Takes the seal of a database at rest. Its connection stays open until `store.json` has been written.
     fn take_seal(&self, piece: Piece, (seal, connection): (Seal, Connection)) {
         self.sealed.lock().unwrap_or_else(PoisonError::into_inner).push((piece, seal, connection));
     }
@@ -287,7 +288,7 @@ impl Drop for Held {
             let closed = Identity { state, ..self.identity.clone() };
             match closed.write(&self.data) {
                 Ok(()) => sealed.into_iter().for_each(|(.., connection)| keeper::close_at_rest(connection)),
-                // The next start treats it as killed.
+                // The next start then treats the server as killed.
                 Err(error) => tracing::warn!(%error, "could not note that the data directory was closed"),
             }
         }
@@ -300,7 +301,7 @@ impl fmt::Debug for Held {
     }
 }
 
-/// Takes a directory, which is made if it is not there, and says nothing of what is in it.
+/// Locks a directory without checking it; creates it if it does not exist.
 pub(crate) fn lock(data: &Path) -> Result<Locks, CustodyError> {
     make_directory(data)?;
     take(data)
@@ -314,10 +315,10 @@ fn take(data: &Path) -> Result<Locks, CustodyError> {
     })
 }
 
-/// The file that names the store, in the data directory.
+/// The name of the file with the identity of the store.
 pub(crate) const IDENTITY: &str = identity::FILE;
 
-/// Whether a directory has anything that a start leaves in it.
+/// Returns true if a directory contains files that a start creates.
 pub(crate) fn was_served(data: &Path) -> bool {
     data.join(identity::FILE).exists() || Piece::ALL.iter().any(|piece| piece.path(data).exists())
 }
@@ -329,10 +330,10 @@ fn make_directory(data: &Path) -> Result<(), CustodyError> {
     made.map_err(|source| CustodyError::Io { path: data.to_owned(), source })
 }
 
-/// How much room a first start needs: two empty databases with their logs.
+/// The free space that a first start needs: two empty databases with their logs.
 const FIRST_START_BYTES: usize = 1024 * 1024;
 
-/// Fails as a full disk does. SQLite would only speak of an I/O error.
+/// Fails like a full disk. SQLite would only report an I/O error.
 fn find_room(data: &Path) -> io::Result<()> {
     use std::io::Write as _;
 
@@ -357,7 +358,8 @@ mod tests {
         }
     }
 
-    /// Takes the steps of [`Custody::begin`] one by one, and copies the directory after each, as a kill would leave it.
+    /// Performs the steps of [`Custody::begin`] one by one, and copies the directory after each, as a kill would leave
+    /// it.
     fn steps_of_a_start(data: &Path, copies: &Path) -> Vec<PathBuf> {
         let (mut done, mut copied) = (0, Vec::new());
         let mut keep = || {
@@ -391,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_kill_between_any_two_steps_of_a_start_or_a_stop_the_next_start_goes_through() {
+    fn a_kill_between_any_two_steps_of_a_start_or_a_stop_lets_the_next_start_succeed() {
         let folder = tempfile::tempdir().unwrap();
         let first = folder.path().join("first");
         let custody = Custody::open(&first, false).unwrap();
@@ -404,7 +406,7 @@ mod tests {
         for (name, data) in [("after a stop", first), ("after a kill", killed)] {
             let copies = folder.path().join(name);
             for (step, copied) in steps_of_a_start(&data, &copies).into_iter().enumerate() {
-                // And once more at the same step.
+                // And repeated at the same step.
                 let again = steps_of_a_start(&copied, &folder.path().join(format!("{name} {step}")));
                 for data in again {
                     let started = Custody::open(&data, false);
@@ -415,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_was_emptied_while_it_was_in_use_may_be_missing_until_it_has_begun_again() {
+    fn a_log_truncated_while_in_use_may_be_missing_until_it_is_written_again() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let custody = Custody::open(&data, false).unwrap();
@@ -457,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_start_that_left_a_part_of_its_files_is_begun_again() {
+    fn an_incomplete_first_start_is_started_over() {
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().join("whole");
         drop(Custody::open(&whole, false).unwrap());
@@ -472,7 +474,7 @@ mod tests {
                         Identity { opening: 1, ..new }.write(&data).unwrap();
                     }
                     "objects" => fs::create_dir(data.join(part)).unwrap(),
-                    // Before its first transaction.
+                    // As before its first transaction.
                     "table.db" => drop(File::create(data.join(part)).unwrap()),
                     part => assert!(fs::copy(whole.join(part), data.join(part)).is_ok()),
                 }

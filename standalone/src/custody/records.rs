@@ -1,4 +1,4 @@
-//! The records of files as the metadata engine keeps them, read without the engine, and what the index has of them.
+//! Reads the records of files in the metadata engine's format, without the engine, and compares them with the index.
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use xfiles_core::{
@@ -9,19 +9,19 @@ use xfiles_core::{
 use super::database::{Piece, has_table};
 use crate::engines::{BUCKET, TABLE};
 
-/// Published files whose objects the index does not have.
+/// Published files without an object in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Disagreement {
-    /// How many.
+    /// The number of these files.
     pub(crate) files: u64,
     /// The id of one of them.
     pub(crate) example: String,
 }
 
-/// Calls `visit` with every record of a file, in whatever state. In `Err` is what cannot be read as a record.
+/// Calls `visit` with every record of a file, in any state. Returns an error if a record cannot be parsed.
 pub(super) fn each(table: &Connection, mut visit: impl FnMut(File) -> Result<(), String>) -> Result<(), String> {
     let said = |error: rusqlite::Error| error.to_string();
-    // The engine puts the type of a key before it. Those of files begin with `F#`, and `$` comes after `#`.
+    // The engine prefixes a key with its type. Keys of files begin with `F#`, and `$` sorts after `#`.
     let mut select = table
         .prepare(&format!("SELECT pk, item_json FROM \"{TABLE}\" WHERE pk >= 'S:F#' AND pk < 'S:F$' ORDER BY pk"))
         .map_err(said)?;
@@ -31,16 +31,16 @@ pub(super) fn each(table: &Connection, mut visit: impl FnMut(File) -> Result<(),
         let json = serde_json::from_str(&item).map_err(|e| format!("the record {key}: {e}"))?;
         let file = file_from_json(&json).map_err(|e| format!("the record {key}: {e}"))?;
         if key != format!("S:F#{}", file.id) {
-            return Err(format!("the record {key} is that of another file"));
+            return Err(format!("the record {key} belongs to another file"));
         }
         visit(file)?;
     }
     Ok(())
 }
 
-/// Looks for the object of each published file in the index. `None`: all of them are there.
+/// Looks up the object of each published file in the index. `None` if all exist.
 pub(super) fn compare(index: &Connection, table: &Connection) -> Result<Option<Disagreement>, (Piece, String)> {
-    // A first start that was killed has not made its tables yet.
+    // A first start that was killed may not have created its tables.
     if !has_table(table, TABLE).map_err(|e| (Piece::Table, e.to_string()))? {
         return Ok(None);
     }
@@ -69,7 +69,7 @@ pub(super) fn compare(index: &Connection, table: &Connection) -> Result<Option<D
     }
 }
 
-/// The MD5 of the published bytes of a file in hex. `None`: it is not published.
+/// The MD5 of the published bytes of a file in hex; `None` if it is not published.
 pub(super) fn published_etag(file: &File) -> Option<&str> {
     match &file.state {
         State::Confirmed { etag, .. } | State::Moving { etag, .. } => Some(etag.trim_matches('"')),
@@ -94,7 +94,7 @@ mod tests {
     use crate::{custody::database::View, dynamodb::Dynamo, engines::dynamodb_client, s3::salvage::Rows};
 
     #[tokio::test]
-    async fn a_published_record_that_the_engine_wrote_is_found_and_misses_its_object() {
+    async fn a_published_record_without_its_object_is_found() {
         let data = tempfile::tempdir().unwrap();
         let now = Timestamp::from_millis(1_760_000_000_000);
         let dynamo = Dynamo::open(&Piece::Table.path(data.path())).unwrap();

@@ -1,8 +1,8 @@
-//! Makes a data directory whole that a start refuses: from what is left, and saying what is lost.
+//! Repairs a data directory that a start refuses, from the remaining parts, and reports what is lost.
 //!
-//! A repair looks first and changes nothing; what it would do can be shown. Then it works so that it can be begun again
-//! after a kill. Whatever it replaces goes to `set-aside/` and bytes that nothing claims to `objects/unclaimed/`: it
-//! removes nothing. In the end the directory is one that the next start takes over as it is.
+//! A repair first plans without changing anything; the plan can be shown. It can be repeated after a kill. It deletes
+//! nothing: files that it replaces are moved to `set-aside/`, and blobs that no record refers to are moved to
+//! `objects/unclaimed/`. Afterwards the next start adopts the directory.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -41,32 +41,32 @@ use crate::{
     stack::StackOptions,
 };
 
-/// Where a repair puts what it replaces, in the data directory.
+/// The directory for replaced files, in the data directory.
 const SET_ASIDE: &str = "set-aside";
 
-/// Where it puts bytes that nothing claims, in the data directory.
+/// The directory for unclaimed blobs, in the data directory.
 const UNCLAIMED: &str = "objects/unclaimed";
 
-/// How many ids of files without bytes a report names.
+/// The number of files without bytes that a report lists by id.
 const NAMED: usize = 1_000;
 
-/// Why nothing was repaired.
+/// The reason why nothing was repaired.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
     /// The directory cannot be used.
     #[error(transparent)]
     Custody(#[from] CustodyError),
-    /// Nothing was ever kept in it.
-    #[error("{} is not a data directory: nothing was ever served from it", .0.display())]
+    /// The directory never contained data.
+    #[error("{} is not a data directory: it was never used by `xf serve`", .0.display())]
     NoData(PathBuf),
     /// Too much is lost.
     #[error(
         "{} cannot be rebuilt: both the records (table.db) and the object index (objects/index.sqlite3) are lost. Only a \
-         backup helps: `xf restore`. The bytes in objects/blobs are left as they are, and nothing removes them",
+         backup helps: `xf restore`. The bytes in objects/blobs are not changed or removed",
         .0.display()
     )]
     Hopeless(PathBuf),
-    /// Something could not be read or written.
+    /// A part could not be read or written.
     #[error("{0}: {1}")]
     Failed(String, String),
     /// The records could not be written.
@@ -74,24 +74,24 @@ pub enum RepairError {
     Records(#[from] Error),
 }
 
-/// What was found, what is done about it, and what is lost.
+/// The findings, the steps, and the losses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What does not fit, a sentence for each. Empty: there is nothing to repair.
+    /// The findings, one sentence each. Empty if there is nothing to repair.
     pub found: Vec<String>,
     /// The steps.
     pub steps: Vec<String>,
-    /// What cannot be recovered, or is uncertain.
+    /// Data that cannot be recovered, or may be wrong.
     pub lost: Vec<String>,
-    /// Published files whose bytes are not there. Reading them is an error until they are uploaded again or deleted.
+    /// Published files whose bytes are missing. Reading them fails until they are uploaded again or deleted.
     pub without_bytes: Vec<FileId>,
-    /// How many blobs nothing claims.
+    /// The number of unclaimed blobs.
     pub unclaimed: u64,
-    /// How many records are made from what the index has.
+    /// The number of records that are rebuilt from the index.
     pub readmitted: u64,
 }
 
-/// A repair that was planned. The directory is held for it.
+/// A planned repair. The directory is locked meanwhile.
 pub struct Repair {
     data: PathBuf,
     locks: Locks,
@@ -104,22 +104,22 @@ pub struct Repair {
     secrets: bool,
 }
 
-/// What becomes of the metadata database.
+/// The action for the metadata database.
 enum Table {
-    /// It stays.
+    /// It is not changed.
     Keep,
-    /// It stays, with some changes.
+    /// Some records are changed.
     Amend(Amendments),
-    /// A new one takes its place.
+    /// It is replaced by a new one.
     Rebuild(Amendments),
 }
 
-/// Changes of the records.
+/// Changes of records.
 #[derive(Default)]
 struct Amendments {
     /// Published files whose records are lost.
     readmit: Vec<File>,
-    /// Files whose objects were moved to this visibility after the time of the records.
+    /// Files whose objects were moved to this visibility after the records were written.
     moved: Vec<(FileId, Visibility)>,
 }
 
@@ -130,7 +130,7 @@ impl Amendments {
 }
 
 impl Repair {
-    /// Looks at a directory that no process uses, and plans. Nothing is changed.
+    /// Inspects an unused directory and plans the repair. Nothing is changed.
     pub fn plan(data: &Path) -> Result<Self, RepairError> {
         if !super::was_served(data) {
             return Err(RepairError::NoData(data.to_owned()));
@@ -156,17 +156,17 @@ impl Repair {
         if !findings.is_empty() {
             repair.plan_parts(&findings);
             repair.plan_stores(&findings)?;
-            repair.step(format_args!("note in {FILE} that the parts belong together as they are then"));
+            repair.step(format_args!("record in {FILE} that the parts belong together"));
         }
         Ok(repair)
     }
 
-    /// What was found and is to be done.
+    /// The findings and the planned steps.
     pub fn report(&self) -> &Report {
         &self.report
     }
 
-    /// Whether the directory is whole.
+    /// Returns true if there is nothing to repair.
     pub fn is_needless(&self) -> bool {
         self.report.found.is_empty()
     }
@@ -179,40 +179,40 @@ impl Repair {
         self.report.lost.push(what.to_string());
     }
 
-    /// Plans for keys, folders and logs.
+    /// Plans for keys, directories and logs.
     fn plan_parts(&mut self, findings: &[Finding]) {
         for finding in findings {
             match finding {
                 Finding::Missing(secrets::FILE) | Finding::Damaged(secrets::FILE, _) => {
                     self.secrets = true;
-                    self.step(format_args!("make new keys in {}", secrets::FILE));
+                    self.step(format_args!("create new keys in {}", secrets::FILE));
                     self.lost(
-                        "the keys: every signed URL and every upload URL that was given out is invalid, and S3 clients \
+                        "the keys: every signed URL and every upload URL that was issued is invalid, and S3 clients \
                          need the new access key",
                     );
                 }
                 Finding::OtherSecrets => {
-                    self.step(format_args!("take {} as it is", secrets::FILE));
-                    self.lost("the keys that were used last: URLs that they signed may be invalid");
+                    self.step(format_args!("accept {} as it is", secrets::FILE));
+                    self.lost("the keys that were used last: URLs signed with them may be invalid");
                 }
                 Finding::NoShard(shard) => {
                     self.shards.push(self.data.join(shard));
-                    self.step(format_args!("make the folder {shard} again, empty"));
+                    self.step(format_args!("create an empty directory {shard}"));
                 }
                 Finding::StrayLog(piece) => {
                     self.strays.push(*piece);
-                    self.step(format_args!("set {piece}-wal aside"));
+                    self.step(format_args!("move {piece}-wal aside"));
                 }
                 Finding::LostLog(piece) | Finding::NoMark(piece) => {
-                    self.lost(format_args!("perhaps the last changes in {piece}, before the server ended"));
+                    self.lost(format_args!("possibly the last changes in {piece} before the server ended"));
                 }
-                Finding::Older(part, reason) => self.lost(format_args!("what {part} had later ({reason})")),
+                Finding::Older(part, reason) => self.lost(format_args!("later changes of {part} ({reason})")),
                 _ => {}
             }
         }
     }
 
-    /// A database as it is, if all of it can be read.
+    /// Opens a database without changing it, if it can be read completely.
     fn view(&self, piece: Piece) -> Result<View, String> {
         let view = match self.strays.contains(&piece) {
             true => View::without_log(piece, &self.data),
@@ -222,7 +222,7 @@ impl Repair {
             Blind::Missing => "it is missing".to_owned(),
             Blind::Empty => "it is empty".to_owned(),
             Blind::Damaged(reason) => reason,
-            Blind::Newer => "it is of a newer version".to_owned(),
+            Blind::Newer => "a newer version wrote it".to_owned(),
             Blind::Io(error) => error.to_string(),
         };
         let view = view.map_err(said)?;
@@ -255,22 +255,22 @@ impl Repair {
             (Ok(records), rows) => {
                 if is_damaged(Piece::Table) {
                     let table = Piece::Table;
-                    self.step(format_args!("take {table} as it is"));
+                    self.step(format_args!("accept {table} as it is"));
                     self.lost(format_args!(
-                        "certainty about {table}: its bytes are not those that were written, SQLite finds no fault in \
-                         it, and every record of a file can be read"
+                        "certainty about {table}: its content has changed, although SQLite finds no fault in \
+                         it and every record of a file can be read"
                     ));
                 } else if is_suspect(Piece::Table) && rows.is_ok() {
                     self.lost(
                         "changes of projects, API keys and webhooks after the time of table.db: keys that were revoked \
-                         since then work again, so look through them with `xf keys list`",
+                         since then work again, so check them with `xf keys list`",
                     );
                 }
                 let trusts_index = is_suspect(Piece::Table) && !is_suspect(Piece::Index);
                 let rows = rows.unwrap_or_else(|reason| {
                     self.lost(format_args!(
-                        "the object index ({reason}): objects that S3 clients stored under keys of their own, and stored \
-                         variants, which are made again when they are asked for"
+                        "the object index ({reason}): objects that S3 clients stored under other keys, and stored \
+                         variants, which are rendered again on request"
                     ));
                     Rows::default()
                 });
@@ -280,7 +280,7 @@ impl Repair {
         Ok(())
     }
 
-    /// The records are lost: makes them of what the index has.
+    /// The records are lost: plans to rebuild them from the index.
     fn plan_records(&mut self, reason: &str, rows: Rows, sorter: &Sorter<'_>, rewrite: bool) {
         let mut amendments = Amendments::default();
         let (kept, gone): (Vec<Row>, Vec<Row>) = rows.objects.into_iter().partition(|row| sorter.has(row));
@@ -297,28 +297,28 @@ impl Repair {
         let files = amendments.readmit.len();
         self.report.readmitted = files as u64;
         self.step(format_args!(
-            "make a new table.db ({reason}) with a record for each of {files} published files, in projects with new names"
+            "create a new table.db ({reason}) with a record for each of {files} published files, in projects with new names"
         ));
         self.lost(
-            "names of projects, names of files as clients gave them, owners, entities, quotas, API keys and webhooks; the \
-             next start makes a project's first key and prints it",
+            "names of projects, clients' file names, owners, entities, quotas, API keys and webhooks; the next start \
+             creates a project's first key and prints it",
         );
         self.lost("uploads that were not confirmed");
         if strange > 0 {
-            self.lost(format_args!("{strange} objects of a type or size that no file has"));
+            self.lost(format_args!("{strange} objects with a type or size that no file can have"));
         }
         if !gone.is_empty() {
-            self.lost(format_args!("{} objects whose bytes are not there", gone.len()));
+            self.lost(format_args!("{} objects whose bytes are missing", gone.len()));
         }
         if rewrite || !gone.is_empty() {
-            self.step(format_args!("make a new {} with {} objects", Piece::Index, kept.len()));
+            self.step(format_args!("create a new {} with {} objects", Piece::Index, kept.len()));
             self.unclaim(sorter, &kept);
             self.index = Some(Rows { buckets: rows.buckets, objects: kept });
         }
         self.table = Table::Rebuild(amendments);
     }
 
-    /// The records say what there must be. `trusts_index`: it is the records that may be too old.
+    /// Plans to rebuild the index from the records. `trusts_index` is set if the records may be the outdated part.
     fn plan_index(
         &mut self,
         records: &BTreeMap<String, File>,
@@ -331,9 +331,9 @@ impl Repair {
         let mut amendments = Amendments::default();
         let variants = variants_of(&objects);
         let mut moved: BTreeSet<String> = BTreeSet::new();
-        // By key, of our bucket; and those that nobody but their clients knows.
+        // Rows of our bucket by key; and rows of other clients.
         let (mut ours, mut others): (BTreeMap<String, Row>, Vec<Row>) = Default::default();
-        // Rows that are not kept still tell which bytes a blob has.
+        // Rows that are not kept still identify the content of blobs.
         let mut known: HashMap<(String, u64), &Row> = HashMap::new();
         let mut dropped = 0_u64;
         for row in &objects {
@@ -429,11 +429,11 @@ impl Repair {
         if !amendments.is_empty() {
             let (readmit, moved) = (amendments.readmit.len(), amendments.moved.len());
             self.step(format_args!(
-                "add {readmit} records of published files that table.db does not have, and note the visibility of {moved}"
+                "add {readmit} records of published files that table.db does not have, and correct the visibility of {moved}"
             ));
             self.lost(
-                "of the added records: names as clients gave them, owners and entities; a file that was deleted after the \
-                 time of table.db and before that of the index is not brought back",
+                "of the added records: clients' file names, owners and entities; a file that was deleted after the time of \
+                 table.db and before that of the index is not restored",
             );
             self.table = Table::Amend(amendments);
         }
@@ -442,14 +442,14 @@ impl Repair {
         }
         let rows: Vec<Row> = ours.into_values().chain(others).collect();
         self.step(format_args!(
-            "make a new {} with {} objects, {found} of them found by their bytes",
+            "create a new {} with {} objects, {found} of them found by their bytes",
             Piece::Index,
             rows.len() - missing.len()
         ));
         if dropped > 0 {
             self.lost(format_args!(
-                "{dropped} rows of objects that no record accounts for, or variants, which are made again when they are \
-                 asked for"
+                "{dropped} rows of objects that no record accounts for, or variants, which are rendered again on \
+                 request"
             ));
         }
         if unfinished > 0 {
@@ -459,7 +459,7 @@ impl Repair {
         }
         if !missing.is_empty() {
             self.lost(format_args!(
-                "the bytes of {} published file(s); their records stay, and reading them is an error: upload them again, \
+                "the bytes of {} published file(s); their records remain, and reading them fails: upload them again, \
                  or delete them with `xf rm`",
                 missing.len()
             ));
@@ -474,17 +474,17 @@ impl Repair {
         self.index = Some(Rows { buckets, objects: rows });
     }
 
-    /// Notes which blobs no row names.
+    /// Collects the blobs that no row refers to.
     fn unclaim(&mut self, sorter: &Sorter<'_>, rows: &[Row]) {
         let used: BTreeSet<&str> = rows.iter().map(|row| row.blob.as_str()).collect();
         self.unclaimed = sorter.blobs.values().filter(|blob| !used.contains(blob.name.as_str())).cloned().collect();
         self.report.unclaimed = self.unclaimed.len() as u64;
         if !self.unclaimed.is_empty() {
-            self.step(format_args!("move {} blobs that nothing claims to {UNCLAIMED}", self.unclaimed.len()));
+            self.step(format_args!("move {} blobs that no record refers to into {UNCLAIMED}", self.unclaimed.len()));
         }
     }
 
-    /// Does it. Begun again after a kill, it goes on with what is there then.
+    /// Carries out the plan. After a kill, it can be repeated on the remaining state.
     pub async fn carry_out(mut self) -> Result<Report, RepairError> {
         if self.is_needless() {
             return Ok(self.report);
@@ -528,7 +528,7 @@ impl Repair {
         Ok(self.report)
     }
 
-    /// A folder of its own for what this repair replaces.
+    /// A new directory for the files that this repair replaces.
     fn make_aside(&self) -> Result<PathBuf, RepairError> {
         use std::os::unix::fs::DirBuilderExt as _;
 
@@ -550,7 +550,7 @@ impl Repair {
         unreachable!("some number is free")
     }
 
-    /// Makes new keys if they are lost.
+    /// Creates new keys if they are lost.
     fn settle_secrets(&self, aside: &Path) -> Result<(), RepairError> {
         if self.secrets {
             set_aside(&self.data.join(secrets::FILE), aside)?;
@@ -574,18 +574,18 @@ impl Repair {
     }
 }
 
-/// Whether an object under this key is where a published file's record says that its bytes are.
+/// Returns true if this key is the place of the published bytes according to the record.
 fn is_published_at(file: &File, key: &ObjectKey) -> bool {
     records::published_etag(file).is_some() && *key == file.original_key()
 }
 
-/// Whether the bytes of a published file are at the other visibility than its record says.
+/// Returns true if the published bytes are at the other visibility than the record says.
 fn has_moved(file: &File, key: &ObjectKey, row: &Row) -> bool {
     let ObjectKey::Original { visibility, .. } = key else { return false };
     *key == file.original_key_at(*visibility) && records::published_etag(file) == Some(row.md5.as_str())
 }
 
-/// Which files have stored variants, and who may read those.
+/// The files that have stored variants, with the visibility of these.
 fn variants_of(rows: &[Row]) -> HashMap<String, Visibility> {
     let variant = |row: &Row| match (row.bucket == BUCKET).then(|| row.key.parse()) {
         Some(Ok(ObjectKey::Variant { visibility, file, .. })) => Some((file.as_str().to_owned(), visibility)),
@@ -594,11 +594,11 @@ fn variants_of(rows: &[Row]) -> HashMap<String, Visibility> {
     rows.iter().filter_map(variant).collect()
 }
 
-/// Tells which bytes are which.
+/// Matches blobs and files.
 struct Sorter<'a> {
     root: &'a Path,
     blobs: &'a BTreeMap<String, Blob>,
-    /// Whether a row of the index may name another blob than it did.
+    /// Whether a row of the index may refer to a wrong blob.
     damaged_index: bool,
 }
 
@@ -609,7 +609,7 @@ struct Hashed<'a> {
 }
 
 impl Hashed<'_> {
-    /// Whether these are the bytes of a file: by its ETag, its size, and the checksum if it has one.
+    /// Returns true if the bytes are those of the file, by ETag, size, and checksum if it has one.
     fn is_of(&self, file: &File, etag: Option<&str>) -> bool {
         let declared = file.checksum.map(|sum| sum.to_string());
         self.blob.size == file.size.bytes()
@@ -620,17 +620,17 @@ impl Hashed<'_> {
 }
 
 impl Sorter<'_> {
-    /// Whether the bytes of an object are there, as many as it has.
+    /// Returns true if the bytes of an object exist with the right length.
     fn has(&self, row: &Row) -> bool {
         self.blobs.get(&row.blob).is_some_and(|blob| blob.size == row.size)
     }
 
-    /// Whether the bytes that a row names are those that it means. They are read only if the row may be wrong.
+    /// Returns true if the row's blob has the row's content. It is read only if the row may be wrong.
     fn vouches_for(&self, row: &Row) -> bool {
         !self.damaged_index || self.blobs[&row.blob].digests(self.root).is_ok_and(|(md5, _)| md5 == row.md5)
     }
 
-    /// Hashes the blobs that have the size of a wanted file.
+    /// Hashes the blobs whose size is that of a wanted file.
     fn hash<'b>(&'b self, wanted: &[(&File, ObjectKey)], used: &BTreeSet<&str>) -> Vec<Hashed<'b>> {
         let sizes: BTreeSet<u64> = wanted.iter().map(|(file, _)| file.size.bytes()).collect();
         let fits =
@@ -638,14 +638,14 @@ impl Sorter<'_> {
         let digests = |blob: &'b Blob| match blob.digests(self.root) {
             Ok((md5, sha256)) => Some(Hashed { blob, md5, sha256 }),
             Err(error) => {
-                tracing::warn!(%error, "a blob cannot be read and is taken for lost");
+                tracing::warn!(%error, "a blob cannot be read and is treated as lost");
                 None
             }
         };
         self.blobs.values().filter(fits).filter_map(digests).collect()
     }
 
-    /// The record of a published file, as far as its object tells. `None`: no file has such an object.
+    /// Rebuilds the record of a published file from its object. `None` if no file can have such an object.
     fn record_of(&self, row: &Row, variants: &HashMap<String, Visibility>) -> Option<File> {
         let ObjectKey::Original { visibility, project, file: id, name } = row.key.parse().ok()? else { return None };
         let content_type: ContentType = row.content_type()?.parse().ok()?;
@@ -682,7 +682,7 @@ impl Sorter<'_> {
     }
 }
 
-/// Writes records into a metadata database, which is made if it is not there.
+/// Writes records into a metadata database, which is created if it does not exist.
 async fn write_records(path: &Path, amendments: &Amendments) -> Result<(), RepairError> {
     let dynamo = Dynamo::open(path).map_err(|e| RepairError::Failed(path.display().to_string(), e.to_string()))?;
     let clock = Clock::system();
@@ -703,7 +703,7 @@ async fn write_records(path: &Path, amendments: &Amendments) -> Result<(), Repai
     for (id, visibility) in &amendments.moved {
         projects.correct_visibility(*id, *visibility).await?;
     }
-    // Dropping the engine closes the database, which waits for the disk.
+    // Dropping the engine closes and syncs the database.
     drop(projects);
     drop(tokio::task::spawn_blocking(move || drop(dynamo)).await);
     Ok(())
@@ -713,23 +713,23 @@ fn failed(path: &Path, error: &io::Error) -> RepairError {
     RepairError::Failed(path.display().to_string(), error.to_string())
 }
 
-/// Puts a new database in the place of an old one, which is set aside with its log.
+/// Replaces a database, and moves the old one with its log aside.
 fn replace(new: &Path, old: &Path, aside: &Path) -> Result<(), RepairError> {
-    // First the log: it must not be taken for that of the new one.
+    // The log first, so that it is not used with the new database.
     for ending in ["-wal", "-shm"] {
         set_aside(&beside(old, ending), aside)?;
     }
     copy_aside(old, aside)?;
     fs::rename(new, old).map_err(|e| failed(old, &e))?;
-    let folder = old.parent().expect("a database is in a folder");
-    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| failed(folder, &e))
+    let directory = old.parent().expect("a database is in a directory");
+    fs::File::open(directory).and_then(|open| open.sync_all()).map_err(|e| failed(directory, &e))
 }
 
 fn name_of(path: &Path) -> &std::ffi::OsStr {
     path.file_name().expect("a part of a data directory has a name")
 }
 
-/// Moves a file aside, if it is there.
+/// Moves a file aside, if it exists.
 fn set_aside(path: &Path, aside: &Path) -> Result<(), RepairError> {
     match fs::rename(path, aside.join(name_of(path))) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path, &error)),
@@ -737,7 +737,7 @@ fn set_aside(path: &Path, aside: &Path) -> Result<(), RepairError> {
     }
 }
 
-/// Copies a file aside, if it is there.
+/// Copies a file aside, if it exists.
 fn copy_aside(path: &Path, aside: &Path) -> Result<(), RepairError> {
     match fs::copy(path, aside.join(name_of(path))) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path, &error)),
@@ -745,7 +745,7 @@ fn copy_aside(path: &Path, aside: &Path) -> Result<(), RepairError> {
     }
 }
 
-/// Removes what an earlier repair began and did not finish.
+/// Removes the leftovers of an earlier repair.
 fn remove(path: &Path) -> Result<(), RepairError> {
     for ending in ["", "-wal", "-shm", "-journal"] {
         let path = beside(path, ending);

@@ -1,4 +1,4 @@
-//! Looks at a data directory that is not in use and says what does not fit together, before anything may change it.
+//! Inspects an unused data directory and finds what is inconsistent, before anything may change it.
 
 use std::{
     fmt, fs, io,
@@ -16,44 +16,45 @@ use crate::{
     secrets::{self, Secrets, SecretsError},
 };
 
-/// The size of a metadata database up to which its records are compared with the index after a kill: about two seconds.
+/// The size of a metadata database up to which its records are compared with the index after a kill; takes about two
+/// seconds.
 const COMPARED_BYTES: u64 = 256 << 20;
 
-/// Something in a data directory that does not fit.
+/// An inconsistency of a data directory.
 #[derive(Debug)]
 pub(crate) enum Finding {
-    /// `store.json` is not there, although the rest is not what an earlier version would have left.
+    /// `store.json` is missing, although the rest is not from an earlier version.
     NoIdentity,
-    /// `store.json` cannot be read as what was written.
+    /// `store.json` cannot be parsed or its digest is wrong.
     DamagedIdentity,
-    /// A part is not there.
+    /// A part is missing.
     Missing(&'static str),
-    /// A directory of objects is not there.
+    /// A directory of objects is missing.
     NoShard(String),
-    /// A part has no bytes.
+    /// A part is empty.
     Empty(&'static str),
-    /// A part is not what was written.
+    /// A part is damaged.
     Damaged(&'static str, String),
-    /// A part is of an earlier time than the rest.
+    /// A part is older than the rest.
     Older(&'static str, String),
     /// A part belongs to another store.
     Foreign(&'static str),
-    /// A database's log is missing or was cut.
+    /// A database's log is missing or truncated.
     LostLog(Piece),
-    /// A database that was complete has a log that does not belong to it.
+    /// A database that was complete has a log of another database.
     StrayLog(Piece),
-    /// Nothing says how far a database's log must reach.
+    /// The mark of a database is missing or damaged.
     NoMark(Piece),
     /// A newer version of the program wrote a part.
     Newer(&'static str),
     /// `secrets.json` is not the one that was used last.
     OtherSecrets,
-    /// Published files that the index does not have as their records say.
+    /// Published files whose objects the index does not have, or has differently.
     Unindexed(Disagreement),
 }
 
 impl Finding {
-    /// The database that it makes doubtful.
+    /// The database that the finding affects.
     pub(super) fn piece(&self) -> Option<Piece> {
         match self {
             Self::Missing(part)
@@ -81,14 +82,14 @@ impl fmt::Display for Finding {
             Self::Older(part, reason) => write!(f, "{part} is older than the rest ({reason})"),
             Self::Foreign(part) => write!(f, "{part} belongs to another data directory"),
             Self::LostLog(piece) => {
-                write!(f, "{piece}-wal is missing or cut short, so that {piece} lacks its last changes")
+                write!(f, "{piece}-wal is missing or truncated, so that {piece} lacks its last changes")
             }
             Self::StrayLog(piece) => write!(f, "{piece}-wal does not belong to {piece}, which was complete without it"),
             Self::NoMark(piece) => {
                 let mark = piece.mark();
                 write!(f, "{mark} is missing or damaged, so that nothing proves that {piece} is complete")
             }
-            Self::Newer(part) => write!(f, "{part} was made by a newer version of this program"),
+            Self::Newer(part) => write!(f, "{part} was written by a newer version of this program"),
             Self::OtherSecrets => {
                 write!(f, "{} is not the one that was used last", secrets::FILE)
             }
@@ -102,30 +103,30 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What a data directory is.
+/// The kind of a data directory.
 pub(super) enum Kind {
-    /// Nothing was ever kept in it.
+    /// It never contained data.
     New,
-    /// An earlier version of the program made it; everything in it agrees.
+    /// A consistent directory of an earlier version.
     Earlier,
     /// A store of this version.
     Known(Identity),
 }
 
-/// What was seen. Nothing was changed.
+/// The result of the inspection.
 pub(super) struct Survey {
-    /// The identity, if there is one that can be read.
+    /// The identity, if it exists and can be read.
     pub(super) identity: Option<Identity>,
-    /// Whether nothing was ever kept in the directory.
+    /// Whether the directory never contained data.
     pub(super) is_new: bool,
-    /// What does not fit; empty if the directory can be used as it is.
+    /// The inconsistencies; empty if the directory can be used.
     pub(super) findings: Vec<Finding>,
-    /// The digest of `secrets.json`, if there is one that can be read.
+    /// The digest of `secrets.json`, if it can be read.
     pub(super) secrets: Option<String>,
 }
 
 impl Survey {
-    /// What the directory is, if everything fits.
+    /// The kind of the directory, if there are no findings.
     pub(super) fn kind(self) -> Result<Kind, Vec<Finding>> {
         match (self.findings.is_empty(), self.identity) {
             (false, _) => Err(self.findings),
@@ -135,7 +136,7 @@ impl Survey {
         }
     }
 
-    /// Looks at a directory. Nobody else may use it meanwhile.
+    /// Inspects a directory. No other process may use it meanwhile.
     pub(super) fn of(data: &Path) -> io::Result<Self> {
         let mut survey = Self { identity: None, is_new: false, findings: Vec::new(), secrets: None };
         match Identity::read(data) {
@@ -203,7 +204,7 @@ impl Survey {
             Ok(None) if self.is_new => {}
             Ok(None) => self.findings.push(Finding::Missing(secrets::FILE)),
             Err(SecretsError::Damaged { .. }) => {
-                self.findings.push(Finding::Damaged(secrets::FILE, "it does not hold the keys".to_owned()));
+                self.findings.push(Finding::Damaged(secrets::FILE, "it does not contain the keys".to_owned()));
             }
             Err(SecretsError::Newer { .. }) => self.findings.push(Finding::Newer(secrets::FILE)),
             Err(SecretsError::Io { source, .. }) => return Err(source),
@@ -221,8 +222,8 @@ impl Survey {
         Ok(())
     }
 
-    /// Looks at a database by what the identity says of it. True if the records must be compared with the index,
-    /// because nothing else proves that the two are as they were left.
+    /// Compares a database with the identity. Returns true if the records must be compared with the index, because
+    /// nothing else proves that the two match.
     fn look_at(&mut self, piece: Piece, view: &View, identity: &Identity, data: &Path) -> io::Result<bool> {
         let found = match &identity.state {
             State::New => Ok(false),
@@ -238,7 +239,7 @@ impl Survey {
         };
         let stamped = match (&view.stamp, &identity.state) {
             (Some(stamp), _) => fits(piece, stamp, identity),
-            // The stamp comes with the first start that goes through.
+            // The first completed start adds the stamp.
             (None, State::New | State::Adopted) => Ok(()),
             (None, State::Open | State::Closed { .. }) => {
                 Err(Finding::Older(piece.name(), "it has no stamp of a start".to_owned()))
@@ -249,7 +250,7 @@ impl Survey {
             Err(Finding::StrayLog(_)) => true,
             _ => false,
         };
-        // The stamp says best what is wrong, unless it is the log that shows or hides one.
+        // The stamp is the more precise finding, unless the wrong log shows or hides one.
         match if log_is_wrong { found } else { stamped.and(found) } {
             Ok(must_compare) => Ok(must_compare),
             Err(finding) => {
@@ -259,7 +260,7 @@ impl Survey {
         }
     }
 
-    /// A directory without an identity is one of an earlier version, or has lost it.
+    /// A directory without an identity is from an earlier version, or has lost it.
     fn look_without_identity(&mut self, piece: Piece, view: &View) -> io::Result<()> {
         if view.stamp.is_some() {
             if !self.findings.iter().any(|found| matches!(found, Finding::NoIdentity | Finding::DamagedIdentity)) {
@@ -283,27 +284,27 @@ fn fits(piece: Piece, stamp: &Stamp, identity: &Identity) -> Result<(), Finding>
         return Err(Finding::Older(piece.name(), said));
     }
     if stamp.generation > identity.opening {
-        let said = format!("{piece} was opened by start {}, and it knows of {}", stamp.generation, identity.opening);
+        let said = format!("{piece} was opened by start {}, and it has only {}", stamp.generation, identity.opening);
         return Err(Finding::Older(FILE, said));
     }
     Ok(())
 }
 
-/// After a kill: does the database have everything that was acknowledged?
+/// After a kill: checks that the database has every acknowledged change.
 fn open_reaches(piece: Piece, view: &View, identity: &Identity, mark: Option<Mark>) -> Result<(), Finding> {
     let known = identity.generation..=identity.opening;
     let Some(mark) = mark.filter(|mark| known.contains(&mark.generation)) else {
         return Err(Finding::NoMark(piece));
     };
-    // The stamp of the main file alone. A log that is being emptied has what the main file may still lack.
+    // The stamp of the main file alone. While a log is moved, it may have changes that the main file lacks.
     if mark.main_ticks > 0 && !(mark.sealing && view.has_log) {
         match view.stamp_without_log() {
             Some(main) if main.store != identity.store => return Err(Finding::Foreign(piece.name())),
             Some(main) if main.ticks >= mark.main_ticks => {}
-            // A checkpoint that was killed leaves pages of two times, and its log has all of them.
+            // After a killed checkpoint the main file has pages of two points in time; the log has all of them.
             None if view.has_log => {}
             Some(_) | None => {
-                return Err(Finding::Older(piece.name(), "its log goes on from a later one".to_owned()));
+                return Err(Finding::Older(piece.name(), "its log continues a later one".to_owned()));
             }
         }
     }
@@ -318,7 +319,8 @@ fn open_reaches(piece: Piece, view: &View, identity: &Identity, mark: Option<Mar
     view.check().map_err(|blind| damaged(piece, blind))
 }
 
-/// After a clean stop: are the bytes those that were there? True: nothing but SQLite's own check says so.
+/// After a regular stop: compares the main file with its seal. Returns true if only SQLite's own check can detect
+/// changes.
 fn is_as_sealed(piece: Piece, view: &View, identity: &Identity, seal: &Seal) -> io::Result<Result<bool, Finding>> {
     let Some(stamp) = &view.stamp else { return Ok(Ok(false)) };
     let is_ours = stamp.store == identity.store;
@@ -328,17 +330,17 @@ fn is_as_sealed(piece: Piece, view: &View, identity: &Identity, seal: &Seal) -> 
         return Ok(Err(Finding::StrayLog(piece)));
     }
     if is_ours && stamp.ticks < seal.ticks {
-        let said = format!("it is at change {}, and was stopped at {}", stamp.ticks, seal.ticks);
+        let said = format!("it is at change {}, and was at {} at the last stop", stamp.ticks, seal.ticks);
         return Ok(Err(Finding::Older(piece.name(), said)));
     }
     if matches && (is_ahead || !view.has_log) {
         return Ok(Ok(false));
     }
-    // A tool may have changed it since, or a start that was interrupted.
+    // A tool or an interrupted start may have changed it since.
     if is_ahead {
         return Ok(view.check().map(|()| true).map_err(|blind| damaged(piece, blind)));
     }
-    Ok(Err(Finding::Damaged(piece.name(), "its bytes are not those that were there at the last stop".to_owned())))
+    Ok(Err(Finding::Damaged(piece.name(), "its content has changed since the last stop".to_owned())))
 }
 
 fn damaged(piece: Piece, blind: Blind) -> Finding {
@@ -354,13 +356,13 @@ fn named(piece: Piece, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{piece}: {error}"))
 }
 
-/// The folder of objects.
+/// The directory of blobs.
 pub(super) fn blobs(data: &Path) -> PathBuf {
     data.join("objects/blobs")
 }
 
-/// Whether nothing was ever kept in a directory that has no identity: there is none, or there are at most the keys, and
-/// databases and folders without anything in them, of a first start that failed.
+/// Returns true if a directory without an identity never contained data: it does not exist, or has at most the keys and
+/// the empty databases and directories of a first start that failed.
 fn is_untouched(data: &Path) -> io::Result<bool> {
     for piece in Piece::ALL {
         let holds = match View::open(piece, data) {

@@ -1,30 +1,28 @@
-//! First: which paths exist, who may read them and which origins have them. A path is one that an [`ObjectKey`]
-//! displays as, to the byte; everything else, staging included, is served nothing and reaches no origin.
+//! Step 1: which paths exist, who may read them, and which origins serve them. A path must be exactly the text of an
+//! [`ObjectKey`]. Everything else, including staging, reaches no origin.
 
 use xfiles_core::object_key::{ObjectKey, Visibility};
 
-/// How a path is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Behaviour {
-    /// What the path names.
+    /// The key that the path names.
     pub(super) key: ObjectKey,
     /// Whether the viewer needs a signature.
     pub(super) visibility: Visibility,
-    /// Whom to ask for the bytes.
     pub(super) origins: Origins,
 }
 
-/// Whom to ask for the bytes.
+/// The origins that may have the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origins {
-    /// The bucket alone.
+    /// Only the bucket.
     Bucket,
-    /// The bucket, and the worker when the bucket has nothing: CloudFront's origin group with failover on 403 and 404.
+    /// The bucket first, and the worker on a miss: CloudFront's origin group with failover on 403 and 404.
     BucketThenWorker,
 }
 
 impl Behaviour {
-    /// The behaviour of a raw, undecoded path; none when nothing is served there.
+    /// The behaviour of a raw, undecoded path; `None` if nothing is served there.
     pub(super) fn of(path: &str) -> Option<Self> {
         let key: ObjectKey = path.strip_prefix('/')?.parse().ok()?;
         let (visibility, origins) = match key {
@@ -44,7 +42,7 @@ mod tests {
     const VARIANT: &str = "/files/variants/public/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3_w400.webp";
 
     #[test]
-    fn originals_are_the_buckets_and_variants_the_workers_too() {
+    fn originals_come_only_from_the_bucket_and_variants_also_from_the_worker() {
         let original = Behaviour::of(ORIGINAL).unwrap();
         assert_eq!((original.visibility, original.origins), (Visibility::Private, Origins::Bucket));
         let variant = Behaviour::of(VARIANT).unwrap();

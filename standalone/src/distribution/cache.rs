@@ -1,5 +1,5 @@
-//! Third: what is remembered of the origins' answers, by path, in memory, for as long as the origin said; and one fetch
-//! for any number of viewers who miss the same path at once. It never asks an origin itself.
+//! Step 3: the cache of the origins' responses, by path, in memory, for the lifetime that the origin set. Concurrent
+//! misses of a path share one fetch. The cache never contacts an origin itself.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,32 +21,32 @@ use super::{
     origin::{Absence, Outcome, lifetime},
 };
 
-/// What an entry costs beside its bytes, the path twice and the text of its headers: the nodes of maps.
+/// The memory of an entry besides its bytes, twice its path and its headers: the nodes of the maps.
 const ENTRY_OVERHEAD: usize = 1024;
 
-/// The memory of the distribution. Clones share it.
+/// The cache of the distribution. Clones share it.
 #[derive(Clone)]
 pub(super) struct Cache {
     clock: Clock,
     shelf: Arc<Mutex<Shelf>>,
 }
 
-/// An answer, and whether it was remembered.
+/// A response, and its age if it was cached.
 pub(super) struct Lookup {
-    /// What the origins said.
+    /// The response of the origins.
     pub(super) outcome: Outcome,
-    /// How long ago, if it was remembered.
+    /// The age, if it was cached.
     pub(super) age: Option<Duration>,
 }
 
 impl Cache {
-    /// An empty cache of so many bytes, by rough count.
+    /// An empty cache with an approximate capacity in bytes.
     pub(super) fn new(capacity: usize, clock: Clock) -> Self {
         Self { clock, shelf: Arc::new(Mutex::new(Shelf::new(capacity))) }
     }
 
-    /// What is remembered for the path, or else what `fetch` finds. Whoever asks while a fetch is under way waits for
-    /// that one. The fetch goes on, and is remembered, even if nobody waits any more.
+    /// Returns the cached response for the path, or the result of `fetch`. Callers that miss during a fetch share it.
+    /// The fetch continues, and its result is cached, even if all callers are dropped.
     pub(super) async fn get_or_fetch<F>(&self, path: &str, fetch: impl FnOnce() -> F) -> Lookup
     where
         F: Future<Output = Outcome> + Send + 'static,
@@ -65,15 +65,14 @@ impl Cache {
         Lookup { outcome: flight.await, age: None }
     }
 
-    /// Forgets what is cached under the pattern, and keeps what is being fetched from being cached. From now on nobody
-    /// new gets an answer from before.
+    /// Removes cached paths that match, and prevents the caching of matching fetches in progress. Later callers never
+    /// get an earlier response.
     pub(super) fn forget(&self, pattern: &PathPattern) {
         let mut shelf = self.lock();
         shelf.forget(pattern);
         shelf.flights.retain(|path, _| !pattern.matches(path));
     }
 
-    /// Whether an object is cached under the pattern.
     pub(super) fn holds(&self, pattern: &PathPattern) -> bool {
         let shelf = self.lock();
         let from = shelf.entries.range::<str, _>((Bound::Included(pattern.first()), Bound::Unbounded));
@@ -93,13 +92,13 @@ impl Cache {
         let journey = {
             let path = Arc::clone(&path);
             async move {
-                // A panic must land too, or the path would wait for this flight for ever.
+                // A panic must also complete the fetch, or the path would wait for it forever.
                 let outcome = AssertUnwindSafe(fetch).catch_unwind().await.unwrap_or(Err(Absence::BROKEN));
                 cache.land(&path, number, &outcome);
                 outcome
             }
         };
-        // A task of its own, because the viewer who caused it may go away.
+        // A separate task, because the first viewer may disconnect.
         let task = tokio::spawn(journey);
         let landing = task.map(|landed| landed.unwrap_or(Err(Absence::BROKEN))).boxed().shared();
         shelf.flights.insert(path, Flight { number, landing: landing.clone() });
@@ -108,7 +107,7 @@ impl Cache {
 
     fn land(&self, path: &Arc<str>, number: u64, outcome: &Outcome) {
         let mut shelf = self.lock();
-        // An invalidation has struck the flight off, and perhaps a later one has its place.
+        // An invalidation may have removed this fetch, and a later one may have replaced it.
         if shelf.flights.get(path).is_none_or(|flight| flight.number != number) {
             return;
         }
@@ -130,7 +129,7 @@ struct Flight {
     landing: Shared<BoxFuture<'static, Outcome>>,
 }
 
-/// Entries by path, and their paths by last use. Ordered by path, so that a wildcard is a range.
+/// Entries by path, and their paths by last use. Sorted by path, so that a wildcard is a range.
 struct Shelf {
     entries: BTreeMap<Arc<str>, Entry>,
     by_use: BTreeMap<u64, Arc<str>>,
@@ -242,7 +241,7 @@ mod tests {
         }
     }
 
-    /// Asks, and says what was answered and whether it was remembered.
+    /// Requests a path; returns the response and its age in seconds if it was cached.
     async fn ask(cache: &Cache, path: &str, fresh: Outcome) -> (String, Option<u64>) {
         let lookup = cache.get_or_fetch(path, || async { fresh }).await;
         (text(&lookup).to_owned(), lookup.age.map(|age| age.as_secs()))
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_is_remembered_for_its_lifetime() {
+    async fn a_response_is_cached_for_its_lifetime() {
         let (cache, clock) = cache(1 << 20);
         assert_eq!(ask(&cache, "/a", object("one", HOUR)).await, answer("one", None));
         clock.advance(HOUR - Duration::from_secs(1));
@@ -263,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_object_is_remembered_for_ten_seconds_and_a_failure_is_not() {
+    async fn a_missing_object_is_cached_for_ten_seconds_and_a_failure_is_not() {
         let (cache, clock) = cache(1 << 20);
         assert_eq!(ask(&cache, "/a", Err(Absence::Missing)).await, answer("missing", None));
         assert_eq!(ask(&cache, "/a", object("one", HOUR)).await, answer("missing", Some(0)));
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clock_that_is_set_back_makes_nothing_stay() {
+    async fn setting_the_clock_back_extends_no_entry() {
         let (cache, clock) = cache(1 << 20);
         assert_eq!(ask(&cache, "/a", Err(Absence::Missing)).await, answer("missing", None));
         assert_eq!(ask(&cache, "/b", object("one", HOUR)).await, answer("one", None));
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clock_that_is_set_forward_makes_nothing_go() {
+    async fn setting_the_clock_forward_expires_no_entry() {
         let (cache, clock) = cache(1 << 20);
         assert_eq!(ask(&cache, "/b", object("one", HOUR)).await, answer("one", None));
         clock.set(START + 1000 * HOUR);
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_used_longest_ago_makes_room() {
+    async fn the_least_recently_used_entry_is_evicted() {
         let (cache, _) = cache(3 * (ENTRY_OVERHEAD + 10));
         for path in ["/a", "/b", "/c"] {
             ask(&cache, path, object("old", HOUR)).await;
@@ -308,14 +307,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_larger_than_the_cache_is_served_and_not_remembered() {
+    async fn an_object_larger_than_the_cache_is_served_and_not_cached() {
         let (cache, _) = cache(ENTRY_OVERHEAD);
         assert_eq!(ask(&cache, "/a", object("one", HOUR)).await, answer("one", None));
         assert_eq!(ask(&cache, "/a", object("two", HOUR)).await, answer("two", None));
     }
 
     #[tokio::test]
-    async fn a_pattern_forgets_what_it_matches_and_nothing_else() {
+    async fn an_invalidation_pattern_removes_exactly_what_it_matches() {
         let (cache, _) = cache(1 << 20);
         for path in ["/f/a/1", "/f/a/2", "/f/a", "/f/ab/1", "/f/b/1"] {
             ask(&cache, path, object("old", HOUR)).await;
@@ -350,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_viewer_who_leaves_does_not_stop_the_fetch() {
+    async fn a_viewer_that_disconnects_does_not_stop_the_fetch() {
         let (cache, _) = cache(1 << 20);
         let gate = Arc::new(Notify::new());
         let waiting = Arc::clone(&gate);
@@ -364,7 +363,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_being_fetched_during_an_invalidation_is_never_remembered() {
+    async fn a_fetch_in_progress_during_an_invalidation_is_not_cached() {
         let (cache, _) = cache(1 << 20);
         let gate = Arc::new(Notify::new());
         let waiting = Arc::clone(&gate);
@@ -376,7 +375,7 @@ mod tests {
         assert!(before.as_mut().now_or_never().is_none());
 
         cache.forget(&"/f/*".parse().unwrap());
-        // Somebody new is not made to wait for the stale answer, and what they get stays.
+        // A later viewer does not wait for the outdated response, and its own result is cached.
         assert_eq!(ask(&cache, "/f/a", object("fresh", HOUR)).await, answer("fresh", None));
         gate.notify_one();
         assert_eq!(text(&before.await), "stale");

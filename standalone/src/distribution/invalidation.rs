@@ -1,5 +1,5 @@
-//! Forgetting on request: which paths a pattern names, and which requests have been done before. CloudFront remembers a
-//! caller reference for ever; here the latest are enough, because a repeated invalidation does no harm.
+//! Invalidation: path patterns, and the register of caller references. CloudFront keeps a caller reference forever.
+//! Keeping the latest is enough here, because a repeated invalidation is harmless.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,7 @@ use super::Distribution;
 
 const REMEMBERED: usize = 4096;
 
-/// A path, or all paths that begin alike: `/a/b` or `/a/*`.
+/// A path, or all paths with a prefix: `/a/b` or `/a/*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PathPattern {
     prefix: String,
@@ -24,17 +24,16 @@ pub(super) struct PathPattern {
 }
 
 impl PathPattern {
-    /// One path, which need not be checked.
+    /// A single path, without validation.
     pub(super) fn exactly(path: &str) -> Self {
         Self { prefix: path.to_owned(), wildcard: false }
     }
 
-    /// Whether the path is one of those.
     pub(super) fn matches(&self, path: &str) -> bool {
         if self.wildcard { path.starts_with(&self.prefix) } else { path == self.prefix }
     }
 
-    /// What the first of them in alphabetical order is, at the earliest.
+    /// The lower bound of the matching paths in alphabetical order.
     pub(super) fn first(&self) -> &str {
         &self.prefix
     }
@@ -52,16 +51,16 @@ impl FromStr for PathPattern {
     }
 }
 
-/// Why an invalidation is refused.
+/// The reason why an invalidation is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("an invalidation has at least one path; each begins with `/`, and `*` may only be its end")]
     InvalidPath,
-    #[error("that caller reference was used for other paths")]
+    #[error("the caller reference was used for other paths")]
     AlreadyExists,
 }
 
-/// An invalidation that was done.
+/// A completed invalidation.
 #[derive(Clone, Debug)]
 pub(super) struct Invalidation {
     pub(super) id: String,
@@ -70,7 +69,7 @@ pub(super) struct Invalidation {
     pub(super) created_at: Timestamp,
 }
 
-/// The invalidations that were done.
+/// The completed invalidations.
 #[derive(Default)]
 pub(super) struct Register(Mutex<Records>);
 
@@ -81,7 +80,7 @@ struct Records {
 }
 
 impl Register {
-    /// Does an invalidation by `forget`, unless it was done before.
+    /// Executes an invalidation with `forget`, unless the caller reference was used before.
     pub(super) fn enter(
         &self,
         caller_reference: &str,
@@ -108,7 +107,6 @@ impl Register {
         Ok(done)
     }
 
-    /// The invalidation of that id.
     pub(super) fn find(&self, id: &str) -> Option<Invalidation> {
         let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         records.latest.iter().find(|done| done.id == id).cloned()
@@ -116,7 +114,7 @@ impl Register {
 }
 
 impl Distribution {
-    /// Forgets the paths before it returns.
+    /// Invalidates the paths before it returns.
     pub(super) fn forget(&self, caller_reference: &str, paths: Vec<String>) -> Result<Invalidation, Refusal> {
         let Self { cache, clock, register, .. } = self;
         register.enter(caller_reference, paths, clock.now(), |pattern| cache.forget(pattern))
@@ -147,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_a_path_or_a_beginning() {
+    fn a_pattern_is_a_path_or_a_prefix() {
         let everything: PathPattern = "/*".parse().unwrap();
         let directory: PathPattern = "/a/*".parse().unwrap();
         let path: PathPattern = "/a/b".parse().unwrap();
@@ -185,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_latest_are_remembered() {
+    fn only_the_latest_references_are_kept() {
         let register = Register::default();
         for n in 0..=REMEMBERED {
             register.enter(&format!("r{n}"), paths(&["/a"]), NOW, |_| {}).unwrap();

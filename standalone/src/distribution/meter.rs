@@ -1,4 +1,4 @@
-//! What is counted of what is served: by behaviour, never by path.
+//! Metrics of the served requests: by behaviour, never by path.
 
 use std::{
     pin::Pin,
@@ -19,7 +19,6 @@ use super::{
     behaviour::{Behaviour, Origins},
 };
 
-/// The counters of a distribution.
 #[derive(Clone)]
 pub(super) struct Meter {
     requests: Counters<3>,
@@ -31,18 +30,18 @@ impl Meter {
         Self {
             requests: registry.counters(
                 "xfiles_cdn_requests_total",
-                "Requests to the CDN, by behaviour, class of status, and whether the cache had the answer.",
+                "Requests to the CDN by behaviour, status class and cache result.",
                 ["behaviour", "status", "cache"],
             ),
             bytes: registry.counters(
                 "xfiles_cdn_bytes_total",
-                "Bytes of bodies that the CDN has handed to viewers' connections.",
+                "Bytes of bodies that the CDN sent to viewers.",
                 ["behaviour"],
             ),
         }
     }
 
-    /// Counts the answer at a path, and its bytes as they leave.
+    /// Counts the response, and its bytes while they are sent.
     pub(super) fn count(&self, path: &str, response: Response) -> Response {
         let behaviour = label(path);
         self.requests.increment([behaviour, status_class(response.status()), cached(&response)]);
@@ -73,7 +72,7 @@ fn cached(response: &Response) -> &'static str {
     }
 }
 
-/// A body whose bytes are counted when it ends, however it ends.
+/// A body whose bytes are counted when it ends for any reason.
 struct Counted {
     body: Body,
     bytes: Counters<1>,

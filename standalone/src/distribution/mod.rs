@@ -1,19 +1,19 @@
-//! The stand-in for the CloudFront distribution: what stands between a viewer and the bucket on one machine, and does
-//! there what CloudFront is configured to do on AWS.
+//! The stand-in for the CloudFront distribution: between viewers and the bucket, it behaves on one machine like
+//! CloudFront as configured on AWS.
 //!
-//! In the order in which a request crosses them: `behaviour` (which paths exist), `viewer` with `policy` (private paths
-//! need a signature), `negotiation` (which encoding the viewer is given), `cache` (one fetch for many viewers), `origin` (the bucket, then the worker), `range` (which part,
-//! if any at all), and here the answer with the headers that every answer has. `invalidation` makes the cache forget;
-//! `rest_api` lets a client of CloudFront ask for that.
+//! The modules, in the order in which a request passes them: `behaviour` (which paths exist), `viewer` with `policy`
+//! (private paths need a signature), `negotiation` (which format the viewer gets), `cache` (one fetch for many
+//! viewers), `origin` (the bucket, then the worker), `range` (which part of the object), and finally the response
+//! headers in this module. `invalidation` removes cached paths; `rest_api` is the API for that.
 //!
-//! A query can ask for one thing, the name under which a browser saves the file; see [`xfiles_core::cdn::disposition`].
+//! A query can only set the name under which a browser saves the file; see [`xfiles_core::cdn::disposition`].
 //!
-//! It never forwards a query, a cookie or a header to an origin, never serves a path that is not an object key, never
-//! repeats a URL in an answer or a log, and knows nothing of files or records: only of paths.
+//! The distribution never forwards a query, a cookie or a header to an origin, never serves a path that is not an
+//! object key, and never repeats a URL in a response or a log. It knows paths, but no files or records.
 //!
-//! Where it differs from CloudFront: a method that is not allowed is answered 405 and not 403; several ranges are
-//! answered with the whole object; signed cookies are not looked at; an original that is missing is answered 404, and
-//! there 403, as S3 says to a reader who may not list.
+//! Differences from CloudFront: a disallowed method gets 405 instead of 403; a request for several ranges gets the
+//! whole object; signed cookies are ignored; a missing original gets 404, where CloudFront returns 403, because S3 does
+//! so for readers without list permission.
 
 mod behaviour;
 
@@ -73,26 +73,27 @@ use self::{
     viewer::{Denial, Gate},
 };
 
-/// How many times what the cache may hold may be in memory with what viewers read that the cache does not hold.
+/// The memory for objects, including those that viewers still read after eviction, as a multiple of the cache's
+/// capacity.
 const MEMORY_SHARE: usize = 3;
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
-/// What a distribution is made of.
+/// The configuration of a distribution.
 pub struct Options {
-    /// Where viewers find it; the address that signed URLs are signed for.
+    /// The address for viewers, for which signed URLs are signed.
     pub base_url: BaseUrl,
-    /// The bucket that it reads.
+    /// The bucket with the objects.
     pub bucket: Bucket,
-    /// The keys whose signatures open private paths. After a rotation, the old one and the new one.
+    /// The public keys that are trusted for private paths: after a rotation, the old one and the new one.
     pub trusted_keys: Vec<TrustedKey>,
-    /// The time, for the ages of the cache and the expiry of signatures.
+    /// The clock for cache ages and the expiry of signatures.
     pub clock: Clock,
-    /// How many bytes the cache may hold.
+    /// The capacity of the cache in bytes.
     pub cache_bytes: usize,
 }
 
-/// A distribution. Clones are the same one.
+/// A distribution. Clones share its state.
 #[derive(Clone)]
 pub struct Distribution {
     bucket: Bucket,
@@ -105,7 +106,7 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// A distribution with an empty cache.
+    /// Creates a distribution with an empty cache.
     pub fn new(options: Options) -> Self {
         let Options { base_url, bucket, trusted_keys, clock, cache_bytes } = options;
         Self {
@@ -119,17 +120,17 @@ impl Distribution {
         }
     }
 
-    /// The same, counting there what it serves.
+    /// Adds metrics to the registry.
     #[must_use]
     pub fn counting_in(self, registry: &Registry) -> Self {
         Self { meter: Meter::new(registry), ..self }
     }
 
-    /// The routes that viewers see: everything under `/files` and `/staging`, without a fallback.
+    /// The routes for viewers: everything under `/files` and `/staging`, without a fallback.
     ///
-    /// The worker is given here and not at the beginning, because it may be made of something that invalidates this
-    /// distribution. It is asked for the variants that the bucket does not have. A policy that asks for the viewer's
-    /// address needs the server to provide [`ConnectInfo<SocketAddr>`].
+    /// The worker is passed here and not to the constructor, because it may itself need this distribution for
+    /// invalidations. It renders the variants that the bucket does not have. For policies with an address condition,
+    /// the server must provide [`ConnectInfo<SocketAddr>`].
     pub fn router(&self, worker: Router) -> Router {
         let origin = Origin { bucket: self.bucket.clone(), worker, memory: self.memory.clone() };
         let edge = Arc::new(Edge { distribution: self.clone(), origin: Arc::new(origin) });
@@ -141,14 +142,13 @@ impl Distribution {
     }
 }
 
-/// A distribution with its worker.
 struct Edge {
     distribution: Distribution,
     origin: Arc<Origin>,
 }
 
 async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    // No request has a body that matters here.
+    // Request bodies are ignored.
     let (request, _) = request.into_parts();
     let (path, varies) = negotiate(request.uri.path(), &request.headers);
     let mut response = edge.answer(&request, &path).await.unwrap_or_else(Refused::into_response);
@@ -157,7 +157,7 @@ async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
         response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     }
     if response.status() == StatusCode::FOUND {
-        // The worker knows neither the path before a format was chosen nor the query, which has the signature.
+        // The worker knows neither the path before negotiation nor the query, which contains the signature.
         let own = request.uri.path_and_query().map(|own| HeaderValue::from_bytes(own.as_str().as_bytes()));
         if let Some(Ok(own)) = own {
             response.headers_mut().insert(LOCATION, own);
@@ -167,7 +167,7 @@ async fn serve(State(edge): State<Arc<Edge>>, request: Request) -> Response {
 }
 
 impl Edge {
-    /// Answers with what is at `path`, which need not be the one that was asked for and signed.
+    /// Responds with the object at `path`, which may differ from the requested and signed path.
     async fn answer(&self, request: &Parts, path: &str) -> Result<Response, Refused> {
         let Parts { method, uri, headers, .. } = request;
         let behaviour = Behaviour::of(path).ok_or(Refused::NotFound)?;
@@ -220,7 +220,7 @@ impl Edge {
         match self.origin.stream(key, object, range).await {
             Ok(body) => Ok(found(object, range, body, None)),
             Err(absence) => {
-                // What is remembered of the object is no longer so.
+                // The cached description of the object is outdated.
                 self.distribution.cache.forget(&PathPattern::exactly(path));
                 Err(absence.into())
             }
@@ -228,7 +228,7 @@ impl Edge {
     }
 }
 
-/// 200, or 206 with a range.
+/// A 200 response, or 206 with a range.
 fn found(object: &Object, range: Option<ByteRange>, body: Body, age: Option<Duration>) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -264,8 +264,8 @@ fn add_cache_headers(headers: &mut HeaderMap, age: Option<Duration>) {
     }
 }
 
-/// The response headers policy. Uploaded documents are served from here, so none may run script or be sniffed into
-/// something that does.
+/// The response headers policy. Uploaded documents are served from here, so none may run script or be sniffed as a type
+/// that can.
 fn add_policy_headers(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(
@@ -275,7 +275,7 @@ fn add_policy_headers(headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
 }
 
-/// Lets a page of any origin read with GET, parts included.
+/// Allows a page of any origin to read with GET, including ranges.
 fn preflight() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -286,7 +286,7 @@ fn preflight() -> Response {
     response
 }
 
-/// Every answer that is not an object.
+/// Every response that is not an object.
 #[derive(Debug)]
 enum Refused {
     NotFound,
@@ -309,14 +309,12 @@ impl Refused {
             Self::Denied(denial) => (StatusCode::FORBIDDEN, denial.code_and_message(), None),
             Self::Unsatisfiable { length } => (
                 StatusCode::RANGE_NOT_SATISFIABLE,
-                ("InvalidRange", "The object has no such part"),
+                ("InvalidRange", "The object does not have this range"),
                 Some((CONTENT_RANGE, header_text(format!("bytes */{length}")))),
             ),
-            Self::Origin { status, retry_after } => (
-                status,
-                ("OriginError", "The origin made no object of this"),
-                retry_after.map(|value| (RETRY_AFTER, value)),
-            ),
+            Self::Origin { status, retry_after } => {
+                (status, ("OriginError", "The origin returned an error"), retry_after.map(|value| (RETRY_AFTER, value)))
+            }
             Self::Elsewhere { location } => {
                 (StatusCode::FOUND, ("Found", "The object is stored now"), Some((LOCATION, location)))
             }

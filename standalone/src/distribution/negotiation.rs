@@ -1,9 +1,9 @@
-//! Before anything else on a path that ends in `.auto`: which encoding the viewer is given. On AWS a CloudFront Function
-//! does the same, by the same vectors (`tests/vectors/auto.json`).
+//! Step 0, for paths that end in `.auto`: which format the viewer gets. On AWS a CloudFront function does the same,
+//! tested with the same vectors (`tests/vectors/auto.json`).
 //!
-//! A viewer's `Accept` chooses between three keys and so between three entries of the cache: AVIF, WebP, and the path
-//! as it is, behind which the worker puts a JPEG, or a PNG of what is transparent. Neither of the first two is given to
-//! a viewer who does not name it: wildcards are what clients send that know only old formats.
+//! The `Accept` header selects one of three keys and therefore one of three cache entries: AVIF, WebP, and the
+//! unchanged path, for which the worker renders JPEG, or PNG if the image is transparent. Wildcards never select AVIF
+//! or WebP, because clients that support neither send them.
 
 use std::borrow::Cow;
 
@@ -13,10 +13,10 @@ use http::{
 };
 use xfiles_core::variant::ImageFormat;
 
-/// The end of the paths that are negotiated.
+/// The suffix of negotiated paths.
 const AUTO: &str = ".auto";
 
-/// The path that answers this viewer, and whether another viewer may be answered by another.
+/// Returns the path for this viewer, and whether the response varies with `Accept`.
 pub(super) fn negotiate<'a>(path: &'a str, headers: &HeaderMap) -> (Cow<'a, str>, bool) {
     let Some(bare) = path.strip_suffix(AUTO) else {
         return (path.into(), false);
@@ -26,7 +26,7 @@ pub(super) fn negotiate<'a>(path: &'a str, headers: &HeaderMap) -> (Cow<'a, str>
     (format!("{bare}.{}", choose(&fields.join(",")).extension()).into(), true)
 }
 
-/// The best of the three by quality; among equals the smallest.
+/// The format with the highest quality; of equal ones, the smallest.
 fn choose(accept: &str) -> ImageFormat {
     let ranges: Vec<(String, u16)> = accept.split(',').filter_map(range).collect();
     let quality = |name: &str| ranges.iter().filter(|(range, _)| range == name).map(|(_, quality)| *quality).max();
@@ -44,7 +44,7 @@ fn choose(accept: &str) -> ImageFormat {
     }
 }
 
-/// A media range in small letters and its quality in thousandths; none if its quality is not one.
+/// A media range in lower case and its quality in thousandths; `None` if the quality is invalid.
 fn range(text: &str) -> Option<(String, u16)> {
     let mut parts = text.split(';').map(str::trim);
     let name = parts.next()?.to_ascii_lowercase();
@@ -59,7 +59,7 @@ fn range(text: &str) -> Option<(String, u16)> {
     Some((name, quality))
 }
 
-/// `0` to `1` with at most three decimals.
+/// Parses a number from `0` to `1` with at most three decimals.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let digits = decimals.len() <= 3 && decimals.bytes().all(|byte| byte.is_ascii_digit());
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_path_is_left_alone() {
+    fn any_other_path_is_unchanged() {
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("image/avif"))]);
         for path in ["/files/x_w400.webp", "/files/x_w400.auto/", "/files/x.automatic"] {
             assert_eq!(negotiate(path, &headers), (path.into(), false));

@@ -1,5 +1,5 @@
-//! Fourth, on a miss: the origins. The bucket is asked first; for a variant that it does not have, the worker, which is
-//! told the path and nothing else: no query, no cookie, no header of the viewer's.
+//! Step 4, on a miss: the origins. The bucket first; then, for a variant that it does not have, the worker. The worker
+//! gets only the path: no query, no cookie, no header of the viewer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,54 +35,52 @@ use super::{
 /// The largest object that is held in memory; larger ones are streamed from the bucket to each viewer.
 pub(super) const MAX_HELD: usize = 8 * 1024 * 1024;
 
-/// What the memory for objects is counted in.
+/// The unit in which memory is counted.
 const UNIT: usize = 1024;
 
-/// When somebody is to ask again for whom there was no memory.
+/// `Retry-After` if there is not enough memory.
 const RETRY_SECONDS: &str = "1";
 
-/// How long a path with nothing behind it stays so. CloudFront's default for errors, too.
+/// How long a 404 is cached. This is also CloudFront's default for errors.
 const MISSING_LIFETIME: Duration = Duration::from_secs(10);
 
-/// The headers of an origin's answer that describe the object, and so reach the viewer.
+/// The headers of an origin's response that describe the object and are passed to the viewer.
 const DESCRIBING: [HeaderName; 7] =
     [CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LAST_MODIFIED];
 
-/// A bucket, and the client that reads it.
+/// A bucket and its client.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    /// A client whose credentials may get objects.
+    /// A client with permission to get objects.
     pub client: Client,
-    /// The bucket's name.
+    /// The name of the bucket.
     pub name: String,
 }
 
-/// The bucket and the worker behind the distribution.
 pub(super) struct Origin {
     pub(super) bucket: Bucket,
     pub(super) worker: Router,
     pub(super) memory: Memory,
 }
 
-/// The memory for the bytes of objects: what is fetched, what the cache holds, and what slow viewers still read after
-/// the cache has let go of it. Clones share it.
+/// The memory for objects: those being fetched, those in the cache, and those that slow viewers still read after their
+/// eviction. Clones share it.
 #[derive(Clone)]
 pub(super) struct Memory(Arc<Semaphore>);
 
 impl Memory {
-    /// So many bytes.
     pub(super) fn new(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS))))
     }
 
-    /// Room for so many bytes, if there is any.
+    /// Reserves memory, if enough is available.
     fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(UNIT as u64)).ok()?;
         Arc::clone(&self.0).try_acquire_many_owned(units).ok()
     }
 }
 
-/// Bytes that give their room back when the last who reads them has let go.
+/// Bytes whose memory is released with the last reader.
 struct Held {
     bytes: Bytes,
     _room: OwnedSemaphorePermit,
@@ -98,45 +96,40 @@ fn held(bytes: Bytes, room: OwnedSemaphorePermit) -> Bytes {
     Bytes::from_owner(Held { bytes, _room: room })
 }
 
-/// What the origins said of a path.
+/// The response of the origins for a path.
 pub(super) type Outcome = Result<Arc<Object>, Absence>;
 
-/// Why there is no object.
+/// The reason why there is no object.
 #[derive(Clone, Debug)]
 pub(super) enum Absence {
-    /// Nothing is there, as far as a reader may know.
+    /// Neither origin has the object, or the reader lacks permission to know.
     Missing,
-    /// The origin sends the viewer on; it is asked again each time.
+    /// The origin redirects the viewer. Not cached.
     Elsewhere {
-        /// Where to, as a reference relative to the viewer's own URL.
+        /// The target, relative to the viewer's URL.
         location: HeaderValue,
     },
-    /// An origin refused, or gave no answer that can be served.
+    /// An origin refused, or returned no usable response.
     Failed {
-        /// The status for the viewer.
         status: StatusCode,
-        /// When to ask again, if the origin said so.
+        /// `Retry-After` of the origin.
         retry_after: Option<HeaderValue>,
-        /// How long it stays so, if the origin said so.
+        /// How long the refusal is cached, if the origin allows it.
         lifetime: Duration,
     },
 }
 
-/// An object, as an origin described it.
 pub(super) struct Object {
-    /// The headers that describe it.
     pub(super) headers: HeaderMap,
-    /// Its length in bytes.
     pub(super) length: u64,
     body: Option<Bytes>,
     lifetime: Duration,
 }
 
 impl Origin {
-    /// Finds the object of a behaviour.
     pub(super) async fn fetch(&self, behaviour: &Behaviour) -> Outcome {
         let asked = self.get(&behaviour.key).send().await;
-        // What the worker made once it can make again, and the store lets it take the place of what is damaged.
+        // The worker can replace damaged variants: it renders them again, and the store accepts the replacement.
         let worker_can_help = match &asked {
             Ok(_) => false,
             Err(error) => is_absent(error) || is_damaged(error),
@@ -148,14 +141,14 @@ impl Origin {
         }
     }
 
-    /// An object that is too large to hold, or a part of it, streamed from the bucket.
+    /// Streams an object that is too large to be held, or a range of it, from the bucket.
     pub(super) async fn stream(
         &self,
         key: &ObjectKey,
         object: &Object,
         range: Option<ByteRange>,
     ) -> Result<Body, Absence> {
-        // The same bytes that were described, or none.
+        // Ensures that the same version is streamed that was described.
         let etag = object.headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(ToOwned::to_owned);
         let range = range.map(|range| format!("bytes={}-{}", range.first, range.last));
         let request = self.get(key).set_if_match(etag).set_range(range);
@@ -174,15 +167,16 @@ impl Origin {
         let Ok(response) = self.worker.clone().oneshot(request).await;
         match response.status() {
             StatusCode::OK => take_over(key, response, &self.memory).await,
-            // Too large to pass through a Lambda's answer, so the worker stored it and sends the viewer back here.
+            // The variant is too large for a Lambda response; the worker has stored it and redirects the viewer here.
             StatusCode::FOUND => match response.headers().get(LOCATION) {
                 Some(location) => Err(Absence::Elsewhere { location: location.clone() }),
-                None => Err(failure(key, "the worker pointed nowhere")),
+                None => Err(failure(key, "the worker's redirect has no target")),
             },
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Err(Absence::Missing),
             status => {
                 let headers = response.headers();
-                // A failure passes; what the worker refuses, such as an original that is no picture, stays as it says.
+                // Failures are not cached. A refusal by the worker, for example of an original that is not an image, is
+                // cached as long as the worker says.
                 let lifetime = if status.is_client_error() { shared_lifetime(headers) } else { Duration::ZERO };
                 Err(Absence::Failed { status, retry_after: headers.get(RETRY_AFTER).cloned(), lifetime })
             }
@@ -190,28 +184,28 @@ impl Origin {
     }
 }
 
-/// Makes the bucket's answer an object.
+/// Converts the bucket's response.
 async fn take_in(key: &ObjectKey, output: GetObjectOutput, memory: &Memory) -> Outcome {
     let headers = headers_of(&output);
     let Some(length) = output.content_length().and_then(|length| u64::try_from(length).ok()) else {
-        return Err(failure(key, "the bucket did not say how long the object is"));
+        return Err(failure(key, "the bucket's response has no length"));
     };
     if length > MAX_HELD as u64 {
         return Ok(Arc::new(Object::described(headers, length, None)));
     }
     let Some(room) = memory.room(length) else {
-        // It is streamed to this viewer, and looked at again for the next.
+        // It is streamed to this viewer, and not cached.
         return Ok(Arc::new(Object { lifetime: Duration::ZERO, ..Object::described(headers, length, None) }));
     };
     match output.body.collect().await.map(|body| body.into_bytes()) {
         Ok(body) if body.len() as u64 == length => {
             Ok(Arc::new(Object::described(headers, length, Some(held(body, room)))))
         }
-        Ok(_) | Err(_) => Err(failure(key, "the bucket's answer broke off")),
+        Ok(_) | Err(_) => Err(failure(key, "the bucket's response ended early")),
     }
 }
 
-/// Makes the worker's answer an object.
+/// Converts the worker's response.
 async fn take_over(key: &ObjectKey, response: Response, memory: &Memory) -> Outcome {
     let (parts, body) = response.into_parts();
     let mut headers = parts.headers;
@@ -224,7 +218,7 @@ async fn take_over(key: &ObjectKey, response: Response, memory: &Memory) -> Outc
             let room = memory.room(length).ok_or(Absence::NO_MEMORY)?;
             Ok(Arc::new(Object::described(headers, length, Some(held(body, room)))))
         }
-        Ok(_) | Err(_) => Err(failure(key, "the worker's answer broke off or is too large")),
+        Ok(_) | Err(_) => Err(failure(key, "the worker's response ended early or is too large")),
     }
 }
 
@@ -244,12 +238,12 @@ fn headers_of(output: &GetObjectOutput) -> HeaderMap {
     .collect()
 }
 
-/// Whether the bucket has no such object. S3 says 403 where nothing is, to a reader who may not list.
+/// Returns true if the bucket has no such object. S3 returns 403 for this to readers without list permission.
 fn is_absent(error: &SdkError<GetObjectError>) -> bool {
     matches!(status_of(error), Some(403 | 404))
 }
 
-/// Whether the bucket has the object and has lost its bytes.
+/// Returns true if the bucket has the object but its bytes are damaged or missing.
 fn is_damaged(error: &SdkError<GetObjectError>) -> bool {
     error.raw_response().is_some_and(|response| response.headers().get(DAMAGE_HEADER).is_some())
 }
@@ -258,13 +252,13 @@ fn status_of(error: &SdkError<GetObjectError>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
-/// What a refusal of the bucket's means.
+/// Converts an error of the bucket.
 fn refusal(key: &ObjectKey, error: &SdkError<GetObjectError>) -> Absence {
     if is_absent(error) {
         return Absence::Missing;
     }
     let status = status_of(error);
-    tracing::warn!(object.directory = %directory(key), s3.status = status, s3.code = error.code(), "the bucket gave no answer: {error}");
+    tracing::warn!(object.directory = %directory(key), s3.status = status, s3.code = error.code(), "the bucket returned an error: {error}");
     Absence::BROKEN
 }
 
@@ -273,13 +267,13 @@ fn failure(key: &ObjectKey, what: &str) -> Absence {
     Absence::BROKEN
 }
 
-/// A key as a log may have it: without the stored name, which is made from the client's.
+/// The directory of a key, for logs. The stored name is omitted, because it is derived from the client's file name.
 fn directory(key: &ObjectKey) -> String {
     let key = key.to_string();
     key.rsplit_once('/').map(|(directory, _)| directory.to_owned()).unwrap_or_default()
 }
 
-/// How long an outcome may be remembered; zero for not at all.
+/// How long an outcome may be cached; zero if not at all.
 pub(super) fn lifetime(outcome: &Outcome) -> Duration {
     match outcome {
         Ok(object) => object.lifetime,
@@ -290,11 +284,10 @@ pub(super) fn lifetime(outcome: &Outcome) -> Duration {
 }
 
 impl Absence {
-    /// An origin made no sense.
     pub(super) const BROKEN: Self =
         Self::Failed { status: StatusCode::BAD_GATEWAY, retry_after: None, lifetime: Duration::ZERO };
 
-    /// Too much is read at the moment.
+    /// Not enough memory is available at the moment.
     const NO_MEMORY: Self = Self::Failed {
         status: StatusCode::SERVICE_UNAVAILABLE,
         retry_after: Some(HeaderValue::from_static(RETRY_SECONDS)),
@@ -308,19 +301,18 @@ impl Object {
         Self { headers, length, body, lifetime }
     }
 
-    /// The bytes, unless they are too many to hold.
+    /// The bytes, if the object is held in memory.
     pub(super) fn held_body(&self) -> Option<&Bytes> {
         self.body.as_ref()
     }
 
-    /// An object without headers.
     #[cfg(test)]
     pub(super) fn held(body: Bytes, lifetime: Duration) -> Self {
         Self { headers: HeaderMap::new(), length: body.len() as u64, body: Some(body), lifetime }
     }
 }
 
-/// How long a shared cache may keep what has these headers. CloudFront too keeps nothing that says `private`.
+/// How long a shared cache may keep a response with these headers. Like CloudFront, `private` responses are not cached.
 fn shared_lifetime(headers: &HeaderMap) -> Duration {
     let cache_control = headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (mut max_age, mut s_maxage) = (None, None);
@@ -341,7 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_given_back_when_the_last_reader_lets_go() {
+    fn memory_is_released_when_the_last_reader_is_dropped() {
         let memory = Memory::new(10 * UNIT);
         let body = held(Bytes::from_static(b"hello"), memory.room(9 * UNIT as u64).unwrap());
         let part = body.slice(1..3);

@@ -1,19 +1,19 @@
-//! Custom policies: what CloudFront lets a signer say, and whether it allows a request. A condition that is not known
-//! here makes the whole policy malformed, never wider.
+//! Custom policies, as CloudFront defines them, and their evaluation for a request. An unknown condition makes the
+//! whole policy malformed; it is never ignored.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Deserialize;
 use xfiles_core::clock::Timestamp;
 
-/// One statement about one resource, which may have wildcards.
+/// One statement about one resource, which may contain wildcards.
 #[derive(Debug)]
 pub(super) struct Policy(Statement);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    /// CloudFront takes exactly one.
+    /// CloudFront accepts exactly one.
     #[serde(rename = "Statement")]
     statement: [Statement; 1],
 }
@@ -52,25 +52,25 @@ struct SourceIp {
     range: Ipv4Range,
 }
 
-/// What a policy says of a request.
+/// The result of an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Every condition holds.
+    /// All conditions hold.
     Allowed,
-    /// One does not.
+    /// A condition does not hold.
     Refused,
-    /// The policy asks for the viewer's address, which is not known here.
+    /// The policy has an address condition, and the viewer's address is unknown.
     PeerUnknown,
 }
 
 impl Policy {
-    /// Reads a policy document; none when it is not one that CloudFront takes.
+    /// Parses a policy document; `None` if CloudFront would not accept it.
     pub(super) fn parse(json: &[u8]) -> Option<Self> {
         let Document { statement: [statement] } = serde_json::from_slice(json).ok()?;
         Some(Self(statement))
     }
 
-    /// Whether it lets `peer` have `url` at `now`.
+    /// Evaluates the policy for a request for `url` by `peer` at `now`.
     pub(super) fn judge(&self, url: &str, peer: Option<IpAddr>, now: Timestamp) -> Verdict {
         let Statement { resource, condition } = &self.0;
         let begun = condition.date_greater_than.as_ref().is_none_or(|start| is_after(now, start.seconds));
@@ -81,13 +81,13 @@ impl Policy {
             (None, _) => Verdict::Allowed,
             (Some(_), None) => Verdict::PeerUnknown,
             (Some(source), Some(IpAddr::V4(peer))) if source.range.contains(peer) => Verdict::Allowed,
-            // CloudFront's condition knows IPv4 only.
+            // CloudFront's condition supports only IPv4.
             (Some(_), Some(IpAddr::V4(_) | IpAddr::V6(_))) => Verdict::Refused,
         }
     }
 }
 
-/// Whether `now` is before the second that begins at `seconds`.
+/// Returns true if `now` is before the start of the second `seconds`.
 pub(super) fn is_before(now: Timestamp, seconds: i64) -> bool {
     now.as_millis() < seconds.saturating_mul(1000)
 }
@@ -123,11 +123,12 @@ impl TryFrom<String> for Ipv4Range {
     }
 }
 
-/// Whether `text` is of `pattern`, in which `*` stands for any characters, none included, and `?` for exactly one.
+/// Matches `text` with `pattern`, in which `*` stands for any number of characters and `?` for exactly one.
 fn matches_wildcard(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Only the last `*` ever needs another try, one byte further on, so hostile patterns cost no more than a product.
+    // Only the last `*` needs another attempt, one byte further on, so that the cost of hostile patterns is bounded by
+    // the product of the lengths.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_begins_and_ends_with_its_dates() {
+    fn a_policy_is_valid_between_its_dates() {
         for (conditions, verdict) in [
             (r#""DateLessThan":{"AWS:EpochTime":1001}"#, Verdict::Allowed),
             (r#""DateLessThan":{"AWS:EpochTime":1000}"#, Verdict::Refused),
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_malformed() {
+    fn an_unsupported_policy_is_malformed() {
         let ends = r#""DateLessThan":{"AWS:EpochTime":2000}"#;
         for conditions in [
             "".to_owned(),

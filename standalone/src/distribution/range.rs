@@ -1,5 +1,5 @@
-//! Fifth: which part of an object the viewer wants, and whether they have it already. Pure: request headers and the
-//! object's headers in, a [`Selection`] out.
+//! Step 5: which part of an object the viewer wants, and whether it already has the object. A pure function of the
+//! request headers and the object's headers.
 
 use std::ops::RangeInclusive;
 
@@ -14,40 +14,38 @@ use super::origin::Object;
 /// The bytes `first..=last` of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ByteRange {
-    /// The first byte.
     pub(super) first: u64,
-    /// The last byte, included.
+    /// The last byte (inclusive).
     pub(super) last: u64,
 }
 
 impl ByteRange {
-    /// How many bytes.
     pub(super) fn length(self) -> u64 {
         self.last - self.first + 1
     }
 
-    /// The same, of bytes in memory.
+    /// The range as indices of bytes in memory.
     pub(super) fn indices(self) -> RangeInclusive<usize> {
         let index = |at| usize::try_from(at).expect("a part of bytes in memory has indices");
         index(self.first)..=index(self.last)
     }
 }
 
-/// What to answer of an object that exists.
+/// The kind of response for an existing object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Selection {
-    /// 200 with all of it.
+    /// 200 with the whole object.
     Whole,
-    /// 206 with a part.
+    /// 206 with a range.
     Part(ByteRange),
-    /// 304: the viewer has it.
+    /// 304: the viewer has the current version.
     NotModified,
-    /// 416: it has no such part.
+    /// 416: the range is outside the object.
     Unsatisfiable,
 }
 
-/// Chooses, as RFC 9110 orders the conditions: only a GET has ranges, and several at once may be answered with the
-/// whole.
+/// Evaluates conditions in the order of RFC 9110. Only a GET has ranges; a request for several ranges gets the whole
+/// object, which the RFC allows.
 pub(super) fn select(method: &Method, request: &HeaderMap, object: &Object) -> Selection {
     if is_unmodified(request, object) {
         return Selection::NotModified;
@@ -69,7 +67,7 @@ fn is_unmodified(request: &HeaderMap, object: &Object) -> bool {
     since.zip(modified).is_some_and(|(since, modified)| modified <= since)
 }
 
-/// `If-Range` wants the whole object when the part that the viewer has is of another version.
+/// `If-Range` requests the whole object if the viewer's part is of another version.
 fn range_applies(request: &HeaderMap, object: &Object) -> bool {
     let Some(version) = text(request, &IF_RANGE).map(str::trim) else { return true };
     if version.starts_with('"') {
@@ -155,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_viewer_who_has_it_is_told_so() {
+    fn a_viewer_with_the_current_etag_gets_304() {
         for (name, value, selection) in [
             (IF_NONE_MATCH, "\"v1\"", Selection::NotModified),
             (IF_NONE_MATCH, "\"v0\", W/\"v1\"", Selection::NotModified),
@@ -172,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_another_version_becomes_the_whole() {
+    fn a_range_of_another_version_returns_the_whole_object() {
         for (version, selection) in [
             ("\"v1\"", part(0, 1)),
             (MODIFIED, part(0, 1)),
@@ -191,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_object_has_no_part() {
+    fn an_empty_object_has_no_range() {
         let object = Object::held(Bytes::new(), Duration::ZERO);
         for range in ["bytes=0-", "bytes=-1", "bytes=0-5"] {
             assert_eq!(select(&Method::GET, &headers(&[(RANGE, range)]), &object), Selection::Unsatisfiable, "{range}");

@@ -1,5 +1,5 @@
-//! Beside the path of a viewer: the two operations of CloudFront's REST API that are about invalidations, for clients
-//! that speak to CloudFront. It checks no signature, so it must only ever listen on the loopback interface.
+//! The two operations of CloudFront's REST API for invalidations. Signatures are not checked, so it must only listen on
+//! the loopback interface.
 
 use axum::{
     Router,
@@ -27,7 +27,7 @@ struct Api {
     distribution_id: String,
 }
 
-/// What a client sends: CloudFront's `InvalidationBatch`.
+/// The request body: CloudFront's `InvalidationBatch`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct InvalidationBatch {
@@ -49,11 +49,11 @@ struct Items {
     paths: Vec<String>,
 }
 
-/// An error as CloudFront names it.
+/// An error with CloudFront's code.
 struct ApiError(StatusCode, &'static str, String);
 
 impl Distribution {
-    /// CreateInvalidation and GetInvalidation, for the one distribution of that id.
+    /// CreateInvalidation and GetInvalidation, for the distribution with this id.
     pub fn rest_api(&self, distribution_id: &str) -> Router {
         let api = Api { distribution: self.clone(), distribution_id: distribution_id.to_owned() };
         Router::new()
@@ -99,7 +99,7 @@ impl Api {
     }
 }
 
-/// What CloudFront answers of an invalidation; ours is complete as soon as it exists.
+/// The XML of an invalidation. Ours are complete as soon as they exist.
 fn render(done: &Invalidation) -> String {
     let paths: String = done.paths.iter().map(|path| format!("<Path>{}</Path>", escape(path))).collect();
     format!(

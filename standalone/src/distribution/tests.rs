@@ -1,4 +1,4 @@
-//! The distribution as a viewer sees it, in front of a bucket and a worker that note what they are asked.
+//! Tests of the distribution from a viewer's perspective, with a bucket and a worker that record their requests.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ const PRIVATE: &str = "/files/originals/private/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbb
 const VARIANT: &str = "/files/variants/public/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3_w400.webp";
 const PRIVATE_VARIANT: &str = "/files/variants/private/aaaaaaaaaaaa/bbbbbbbbbbbbbbbbbbbb/photo-a1b2c3_w400.webp";
 
-/// An origin: answers by path, and what it was asked.
+/// An origin with fixed responses by path that records its requests.
 #[derive(Default)]
 struct FakeOrigin {
     answers: Mutex<HashMap<String, Answer>>,
@@ -128,7 +128,7 @@ fn rig_with(bucket: FakeOrigin) -> Rig {
     Rig { bucket, worker, clock, cdn, distribution, router }
 }
 
-/// What a viewer got.
+/// A response to a viewer.
 #[derive(Debug)]
 struct Got {
     status: u16,
@@ -161,7 +161,7 @@ impl Rig {
         self.ask(Method::GET, target, &[]).await
     }
 
-    /// The path with the signature that our API would give for it now.
+    /// The path with the signature that the API would create now.
     fn signed(&self, path: &str) -> String {
         let key = path[1..].parse().unwrap();
         let url = self.cdn.url(&key, self.cdn.expiry(self.clock.now()));
@@ -212,7 +212,7 @@ async fn a_public_original_comes_from_the_bucket_once_and_then_from_the_cache() 
 }
 
 #[tokio::test]
-async fn what_the_origin_said_ends_and_is_asked_for_again() {
+async fn a_cached_response_expires_and_is_fetched_again() {
     let rig = rig();
     rig.bucket.put(PUBLIC, picture("old"));
     rig.get(PUBLIC).await;
@@ -224,7 +224,7 @@ async fn what_the_origin_said_ends_and_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn every_answer_forbids_scripts_and_sniffing() {
+async fn every_response_forbids_scripts_and_sniffing() {
     let rig = rig();
     rig.bucket.put(PUBLIC, picture("bytes"));
     for got in [
@@ -243,7 +243,7 @@ async fn every_answer_forbids_scripts_and_sniffing() {
 }
 
 #[tokio::test]
-async fn what_must_leave_as_an_attachment_does() {
+async fn active_content_is_served_as_an_attachment() {
     let rig = rig();
     let mut answer = picture("<svg/>");
     answer.headers.push((CONTENT_DISPOSITION, "attachment"));
@@ -252,7 +252,7 @@ async fn what_must_leave_as_an_attachment_does() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_object_key_reaches_no_origin() {
+async fn a_path_that_is_not_an_object_key_reaches_no_origin() {
     let rig = rig();
     for path in [
         "/files",
@@ -273,7 +273,7 @@ async fn a_path_that_is_no_object_key_reaches_no_origin() {
 }
 
 #[tokio::test]
-async fn neither_query_nor_cookie_reaches_an_origin_or_tells_objects_apart() {
+async fn query_and_cookies_neither_reach_an_origin_nor_vary_the_cache() {
     let rig = rig();
     rig.bucket.put(PUBLIC, picture("bytes"));
     rig.worker.put(VARIANT, picture("variant"));
@@ -306,7 +306,7 @@ async fn a_private_path_opens_with_its_signature_until_it_expires() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_what_cloudfront_says_and_repeats_nothing() {
+async fn an_error_has_cloudfronts_text_and_repeats_no_input() {
     let rig = rig();
     let url = rig.signed(PRIVATE);
     let unsigned = rig.get(PRIVATE).await;
@@ -324,7 +324,7 @@ async fn a_refusal_says_what_cloudfront_says_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn a_variant_that_the_bucket_lacks_is_the_workers_and_an_original_never_is() {
+async fn a_variant_missing_in_the_bucket_comes_from_the_worker_and_an_original_does_not() {
     let rig = rig();
     rig.worker.put(VARIANT, picture("variant"));
     rig.worker.put(PUBLIC, picture("never"));
@@ -340,7 +340,7 @@ async fn a_variant_that_the_bucket_lacks_is_the_workers_and_an_original_never_is
 }
 
 #[tokio::test]
-async fn what_neither_origin_has_stays_missing_for_ten_seconds() {
+async fn a_404_of_both_origins_is_cached_for_ten_seconds() {
     let rig = rig();
     assert_eq!(rig.get(VARIANT).await.status, 404);
     rig.worker.put(VARIANT, picture("variant"));
@@ -351,14 +351,14 @@ async fn what_neither_origin_has_stays_missing_for_ten_seconds() {
 }
 
 #[tokio::test]
-async fn a_worker_that_points_nowhere_is_a_failure() {
+async fn a_worker_redirect_without_a_target_is_an_error() {
     let rig = rig();
     rig.worker.put(VARIANT, status(302, &[(CACHE_CONTROL, "no-store")]));
     assert_eq!(rig.get(VARIANT).await.status, 502);
 }
 
 #[tokio::test]
-async fn a_viewer_of_a_variant_that_was_too_large_to_reply_is_sent_to_the_same_url() {
+async fn a_variant_too_large_for_a_response_redirects_to_the_same_url() {
     let rig = rig();
     rig.worker.put(VARIANT, status(302, &[(LOCATION, VARIANT), (CACHE_CONTROL, "no-store")]));
     let asked = format!("{VARIANT}?download=a.webp&x=%20");
@@ -370,7 +370,7 @@ async fn a_viewer_of_a_variant_that_was_too_large_to_reply_is_sent_to_the_same_u
 }
 
 #[tokio::test]
-async fn a_failing_worker_is_not_remembered_and_a_refusing_one_as_long_as_it_says() {
+async fn a_worker_failure_is_not_cached_and_a_refusal_is_for_its_max_age() {
     let rig = rig();
     rig.worker.put(VARIANT, status(503, &[(RETRY_AFTER, "7"), (CACHE_CONTROL, "s-maxage=60")]));
     let busy = rig.get(VARIANT).await;
@@ -384,7 +384,7 @@ async fn a_failing_worker_is_not_remembered_and_a_refusing_one_as_long_as_it_say
 }
 
 #[tokio::test]
-async fn a_failing_bucket_is_neither_remembered_nor_passed_over() {
+async fn a_bucket_failure_is_not_cached_and_does_not_fall_back_to_the_worker() {
     let rig = rig();
     rig.worker.put(VARIANT, picture("variant"));
     rig.bucket.put(VARIANT, status(500, &[]));
@@ -432,7 +432,7 @@ async fn parts_conditions_and_heads_are_answered_from_the_cache() {
 }
 
 #[tokio::test]
-async fn a_large_object_is_streamed_part_by_part_and_held_nowhere() {
+async fn a_large_object_is_streamed_in_parts_and_not_buffered() {
     let rig = rig();
     let bytes = patterned(9 << 20);
     rig.bucket.put(PUBLIC, picture(bytes.clone()));
@@ -471,7 +471,7 @@ async fn only_reading_is_allowed() {
 }
 
 #[tokio::test]
-async fn an_invalidation_forgets_what_its_paths_name() {
+async fn an_invalidation_removes_the_named_paths() {
     let rig = rig();
     let other = VARIANT.replace("bbbb/", "bbbc/");
     for path in [PUBLIC, VARIANT, &other] {
@@ -489,7 +489,7 @@ async fn an_invalidation_forgets_what_its_paths_name() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_an_invalidation_overtakes_is_not_remembered() {
+async fn a_fetch_overtaken_by_an_invalidation_is_not_cached() {
     let bucket = FakeOrigin { gate: Some(Semaphore::new(0)), ..FakeOrigin::default() };
     let rig = rig_with(bucket);
     rig.bucket.put(PUBLIC, picture("old"));
@@ -506,7 +506,7 @@ async fn a_fetch_that_an_invalidation_overtakes_is_not_remembered() {
     assert_eq!(rig.get(PUBLIC).await.body, "new");
 }
 
-/// A request to the REST API as aws-sdk-cloudfront sends it.
+/// A request to the REST API in the format of aws-sdk-cloudfront.
 async fn create_invalidation(api: &Router, distribution: &str, reference: &str, paths: &[&str]) -> Got {
     let items: String = paths.iter().map(|path| format!("<Path>{path}</Path>")).collect();
     let body = format!(

@@ -1,5 +1,5 @@
-//! Second, on private behaviours: whether the viewer's URL is signed by a key that is trusted here, for this path and
-//! this moment. Signed URLs only; signed cookies, which CloudFront takes too, are never looked at.
+//! Step 2, for private behaviours: whether the viewer's URL has a valid signature by a trusted key for this path at
+//! this time. Signed cookies, which CloudFront also accepts, are ignored.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -21,10 +21,10 @@ use super::policy::{Policy, Verdict, is_before};
 
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-/// The query parameters that are CloudFront's own. Any other is part of the URL that was signed.
+/// CloudFront's own query parameters. All others are part of the signed URL.
 const PARAMETERS: [&str; 5] = ["Expires", "Policy", "Signature", "Key-Pair-Id", "Hash-Algorithm"];
 
-/// A public key whose signatures open private paths.
+/// A public key that is trusted for private paths.
 #[derive(Clone, Debug)]
 pub struct TrustedKey {
     id: KeyPairId,
@@ -34,12 +34,12 @@ pub struct TrustedKey {
 #[derive(Clone, Debug)]
 enum PublicKey {
     P256(VerifyingKey),
-    /// The key as PKCS#1 has it.
+    /// The key in PKCS#1.
     Rsa(Vec<u8>),
 }
 
 impl TrustedKey {
-    /// Reads a PEM `PUBLIC KEY` of ECDSA P-256 or RSA, known to URLs by `id`.
+    /// Parses a PEM `PUBLIC KEY` of ECDSA P-256 or RSA; URLs refer to it by `id`.
     pub fn from_pem(id: KeyPairId, pem: &str) -> Result<Self, InvalidTrustedKey> {
         let (_, document) = Document::from_pem(pem).map_err(|_| InvalidTrustedKey)?;
         let key = if let Ok(key) = VerifyingKey::from_public_key_der(document.as_bytes()) {
@@ -53,18 +53,18 @@ impl TrustedKey {
     }
 }
 
-/// A text that is not a public key of a kind that CloudFront takes.
+/// The text is not a public key of a kind that CloudFront accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a trusted key is a PEM `PUBLIC KEY` of ECDSA P-256 or RSA")]
 pub struct InvalidTrustedKey;
 
-/// Lets viewers in.
+/// Checks the signatures of viewers' URLs.
 pub(super) struct Gate {
     base: BaseUrl,
     trusted: HashMap<String, PublicKey>,
 }
 
-/// Why a viewer is refused. Told apart only as far as CloudFront tells.
+/// The reason why a viewer is refused, with CloudFront's distinctions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Denial {
     MissingKey,
@@ -78,13 +78,13 @@ pub(super) enum Denial {
 }
 
 impl Gate {
-    /// A gate to the distribution at `base`, the address that signers sign.
+    /// A gate for the distribution at `base`, the address that is signed.
     pub(super) fn new(base: BaseUrl, trusted: Vec<TrustedKey>) -> Self {
         let trusted = trusted.into_iter().map(|TrustedKey { id, key }| (id.to_string(), key)).collect();
         Self { base, trusted }
     }
 
-    /// Whether the path may be had with this query, from this peer, now.
+    /// Checks whether `peer` may read the path with this query now.
     pub(super) fn admit(
         &self,
         path: &str,
@@ -94,7 +94,7 @@ impl Gate {
     ) -> Result<(), Denial> {
         let signed = Signed::parse(query.unwrap_or_default())?;
         let key = self.trusted.get(signed.key_pair_id).ok_or(Denial::UnknownKey)?;
-        // The name by which the viewer reached us is not looked at: one process may have several.
+        // The host that the viewer used is ignored: one process may have several names.
         let url = signed.url(&self.base, path);
         match &signed.grant {
             Grant::Canned { expires } => {
@@ -104,7 +104,7 @@ impl Gate {
                 if admitted { Ok(()) } else { Err(Denial::AccessDenied) }
             }
             Grant::Custom { policy } => {
-                // Before it is read: an unsigned policy is a stranger's text.
+                // The signature is checked before the policy is parsed, because an unsigned policy is untrusted input.
                 if !key.verifies(signed.hash, policy, &signed.signature) {
                     return Err(Denial::AccessDenied);
                 }
@@ -119,7 +119,7 @@ impl Gate {
 }
 
 impl Denial {
-    /// The code and the message with which CloudFront refuses. Neither repeats anything of the URL.
+    /// CloudFront's error code and message. Neither repeats any part of the URL.
     pub(super) const fn code_and_message(self) -> (&'static str, &'static str) {
         match self {
             Self::MissingKey => ("MissingKey", "Missing Key-Pair-Id query parameter or cookie value"),
@@ -128,19 +128,21 @@ impl Denial {
             Self::MissingPolicy => ("MissingPolicy", "Missing Expires or Policy query parameter or cookie value"),
             Self::MalformedSignature => ("MalformedSignature", "Could not unencode Signature"),
             Self::MalformedPolicy => ("MalformedPolicy", "Malformed Policy"),
-            Self::PeerUnknown => ("AccessDenied", "The policy asks for the viewer's address, which is not known here"),
+            Self::PeerUnknown => {
+                ("AccessDenied", "The policy has an address condition, and the viewer's address is unknown")
+            }
             Self::AccessDenied => ("AccessDenied", "Access denied"),
         }
     }
 }
 
-/// A query, taken apart.
+/// A parsed query.
 struct Signed<'a> {
     key_pair_id: &'a str,
     signature: Vec<u8>,
     hash: Hash,
     grant: Grant<'a>,
-    /// The parameters that are not CloudFront's, as they stood.
+    /// The parameters that are not CloudFront's, unchanged.
     others: Vec<&'a str>,
 }
 
@@ -185,19 +187,19 @@ impl<'a> Signed<'a> {
         Ok(Self { key_pair_id, signature, hash, grant, others })
     }
 
-    /// The URL as it was before it was signed.
+    /// The URL before it was signed.
     fn url(&self, base: &BaseUrl, path: &str) -> String {
         let separator = if self.others.is_empty() { "" } else { "?" };
         format!("{base}{path}{separator}{}", self.others.join("&"))
     }
 }
 
-/// The policy that a canned signature is made over. Written apart from the signer's, so that each proves the other.
+/// The policy that a canned signature signs. Written independently of the signer's, so that each verifies the other.
 fn canned_policy(url: &str, expires: &str) -> String {
     format!(r#"{{"Statement":[{{"Resource":"{url}","Condition":{{"DateLessThan":{{"AWS:EpochTime":{expires}}}}}}}]}}"#)
 }
 
-/// Base64 in which `-`, `_` and `~` stand for `+`, `=` and `/`.
+/// Base64 with `-`, `_` and `~` instead of `+`, `=` and `/`.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let restore = |byte| match byte {
         b'-' => Some(b'+'),
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_of_ours_opens_its_path_until_it_expires() {
+    fn a_url_that_we_signed_opens_its_path_until_it_expires() {
         let (key, trusted) = key_pair();
         let gate = gate(vec![trusted]);
         let query = query(key, PATH);
@@ -332,7 +334,7 @@ mod tests {
         assert_eq!(gate.admit(PATH, Some(&without("Key-Pair-Id")), None, NOW), Err(Denial::MissingKey));
         assert_eq!(gate.admit(PATH, Some(&without("Signature")), None, NOW), Err(Denial::MissingSignature));
         assert_eq!(gate.admit(PATH, Some(&without("Expires")), None, NOW), Err(Denial::MissingPolicy));
-        // Without the algorithm it is SHA-1, and this was not.
+        // Without the parameter the algorithm is SHA-1, which was not used here.
         assert_eq!(gate.admit(PATH, Some(&without("Hash-Algorithm")), None, NOW), Err(Denial::AccessDenied));
     }
 

@@ -1,6 +1,6 @@
-//! Who may do what: the one pair of keys may do everything, everybody else nothing.
+//! Authorisation: the store has one pair of keys, which may do everything; all other requests are refused.
 //!
-//! `s3s` verifies signatures; this module adds what S3 checks besides. It never sees a body.
+//! `s3s` verifies signatures; this module adds the other checks of S3. It never reads a body.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -15,14 +15,14 @@ use s3s::{
 use time::{PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 use xfiles_core::clock::{Clock, Timestamp};
 
-/// How far a request's time may be from ours.
+/// The maximum difference between a request's time and ours.
 const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
-/// The longest life of a presigned URL that S3 allows.
+/// The maximum lifetime of a presigned URL in S3.
 const MAX_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 const AMZ_DATE: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 
-/// Headers, by their beginnings, that ask for something that this store cannot do. They are refused, not ignored.
+/// Prefixes of headers for features that this store does not support. They are refused, not ignored.
 const UNSUPPORTED: [&str; 6] = [
     "x-amz-tagging",
     "x-amz-server-side-encryption",
@@ -32,7 +32,7 @@ const UNSUPPORTED: [&str; 6] = [
     "x-amz-copy-source-server-side-encryption",
 ];
 
-/// The one pair of keys that opens the store. `Debug` does not show the secret.
+/// The pair of keys of the store. `Debug` does not show the secret.
 #[derive(Clone)]
 pub struct S3Credentials {
     access_key_id: String,
@@ -45,12 +45,12 @@ impl S3Credentials {
         Self { access_key_id: access_key_id.into(), secret_access_key: secret_access_key.into() }
     }
 
-    /// The part that names the pair, and appears in signed URLs.
+    /// The id of the pair, which appears in signed URLs.
     pub fn access_key_id(&self) -> &str {
         &self.access_key_id
     }
 
-    /// The part that signs.
+    /// The secret with which requests are signed.
     pub fn secret_access_key(&self) -> &str {
         &self.secret_access_key
     }
@@ -73,7 +73,7 @@ impl S3Auth for S3Credentials {
     }
 }
 
-/// The checks that follow the signature's.
+/// The checks after the signature has been verified.
 #[derive(Clone, Debug)]
 pub(super) struct Access {
     pub(super) clock: Clock,
@@ -94,7 +94,7 @@ impl S3Access for Access {
     }
 }
 
-/// What a request's SigV4 signature says of itself, once it is verified.
+/// The contents of a verified SigV4 signature.
 #[derive(Debug, PartialEq, Eq)]
 struct Signature {
     kind: Kind,
@@ -110,8 +110,8 @@ enum Kind {
 }
 
 impl Signature {
-    /// Reads the signature that `s3s` verified. `s3s` looks for version 2 before version 4, and in the URL before the
-    /// headers; a request that carries more than one kind is refused, so that this cannot read another one.
+    /// Parses the signature that `s3s` verified. `s3s` looks for version 2 before version 4, and in the URL before the
+    /// headers. A request with more than one kind is refused, so that this function cannot parse a different one.
     fn of(uri: &Uri, headers: &HeaderMap) -> S3Result<Self> {
         let query = Query::parse(uri.query().unwrap_or_default());
         let authorization = headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
@@ -178,7 +178,7 @@ impl Signature {
         }
     }
 
-    /// Every `x-amz-*` header must be signed, or the bearer of a URL could add meaning to it.
+    /// Every `x-amz-*` header must be signed, or the holder of a URL could change its meaning.
     fn check_headers(&self, headers: &HeaderMap) -> S3Result {
         let signed = |name: &str| self.headers.iter().any(|h| h == name);
         if headers.keys().any(|name| name.as_str().starts_with("x-amz-") && !signed(name.as_str())) {
@@ -212,7 +212,7 @@ fn amz_date(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(time.unix_timestamp() * 1000))
 }
 
-/// The third part of `key/date/region/service/aws4_request`.
+/// The region in `key/date/region/service/aws4_request`.
 fn region(credential: &str) -> Option<String> {
     credential.split('/').nth(2).map(str::to_owned)
 }
@@ -240,7 +240,7 @@ impl<'u> Query<'u> {
     }
 }
 
-/// As in a form: a plus is a space.
+/// As in a form, a plus is a space.
 fn decode(text: &str) -> Cow<'_, str> {
     match text.contains('+') {
         true => Cow::Owned(percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_tells_its_headers_life_and_region() {
+    fn a_presigned_url_is_parsed_into_headers_lifetime_and_region() {
         let signature = Signature::of(&presigned(""), &HeaderMap::new()).unwrap();
         assert_eq!(signature.kind, Kind::Presigned { life: Duration::from_secs(900) });
         assert_eq!(signature.signed_at.to_string(), "2025-10-09T08:53:20.000Z");
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authorization_header_tells_its_headers_time_and_region() {
+    fn an_authorization_header_is_parsed_into_headers_time_and_region() {
         let authorization = "AWS4-HMAC-SHA256 Credential=AK/20251009/eu-west-1/s3/aws4_request, \
                              SignedHeaders=host;x-amz-date,Signature=0";
         let headers = headers(&[("authorization", authorization), ("x-amz-date", SIGNED_AT)]);
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_lives_exactly_as_long_as_it_says() {
+    fn a_presigned_url_is_valid_exactly_for_its_lifetime() {
         let signature = Signature::of(&presigned(""), &HeaderMap::new()).unwrap();
         let life = Duration::from_secs(900);
         assert!(signature.check_time(signed_at()).is_ok());
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_ask_for_what_is_not_there_are_refused() {
+    fn headers_for_unsupported_features_are_refused() {
         let code = |pairs| refusal(refuse_unsupported(&headers(pairs)));
         assert_eq!(code(&[("x-amz-acl", "public-read")]), "AccessControlListNotSupported");
         assert_eq!(code(&[("x-amz-tagging", "a=b")]), "NotImplemented");

@@ -1,7 +1,7 @@
-//! The bytes of objects: immutable files in `blobs/`, each under a random name, written once and never changed.
+//! The bytes of objects: immutable files in `blobs/` with random names, written once.
 //!
-//! Nothing here knows buckets, keys or which blobs are in use; the index does. A blob without a row in the index is
-//! garbage, whatever state its file is in, so that nothing becomes visible before the index says so.
+//! This module does not know buckets, keys, or which blobs are in use; the index does. A blob without a row in the
+//! index is garbage, whatever the state of its file, so that nothing is visible before the index refers to it.
 
 use std::{
     fmt,
@@ -30,24 +30,24 @@ use super::{
     hold::Hold,
 };
 
-/// Hex digits of a blob's name that tell which run of the process wrote it.
+/// The hex digits of a blob's name that identify the run of the process that wrote it.
 const RUN_DIGITS: usize = 8;
 const NAME_DIGITS: usize = 32;
-/// A directory per last digit of the name: few enough to make at once, enough to list a million blobs piece by piece.
+/// One directory per last digit of the name: few enough to create at once, and enough to list a million blobs in parts.
 const SHARDS: &str = "0123456789abcdef";
-/// The directories of blobs, below the root of all.
+/// The directories of blobs, relative to the root.
 pub(crate) fn shards() -> impl Iterator<Item = String> {
     SHARDS.chars().map(String::from)
 }
 
-/// How much is read from the disk at once. Two pieces per download are in memory.
+/// The chunk size for reads. Two chunks per download are in memory.
 const READ_BYTES: u64 = 256 * 1024;
-/// Up to this size, a blob that is read whole is hashed before its first byte is handed out: what the CDN's stand-in
-/// holds in memory, and nearly every picture. Beyond it, reading twice costs more than it is worth: the hash is computed
-/// along the way, and the last piece is handed out only if it is right.
+/// Up to this size, a blob that is read completely is hashed before its first byte is returned. This covers objects
+/// that the CDN stand-in caches, and nearly every image. For larger blobs, reading twice would be too expensive: the
+/// hash is computed while reading, and the last chunk is returned only if it matches.
 const VERIFIED_FIRST: u64 = 8 * 1024 * 1024;
 
-/// A blob's name: 32 hex digits, the first eight of which name the run that wrote it.
+/// A blob's name: 32 hex digits, of which the first eight identify the run that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct BlobId(String);
 
@@ -69,13 +69,12 @@ impl BlobId {
         &self.0[NAME_DIGITS - 1..]
     }
 
-    /// Where its file is, below the directory of blobs.
+    /// The path of its file, relative to the directory of blobs.
     pub(super) fn path(&self) -> PathBuf {
         Path::new(self.shard()).join(self.as_str())
     }
 }
 
-/// The directory of blobs.
 #[derive(Clone, Debug)]
 pub(super) struct Blobs(Arc<Directory>);
 
@@ -87,7 +86,7 @@ struct Directory {
 }
 
 impl Blobs {
-    /// Opens the directory, making it and its shards if they are not there. `durable`: a finished blob is on the disk.
+    /// Opens the directory, creating it and its shards if necessary. With `durable`, finished blobs are synced.
     pub(super) fn open(root: PathBuf, durable: bool) -> io::Result<Self> {
         for shard in shards() {
             fs::create_dir_all(root.join(shard))?;
@@ -98,17 +97,17 @@ impl Blobs {
         Ok(Self::at(root, durable))
     }
 
-    /// The directory as it is, for a process that only reads it.
+    /// Opens an existing directory for a process that only reads it.
     pub(super) fn at(root: PathBuf, durable: bool) -> Self {
         Self(Arc::new(Directory { root, durable, run: random::hex::<{ RUN_DIGITS / 2 }>() }))
     }
 
-    /// What keeps the blobs where they are while a backup copies them.
+    /// The lock with which a backup prevents the removal of blobs.
     pub(super) fn hold(&self) -> Hold {
         Hold::of(&self.0.root)
     }
 
-    /// Begins a blob of exactly `size` bytes.
+    /// Starts a blob of exactly `size` bytes.
     pub(super) fn create(&self, size: u64, algorithm: Option<Algorithm>) -> io::Result<BlobWriter> {
         let id = BlobId::mint(&self.0.run);
         let file = OpenOptions::new().write(true).create_new(true).open(self.path(&id))?;
@@ -122,9 +121,9 @@ impl Blobs {
         })
     }
 
-    /// Opens a range of a blob of this size and MD5, in hex, and reads its beginning, so that a small one takes a single
-    /// call. A file of another length gives no byte, and a blob that is read whole no byte that its MD5 does not vouch
-    /// for, as far as [`VERIFIED_FIRST`].
+    /// Opens a range of a blob of this size and MD5 (in hex), and reads its first chunk, so that a small blob takes a
+    /// single call. No bytes are returned of a file of another length, nor of a complete read up to [`VERIFIED_FIRST`]
+    /// whose MD5 does not match.
     pub(super) fn read(&self, id: &BlobId, size: u64, md5: &str, range: Range<u64>) -> Result<BlobReader, ReadError> {
         let mut file = File::open(self.path(id))?;
         if file.metadata()?.len() != size {
@@ -147,7 +146,7 @@ impl Blobs {
         Ok(BlobReader { first: Some(first), remaining, next: Next::Idle(file, hash), report: None })
     }
 
-    /// Fails if a blob's file is missing or has another length.
+    /// Returns an error if a blob's file is missing or has another length.
     pub(super) fn stat(&self, id: &BlobId, size: u64) -> Result<(), ReadError> {
         match fs::metadata(self.path(id))?.len() == size {
             true => Ok(()),
@@ -155,7 +154,7 @@ impl Blobs {
         }
     }
 
-    /// Removes a blob; one that is not there is no error. A download that has it open goes on.
+    /// Removes a blob if it exists. A download that has it open continues.
     pub(super) fn remove(&self, id: &BlobId) -> io::Result<()> {
         match fs::remove_file(self.path(id)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -163,8 +162,8 @@ impl Blobs {
         }
     }
 
-    /// Calls `visit` with each shard's blobs that earlier runs wrote. What this run writes is never among them, so that
-    /// a search for garbage cannot meet an upload in progress.
+    /// Calls `visit` with the blobs of each shard that earlier runs wrote. Blobs of this run are excluded, so that the
+    /// search for garbage never finds an upload in progress.
     pub(super) fn of_earlier_runs(&self, mut visit: impl FnMut(Vec<BlobId>)) -> io::Result<()> {
         for shard in SHARDS.chars() {
             let mut blobs = Vec::new();
@@ -178,7 +177,7 @@ impl Blobs {
         Ok(())
     }
 
-    /// When a blob was written last. `None`: it is not there.
+    /// The time of the last write; `None` if the blob does not exist.
     pub(super) fn modified(&self, id: &BlobId) -> io::Result<Option<Timestamp>> {
         match fs::metadata(self.path(id)).and_then(|found| found.modified()) {
             Ok(time) => Ok(Some(time.into())),
@@ -192,12 +191,12 @@ impl Blobs {
     }
 }
 
-/// Makes a directory's entries survive a power failure.
+/// Syncs a directory, so that its entries survive a power failure.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// A blob that no row refers to yet. Its file goes with it unless the index adopts it.
+/// A blob without a row. Dropping it removes its file unless the index adopts it.
 #[derive(Debug)]
 pub(super) struct FreshBlob {
     blobs: Blobs,
@@ -210,7 +209,7 @@ impl FreshBlob {
         &self.id
     }
 
-    /// Leaves the file alone from now on.
+    /// Keeps the file.
     pub(super) fn adopt(mut self) {
         self.adopted = true;
     }
@@ -226,7 +225,7 @@ impl Drop for FreshBlob {
     }
 }
 
-/// A blob being written.
+/// A blob that is being written.
 pub(super) struct BlobWriter {
     file: File,
     blob: FreshBlob,
@@ -236,14 +235,14 @@ pub(super) struct BlobWriter {
     checksum: Option<Hasher>,
 }
 
-/// What the bytes of a blob must be.
+/// The expected size and hashes of a blob.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Expected {
     pub(super) md5: Option<[u8; 16]>,
     pub(super) checksum: Option<Checksum>,
 }
 
-/// A blob that is complete, verified and, if the store is durable, on the disk.
+/// A blob that is complete, verified and, in a durable store, synced.
 #[derive(Debug)]
 pub(super) struct FinishedBlob {
     pub(super) blob: FreshBlob,
@@ -251,16 +250,16 @@ pub(super) struct FinishedBlob {
     pub(super) checksum: Option<Checksum>,
 }
 
-/// Why a blob was not written.
+/// The reason why a blob was not written.
 #[derive(Debug)]
 pub(super) enum WriteError {
-    /// There were more or fewer bytes than were announced.
+    /// The body was longer or shorter than declared.
     WrongSize,
-    /// The bytes have another MD5 than was declared.
+    /// The MD5 does not match the declared one.
     WrongMd5,
-    /// The bytes have another checksum than was declared.
+    /// The checksum does not match the declared one.
     WrongChecksum(Algorithm),
-    /// The disk refused.
+    /// The operating system returned an error.
     Disk(io::Error),
 }
 
@@ -271,7 +270,6 @@ impl From<io::Error> for WriteError {
 }
 
 impl BlobWriter {
-    /// Appends bytes.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.written += bytes.len() as u64;
         if self.written > self.size {
@@ -284,7 +282,7 @@ impl BlobWriter {
         Ok(self.file.write_all(bytes)?)
     }
 
-    /// Verifies everything and only then waits for the disk.
+    /// Verifies everything and then syncs.
     pub(super) fn finish(self, expected: &Expected) -> Result<FinishedBlob, WriteError> {
         if self.written != self.size {
             return Err(WriteError::WrongSize);
@@ -308,12 +306,12 @@ impl BlobWriter {
     }
 }
 
-/// Why a blob gives no bytes.
+/// The reason why a blob cannot be read.
 #[derive(Debug)]
 pub(super) enum ReadError {
-    /// Its file is not what was written.
+    /// Its file is damaged or missing.
     Damaged(Damage),
-    /// The disk refused.
+    /// The operating system returned an error.
     Disk(io::Error),
 }
 
@@ -326,7 +324,7 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// The MD5 of what was read so far, and what it must be in the end.
+/// The MD5 of the bytes read so far, and the expected one.
 struct Hash {
     md5: Md5,
     expected: String,
@@ -341,7 +339,7 @@ impl Hash {
     }
 }
 
-/// Reads a whole file for its hash.
+/// Reads a whole file to compute its hash.
 fn hash_all(mut file: File, size: u64, md5: &str) -> Result<File, ReadError> {
     let mut hash = Hash { md5: Md5::new(), expected: md5.to_owned() };
     let mut left = size;
@@ -355,19 +353,19 @@ fn hash_all(mut file: File, size: u64, md5: &str) -> Result<File, ReadError> {
     Ok(file)
 }
 
-/// A range of a blob being read: pieces of bounded size, one read ahead.
+/// A range of a blob that is being read in chunks, with one chunk of read-ahead.
 pub(super) struct BlobReader {
     first: Option<Bytes>,
-    /// Bytes that are not yet read from the disk.
+    /// The bytes that have not been read yet.
     remaining: u64,
     next: Next,
     report: Option<Report>,
 }
 
-/// Who is to know of damage that shows only while a blob is read.
+/// Called with damage that is found while a blob is read.
 type Report = Box<dyn FnOnce(Damage) + Send + Sync>;
 
-/// A piece that was read, with the file and the hash to go on with.
+/// A chunk, with the file and the hash for the next one.
 type PieceRead = Result<(File, Bytes, Option<Hash>), ReadError>;
 
 enum Next {
@@ -377,12 +375,12 @@ enum Next {
 }
 
 impl BlobReader {
-    /// Everything, if the first read got it all.
+    /// All bytes, if the first chunk contains them.
     pub(super) fn take_whole(&mut self) -> Option<Bytes> {
         if self.remaining == 0 { self.first.take() } else { None }
     }
 
-    /// Calls this if the blob turns out to be damaged later than at its beginning.
+    /// Sets the callback for damage that is found after the first chunk.
     pub(super) fn reporting(self, report: impl FnOnce(Damage) + Send + Sync + 'static) -> Self {
         Self { report: Some(Box::new(report)), ..self }
     }
@@ -399,7 +397,7 @@ impl BlobReader {
     }
 }
 
-/// The next piece. The last one is given only if the hash of all is right.
+/// Reads the next chunk. The last one is returned only if the hash matches.
 fn read_on(file: File, wanted: u64, hash: Option<Hash>) -> Result<(File, Bytes, Option<Hash>), ReadError> {
     let (file, piece) = read_piece(file, wanted)?;
     let Some(mut hash) = hash else { return Ok((file, piece, None)) };
@@ -455,7 +453,7 @@ impl fmt::Debug for BlobReader {
     }
 }
 
-/// Reads the next piece of at most `wanted` bytes; fewer than it should be means that the file was cut.
+/// Reads a chunk of at most `wanted` bytes; a shorter one means that the file was truncated.
 fn read_piece(mut file: File, wanted: u64) -> io::Result<(File, Bytes)> {
     let size = usize::try_from(wanted.min(READ_BYTES)).expect("a piece fits in memory");
     let mut piece = Vec::with_capacity(size);
@@ -522,7 +520,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_of_another_length_or_none_gives_not_a_byte() {
+    async fn a_missing_file_or_one_of_another_length_returns_no_bytes() {
         let (_directory, blobs) = blobs();
         let id = write(&blobs, b"abcdef");
         let damage = |range: Range<u64>| match blobs.read(&id, 6, &md5_of(b"abcdef"), range) {
@@ -542,7 +540,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_read_whole_is_refused_before_its_first_byte_or_broken_off_before_its_last() {
+    async fn a_damaged_full_read_is_refused_before_its_first_byte_or_cut_off_before_its_last() {
         let (_directory, blobs) = blobs();
         for size in [1, READ_BYTES, READ_BYTES + 1, VERIFIED_FIRST, VERIFIED_FIRST + 1] {
             let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
@@ -583,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn only_blobs_of_earlier_runs_are_looked_at_as_garbage() {
+    fn only_blobs_of_earlier_runs_are_considered_garbage() {
         let (directory, blobs) = blobs();
         let old = write(&blobs, b"old");
         let reopened = Blobs::open(directory.path().join("blobs"), false).unwrap();

@@ -1,5 +1,5 @@
-//! The checksums that a client may declare for an upload, in a header or in a trailer. At most one per object.
-//! Nothing here reads bytes from anywhere or decides what a mismatch means.
+//! Checksums that a client may declare for an upload, in a header or in a trailer; at most one per object. This module
+//! reads no bytes and does not handle mismatches.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::HeaderMap;
@@ -11,7 +11,6 @@ use s3s::{
 };
 use serde::{Deserialize, Serialize};
 
-/// One of the checksum algorithms of S3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Algorithm {
     Crc32,
@@ -24,7 +23,7 @@ pub(super) enum Algorithm {
 impl Algorithm {
     const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
 
-    /// The header, or trailer, that carries a checksum of this kind.
+    /// The header or trailer for this algorithm.
     pub(super) const fn header(self) -> &'static str {
         match self {
             Self::Crc32 => "x-amz-checksum-crc32",
@@ -45,7 +44,7 @@ impl Algorithm {
     }
 }
 
-/// A checksum, as the base64 that S3 clients send and read.
+/// A checksum in base64, as S3 clients use it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checksum {
     pub(super) algorithm: Algorithm,
@@ -60,7 +59,7 @@ impl Checksum {
         }
     }
 
-    /// The checksum in the fields of an answer.
+    /// The checksum in the fields of a response.
     pub(super) fn into_fields(self) -> dto::Checksum {
         let mut fields = dto::Checksum {
             checksum_type: Some(dto::ChecksumType::from_static(dto::ChecksumType::FULL_OBJECT)),
@@ -78,7 +77,7 @@ impl Checksum {
     }
 }
 
-/// What an upload says of its checksum before its body is read.
+/// The checksum that an upload declares before its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Declared {
     Nothing,
@@ -87,7 +86,7 @@ pub(super) enum Declared {
 }
 
 impl Declared {
-    /// Reads the declaration; two of them, or one that is no checksum, are refused.
+    /// Parses the declaration; refuses two checksums, or an invalid one.
     pub(super) fn of(headers: &HeaderMap) -> S3Result<Self> {
         let mut all = Vec::new();
         for algorithm in Algorithm::ALL {
@@ -108,7 +107,6 @@ impl Declared {
         }
     }
 
-    /// The algorithm to compute while the body is read.
     pub(super) fn algorithm(&self) -> Option<Algorithm> {
         match self {
             Self::Nothing => None,
@@ -117,7 +115,7 @@ impl Declared {
         }
     }
 
-    /// The declared checksum, once the body is read; a trailer that was announced must have come.
+    /// The declared checksum, after the body has been read. A declared trailer must be present.
     pub(super) fn after_body(self, trailers: Option<&TrailingHeaders>) -> S3Result<Option<Checksum>> {
         match self {
             Self::Nothing => Ok(None),
@@ -133,7 +131,7 @@ impl Declared {
     }
 }
 
-/// Computes one checksum over bytes that come in pieces.
+/// Computes one checksum incrementally.
 pub(super) struct Hasher(Algorithm, ChecksumHasher);
 
 impl Hasher {
@@ -208,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announced_trailer_that_never_came_is_refused() {
+    fn a_declared_trailer_that_is_missing_is_refused() {
         let announced = Declared::of(&headers(&[("x-amz-trailer", "x-amz-checksum-sha256")])).unwrap();
         assert!(announced.after_body(None).is_err());
     }

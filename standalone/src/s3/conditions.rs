@@ -1,4 +1,4 @@
-//! Conditions of requests: when a read, a copy or a write goes ahead. Pure; nothing here looks anything up.
+//! Conditional requests: whether a read, a copy or a write proceeds. Pure functions.
 
 use s3s::{
     S3Error, S3Result,
@@ -7,7 +7,6 @@ use s3s::{
 };
 use xfiles_core::clock::Timestamp;
 
-/// `If-Match`, `If-None-Match`, `If-Modified-Since` and `If-Unmodified-Since` of a read or of a copy's source.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReadConditions {
     pub(super) if_match: Option<ETagCondition>,
@@ -16,18 +15,18 @@ pub(super) struct ReadConditions {
     pub(super) unmodified_since: Option<dto::Timestamp>,
 }
 
-/// Why a read does not go ahead.
+/// The reason why a read does not proceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unmet {
-    /// The object is not the one that was asked for.
+    /// The object does not match the condition.
     Failed,
-    /// The object is the one that the caller has.
+    /// The caller already has this version.
     NotModified,
 }
 
 impl ReadConditions {
-    /// Compares with an object's MD5 and time. As RFC 9110 orders them: a condition on the ETag overrules the one on
-    /// the time that goes with it.
+    /// Evaluates the conditions for an object's MD5 and time. According to RFC 9110, a condition on the ETag takes
+    /// precedence over the corresponding one on the time.
     pub(super) fn check(&self, md5: &str, modified: Timestamp) -> Result<(), Unmet> {
         let later_than = |time: &dto::Timestamp| modified.as_secs() > seconds(time);
         match (&self.if_match, &self.unmodified_since) {
@@ -43,7 +42,6 @@ impl ReadConditions {
     }
 }
 
-/// `If-Match` and `If-None-Match` of a write or a delete.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WriteConditions {
     if_match: Option<ETagCondition>,
@@ -51,7 +49,7 @@ pub(super) struct WriteConditions {
 }
 
 impl WriteConditions {
-    /// S3 knows `If-None-Match` on a write only as `*`.
+    /// On a write, S3 supports only `If-None-Match: *`.
     pub(super) fn new(if_match: Option<ETagCondition>, if_none_match: Option<&ETagCondition>) -> S3Result<Self> {
         match if_none_match {
             Some(ETagCondition::ETag(_)) => {
@@ -62,12 +60,12 @@ impl WriteConditions {
         }
     }
 
-    /// A delete of the object with this ETag, or of any.
+    /// The condition of a delete: the object with this ETag, or any.
     pub(super) fn for_delete(etag: Option<ETag>) -> Self {
         Self { if_match: etag.map(ETagCondition::ETag), if_absent: false }
     }
 
-    /// Compares with the MD5 of the object that is there, if one is.
+    /// Evaluates the conditions for the MD5 of the existing object, if any.
     pub(super) fn check(&self, current: Option<&str>) -> S3Result {
         match (&self.if_match, current) {
             (Some(ETagCondition::ETag(_)), None) => return Err(no_such_key()),
@@ -94,7 +92,7 @@ fn matches(condition: &ETagCondition, md5: &str) -> bool {
     }
 }
 
-/// HTTP dates are whole seconds.
+/// HTTP dates have a resolution of one second.
 fn seconds(time: &dto::Timestamp) -> i64 {
     time::OffsetDateTime::from(time.clone()).unix_timestamp()
 }

@@ -1,5 +1,5 @@
-//! Browsers: which origins may call the store from a page, and what they may see of the answer.
-//! Nothing here authorises anything; a signature is needed whatever the origin.
+//! CORS: which origins may call the store from a page, and which response headers they can read. This authorises
+//! nothing; every request needs a signature.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response,
@@ -11,9 +11,9 @@ use http::{
 };
 use s3s::{S3Result, s3_error};
 
-/// The methods that a page may use: uploads and downloads.
+/// The methods for pages: uploads and downloads.
 const METHODS: &str = "GET, PUT, HEAD";
-/// Seconds for which a browser may remember a preflight.
+/// The seconds for which a browser may cache a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("3000");
 const VARY_ON: HeaderValue =
     HeaderValue::from_static("Origin, Access-Control-Request-Headers, Access-Control-Request-Method");
@@ -24,12 +24,12 @@ pub enum AllowedOrigins {
     /// Every origin.
     #[default]
     Any,
-    /// These, each as a browser sends it: `https://app.example.com`.
+    /// These origins, in the form that a browser sends: `https://app.example.com`.
     Only(Vec<String>),
 }
 
 impl AllowedOrigins {
-    /// What to answer an origin that is allowed.
+    /// The value of `Access-Control-Allow-Origin` for an origin, if it is allowed.
     fn allow(&self, origin: &HeaderValue) -> Option<HeaderValue> {
         match self {
             Self::Any => Some(HeaderValue::from_static("*")),
@@ -37,7 +37,7 @@ impl AllowedOrigins {
         }
     }
 
-    /// The answer to an `OPTIONS` request.
+    /// The response to an `OPTIONS` request.
     pub(super) fn preflight(&self, asked: &HeaderMap) -> S3Result<Response<()>> {
         let (Some(origin), Some(method)) = (asked.get(ORIGIN), asked.get(ACCESS_CONTROL_REQUEST_METHOD)) else {
             return Err(s3_error!(InvalidRequest, "A preflight needs Origin and Access-Control-Request-Method."));
@@ -59,7 +59,7 @@ impl AllowedOrigins {
         Ok(answer)
     }
 
-    /// The headers to add to any answer to a page of this origin.
+    /// The headers for responses to pages of this origin.
     pub(super) fn decoration(&self, origin: &HeaderValue) -> Vec<(HeaderName, HeaderValue)> {
         let Some(allowed) = self.allow(origin) else {
             return Vec::new();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_origins_admits_only_these() {
+    fn a_list_of_origins_admits_only_its_origins() {
         let only = AllowedOrigins::Only(vec!["https://a.example".to_owned()]);
         let answer = preflight(&only, "https://a.example", "PUT").unwrap();
         assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "https://a.example");

@@ -1,7 +1,7 @@
-//! Damaged blobs: files that are not what was acknowledged. How the damage is named, and what the index keeps of it.
+//! Damaged blobs: files whose content differs from the acknowledged one. The kinds of damage, and their state in the
+//! index.
 //!
-//! A blob that was found damaged is refused from then on, whatever part of it is asked for, until it is found whole
-//! again. Nothing here reads a blob.
+//! Every read of a blob that was found damaged is refused until it is found intact again. This module reads no blobs.
 
 use std::{
     collections::HashSet,
@@ -20,9 +20,9 @@ use super::{
     index::{Index, Rows},
 };
 
-/// Beside the tables of the index, in every version of it. An older program takes no notice of them.
+/// Additional tables of the index, in every version of it; older programs ignore them.
 ///
-/// `blob_hashes` has the SHA-256 of each blob that the scrub has read once. `scrub` has one row: where the walk is.
+/// `blob_hashes` has the SHA-256 of each blob that the scrub has read. `scrub` has one row, the position of the pass.
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS damaged_blobs (blob TEXT PRIMARY KEY, damage TEXT NOT NULL, found INTEGER NOT NULL)
         WITHOUT ROWID;
@@ -35,26 +35,26 @@ pub(super) const TABLES: &str = "
     );
 ";
 
-/// What is wrong with a blob's file.
+/// A kind of damage of a blob's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Damage {
-    /// It is not there.
+    /// The file is missing.
     Missing,
-    /// It is longer or shorter than what was acknowledged.
+    /// The file is longer or shorter than acknowledged.
     WrongSize,
-    /// It has other bytes than what was acknowledged.
+    /// The file has other bytes than acknowledged.
     WrongBytes,
-    /// The disk cannot read it, or the server may not.
+    /// The disk cannot read the file, or the server lacks permission.
     Unreadable,
 }
 
-/// What Linux and macOS call an error of the disk itself.
+/// The code of an I/O error on Linux and macOS.
 const EIO: i32 = 5;
 
 impl Damage {
     const ALL: [Self; 4] = [Self::Missing, Self::WrongSize, Self::WrongBytes, Self::Unreadable];
 
-    /// Its name, in the index and in the header of an answer.
+    /// The name in the index and in response headers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -64,18 +64,18 @@ impl Damage {
         }
     }
 
-    /// The same in a sentence.
+    /// The description for messages.
     pub const fn describe(self) -> &'static str {
         match self {
             Self::Missing => "its file is missing",
-            Self::WrongSize => "its file has another length than what was acknowledged",
-            Self::WrongBytes => "its file has other bytes than what was acknowledged",
+            Self::WrongSize => "its file has another length than was acknowledged",
+            Self::WrongBytes => "its file has other bytes than were acknowledged",
             Self::Unreadable => "its file cannot be read",
         }
     }
 
-    /// The damage that an error of the operating system indicates. `None`: the error says nothing about the file, such as one that
-    /// there are too many open.
+    /// The damage that an error of the operating system indicates. `None` if the error does not concern the file, for
+    /// example too many open files.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         match error.kind() {
             io::ErrorKind::NotFound => Some(Self::Missing),
@@ -92,7 +92,7 @@ impl Damage {
 }
 
 impl Rows<'_> {
-    /// What was found wrong with a blob.
+    /// The known damage of a blob.
     pub(super) fn damage(&self, blob: &BlobId) -> rusqlite::Result<Option<Damage>> {
         let mut select = self.0.prepare_cached("SELECT damage FROM damaged_blobs WHERE blob = ?")?;
         let text: Option<String> = select.query_row([blob.as_str()], |row| row.get(0)).optional()?;
@@ -100,19 +100,19 @@ impl Rows<'_> {
         text.map(|text| Damage::parse(&text).ok_or_else(unknown)).transpose()
     }
 
-    /// How many blobs are damaged.
+    /// The number of damaged blobs.
     pub(super) fn damaged_blobs(&self) -> rusqlite::Result<u64> {
         self.0.prepare_cached("SELECT count(*) FROM damaged_blobs")?.query_row([], |row| row.get(0))
     }
 
-    /// When the last complete pass of the scrub ended. While the next is under way, that is not known.
+    /// The end of the last complete pass of the scrub; `None` while another is in progress.
     pub(super) fn last_pass(&self) -> rusqlite::Result<Option<Timestamp>> {
         let mut select = self.0.prepare_cached("SELECT ended FROM scrub")?;
         let ended = select.query_row([], |row| row.get::<_, Option<i64>>(0)).optional()?;
         Ok(ended.flatten().map(Timestamp::from_millis))
     }
 
-    /// The keys of all objects that have a blob.
+    /// The keys of all objects with this blob.
     pub(super) fn keys_of(&self, blob: &str) -> rusqlite::Result<Vec<String>> {
         let mut select = self.0.prepare_cached("SELECT key FROM objects WHERE blob = ? ORDER BY bucket, key")?;
         let key = |row: &rusqlite::Row<'_>| Ok(String::from_utf8_lossy(&row.get::<_, Vec<u8>>(0)?).into_owned());
@@ -120,7 +120,7 @@ impl Rows<'_> {
     }
 }
 
-/// Notes that a blob is damaged, unless no object has it any more.
+/// Marks a blob as damaged, unless no object refers to it any more.
 pub(super) fn mark(connection: &Connection, blob: &str, damage: Damage, now: Timestamp) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO damaged_blobs (blob, damage, found)
@@ -130,13 +130,13 @@ pub(super) fn mark(connection: &Connection, blob: &str, damage: Damage, now: Tim
     insert.execute(params![blob, damage.as_str(), now.as_millis()]).map(drop)
 }
 
-/// Notes that a blob is whole. Returns true if it was noted as damaged.
+/// Marks a blob as intact. Returns true if it was marked as damaged.
 pub(super) fn unmark(connection: &Connection, blob: &str) -> rusqlite::Result<bool> {
     let mut delete = connection.prepare_cached("DELETE FROM damaged_blobs WHERE blob = ?")?;
     delete.execute([blob]).map(|rows| rows > 0)
 }
 
-/// Forgets everything about a blob that no object has any more.
+/// Removes the state of a blob to which no object refers any more.
 pub(super) fn forget(connection: &Connection, blob: &BlobId) -> rusqlite::Result<()> {
     for table in ["DELETE FROM blob_hashes WHERE blob = ?", "DELETE FROM damaged_blobs WHERE blob = ?"] {
         connection.prepare_cached(table)?.execute([blob.as_str()])?;
@@ -144,7 +144,7 @@ pub(super) fn forget(connection: &Connection, blob: &BlobId) -> rusqlite::Result
     Ok(())
 }
 
-/// What an open store counts of damage and of its scrub. Clones share it.
+/// The counters of damage and of the scrub of an open store. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch(Arc<Counters>);
 
@@ -154,7 +154,7 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     pub(super) scrubbed_blobs: AtomicU64,
     pub(super) scrubbed_bytes: AtomicU64,
-    /// Damaged blobs that are being noted in the index, so that two requests do not report one twice.
+    /// Damaged blobs that are being marked in the index, so that two requests do not report the same one.
     noting: Mutex<HashSet<BlobId>>,
 }
 
@@ -163,12 +163,12 @@ impl Watch {
         &self.0
     }
 
-    /// Counts a request that is refused because its blob is noted as damaged.
+    /// Counts a request that is refused because its blob is damaged.
     pub(super) fn refuse(&self) {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Reports a blob that a request found damaged, and has every later request refused.
+    /// Reports a blob that a request found damaged, so that later requests are refused.
     pub(super) fn report(&self, index: &Index, blob: &BlobId, key: &str, damage: Damage, now: Timestamp) {
         self.refuse();
         if !self.noting().insert(blob.clone()) {
@@ -186,12 +186,12 @@ impl Watch {
     }
 
     fn noting(&self) -> MutexGuard<'_, HashSet<BlobId>> {
-        // A set of names is whole whatever its last user did.
+        // The set is consistent even after a panic of another thread.
         self.0.noting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The line in the log. It names the object's directory, because the rest of its key is made from the client's file name.
+/// Logs the damage with the object's directory. The rest of the key is derived from the client's file name.
 pub(super) fn log(blob: &str, keys: &[String], damage: Damage) {
     let directories: Vec<&str> = keys.iter().map(|key| directory(key)).collect();
     tracing::error!(
@@ -203,7 +203,7 @@ pub(super) fn log(blob: &str, keys: &[String], damage: Damage) {
     );
 }
 
-/// A key without its last part.
+/// A key without its last segment.
 pub(super) fn directory(key: &str) -> &str {
     key.rsplit_once('/').map_or("", |(directory, _)| directory)
 }

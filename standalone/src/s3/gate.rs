@@ -1,5 +1,5 @@
-//! The store as an HTTP service: what happens to a request before the protocol layer reads it, and to the answer after.
-//! Nothing here knows what an operation does.
+//! The store as an HTTP service: the handling of a request before the protocol layer, and of the response after it.
+//! Operations are implemented elsewhere.
 
 use std::{
     convert::Infallible,
@@ -44,11 +44,11 @@ impl S3Service {
         {
             response.headers_mut().extend(self.origins.decoration(&origin));
         }
-        // An SDK signs by the server's time once it has learnt it from here.
+        // After reading this header, an SDK signs with the server's time.
         if let Some(date) = http_date(self.clock.now()) {
             response.headers_mut().insert(DATE, date);
         }
-        // The protocol layer writes error documents even here.
+        // The protocol layer would write error documents here too.
         if method == Method::HEAD || response.status() == StatusCode::NOT_MODIFIED {
             *response.body_mut() = Body::empty();
         }
@@ -60,13 +60,13 @@ impl S3Service {
             return self.origins.preflight(request.headers()).map(|response| response.map(|()| Body::empty()));
         }
         if is_form(&request) {
-            // The protocol layer would read the whole form into memory before it asks who sends it.
+            // The protocol layer would read the whole form into memory before checking the signature.
             return Err(s3_error!(NotImplemented, "POST uploads are not supported"));
         }
         match self.protocol.call(request.map(s3s::Body::http_body_unsync)).await {
             Ok(response) => Ok(response.map(Body::new)),
             Err(error) => {
-                tracing::error!(?error, "the object store could not make an answer");
+                tracing::error!(?error, "the object store could not create a response");
                 Err(s3_error!(InternalError, "We encountered an internal error. Please try again."))
             }
         }

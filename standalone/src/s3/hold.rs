@@ -1,8 +1,8 @@
-//! The hold that a backup has on a store's blobs: while it copies, nothing is removed that its copy of the index needs.
+//! The lock with which a backup prevents the removal of blobs that its copy of the index needs.
 //!
-//! It is a lock of the operating system on the directory of the blobs. A backup that dies releases it with its last
-//! file descriptor, and there is no lock file that could be left behind or removed by hand. Any number of backups share
-//! the lock; the collector of garbage takes it alone, for one removal at a time.
+//! It is a lock of the operating system on the directory of blobs. If a backup crashes, its last file descriptor releases
+//! the lock, and there is no lock file that could remain or be removed by hand. Any number of backups share the lock;
+//! the garbage collector takes it exclusively, for one removal at a time.
 
 use std::{
     fs::{File, TryLockError},
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-/// How long the collector waits before it looks again whether the last backup has ended.
+/// How often the collector checks whether the last backup has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The lock of one directory of blobs.
@@ -32,7 +32,7 @@ impl Hold {
         Ok(directory)
     }
 
-    /// Waits until no backup holds the blobs, and keeps new ones waiting until the returned handle is dropped. `None`:
+    /// Waits until no backup holds the lock, and blocks new ones until the returned handle is dropped. `None` if
     /// `stopping` was set first.
     pub(super) fn alone(&self, stopping: &AtomicBool) -> io::Result<Option<File>> {
         let directory = File::open(&self.0)?;

@@ -1,7 +1,7 @@
-//! What a store holds, for those who read its directory without opening the store: the scrub, the backup, the
-//! restoration. They share how a blob is named, found and examined.
+//! The blobs of a store, for code that reads its directory without opening the store: the scrub, the backup and the
+//! restore. They share how a blob is named, found and verified.
 //!
-//! Nothing here changes a file of the store, or the index but for what the scrub notes.
+//! Nothing here changes files of the store or its index.
 
 use std::{
     fs::File,
@@ -21,15 +21,15 @@ use super::{
 
 /// The store's directory in a data directory.
 pub(crate) const DIRECTORY: &str = "objects";
-/// The index, in the store's directory.
+/// The index, relative to the store's directory.
 pub(crate) const INDEX: &str = "index.sqlite3";
-/// The blobs, in the store's directory.
+/// The blobs, relative to the store's directory.
 pub(crate) const BLOBS: &str = "blobs";
 
-/// How much is read and hashed at once.
+/// The chunk size for reading and hashing.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// A blob that the index refers to, and what its bytes must be.
+/// A blob that the index refers to, with its expected content.
 #[derive(Clone, Debug)]
 pub(crate) struct Holding {
     pub(super) id: BlobId,
@@ -43,13 +43,13 @@ impl Holding {
         self.id.as_str()
     }
 
-    /// Where its file is, below a directory of blobs.
+    /// The path of its file, relative to the directory of blobs.
     pub(crate) fn path(&self) -> PathBuf {
         self.id.path()
     }
 }
 
-/// The next blobs that the index refers to, by name, each once. An index from before the first scrub has no SHA-256.
+/// The next blobs that the index refers to, sorted by name. An index from before the first scrub has no SHA-256.
 pub(crate) fn holdings(index: &Connection, after: &str, limit: u32) -> rusqlite::Result<Vec<Holding>> {
     let mut select = index.prepare_cached(
         "SELECT o.blob, o.size, o.md5, h.sha256 FROM objects AS o LEFT JOIN blob_hashes AS h ON h.blob = o.blob
@@ -58,7 +58,7 @@ pub(crate) fn holdings(index: &Connection, after: &str, limit: u32) -> rusqlite:
     select.query_map(rusqlite::params![after, limit], holding)?.collect()
 }
 
-/// One blob; `None`: no object has it.
+/// One blob; `None` if no object refers to it.
 pub(crate) fn of_blob(index: &Connection, blob: &str) -> rusqlite::Result<Option<Holding>> {
     let mut select = index.prepare_cached(
         "SELECT o.blob, o.size, o.md5, h.sha256 FROM objects AS o LEFT JOIN blob_hashes AS h ON h.blob = o.blob
@@ -79,26 +79,26 @@ fn holding(row: &Row<'_>) -> rusqlite::Result<Holding> {
     })
 }
 
-/// How many blobs the index refers to, and their bytes.
+/// The number of blobs that the index refers to, and their total size.
 pub(crate) fn totals(index: &Connection) -> rusqlite::Result<(u64, u64)> {
     let sum = "SELECT count(*), coalesce(sum(size), 0) FROM (SELECT size FROM objects GROUP BY blob)";
     let (count, bytes): (i64, i64) = index.query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok((count.unsigned_abs(), bytes.unsigned_abs()))
 }
 
-/// Forgets which blobs an index calls damaged: a restored store has its blobs from elsewhere.
+/// Removes all damage marks from an index: a restored store has new copies of its blobs.
 pub(crate) fn forget_damage(index: &Path) -> rusqlite::Result<()> {
     let index = Connection::open_with_flags(index, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     index.execute_batch(super::damage::TABLES)?;
     index.execute_batch("DELETE FROM damaged_blobs")
 }
 
-/// The keys of the objects that have a blob.
+/// The keys of the objects with this blob.
 pub(crate) fn keys_of(index: &Connection, blob: &str) -> rusqlite::Result<Vec<String>> {
     super::index::Rows(index).keys_of(blob)
 }
 
-/// The hashes of some bytes, computed in one go.
+/// The hashes of a blob, computed in one pass.
 struct Hashes {
     bytes: u64,
     md5: Md5,
@@ -116,7 +116,7 @@ impl Hashes {
         self.sha256.update(bytes);
     }
 
-    /// Compares with what a blob must be, and gives the SHA-256.
+    /// Compares the hashes with the expected ones and returns the SHA-256.
     fn check(self, holding: &Holding) -> Result<[u8; 32], Damage> {
         let sha256: [u8; 32] = self.sha256.finish().as_ref().try_into().expect("a SHA-256 has 32 bytes");
         if self.bytes != holding.size {
@@ -128,23 +128,25 @@ impl Hashes {
     }
 }
 
-/// Makes the directories that a directory of blobs has, whether or not a blob is in them.
+/// Creates all shard directories of a directory of blobs.
 pub(crate) fn make_shards(blobs: &Path) -> io::Result<()> {
     Blobs::open(blobs.to_owned(), true).map(drop)
 }
 
-/// What became of an examination.
+/// The result of a verification.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Examined {
-    /// Every byte is right.
-    Whole { sha256: [u8; 32] },
-    /// Something is wrong.
+    /// Every byte matches.
+    Whole {
+        sha256: [u8; 32],
+    },
     Damaged(Damage),
-    /// It was ended from outside.
+    /// The verification was cancelled.
     Stopped,
 }
 
-/// Reads a blob's file to its end. `seen` is called with each piece and may end it. An error says nothing about the file.
+/// Reads a blob's file completely. `seen` is called with each chunk and may cancel. An error is not a finding about the
+/// file.
 pub(crate) fn examine(
     file: &Path,
     holding: &Holding,

@@ -1,8 +1,7 @@
-//! Which objects exist: one SQLite table of buckets and one of objects, each row naming its blob.
+//! The object index: one SQLite table of buckets and one of objects, whose rows name their blobs.
 //!
-//! An object is visible when, and only when, its row is committed. All changes go through one thread, which runs
-//! whatever is queued as one transaction and waits for the disk once for all of it. Nothing here reads or writes an
-//! object's bytes, or knows what a request is.
+//! An object is visible if and only if its row is committed. All changes go through one thread, which runs all queued
+//! changes as one transaction with one sync. This module neither reads nor writes blobs, and knows no requests.
 
 use std::{
     collections::BTreeMap,
@@ -33,11 +32,11 @@ use super::{
 };
 use crate::custody::{INDEX_SCHEMA, Keeper};
 
-/// Without the stamp that a data directory's databases carry since version 2. The tables are the same, but a program
-/// that knows only version 1 would change them without counting.
+/// The schema without the stamp that the databases of a data directory have since version 2. The tables are the same,
+/// but a program that supports only version 1 would change them without incrementing the counter.
 const SCHEMA_WITHOUT_STAMP: i64 = 1;
 
-/// Keys are blobs, so that SQLite compares them byte by byte, as S3 does.
+/// Keys are SQLite blobs, so that they are compared byte by byte, as in S3.
 pub(super) const SCHEMA: &str = "
     CREATE TABLE buckets (name TEXT PRIMARY KEY, created INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE objects (
@@ -53,21 +52,21 @@ pub(super) const SCHEMA: &str = "
     CREATE INDEX objects_by_blob ON objects (blob);
 ";
 
-/// How long a blob of an earlier run is kept that no row refers to, from the time when it was written.
+/// How long a blob of an earlier run without a row is kept after it was written.
 pub(super) const GARBAGE_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Changes per transaction. More would only make the first of them wait.
+/// The maximum number of changes per transaction. More would only delay the first of them.
 const MAX_BATCH: usize = 256;
-/// Read connections that are kept open; a burst opens more and closes them again.
+/// Read connections that are kept open; additional ones are closed after use.
 const IDLE_READERS: usize = 8;
-/// How long a connection waits for another one that recovers the log after a crash.
+/// How long a connection waits for one that recovers the log after a crash.
 const BUSY: Duration = Duration::from_secs(10);
-/// How often blobs of earlier runs are looked at again that were too young to be removed.
+/// How often blobs of earlier runs that were too young to be removed are checked again.
 const SEARCH_EVERY: Duration = Duration::from_secs(60 * 60);
-/// Rows that are skipped one by one before a listing jumps over a common prefix.
+/// Rows that are skipped one by one before a listing seeks past a common prefix.
 const SKIP_BEFORE_SEEK: usize = 16;
 
-/// Where an object is.
+/// The place of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Location {
     pub(super) bucket: String,
@@ -79,13 +78,13 @@ pub(super) struct Location {
 pub(super) struct Object {
     pub(super) blob: BlobId,
     pub(super) size: u64,
-    /// Hex of the MD5 of the bytes: the ETag.
+    /// The MD5 of the bytes in hex, which is the ETag.
     pub(super) md5: String,
     pub(super) modified: Timestamp,
     pub(super) facts: Facts,
 }
 
-/// What is served with the bytes.
+/// The headers that are returned with the bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Facts {
@@ -93,7 +92,7 @@ pub(super) struct Facts {
     pub(super) checksum: Option<Checksum>,
 }
 
-/// The headers that came with an upload or a copy.
+/// The headers of an upload or a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Headers {
@@ -102,13 +101,11 @@ pub(super) struct Headers {
     pub(super) content_disposition: Option<String>,
     pub(super) content_language: Option<String>,
     pub(super) cache_control: Option<String>,
-    /// Seconds since the Unix epoch.
     pub(super) expires: Option<i64>,
-    /// `x-amz-meta-*`, without the prefix.
     pub(super) metadata: BTreeMap<String, String>,
 }
 
-/// An object as a listing shows it.
+/// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) key: String,
@@ -117,46 +114,46 @@ pub(super) struct Entry {
     pub(super) modified: Timestamp,
 }
 
-/// A bucket as a listing shows it.
+/// A bucket in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bucket {
     pub(super) name: String,
     pub(super) created: Timestamp,
 }
 
-/// A change was not committed, and nothing of it is visible. The cause is in the log.
+/// A change was not committed, and none of it is visible. The cause is in the log.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the index could not be written")]
 pub(super) struct Unwritten;
 
-/// Why an index cannot be opened.
+/// The reason why an index cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum IndexError {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    #[error("it was made by a newer version of this program")]
+    #[error("it was written by a newer version of this program")]
     TooNew,
     #[error("cannot start its threads: {0}")]
     Threads(#[from] std::io::Error),
 }
 
-/// The index. Dropping it commits what is queued and stops its threads.
+/// The index. Dropping it commits queued changes and stops its threads.
 pub(super) struct Index {
     readers: Readers,
     changes: Option<mpsc::Sender<Change>>,
     threads: Vec<JoinHandle<()>>,
     stopping: Arc<AtomicBool>,
-    // Dropped last: it puts the database at rest.
+    // Dropped last, because it seals the database.
     keeper: Option<Arc<Keeper>>,
 }
 
-/// Makes one change and returns what to do once it is committed. If it is not, the acknowledgement is dropped.
+/// Makes one change and returns a function that runs after its commit. If the commit fails, that function is dropped.
 type Change = Box<dyn FnOnce(&mut Batch<'_>) -> rusqlite::Result<Acknowledge> + Send>;
 type Acknowledge = Box<dyn FnOnce() + Send>;
 
 impl Index {
-    /// Opens the index, making it if it is not there, and begins to remove the garbage of earlier runs in the
-    /// background. `durable`: a committed change is on the disk. `keeper` hears of each.
+    /// Opens the index, creating it if necessary, and starts the removal of garbage of earlier runs in the background.
+    /// With `durable`, committed changes are synced. `keeper` is informed of each.
     pub(super) fn open(
         path: &Path,
         durable: bool,
@@ -173,15 +170,15 @@ impl Index {
         let collector =
             Collector { blobs: collected, readers: readers.clone(), clock, stopping: stopping.clone(), hold };
         let keeper = keeper.map(Arc::new);
-        let told = keeper.clone();
+        let writers_keeper = keeper.clone();
         let threads = vec![
-            named("xf-s3-index").spawn(move || write_all(writer, &queue, &garbage, told.as_deref()))?,
+            named("xf-s3-index").spawn(move || write_all(writer, &queue, &garbage, writers_keeper.as_deref()))?,
             named("xf-s3-garbage").spawn(move || collector.run(&bin))?,
         ];
         Ok(Self { readers, changes: Some(changes), threads, stopping, keeper })
     }
 
-    /// Gives the room of the log back, if it has grown beyond `most` bytes.
+    /// Truncates the log if it is larger than `most` bytes.
     pub(super) fn trim_log(&self, most: u64) {
         if let Some(keeper) = &self.keeper {
             keeper.trim(most);
@@ -193,9 +190,10 @@ impl Index {
         &self.readers
     }
 
-    /// Queues a change and waits until it is committed. It runs even if the caller goes away meanwhile.
+    /// Queues a change and waits until it is committed. It runs even if the caller is dropped meanwhile.
     ///
-    /// `change` sees every change that was queued before it. An error of SQLite undoes the whole transaction; a refusal
+    /// `change` sees every change that was queued before it. An SQLite error rolls back the whole transaction; a
+    /// refusal must be part of `T`.
     /// must be part of `T`.
     pub(super) async fn change<T: Send + 'static>(
         &self,
@@ -204,8 +202,8 @@ impl Index {
         self.change_then(change, |_| {}).await
     }
 
-    /// The same, and calls `committed` with the outcome on the index's thread once it is committed, whether or not the
-    /// caller still waits. It must not block.
+    /// Like `change`; also calls `committed` with the outcome on the index's thread after the commit, even if the
+    /// caller has been dropped. It must not block.
     pub(super) async fn change_then<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -216,7 +214,7 @@ impl Index {
             let value = change(batch)?;
             Ok(Box::new(move || {
                 committed(&value);
-                // The caller may be gone, which is its own affair.
+                // A dropped caller needs no result.
                 drop(acknowledge.send(value));
             }))
         });
@@ -225,7 +223,7 @@ impl Index {
         acknowledged.await.map_err(|_| Unwritten)
     }
 
-    /// Queues a change without waiting for its outcome. `then` runs once it is committed, and not at all if it is not.
+    /// Queues a change without waiting for it. `then` runs after the commit, and is dropped if the commit fails.
     pub(super) fn post(
         &self,
         change: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<()> + Send + 'static,
@@ -236,7 +234,7 @@ impl Index {
             Ok(Box::new(then))
         });
         let queue = self.changes.as_ref().expect("the queue is open until the index is dropped");
-        // The writer's thread is gone only after a panic, which was reported.
+        // The writer's thread only ends early after a panic, which was reported.
         drop(queue.send(change));
     }
 }
@@ -246,7 +244,7 @@ impl Drop for Index {
         self.stopping.store(true, Ordering::Relaxed);
         self.changes = None;
         for thread in self.threads.drain(..) {
-            // A panic there was reported when it happened.
+            // A panic of the thread has already been reported.
             drop(thread.join());
         }
     }
@@ -267,9 +265,9 @@ fn open_writer(path: &Path, durable: bool) -> Result<Connection, IndexError> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(32);
     connection.pragma_update(None, "synchronous", if durable { "full" } else { "off" })?;
-    // Plain fsync does not reach the disk on macOS; elsewhere this does nothing.
+    // On macOS, plain fsync does not reach the disk; elsewhere this has no effect.
     connection.pragma_update(None, "fullfsync", durable)?;
-    // After `synchronous`, which decides whether this waits for the disk.
+    // After `synchronous`, which determines whether this waits for a sync.
     connection.pragma_update(None, "journal_mode", "wal")?;
     let schema = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match schema.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
@@ -283,7 +281,7 @@ fn open_writer(path: &Path, durable: bool) -> Result<Connection, IndexError> {
     Ok(connection)
 }
 
-/// The writer's thread: until the queue closes, commits whatever is in it and acknowledges all of that together.
+/// The writer's thread: commits all queued changes together and then acknowledges them, until the queue is closed.
 fn write_all(
     mut connection: Connection,
     queue: &mpsc::Receiver<Change>,
@@ -294,12 +292,12 @@ fn write_all(
         let changes = std::iter::once(first).chain(queue.try_iter()).take(MAX_BATCH);
         match commit(&mut connection, changes) {
             Ok(Committed { acknowledgements, unused }) => {
-                // The commit waited for the disk.
+                // The commit was synced.
                 if let Some(keeper) = keeper {
                     keeper.reached(keeper.position());
                 }
                 acknowledgements.into_iter().for_each(|acknowledge| acknowledge());
-                // The collector outlives this thread's last send or is not needed: the next start collects as well.
+                // If the collector has ended, the next start collects the blob.
                 unused.into_iter().for_each(|blob| drop(garbage.send(blob)));
             }
             Err(error) => tracing::error!(%error, "the object index could not be written"),
@@ -318,15 +316,15 @@ fn commit(connection: &mut Connection, changes: impl Iterator<Item = Change>) ->
     let acknowledgements = changes.map(|change| change(&mut batch)).collect::<rusqlite::Result<_>>()?;
     let Batch { fresh, unused, .. } = batch;
     let outcome = transaction.commit();
-    // A full disk refuses before anything is written. After any other failure recovery may still find the transaction
-    // complete, so its bytes stay until the next start knows.
+    // With a full disk nothing was written. After any other error recovery may still find the transaction complete, so
+    // its blobs stay until the next start.
     if !outcome.as_ref().is_err_and(|e| e.sqlite_error_code() == Some(ErrorCode::DiskFull)) {
         fresh.into_iter().for_each(FreshBlob::adopt);
     }
     outcome.map(|()| Committed { acknowledgements, unused })
 }
 
-/// The changes of one transaction: what a change may read and write.
+/// The changes of one transaction.
 pub(super) struct Batch<'t> {
     transaction: &'t Transaction<'t>,
     fresh: Vec<FreshBlob>,
@@ -334,29 +332,29 @@ pub(super) struct Batch<'t> {
 }
 
 impl Batch<'_> {
-    /// The rows as the changes so far have left them.
+    /// The rows after the changes so far.
     pub(super) fn rows(&self) -> Rows<'_> {
         Rows(self.transaction)
     }
 
-    /// Makes a bucket that does not exist.
+    /// Creates a bucket, which must not exist.
     pub(super) fn create_bucket(&mut self, bucket: &Bucket) -> rusqlite::Result<()> {
         let mut insert = self.transaction.prepare_cached("INSERT INTO buckets (name, created) VALUES (?, ?)")?;
         insert.execute(params![bucket.name, bucket.created.as_millis()]).map(drop)
     }
 
-    /// Removes a bucket that is empty.
+    /// Removes a bucket, which must be empty.
     pub(super) fn delete_bucket(&mut self, name: &str) -> rusqlite::Result<()> {
         self.transaction.prepare_cached("DELETE FROM buckets WHERE name = ?")?.execute([name]).map(drop)
     }
 
-    /// Puts an object with bytes of its own; what was there is replaced.
+    /// Puts an object with its own blob, replacing an existing object.
     pub(super) fn put(&mut self, at: &Location, object: &Object, blob: FreshBlob) -> rusqlite::Result<()> {
         self.fresh.push(blob);
         self.link(at, object)
     }
 
-    /// Puts an object that shares the bytes of another; what was there is replaced.
+    /// Puts an object that shares the blob of another, replacing an existing object.
     pub(super) fn link(&mut self, at: &Location, object: &Object) -> rusqlite::Result<()> {
         let replaced = self.rows().blob(at)?;
         let facts = serde_json::to_string(&object.facts).expect("facts are plain data");
@@ -376,7 +374,7 @@ impl Batch<'_> {
         self.release(replaced)
     }
 
-    /// Removes an object; one that is not there is no error.
+    /// Removes an object if it exists.
     pub(super) fn remove(&mut self, at: &Location) -> rusqlite::Result<()> {
         let removed = self.rows().blob(at)?;
         let mut remove = self.transaction.prepare_cached("DELETE FROM objects WHERE bucket = ? AND key = ?")?;
@@ -384,7 +382,7 @@ impl Batch<'_> {
         self.release(removed)
     }
 
-    /// Notes that a row let go of a blob, which is garbage if it was the last one.
+    /// Records that a row no longer refers to a blob, which is garbage if this was the last reference.
     fn release(&mut self, blob: Option<BlobId>) -> rusqlite::Result<()> {
         if let Some(blob) = blob
             && !self.rows().uses(&blob)?
@@ -404,7 +402,7 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Reads what is committed. Blocks on the disk.
+    /// Reads the committed state. Blocks on disk I/O.
     pub(super) fn read<T>(&self, read: impl FnOnce(Rows<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         let idle = self.idle().pop();
         let connection = idle.map_or_else(|| open_reader(&self.path), Ok)?;
@@ -417,7 +415,7 @@ impl Readers {
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        // A list of connections is whole whatever its last user did.
+        // The list is consistent even after a panic of another thread.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -433,35 +431,32 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'c>(pub(super) &'c Connection);
 
-/// What a walk over the keys does after an entry.
+/// How a walk over the keys continues after an entry.
 pub(super) enum Step {
-    /// Goes on with the next key.
+    /// With the next key.
     Next,
-    /// Goes on after every key with this prefix.
+    /// After all keys with this prefix.
     After(String),
-    /// Ends.
+    /// It ends.
     Stop,
 }
 
 impl Rows<'_> {
-    /// Whether the bucket exists.
     pub(super) fn has_bucket(&self, name: &str) -> rusqlite::Result<bool> {
         self.0.prepare_cached("SELECT 1 FROM buckets WHERE name = ?")?.exists([name])
     }
 
-    /// All buckets by name.
+    /// All buckets, sorted by name.
     pub(super) fn buckets(&self) -> rusqlite::Result<Vec<Bucket>> {
         let mut select = self.0.prepare_cached("SELECT name, created FROM buckets ORDER BY name")?;
         let bucket = |row: &Row<'_>| Ok(Bucket { name: row.get(0)?, created: Timestamp::from_millis(row.get(1)?) });
         select.query_map([], bucket)?.collect()
     }
 
-    /// Whether a bucket has no objects.
     pub(super) fn is_empty(&self, bucket: &str) -> rusqlite::Result<bool> {
         self.0.prepare_cached("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1")?.exists([bucket]).map(|any| !any)
     }
 
-    /// One object.
     pub(super) fn object(&self, at: &Location) -> rusqlite::Result<Option<Object>> {
         let mut select = self
             .0
@@ -484,12 +479,12 @@ impl Rows<'_> {
         select.query_row(params![at.bucket, at.key.as_bytes()], |row| blob(row, 0)).optional()
     }
 
-    /// Whether any object has this blob.
+    /// Returns true if any object refers to this blob.
     fn uses(&self, blob: &BlobId) -> rusqlite::Result<bool> {
         self.0.prepare_cached("SELECT 1 FROM objects WHERE blob = ? LIMIT 1")?.exists([blob.as_str()])
     }
 
-    /// Visits the objects of a bucket whose keys have the prefix and are not before `from`, in order of their bytes.
+    /// Visits the objects of a bucket whose keys have the prefix and are not before `from`, in byte order.
     pub(super) fn walk(
         &self,
         bucket: &str,
@@ -528,7 +523,7 @@ impl Rows<'_> {
     }
 }
 
-/// The least string of bytes that is after every key with this prefix. No byte of UTF-8 is 255.
+/// The smallest byte string that sorts after every key with this prefix. UTF-8 never contains the byte 255.
 pub(super) fn end_of_prefix(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
     match end.last_mut() {
@@ -561,17 +556,18 @@ fn unreadable(column: usize, stored: Type, error: impl std::error::Error + Send 
     rusqlite::Error::FromSqlConversionFailure(column, stored, Box::new(error))
 }
 
-/// Removes blobs that no row refers to: what earlier runs left behind, and what this one lets go of.
+/// Removes blobs without a row: leftovers of earlier runs, and blobs that this run no longer refers to.
 ///
-/// A blob of this run is garbage as soon as its row lets go of it: the row was there. Of a blob of an earlier run nothing
-/// is known but that it has no row, so it stays for a day after it was written: if it was the index that lost the row,
+/// A blob of this run is garbage as soon as its last row is removed. For a blob of an earlier run it is only known that
+/// it has no row. It is kept for a day after it was written, so that there is time to restore the index if the index
+/// lost the row.
 /// there is time to notice, and to put the index back.
 struct Collector {
     blobs: Blobs,
     readers: Readers,
     clock: Clock,
     stopping: Arc<AtomicBool>,
-    /// A backup keeps all blobs where they are for as long as it copies.
+    /// A backup prevents all removals while it copies.
     hold: Hold,
 }
 
@@ -594,7 +590,7 @@ impl Collector {
         }
     }
 
-    /// An unused blob stays unused: a row can take over a blob only from another row.
+    /// A blob without a row stays without one, because a row can only take over a blob from another row.
     fn unused_of(&self, blobs: Vec<BlobId>) -> Vec<BlobId> {
         let is_unused = |blob: &BlobId| {
             if self.stopping.load(Ordering::Relaxed) {
@@ -609,7 +605,7 @@ impl Collector {
         blobs.into_iter().filter(is_unused).collect()
     }
 
-    /// Removes those that were written long enough ago, and keeps the others in mind.
+    /// Removes those that are old enough, and keeps the others for later.
     fn remove_old(&self, unused: &mut Vec<BlobId>) {
         let now = self.clock.now();
         let before = unused.len();
@@ -633,11 +629,11 @@ impl Collector {
         }
     }
 
-    /// Returns true if the blob is gone.
+    /// Returns true if the blob has been removed.
     fn remove(&self, blob: &BlobId) -> bool {
         let removed = match self.hold.alone(&self.stopping) {
             Ok(Some(_alone)) => self.blobs.remove(blob),
-            // Stopping while a backup copies.
+            // Stopped while a backup is running.
             Ok(None) => return false,
             Err(error) => Err(error),
         };
@@ -716,7 +712,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_blob_goes_with_the_last_object_that_has_it() {
+    async fn a_blob_is_removed_with_the_last_object_that_refers_to_it() {
         let home = Home::new();
         let index = home.index();
         let first = put(&home, &index, "first").await;
@@ -752,13 +748,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_that_nobody_waits_for_is_made_all_the_same() {
+    async fn a_change_is_executed_even_if_its_caller_is_dropped() {
         let home = Home::new();
         let index = home.index();
         let blob = home.blob(b"1");
         let object = object(&blob);
         let mut change = Box::pin(index.change(move |batch| batch.put(&at("x"), &object, blob)));
-        // Queued now, and perhaps made already.
+        // Queued now, and possibly executed already.
         let _ = futures::poll!(change.as_mut());
         drop(change);
         put(&home, &index, "y").await;
@@ -787,20 +783,20 @@ mod tests {
         };
         let written = home.blobs.modified(&abandoned).unwrap().unwrap();
         collect_at(written + (GARBAGE_GRACE - Duration::from_millis(1)));
-        assert!(home.has(&abandoned), "an index that has lost a row may be noticed in time");
+        assert!(home.has(&abandoned), "a lost row may be noticed in time");
         collect_at(written + GARBAGE_GRACE);
         assert!(!home.has(&abandoned));
         assert!(home.has(&kept.blob) && home.has(in_progress.id()));
     }
 
     #[tokio::test]
-    async fn what_objects_let_go_of_stays_while_a_backup_runs_and_is_removed_afterwards() {
+    async fn unreferenced_blobs_are_kept_during_a_backup_and_removed_afterwards() {
         let mut home = Home::new();
         let index = home.index();
         let (removed, kept) = (put(&home, &index, "removed").await, put(&home, &index, "kept").await);
         let backup = home.blobs.hold().share().unwrap();
         index.change(|batch| batch.remove(&at("removed"))).await.unwrap();
-        // The collector waits for the backup, and ends when the index closes.
+        // The collector waits for the backup, and ends when the index is closed.
         drop(index);
         assert!(home.has(&removed.blob));
 
@@ -817,7 +813,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_walk_passes_over_a_prefix_of_any_size() {
+    async fn a_listing_skips_a_common_prefix_of_any_size() {
         let home = Home::new();
         let index = home.index();
         for i in 0..SKIP_BEFORE_SEEK * 2 {

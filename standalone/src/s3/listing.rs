@@ -1,25 +1,25 @@
-//! Listing: one page of a bucket's keys, with common prefixes rolled up, and where the next page begins.
-//! Nothing here knows the two request shapes that S3 has for it.
+//! Listing: one page of a bucket's keys, with common prefixes rolled up, and the start of the next page. The two
+//! request formats of S3 are handled elsewhere.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
 use super::index::{Entry, Rows, Step, end_of_prefix};
 
-/// Where a listing begins: the first string of bytes that a key may have.
+/// The start of a listing: the smallest byte string that a key may have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Position(Vec<u8>);
 
 impl Position {
-    /// After a key, or after everything that rolls up into it if it is a common prefix.
+    /// After a key, or after all keys that roll up into it if it is a common prefix.
     pub(super) fn after(key: &str, prefix: &str, delimiter: Option<&str>) -> Self {
         if common_prefix(key, prefix, delimiter).is_some_and(|common| common == key) {
             return Self(end_of_prefix(key));
         }
-        // No string of bytes is between a key and the key with a zero byte.
+        // No byte string sorts between a key and the key followed by a zero byte.
         Self([key.as_bytes(), &[0]].concat())
     }
 
-    /// What a continuation token says; `None` if it is not one of ours.
+    /// Parses a continuation token; `None` if it is invalid.
     pub(super) fn from_token(token: &str) -> Option<Self> {
         BASE64_URL_SAFE_NO_PAD.decode(token).ok().map(Self)
     }
@@ -29,23 +29,21 @@ impl Position {
     }
 }
 
-/// What to list.
 #[derive(Clone, Debug)]
 pub(super) struct Query {
     pub(super) bucket: String,
     pub(super) prefix: String,
     pub(super) delimiter: Option<String>,
     pub(super) from: Position,
-    /// Keys and common prefixes together.
+    /// Counts keys and common prefixes together.
     pub(super) limit: usize,
 }
 
-/// A page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) entries: Vec<Entry>,
     pub(super) prefixes: Vec<String>,
-    /// Set if there is more: the last key or common prefix of this page.
+    /// The last key or common prefix of this page, if there are more.
     pub(super) last: Option<String>,
 }
 
@@ -80,7 +78,7 @@ impl Query {
     }
 }
 
-/// The part of a key up to and with the first delimiter after the prefix.
+/// The part of a key up to and including the first delimiter after the prefix.
 fn common_prefix<'k>(key: &'k str, prefix: &str, delimiter: Option<&str>) -> Option<&'k str> {
     let delimiter = delimiter.filter(|d| !d.is_empty())?;
     let at = key.strip_prefix(prefix)?.find(delimiter)?;
@@ -102,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_goes_on_after_a_key_or_after_a_whole_common_prefix() {
+    fn a_page_continues_after_a_key_or_after_a_common_prefix() {
         assert_eq!(Position::after("a/b", "", None), Position(b"a/b\0".to_vec()));
         assert_eq!(Position::after("a/", "", Some("/")), Position(b"a0".to_vec()));
         assert_eq!(Position::after("a/b", "", Some("/")), Position(b"a/b\0".to_vec()));

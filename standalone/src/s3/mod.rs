@@ -1,24 +1,26 @@
 //! The embedded object store: S3 on one machine, for one pair of keys.
 //!
-//! A request crosses the files in this order: `gate` (CORS, and what the protocol layer must not see), then `s3s`
-//! (signatures, XML, framing), `access` (who may do what, and when), `ops` (the operations, with `conditions`,
-//! `checksum` and `listing`), `blob` (the bytes) and `index` (what exists). This module opens the store and hands out
-//! the ways to reach it. Beside requests, `scrub` reads all blobs from time to time; it, the backup and the restoration
-//! find them by `holding`; `damage` is what becomes of those that are not what was acknowledged, and `hold` keeps blobs
-//! where they are while a backup copies them.
+//! A request passes the files in this order: `gate` (CORS, and requests that the protocol layer must not see), then
+//! `s3s` (signatures, XML, framing), `access` (authorisation), `ops` (the operations, with `conditions`, `checksum` and
+//! `listing`), `blob` (the bytes) and `index` (the objects). This module opens the store and provides its clients.
+//! Independently of requests, `scrub` reads all blobs from time to time. `holding` lists blobs for the scrub, the
+//! backup and the restore; `damage` has the state of damaged blobs; `hold` prevents the removal of blobs during a
+//! backup.
 //!
-//! What it promises:
-//! - An object that was acknowledged is whole and survives a crash of the process, and of the machine if the store is
-//!   durable. One that was not acknowledged is absent. What a crash leaves behind is removed a day later.
-//! - Nothing is visible before its length, checksums and signatures are verified, and conditions hold under races.
-//! - Any key of at most 1,024 bytes is as safe as any other: keys are never file names.
-//! - A file that is missing or of another length gives no byte, and an object that is read whole is compared with its MD5
-//!   before its last byte. What the scrub, or a read, finds damaged is refused until it is whole again.
-//! - A full disk refuses uploads with 507 and leaves nothing of them. Deletions go on, in the room that
-//!   `room` keeps for them.
+//! Guarantees:
+//! - An acknowledged object is complete and survives a crash of the process, and of the machine if the store is
+//!   durable. An unacknowledged object does not exist. Leftovers of a crash are removed a day later.
+//! - Nothing is visible before its length, checksums and signatures are verified, and conditions hold under
+//!   concurrency.
+//! - Every key of at most 1,024 bytes is safe, because keys are never file names.
+//! - No bytes are returned of a file that is missing or of another length, and an object that is read completely is
+//!   compared with its MD5 before its last byte is sent. Damage that the scrub or a read finds is refused until it is
+//!   repaired.
+//! - A full disk refuses uploads with 507 and keeps nothing of them. Deletions still work, in the space that `room`
+//!   reserves.
 //!
-//! What is absent on purpose: multipart uploads, versions, ACLs, tags, encryption, POST uploads, SigV2, virtual-host
-//! addressing. They answer `NotImplemented` or the error that S3 has for them.
+//! Deliberately absent: multipart uploads, versions, ACLs, tags, encryption, POST uploads, SigV2, virtual-host
+//! addressing. Such requests get `NotImplemented` or the error that S3 has for them.
 
 use std::{
     fs, io,
@@ -80,56 +82,58 @@ pub use self::{
     scrub::{DamagedBlob, ScrubError, ScrubReport, scrub},
 };
 
-/// The index's database, in the store's directory.
+/// The index's database, relative to the store's directory.
 pub(crate) const INDEX: &str = "index.sqlite3";
 
-/// A directive that every log filter must end with: the protocol layer logs signatures and signed URLs, from `debug`
-/// up to `error`. What a reader of the log needs of it, this module logs itself.
+/// A directive with which every log filter must end: the protocol layer logs signatures and signed URLs at all levels
+/// from `debug` to `error`. This module logs the relevant information itself.
 pub const LOG_DIRECTIVE: &str = "s3s=off";
 
-/// How many notifications wait for their listener, of about 1 KB each.
+/// The maximum number of notifications that wait for their listener, of about 1 KB each.
 pub const NOTIFICATIONS_WAITING: usize = 20_000;
 
-/// What a store is opened with.
+/// The configuration of a store.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory of the store; made if it is not there. One process at a time.
+    /// The directory of the store, created if it does not exist. Only one process can use it.
     pub root: PathBuf,
-    /// Whether an acknowledged change has reached the disk. Without, a crash of the machine may lose the last seconds.
+    /// Whether changes are synced before they are acknowledged. Otherwise a crash of the machine may lose the last
+    /// seconds.
     pub durable: bool,
-    /// The keys that open it.
+    /// The keys that the store accepts.
     pub credentials: S3Credentials,
     /// The region that signatures must name.
     pub region: String,
-    /// The time by which signatures expire. It must not be behind the system's, which the protocol layer asks as well.
+    /// The clock for the expiry of signatures. It must not be behind the system clock, which the protocol layer also
+    /// uses.
     pub clock: Clock,
-    /// Whose pages may call it from a browser.
+    /// The origins whose pages may call the store from a browser.
     pub origins: AllowedOrigins,
 }
 
-/// Why a store cannot be opened.
+/// The reason why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The directory cannot be made or written.
+    /// The directory cannot be created or written.
     #[error("cannot write in the object store's directory {}: {source}", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Another process has it.
+    /// Another process uses it.
     #[error("the object store in {} is in use by another process", path.display())]
     InUse {
         /// The directory.
         path: PathBuf,
     },
-    /// The index is damaged, on a full disk, or of a newer version.
+    /// The index is damaged, on a full disk, or was written by a newer version.
     #[error("cannot open the object store's index {}: {reason}", path.display())]
     Index {
         /// The index.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error.
         reason: String,
     },
 }
@@ -139,13 +143,13 @@ pub enum OpenError {
 #[error("the object store could not remove old objects")]
 pub struct ExpireError;
 
-/// An open store; clones share it. The last one to go commits what is queued and closes it.
+/// An open store. Clones share it; dropping the last one commits queued changes and closes it.
 #[derive(Clone, Debug)]
 pub struct ObjectStore {
     root: PathBuf,
     operations: Operations,
     service: S3Service,
-    /// The same for this process, which needs no signature: nobody else can reach it.
+    /// The service for this process, which needs no signatures because no other process can reach it.
     trusting: S3Service,
 }
 
@@ -155,7 +159,7 @@ impl ObjectStore {
         Self::open_kept(options, None)
     }
 
-    /// The same with a keeper of its index, which proves at the next start that nothing was lost.
+    /// Opens the store with the keeper of its index.
     pub(crate) fn open_kept(options: Options, keeper: Option<Keeper>) -> Result<Self, OpenError> {
         let Options { root, durable, credentials, region, clock, origins } = options;
         let unwritable = |source| OpenError::Directory { path: root.clone(), source };
@@ -193,48 +197,48 @@ impl ObjectStore {
         Ok(Self { root, operations, service, trusting })
     }
 
-    /// Hears of every object that is PUT from now on, as S3 notifies of it. `None`: somebody listens already. Of more
-    /// than [`NOTIFICATIONS_WAITING`] at once it does not hear.
+    /// Receives a notification in S3's format for every object that is PUT from now on. `None` if there is already a
+    /// listener. Notifications are dropped while [`NOTIFICATIONS_WAITING`] are waiting.
     pub fn notifications(&self) -> Option<Receiver<serde_json::Value>> {
         let (sender, receiver) = mpsc::channel(NOTIFICATIONS_WAITING);
         self.operations.listener.set(sender).is_ok().then_some(receiver)
     }
 
-    /// Gives the room of the index's log back, if it has grown beyond `most` bytes.
+    /// Truncates the index's log if it is larger than `most` bytes.
     pub(crate) fn trim_log(&self, most: u64) {
         self.operations.index.trim_log(most);
     }
 
-    /// From now on refuses uploads for which the disk has no room.
+    /// From now on, refuses uploads for which the disk has no space.
     pub(crate) fn watch_room(&self, room: Room) {
-        // One that is watched stays so.
+        // Only the first call has an effect.
         drop(self.operations.room.set(room));
     }
 
-    /// The store as an HTTP service, for a listener. Path-style addresses.
+    /// The store as an HTTP service for a listener, with path-style addresses.
     pub fn service(&self) -> S3Service {
         self.service.clone()
     }
 
-    /// The store as the HTTP client of an SDK in this process. The client must use path-style addresses, sign nothing,
-    /// and may have any endpoint.
+    /// The store as the HTTP client of an SDK in this process. The SDK client must use path-style addresses and must
+    /// not sign; its endpoint is ignored.
     pub fn http_client(&self) -> SharedHttpClient {
         crate::in_process::http_client(self.trusting.clone())
     }
 
-    /// Reads every blob once in about each `period`, in the background, until the returned handle is dropped.
+    /// Reads every blob about once per `period` in the background, until the returned handle is dropped.
     pub fn scrub_every(&self, period: Duration) -> Result<Scrubbing, ScrubError> {
         let Operations { clock, watch, .. } = &self.operations;
         Background::start(&self.root, period, clock.clone(), watch.clone()).map(Scrubbing)
     }
 
-    /// What the store counts of damaged blobs and of its scrub.
+    /// The counters of damaged blobs and of the scrub.
     pub async fn integrity(&self) -> Integrity {
         self.operations.integrity().await
     }
 
-    /// The bucket's lifecycle rule: removes objects under a prefix that are older than `age`, at most 1,000 per call,
-    /// and tells how many there were.
+    /// Applies the bucket's lifecycle rule: removes objects under a prefix that are older than `age`, at most 1,000 per
+    /// call, and returns their number.
     pub async fn expire(&self, bucket: &str, prefix: &str, age: Duration) -> Result<usize, ExpireError> {
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         let before = Timestamp::from_millis(self.operations.clock.now().as_millis().saturating_sub(age));
@@ -245,22 +249,22 @@ impl ObjectStore {
     }
 }
 
-/// A scrub in the background; dropping it ends it.
+/// A background scrub; dropping it stops it.
 #[derive(Debug)]
 pub struct Scrubbing(#[expect(dead_code, reason = "what matters is when it is dropped")] Background);
 
-/// How whole the stored bytes are, as far as it is known.
+/// The integrity of the stored bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Integrity {
-    /// How many blobs are noted as damaged now. `None`: the index cannot be read.
+    /// The number of blobs that are marked as damaged now; `None` if the index cannot be read.
     pub damaged_blobs: Option<u64>,
-    /// How many requests since the start were refused because their blob is damaged.
+    /// The number of requests since the start that were refused because their blob is damaged.
     pub refused_reads: u64,
-    /// How many blobs the scrub has read since the start.
+    /// The number of blobs that the scrub has read since the start.
     pub scrubbed_blobs: u64,
-    /// How many bytes the scrub has read since the start.
+    /// The number of bytes that the scrub has read since the start.
     pub scrubbed_bytes: u64,
-    /// When the last complete pass of the scrub ended.
+    /// The end of the last complete pass of the scrub.
     pub last_pass: Option<Timestamp>,
 }
 
@@ -272,7 +276,7 @@ impl Integrity {
         let mut text = String::new();
         let mut metric = |name: &str, kind: &str, help: &str, value: Option<u64>| {
             if let Some(value) = value {
-                // Writing to a String does not fail.
+                // Writing to a String cannot fail.
                 let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
             }
         };
@@ -306,9 +310,9 @@ fn lock(root: &Path) -> Result<Locks, OpenError> {
 
 fn protocol_config() -> S3Config {
     let mut config = S3Config::default();
-    // The protocol layer compares with the system's time; `access` does it, by the store's clock.
+    // The protocol layer compares with the system clock; `access` uses the store's clock instead.
     config.presigned_url_max_skew_time_secs = u32::MAX;
-    // The gate lets no form through.
+    // The gate refuses all forms.
     config.post_object_max_file_size = 0;
     config
 }
@@ -387,13 +391,13 @@ mod tests {
         let client = aws_sdk_s3::Client::from_conf(config.build());
         let put = client.put_object().bucket("bucket").key("private-name.jpg");
         let life = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
-        // Without the SDK's own log, whose filter is not this module's affair.
+        // Without the SDK's own log, whose filter is not part of this module.
         let url = put.body(ByteStream::from_static(b"x")).presigned(life).await.unwrap();
         let signature = url.uri().rsplit_once("X-Amz-Signature=").unwrap().1;
         let signature = signature.split('&').next().unwrap().to_owned();
         log.0.lock().unwrap().clear();
 
-        // The bucket is missing; then the signature is wrong; then it is not there.
+        // The bucket is missing; then the signature is wrong; then it is missing.
         for uri in
             [url.uri(), &url.uri().replace("private-name", "other-name"), "http://store.local/bucket/private-name.jpg"]
         {
@@ -404,7 +408,7 @@ mod tests {
         drop(logging);
         let text = log.text();
         for leak in [signature.as_str(), SECRET, "XFACCESS", "private-name", "X-Amz-"] {
-            assert!(!text.contains(leak), "the log has what it must not have");
+            assert!(!text.contains(leak), "the log contains a secret");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The store's files without the store: what a repair reads of an index that may be damaged, and how it makes another.
-//! Nothing here decides what is kept.
+//! The store's files without the store: reading an index that may be damaged, and writing a new one, for a repair. The
+//! decisions are made elsewhere.
 
 use std::{
     collections::BTreeMap,
@@ -23,31 +23,30 @@ use super::{
 };
 use crate::custody::INDEX_SCHEMA;
 
-/// A row of the index: an object of a bucket.
+/// A row of the index: an object in a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) bucket: String,
     pub(crate) key: String,
     pub(crate) blob: String,
     pub(crate) size: u64,
-    /// Hex of the MD5 of its bytes.
+    /// The MD5 of its bytes in hex.
     pub(crate) md5: String,
     pub(crate) modified: Timestamp,
-    /// What is served with the bytes, as JSON.
+    /// The headers that are returned with the bytes, as JSON.
     facts: String,
 }
 
-/// What an index has.
+/// The content of an index.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    /// The buckets, and when they were made.
+    /// The buckets and their creation times.
     pub(crate) buckets: BTreeMap<String, i64>,
-    /// The objects.
     pub(crate) objects: Vec<Row>,
 }
 
 impl Rows {
-    /// Reads all rows. One that cannot be read is an error: the index is damaged.
+    /// Reads all rows. An unreadable row is an error: the index is damaged.
     pub(crate) fn read(index: &Connection) -> Result<Self, String> {
         let said = |error: rusqlite::Error| error.to_string();
         let mut select = index.prepare("SELECT name, created FROM buckets").map_err(said)?;
@@ -76,7 +75,7 @@ impl Rows {
         Ok(Self { buckets, objects })
     }
 
-    /// Makes an index of these rows in a file that does not exist, and waits until it is on the disk.
+    /// Writes an index with these rows to a file that does not exist, and syncs it.
     pub(crate) fn write(&self, path: &Path) -> Result<(), String> {
         let said = |error: rusqlite::Error| error.to_string();
         let mut index = Connection::open(path).map_err(said)?;
@@ -105,7 +104,7 @@ impl Rows {
 }
 
 impl Row {
-    /// The row of a file's object, with the headers that publication gives it, or that the upload had.
+    /// The row of a file's object, with the headers of the publication or of the upload.
     pub(crate) fn of_record(bucket: &str, record: &Record, key: &ObjectKey, blob: &Blob, md5: &str) -> Self {
         let headers = match key {
             ObjectKey::Staging { .. } => {
@@ -134,12 +133,12 @@ impl Row {
         }
     }
 
-    /// The media type under which the object is served.
+    /// The media type of the object.
     pub(crate) fn content_type(&self) -> Option<String> {
         self.facts().headers.content_type
     }
 
-    /// The SHA-256 that the upload declared, if it declared one.
+    /// The SHA-256 that the upload declared, if any.
     pub(crate) fn sha256(&self) -> Option<Sha256Checksum> {
         let checksum = self.facts().checksum.filter(|checksum| checksum.algorithm == Algorithm::Sha256)?;
         checksum.base64.parse().ok()
@@ -150,7 +149,7 @@ impl Row {
     }
 }
 
-/// A file of bytes.
+/// The file of a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Blob {
     pub(crate) name: String,
@@ -159,12 +158,12 @@ pub(crate) struct Blob {
 }
 
 impl Blob {
-    /// A name that no file has: what a row says of bytes that are gone, so that reading them is an error.
+    /// A blob with a new name that no file has: the row of an object whose bytes are lost, so that reading it fails.
     pub(crate) fn gone(size: u64, modified: Timestamp) -> Self {
         Self { name: random::hex::<16>(), size, modified }
     }
 
-    /// Where its file is below the root of all blobs.
+    /// The path of its file, relative to the root of all blobs.
     pub(crate) fn path(&self, root: &Path) -> PathBuf {
         root.join(&self.name[self.name.len() - 1..]).join(&self.name)
     }
@@ -187,7 +186,7 @@ impl Blob {
         Ok((hex::encode(md5.finalize()), sha256))
     }
 
-    /// The first bytes of it, at most this many.
+    /// Its first bytes, at most this many.
     pub(crate) fn head(&self, root: &Path, bytes: u64) -> io::Result<Vec<u8>> {
         let mut head = Vec::new();
         File::open(self.path(root))?.take(bytes).read_to_end(&mut head)?;
@@ -195,7 +194,7 @@ impl Blob {
     }
 }
 
-/// All blobs by name. Directories that are missing have none.
+/// All blobs by name. Missing directories are ignored.
 pub(crate) fn blobs(root: &Path) -> io::Result<BTreeMap<String, Blob>> {
     let mut found = BTreeMap::new();
     for shard in shards() {

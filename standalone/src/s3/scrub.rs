@@ -1,12 +1,12 @@
-//! The scrub: reads every blob from time to time and compares it with what was acknowledged.
+//! The scrub: reads every blob from time to time and compares it with its hashes.
 //!
-//! A read compares lengths, and MD5 where a blob is read whole; the scrub finds objects that
-//! decay unread, or that are only ever read in parts. In the same pass over the bytes it computes the SHA-256 of a blob that has none: an upload
-//! pays for its MD5 alone, which is its ETag, and until the first visit that MD5 vouches for the bytes.
+//! Reads of objects compare lengths, and the MD5 if a blob is read completely. The scrub finds damage in objects that
+//! are not read, or only in ranges. In the same pass it computes the SHA-256 of blobs without one. An upload only
+//! computes the MD5, which is its ETag; until the first pass, only that MD5 protects the bytes.
 //!
-//! It has a connection of its own to the index and commits without waiting for the disk, because whatever it notes can
-//! be found again. So the same code runs in the background of a store, at a bounded rate, and in a process of its own on
-//! a directory that may or may not be served.
+//! It has its own connection to the index and commits without a sync, because its findings can be reproduced. The same
+//! code runs at a bounded rate in the background of a store, and as a separate process on a directory that may be in
+//! use.
 
 use std::{
     io,
@@ -31,20 +31,20 @@ use super::{
 };
 use crate::custody::{self, Custody, CustodyError};
 
-/// Blobs per step. After each step the findings are committed and the walk's place is saved.
+/// Blobs per step. After each step the findings and the position are committed.
 const STEP: u32 = 64;
-/// The slowest rate of the background: a small store is done within minutes, however long a pass may take.
+/// The minimum rate in the background, so that a small store is finished within minutes, whatever the period.
 const MIN_RATE: u64 = 4 * 1024 * 1024;
-/// The fastest, in bytes a second. A store that needs more takes longer for a pass than was asked for.
+/// The maximum rate, in bytes per second. A store that needs more takes longer than the period for a pass.
 const MAX_RATE: u64 = 64 * 1024 * 1024;
-/// The background reads for at most one eighth of the time, whatever the rate.
+/// The background scrub reads for at most one eighth of the time, whatever the rate.
 const SHARE: u32 = 8;
-/// How often the background looks whether a pass is due, and whether a damaged blob has come back.
+/// How often the background scrub checks whether a pass is due, and whether a damaged blob has been restored.
 const TICK: Duration = Duration::from_secs(60);
 /// How long a connection waits for the index's writer.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Why a scrub cannot run.
+/// The reason why a scrub cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ScrubError {
     /// There is no store in the directory.
@@ -56,49 +56,49 @@ pub enum ScrubError {
     /// The index cannot be read or written.
     #[error("the object store's index cannot be used: {0}")]
     Index(#[from] rusqlite::Error),
-    /// The data directory is not whole.
+    /// The data directory is not complete.
     #[error(transparent)]
     Custody(#[from] CustodyError),
-    /// The disk refused for a reason that is not a damaged file.
+    /// An I/O error that is not the damage of a file.
     #[error("the object store's files cannot be read: {0}")]
     Disk(#[from] io::Error),
 }
 
-/// A blob that is damaged.
+/// A damaged blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DamagedBlob {
-    /// The blob's name, which is its file's.
+    /// The name of the blob and its file.
     pub blob: String,
-    /// Its file, below the data directory.
+    /// The path of its file, relative to the data directory.
     pub path: PathBuf,
-    /// The keys of the objects that have it.
+    /// The keys of the objects that refer to it.
     pub keys: Vec<String>,
-    /// What is wrong with it.
+    /// The kind of damage.
     pub damage: Damage,
-    /// The size that it should have, in bytes.
+    /// The expected size in bytes.
     pub size: u64,
 }
 
-/// What a whole pass found.
+/// The result of a complete pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScrubReport {
-    /// How many blobs were read.
+    /// The number of blobs that were read.
     pub blobs: u64,
-    /// How many bytes were read.
+    /// The number of bytes that were read.
     pub bytes: u64,
-    /// Those that are damaged.
+    /// The damaged blobs.
     pub damaged: Vec<DamagedBlob>,
-    /// How many that were noted as damaged are whole again, and are served from now on.
+    /// The number of blobs that were marked as damaged and are intact again; they are served from now on.
     pub healed: u64,
 }
 
-/// Reads every blob of a data directory at once, whether or not a server runs on it, and notes what is damaged. `seen`
-/// is called with the bytes that were read and the bytes that there are.
+/// Reads every blob of a data directory, in use or not, and marks damaged ones. `seen` is called with the bytes read so
+/// far and the total bytes.
 pub fn scrub(data: &Path, clock: &Clock, mut seen: impl FnMut(u64, u64)) -> Result<ScrubReport, ScrubError> {
     if !custody::was_served(data) {
         return Err(ScrubError::NoStore { path: data.to_owned() });
     }
-    // Of a directory that nobody serves, it counts what the scrub notes in the index, and puts it at rest at the end.
+    // If no server runs on the directory, this counts the scrub's changes of the index and seals it at the end.
     let _custody = match Custody::open(data, false) {
         Ok(custody) => Some(custody),
         Err(CustodyError::Locked { .. }) => None,
@@ -133,7 +133,6 @@ impl ScrubReport {
     }
 }
 
-/// A scrub of one store's directory.
 struct Scrub {
     index: Connection,
     blobs: PathBuf,
@@ -150,11 +149,11 @@ struct Findings {
 
 struct Step {
     findings: Findings,
-    /// The last blob of the step; `None`: there are no more.
+    /// The last blob of the step; `None` at the end of the pass.
     next: Option<String>,
 }
 
-/// Where the walk is.
+/// The position of the pass.
 struct Place {
     after: String,
     begun: Timestamp,
@@ -172,14 +171,14 @@ impl Scrub {
         let index = Connection::open_with_flags(path, flags)?;
         index.busy_timeout(BUSY)?;
         index.pragma_update(None, "synchronous", "normal")?;
-        // The log is the server's, or that of one that was killed: a start judges a directory by it.
+        // The log belongs to the server, or to a killed one: a start checks the directory by it.
         index.pragma_update(None, "wal_autocheckpoint", 0)?;
         index.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         index.execute_batch(damage::TABLES)?;
         Ok(Self { index, blobs: root.join(holding::BLOBS), clock })
     }
 
-    /// Reads the next blobs and notes what it finds.
+    /// Reads the next blobs and stores the findings.
     fn step(&mut self, after: &str, seen: impl FnMut(&[u8]) -> ControlFlow<()>) -> Result<Step, ScrubError> {
         let blobs = holdings(&self.index, after, STEP)?;
         let last = blobs.last().map(|blob| blob.name().to_owned());
@@ -187,7 +186,7 @@ impl Scrub {
         Ok(Step { findings, next: last })
     }
 
-    /// Reads blobs and notes what it finds, as far as it came.
+    /// Reads blobs and stores the findings for those that were read.
     fn visit(
         &mut self,
         blobs: &[Holding],
@@ -209,7 +208,7 @@ impl Scrub {
         let notes = self.index.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (blob, outcome) in examined {
             let keys = holding::keys_of(&notes, blob.name())?;
-            // It was removed while it was read, or before.
+            // It was removed meanwhile.
             if keys.is_empty() {
                 continue;
             }
@@ -237,13 +236,13 @@ impl Scrub {
         Ok(findings)
     }
 
-    /// Those that are noted as missing or of another length, and whose file is of the right length now.
+    /// Blobs that are marked as missing or of another length, and whose file has the right length now.
     fn come_back(&self) -> Result<Vec<Holding>, ScrubError> {
         let mut select = self.index.prepare_cached("SELECT blob, damage FROM damaged_blobs ORDER BY blob")?;
         let noted = select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
         let mut back = Vec::new();
         for (blob, damage) in noted.collect::<rusqlite::Result<Vec<_>>>()? {
-            // What has other bytes has the right length anyway: only a pass, or `xf scrub`, reads it again.
+            // Blobs with wrong bytes have the right length anyway; only a pass or `xf scrub` reads them again.
             if !matches!(Damage::parse(&damage), Some(Damage::Missing | Damage::WrongSize)) {
                 continue;
             }
@@ -273,14 +272,14 @@ impl Scrub {
         self.index.prepare_cached(replace)?.execute(params![place.after, place.begun.as_millis(), ended]).map(drop)
     }
 
-    /// A pass has just been made.
+    /// Records the end of a pass.
     fn end_pass(&self) -> rusqlite::Result<()> {
         let now = self.clock.now();
         self.keep(&Place { after: String::new(), begun: now, ended: Some(now) })
     }
 }
 
-/// The scrub in the background of an open store. Dropping it ends it within a piece.
+/// The background scrub of an open store. Dropping it stops it within a chunk.
 #[derive(Debug)]
 pub(super) struct Background {
     stop: Option<mpsc::Sender<()>>,
@@ -289,7 +288,7 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// Begins to walk, so that each pass takes about `period`.
+    /// Starts the scrub, so that each pass takes about `period`.
     pub(super) fn start(root: &Path, period: Duration, clock: Clock, watch: Watch) -> Result<Self, ScrubError> {
         let scrub = Scrub::open(root, clock)?;
         let (stop, stopped) = mpsc::channel();
@@ -305,7 +304,7 @@ impl Drop for Background {
         self.stopping.store(true, Ordering::Relaxed);
         self.stop = None;
         if let Some(thread) = self.thread.take() {
-            // A panic there was reported when it happened.
+            // A panic of the thread has already been reported.
             drop(thread.join());
         }
     }
@@ -323,7 +322,7 @@ impl Walk {
     fn run(mut self) {
         loop {
             if let Err(error) = self.go_on() {
-                tracing::warn!(%error, "the scrub of stored objects could not go on; it tries again");
+                tracing::warn!(%error, "the scrub of stored objects was interrupted by an error; it will retry");
             }
             if !matches!(self.stopped.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) {
                 return;
@@ -331,7 +330,7 @@ impl Walk {
         }
     }
 
-    /// Finishes the pass that is under way or due.
+    /// Finishes the pass that is in progress or due.
     fn go_on(&mut self) -> Result<(), ScrubError> {
         let back = self.scrub.come_back()?;
         if !back.is_empty() {
@@ -353,7 +352,7 @@ impl Walk {
                 None => place.ended = Some(self.scrub.clock.now()),
             }
             self.read(|scrub, seen| scrub.visit(&blobs, seen), rate)?;
-            // What was not read because the store stops is read again.
+            // Blobs that were skipped because the store stops are read again.
             if self.stopping.load(Ordering::Relaxed) {
                 return Ok(());
             }
@@ -365,7 +364,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Does one step at a rate in bytes a second.
+    /// Makes one step at a rate in bytes per second.
     fn read(
         &mut self,
         step: impl FnOnce(&mut Scrub, &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<Findings, ScrubError>,
@@ -386,7 +385,7 @@ impl Walk {
         counters.scrubbed_blobs.fetch_add(findings.blobs, Ordering::Relaxed);
         counters.scrubbed_bytes.fetch_add(findings.bytes, Ordering::Relaxed);
         if findings.healed > 0 {
-            tracing::info!(blobs = findings.healed, "stored objects that were damaged are whole again and served");
+            tracing::info!(blobs = findings.healed, "damaged stored objects have been repaired and are served again");
         }
         Ok(())
     }
@@ -405,7 +404,7 @@ mod tests {
         index::{Facts, Index, Location, Object},
     };
 
-    /// A store's directory with objects, and an index that is open as a server has it.
+    /// A store's directory with objects, and an open index like that of a server.
     struct Store {
         directory: TempDir,
         blobs: Blobs,
@@ -463,7 +462,7 @@ mod tests {
     const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
     #[tokio::test]
-    async fn a_pass_is_made_once_in_its_period_and_finds_what_rotted_since_the_last() {
+    async fn a_pass_runs_once_in_its_period_and_finds_damage_since_the_last() {
         let store = Store::new();
         let (first, second) = (store.put("first", b"first").await, store.put("second", b"second").await);
         let (mut walk, _stop) = store.walk(WEEK);
@@ -482,7 +481,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_comes_back_is_noticed_between_passes() {
+    async fn a_restored_file_is_noticed_between_passes() {
         let store = Store::new();
         let blob = store.put("key", b"bytes").await;
         let (file, away) = (store.file(&blob), store.directory.path().join("away"));
@@ -492,7 +491,7 @@ mod tests {
         assert_eq!(store.damage(&blob), Some(Damage::Missing));
         fs::write(&file, b"bytez").unwrap();
         walk.go_on().unwrap();
-        assert_eq!(store.damage(&blob), Some(Damage::WrongBytes), "what came back is something else");
+        assert_eq!(store.damage(&blob), Some(Damage::WrongBytes), "the restored file has other bytes");
         fs::rename(&away, &file).unwrap();
         store.clock.advance(WEEK);
         walk.go_on().unwrap();
@@ -500,7 +499,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pass_that_is_stopped_goes_on_after_what_it_has_read() {
+    async fn a_stopped_pass_resumes_after_the_last_verified_blob() {
         let store = Store::new();
         for i in 0..STEP * 2 {
             store.put(&format!("{i}"), format!("bytes {i}").as_bytes()).await;
@@ -521,7 +520,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_known_of_a_blob_goes_with_the_blob() {
+    async fn scrub_state_of_a_blob_is_removed_with_the_blob() {
         let store = Store::new();
         let (damaged, whole) = (store.put("damaged", b"damaged").await, store.put("whole", b"whole").await);
         fs::write(store.file(&damaged), b"").unwrap();
@@ -534,12 +533,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sha256_that_was_noted_holds_a_blob_to_it_where_its_md5_would_not() {
+    async fn a_stored_sha256_detects_damage_that_the_md5_does_not() {
         let store = Store::new();
         let blob = store.put("key", b"bytes").await;
         let (mut walk, _stop) = store.walk(WEEK);
         walk.go_on().unwrap();
-        // Other bytes with the same MD5 are made as easily as this.
+        // Other bytes with the same MD5 can be constructed; changing the stored MD5 has the same effect.
         let mut md5 = Md5::new();
         md5.update(b"other");
         let md5 = hex::encode(md5.finalize());
@@ -551,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_without_a_store_is_named_and_nothing_is_made_in_it() {
+    fn a_directory_without_a_store_is_named_and_not_modified() {
         let directory = TempDir::new().unwrap();
         let scrubbed = scrub(directory.path(), &Clock::system(), |_, _| {});
         assert!(matches!(scrubbed, Err(ScrubError::NoStore { path }) if path == directory.path()));

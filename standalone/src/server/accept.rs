@@ -1,4 +1,4 @@
-//! Taking connections from the system, for as long as the server runs: no failure of one ends it.
+//! Accepting connections while the server runs. An error of one connection never ends the server.
 
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
@@ -18,21 +18,22 @@ use super::{
     connection, raw_refusal,
 };
 
-/// How long nothing is taken after the system could not give a connection, first and at most. What ends this is that
-/// others close, so there is nothing to wait for but time.
+/// The first and the longest pause after the system could not accept a connection. Only the closing of other
+/// connections helps, so there is no event to wait for.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often a trouble that goes on is logged.
+/// How often a persistent problem is logged.
 const LOG_EVERY: Duration = Duration::from_secs(30);
 
-/// How many refused connections are kept for a moment at once, so that they can read why. Others are closed without.
+/// The number of refused connections that are kept open at the same time, so that their clients can read the response.
+/// Others are closed at once.
 const REFUSED_AT_ONCE: usize = 4;
 
 /// How long a refused connection may take to receive a few hundred bytes.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
-/// Serves connections until `stopping`, and then until the last has ended.
+/// Serves connections until `stopping`, and then until the last one has ended.
 pub(crate) async fn serve(
     listener: TcpListener,
     port: Port,
@@ -65,7 +66,7 @@ pub(crate) async fn serve(
     while open.join_next().await.is_some() {}
 }
 
-/// Who comes next.
+/// The next connection or event.
 enum Newcomer {
     Admitted(TcpStream, SocketAddr, Place),
     Refused(TcpStream, Full),
@@ -75,7 +76,7 @@ struct Door {
     listener: TcpListener,
     port: Port,
     connections: Connections,
-    /// Who was taken and has no place yet.
+    /// A connection that was accepted and has no place yet.
     pending: Option<(TcpStream, SocketAddr)>,
     full_since: Option<Instant>,
     pause: Duration,
@@ -97,7 +98,7 @@ impl Door {
         }
     }
 
-    /// The next connection. Nothing is lost when it is dropped and called again.
+    /// Returns the next connection. Cancel-safe.
     async fn next(&mut self) -> Newcomer {
         loop {
             if let Some(until) = self.closed_until {
@@ -123,7 +124,8 @@ impl Door {
             let full = match connections.admit(self.port, client.ip()) {
                 Ok(place) => {
                     self.full_since = None;
-                    // Answers go in one piece; to wait for more would only delay them. It does not matter if it fails.
+                    // Responses are written at once; Nagle's algorithm would only delay them. An error has no
+                    // consequence.
                     drop(stream.set_nodelay(true));
                     return Newcomer::Admitted(stream, client, place);
                 }
@@ -131,7 +133,7 @@ impl Door {
             };
             let since = *self.full_since.get_or_insert_with(Instant::now);
             let until = since + connections.limits().queue;
-            // One address does not make others wait.
+            // The limit of one address does not make other clients wait.
             if full == Full::Address || Instant::now() >= until {
                 if full == Full::Address {
                     self.full_since = None;
@@ -139,17 +141,17 @@ impl Door {
                 connections.count_refused(self.port, full);
                 if self.may_log() {
                     let (port, reason) = (self.port.as_str(), full.as_str());
-                    tracing::warn!(port, reason, "connections are refused: all places are at work");
+                    tracing::warn!(port, reason, "connections are refused: all connections are busy");
                 }
                 return Newcomer::Refused(stream, full);
             }
             self.pending = Some((stream, client));
-            // Time that runs out is seen in the next round.
+            // An expired timeout is handled in the next iteration.
             drop(timeout_at(until, freed).await);
         }
     }
 
-    /// The system gave no connection: because the client is gone already, or for want of something.
+    /// The system could not accept a connection: the client has disconnected, or a resource is exhausted.
     fn failed(&mut self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
 
@@ -161,7 +163,7 @@ impl Door {
             tracing::error!(
                 port = self.port.as_str(),
                 %error,
-                "no connection can be taken at the moment; if files are too many, allow more with ulimit -n or LimitNOFILE"
+                "connections cannot be accepted at the moment; if too many files are open, raise the limit with ulimit -n or LimitNOFILE"
             );
         }
         self.closed_until = Some(Instant::now() + self.pause);
@@ -177,7 +179,7 @@ impl Door {
     }
 }
 
-/// Says why, and lets the client read it.
+/// Sends the reason and lets the client read it.
 async fn refuse(mut stream: TcpStream, port: Port, full: Full) {
     let status = match full {
         Full::Server => StatusCode::SERVICE_UNAVAILABLE,

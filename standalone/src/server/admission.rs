@@ -1,8 +1,7 @@
-//! Who may be connected: the ceiling over all ports, the part of each, the part of each address, and who makes room.
+//! Admission of connections: the limits overall, per port and per address, and the replacement of idle connections.
 //!
-//! A connection that waits for its client, because no request has begun or the last one was answered, can be closed at
-//! any time without harm. So a newcomer is given the place of the one that has waited longest, and only when all are at
-//! work is there no place.
+//! A connection without a request in progress can be closed at any time without harm. A new connection therefore
+//! replaces the one that has been idle for the longest time, and is refused only if all are busy.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,12 +12,12 @@ use std::{
 use tokio::sync::{Notify, futures::Notified};
 use xfiles_core::prometheus::{Counters, Registry};
 
-use super::limits::{ConnectionLimits, household};
+use super::limits::{ConnectionLimits, client_network};
 
-/// One port may have three quarters of all connections, so that the other one always has a quarter.
+/// One port may use three quarters of all connections, so that a quarter remains for the other.
 const PORT_SHARE: (usize, usize) = (3, 4);
 
-/// What a listener is for.
+/// The purpose of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Port {
     /// The API and the CDN.
@@ -30,7 +29,7 @@ pub(crate) enum Port {
 impl Port {
     const COUNT: usize = 2;
 
-    /// Its name in metrics and in the log.
+    /// The name in metrics and logs.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
@@ -46,7 +45,7 @@ impl Port {
     }
 }
 
-/// All connections of the process. Clones are the same.
+/// All connections of the process. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections(Arc<Shared>);
 
@@ -60,7 +59,7 @@ struct Shared {
     meters: Meters,
 }
 
-/// What is counted of connections.
+/// The metrics of connections.
 #[derive(Debug)]
 struct Meters {
     open: Counters<1>,
@@ -76,32 +75,32 @@ struct Table {
     ports: [Group; Port::COUNT],
     addresses: HashMap<IpAddr, Group>,
     last_id: u64,
-    /// Counts the moments at which connections began to wait.
+    /// A counter that orders the times at which connections became idle.
     moments: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     port: Port,
-    /// `None`: many clients come from the address.
+    /// `None` if many clients share the address.
     address: Option<IpAddr>,
     waiting_since: Option<u64>,
     evicted: Arc<Notify>,
 }
 
-/// Connections that have something in common, and which of them wait, the one that has waited longest first.
+/// Connections of a port or address, with the idle ones sorted by time, longest first.
 #[derive(Debug, Default)]
 struct Group {
     open: usize,
     waiting: BTreeMap<u64, u64>,
 }
 
-/// Why there is no place.
+/// The reason why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
-    /// All places, or those of the port, are at work.
+    /// All connections, or those of the port, are busy.
     Server,
-    /// Those of the address are.
+    /// The connections of the address are busy.
     Address,
 }
 
@@ -114,7 +113,7 @@ impl Full {
     }
 }
 
-/// The place of a connection; dropped, it is free.
+/// The place of a connection; dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Place {
     connections: Connections,
@@ -125,19 +124,19 @@ pub(super) struct Place {
 }
 
 impl Connections {
-    /// No connections yet, and never more than `max`.
+    /// No connections yet, and a limit of `max`.
     pub(crate) fn new(limits: ConnectionLimits, max: usize, registry: &Registry) -> Self {
         let per_address = limits.per_address(max);
         let meters = Meters {
             open: registry.gauges("xfiles_connections_open", "Connections that are open.", ["port"]),
             accepted: registry.counters(
                 "xfiles_connections_accepted_total",
-                "Connections that were given a place.",
+                "Connections that were accepted.",
                 ["port"],
             ),
             refused: registry.counters(
                 "xfiles_connections_refused_total",
-                "Connections that were refused: full, all places are at work; address, those of their address are.",
+                "Connections that were refused: full, all connections are busy; address, all connections of the address are busy.",
                 ["port", "reason"],
             ),
             closed: registry.counters(
@@ -152,17 +151,17 @@ impl Connections {
             ),
         };
         for port in [Port::Api, Port::Store] {
-            // So that each is there from the first scrape on.
+            // So that every metric exists from the first scrape on.
             meters.open.add([port.as_str()], 0.0);
             meters.refused.add([port.as_str(), Full::Server.as_str()], 0.0);
             meters.refused.add([port.as_str(), Full::Address.as_str()], 0.0);
         }
         let ceiling = max as f64;
-        registry.gauge("xfiles_connections_max", "The most connections that are open at once.", move || ceiling);
+        registry.gauge("xfiles_connections_max", "The limit of open connections.", move || ceiling);
         let (table, freed) = (Mutex::default(), Notify::new());
         let connections = Self(Arc::new(Shared { limits, max, per_address, table, freed, meters }));
         let read = connections.clone();
-        let help = "Connections with a request that is worked on; the others can be closed for newcomers.";
+        let help = "Connections with a request in progress; the others can be closed for new ones.";
         registry.gauge("xfiles_connections_working", help, move || read.table().working() as f64);
         connections
     }
@@ -171,10 +170,10 @@ impl Connections {
         &self.0.limits
     }
 
-    /// A place for a connection from there, perhaps that of another one, which is told to close.
+    /// A place for a connection from this address, possibly that of an idle one, which is closed.
     pub(super) fn admit(&self, port: Port, address: IpAddr) -> Result<Place, Full> {
         let shared = &*self.0;
-        let address = (!shared.limits.is_shared(address)).then(|| household(address));
+        let address = (!shared.limits.is_shared(address)).then(|| client_network(address));
         let mut table = self.table();
         if let Some(address) = address {
             while let Some(group) = table.addresses.get(&address).filter(|group| group.open >= shared.per_address) {
@@ -202,7 +201,7 @@ impl Connections {
         Ok(Place { connections: self.clone(), id, port, address, evicted })
     }
 
-    /// Closes the connection that has waited longest, because something else than places is scarce.
+    /// Closes the connection that has been idle for the longest time, because another resource is exhausted.
     pub(super) fn make_room(&self) {
         let mut table = self.table();
         if let Some(longest) = table.longest_of_all() {
@@ -260,7 +259,7 @@ impl Table {
         }
     }
 
-    /// Whether the connection has a place.
+    /// Marks the connection as busy. Returns true if it still has its place.
     fn work(&mut self, id: u64) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else { return false };
         if let Some(moment) = entry.waiting_since.take() {
@@ -296,18 +295,18 @@ impl Table {
 }
 
 impl Place {
-    /// From now on the place may be given to another, after those that wait already.
+    /// Marks the connection as idle: it may be replaced, after those that became idle earlier.
     pub(super) fn wait(&self) {
         let mut table = self.connections.table();
         table.work(self.id);
         table.wait(self.id);
         drop(table);
-        // Who found nothing but work looks again.
+        // Wakes connections that found only busy ones.
         self.connections.0.freed.notify_waiters();
     }
 
-    /// From now on it may not. A request that has begun is not cut off: if the place was given away at the same moment,
-    /// there is one more until another connection leaves.
+    /// Marks the connection as busy. A request that has begun is not cancelled: if the connection was replaced at the
+    /// same moment, the limit is exceeded by one until another connection ends.
     pub(super) fn work(&self) {
         let mut table = self.connections.table();
         if !table.work(self.id) {
@@ -318,7 +317,7 @@ impl Place {
         }
     }
 
-    /// Returns when the place has been given to another.
+    /// Completes when the connection has been replaced.
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
     }
@@ -331,7 +330,7 @@ impl Place {
         self.port
     }
 
-    /// Counts bytes that came and went.
+    /// Counts received and sent bytes.
     pub(super) fn count_bytes(&self, (received, sent): (u64, u64)) {
         let bytes = &self.connections.0.meters.bytes;
         for (direction, count) in [("in", received), ("out", sent)] {
@@ -341,7 +340,7 @@ impl Place {
         }
     }
 
-    /// Notes why the server closes the connection.
+    /// Counts the reason for which the server closes the connection.
     pub(super) fn count_closed(&self, reason: &'static str) {
         self.connections.0.meters.closed.increment([self.port.as_str(), reason]);
     }
@@ -378,15 +377,15 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_has_waited_longest_makes_room() {
+    fn the_connection_idle_for_longest_is_closed() {
         let connections = connections(4, 100);
         let places: Vec<Place> = (0..3).map(|_| admit(&connections, Port::Api, LOOPBACK).unwrap()).collect();
-        // The first was asked and answered, and waits again: now the second has waited longest.
+        // The first one has served a request and is idle again: now the second has been idle longest.
         places[0].wait();
         let _other = admit(&connections, Port::Store, LOOPBACK).unwrap();
         let _newcomer = admit(&connections, Port::Store, LOOPBACK).unwrap();
         assert_eq!(places.iter().map(is_evicted).collect::<Vec<_>>(), [false, true, false]);
-        // A request came at the same moment: it is worked on, and two others make room for the next.
+        // A request arrived at the same moment: it is served, and two others are closed for the next connection.
         places[1].work();
         assert_eq!(connections.table().entries.len(), 5);
         let _next = admit(&connections, Port::Store, LOOPBACK).unwrap();
@@ -394,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn when_all_are_at_work_there_is_no_place_until_one_is_done() {
+    fn busy_connections_are_not_closed_for_a_new_one() {
         let connections = connections(4, 100);
         let busy = |port| {
             let place = admit(&connections, port, LOOPBACK)?;
@@ -424,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_has_its_part_and_proxies_have_all() {
+    fn one_address_has_its_share_and_proxies_have_no_limit() {
         let connections = connections(16, 2);
         let busy = |address| {
             let place = admit(&connections, Port::Store, address)?;
@@ -436,14 +435,14 @@ mod tests {
         let _others = (busy("203.0.113.2").unwrap(), busy(LOOPBACK).unwrap(), busy(LOOPBACK).unwrap());
         let _more = (busy(LOOPBACK).unwrap(), busy("2001:db8::1").unwrap(), busy("2001:db8::2").unwrap());
         assert_eq!(busy("2001:db8::3").unwrap_err(), Full::Address);
-        // One that waits makes room for its own address before anybody is refused.
+        // An idle connection is closed for a new one of the same address before any is refused.
         first.wait();
         busy("203.0.113.1").unwrap();
         assert!(is_evicted(&first));
     }
 
     #[test]
-    fn nothing_is_remembered_of_those_who_left() {
+    fn closed_connections_leave_no_state() {
         let connections = connections(4, 2);
         for n in 0..1_000 {
             drop(admit(&connections, Port::Api, &format!("203.0.{}.{}", n / 250, n % 250)).unwrap());

@@ -1,4 +1,4 @@
-//! One connection from its first byte to its end: which of the limits it is under, and how it is closed.
+//! One connection from its first byte to its end: its time limits, and how it is closed.
 
 use std::{
     future::poll_fn,
@@ -29,33 +29,33 @@ use super::{
     socket::{Activity, Socket},
 };
 
-/// What is read and discarded after a request that could not even be parsed, or a connection that was refused.
+/// The bytes that are read and discarded after a request that could not be parsed, or on a refused connection.
 const DISCARDED_UNPARSED: u64 = 1024 * 1024;
 
-/// How long a client may take for that.
+/// The time limit for this.
 const DISCARD_UNPARSED_FOR: Duration = Duration::from_secs(2);
 
-/// How a connection came to its end.
+/// The reason for which a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// By HTTP: the client closed, or was told to.
+    /// By HTTP: the client closed it, or the response had `Connection: close`.
     Http,
-    /// With a request that was not HTTP, or not as its head said.
+    /// The request was not valid HTTP, or its body did not match its head.
     Malformed,
     /// The head of a request did not arrive in time.
     HeadLate,
-    /// No other request came.
+    /// No further request arrived.
     Idle,
-    /// The client took nothing of its answer.
+    /// The client did not read its response.
     TookNothing,
-    /// Another connection was given its place.
+    /// The connection was replaced by another.
     Evicted,
     /// The server stops.
     Stopped,
 }
 
 impl End {
-    /// As metrics name what the server decided.
+    /// The reason in metrics, if the server decided.
     const fn reason(self) -> Option<&'static str> {
         match self {
             Self::Http => None,
@@ -69,18 +69,17 @@ impl End {
     }
 }
 
-/// What a connection is about.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// A request is worked on. Its client is under the limits of bodies.
+    /// A request is in progress. The limits for bodies apply.
     Working,
     /// The rest of a refused body is read.
     Discarding,
-    /// A head is awaited or arrives, until this moment.
+    /// A head is awaited or arriving, with this deadline.
     Waiting { until: Instant, end: End },
 }
 
-/// Serves a connection until it ends.
 pub(super) async fn serve(
     stream: TcpStream,
     client: SocketAddr,
@@ -121,7 +120,7 @@ pub(super) async fn serve(
         let mut stopped = pin!(stopping.wait_for(|stop| *stop));
         let mut is_stopping = false;
         poll_fn(|cx| {
-            // A server that is gone has stopped as well.
+            // A dropped sender also means that the server has stopped.
             if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
                 is_stopping = true;
                 driver.stop();
@@ -133,7 +132,7 @@ pub(super) async fn serve(
                 if driver.phase != Phase::Working {
                     return Poll::Ready(End::Evicted);
                 }
-                // A request came at the same moment.
+                // A request arrived at the same moment.
                 evicted.set(place.evicted());
             }
             if is_stopping && driver.phase != Phase::Working { Poll::Ready(End::Stopped) } else { Poll::Pending }
@@ -154,11 +153,11 @@ struct Driver<'p> {
     rest: Arc<Mutex<Option<Rest>>>,
     discarding: Option<Discarding>,
     phase: Phase,
-    /// Goes off at the end of the phase, or before.
+    /// Fires at the end of the phase, or earlier.
     alarm: Pin<Box<Sleep>>,
-    /// Whether a head had begun to arrive when the connection was last looked at.
+    /// Whether a head had begun to arrive at the last check.
     begun: bool,
-    /// How many requests there were then.
+    /// The number of requests at the last check.
     served: u64,
     place: &'p Place,
     limits: &'p ConnectionLimits,
@@ -189,14 +188,14 @@ impl Driver<'_> {
             if discarding.poll_end(cx).is_pending() {
                 break;
             }
-            // Let go of the body, so that the connection ends.
+            // Drops the body, so that the connection ends.
             self.discarding = None;
         }
         self.look();
         self.poll_alarm(cx)
     }
 
-    /// Finds out which phase it is. A request may have come and been answered since it was last asked.
+    /// Determines the phase. A request may have arrived and completed since the last check.
     fn look(&mut self) {
         let (was, served) = (self.phase, self.activity.served());
         let renewed = served != self.served;
@@ -212,7 +211,7 @@ impl Driver<'_> {
             self.phase = Phase::Discarding;
         } else {
             let begun = self.activity.has_begun();
-            // The first head has its time from the opening of the connection on.
+            // The time limit for the first head starts when the connection is opened.
             let same = begun == self.begun || served == 0;
             if !matches!(was, Phase::Waiting { .. }) || renewed || !same {
                 let limits = self.limits;
@@ -229,7 +228,7 @@ impl Driver<'_> {
 
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let Phase::Waiting { until, end } = self.phase else { return Poll::Pending };
-        // It is set earlier when it must be; an alarm that is too early is set again when it goes off.
+        // Only moved to an earlier time; an alarm that fires too early is set again.
         if self.alarm.deadline() > until || self.alarm.is_elapsed() {
             self.alarm.as_mut().reset(until);
         }
@@ -243,7 +242,7 @@ impl Driver<'_> {
     }
 }
 
-/// Closes so that the client can read what it was answered.
+/// Closes the connection so that the client can read the response.
 async fn close(mut stream: TcpStream, activity: &Activity, end: End, port: Port) {
     if end == End::HeadLate && activity.has_begun() {
         let text = raw_refusal(port, StatusCode::REQUEST_TIMEOUT);
@@ -256,7 +255,7 @@ async fn close(mut stream: TcpStream, activity: &Activity, end: End, port: Port)
     }
 }
 
-/// Reads what a client still sends, for a moment.
+/// Reads what the client still sends, for a short time.
 pub(super) async fn discard(stream: &mut TcpStream) {
     let mut buffer = vec![0; 16 * 1024];
     let mut left = DISCARDED_UNPARSED;
@@ -268,6 +267,6 @@ pub(super) async fn discard(stream: &mut TcpStream) {
             }
         }
     };
-    // What comes later is not read.
+    // Later bytes are not read.
     drop(timeout(DISCARD_UNPARSED_FOR, all).await);
 }

@@ -1,51 +1,51 @@
-//! How many file descriptors the process may have, and how many connections that allows.
+//! The limit of file descriptors, and the number of connections that it allows.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// More is not asked for: it is room for more connections than are ever allowed by default.
+/// The limit that is requested: it allows more connections than the default limit.
 const WANTED: u64 = 65_536;
 
-/// What the process has open beside its connections: standard streams, the runtime's own, listeners, locks, two SQLite
-/// databases with their logs and readers, deliveries to webhooks, and a directory that is being synced.
+/// The descriptors for other purposes than connections: standard streams, the runtime, listeners, locks, two SQLite
+/// databases with their logs and readers, webhook deliveries, and a directory that is being synced.
 const RESERVED: u64 = 44;
 
-/// What a connection takes at most: its socket, and the file that an upload is written to or a download read from.
+/// The descriptors of a connection: its socket, and the file of an upload or download.
 const PER_CONNECTION: u64 = 2;
 
-/// With fewer, not even one browser is served.
+/// With fewer, not even one browser could be served.
 const FEWEST: u64 = 6;
 
-/// Too few file descriptors.
+/// The limit of open files is too low.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooFew {
-    /// For any server.
+    /// Too few for any server.
     #[error(
         "the process may open {limit} files, which is too few to serve; allow at least {} with ulimit -n or LimitNOFILE",
         RESERVED + FEWEST * PER_CONNECTION
     )]
     ForAnything {
-        /// How many it may open.
+        /// The limit of the process.
         limit: u64,
     },
-    /// For as many connections as were asked for.
+    /// Too few for the requested number of connections.
     #[error(
         "the process may open {limit} files, which is enough for {enough} connections and not for {wanted}; allow more \
          files with ulimit -n or LimitNOFILE, or ask for fewer with --max-connections"
     )]
     ForThose {
-        /// How many it may open.
+        /// The limit of the process.
         limit: u64,
-        /// How many connections that allows.
+        /// The number of connections that this allows.
         enough: usize,
-        /// How many connections were asked for.
+        /// The number of connections that was requested.
         wanted: usize,
     },
 }
 
-/// Allows the process as many descriptors as it may allow itself, and says how many that is.
+/// Raises the soft limit to the hard limit, and returns it.
 pub(super) fn raise() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    // None is no limit.
+    // `None` means unlimited.
     let (Some(now), most) = (current, maximum.unwrap_or(u64::MAX)) else { return u64::MAX };
     let wanted = most.min(WANTED);
     if now < wanted {
@@ -57,7 +57,7 @@ pub(super) fn raise() -> u64 {
     now
 }
 
-/// How many connections a process with so many descriptors serves: what was asked for, or as many as fit.
+/// The number of connections with this limit of descriptors: the requested number, or as many as possible.
 pub(super) fn connections(limit: u64, wanted: Option<usize>, default: usize) -> Result<usize, TooFew> {
     let fit = limit.saturating_sub(RESERVED) / PER_CONNECTION;
     if fit < FEWEST {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_leave_room_for_the_stores() {
+    fn connections_leave_descriptors_for_the_stores() {
         assert_eq!(connections(64, None, 4_096), Ok(10));
         assert_eq!(connections(1_024, None, 4_096), Ok(490));
         assert_eq!(connections(65_536, None, 4_096), Ok(4_096));
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_descriptors_are_told_with_the_way_out() {
+    fn too_few_descriptors_are_reported_with_a_remedy() {
         let refused = connections(32, None, 4_096).unwrap_err().to_string();
         assert!(refused.contains("32 files") && refused.contains("at least 56 with ulimit -n"), "{refused}");
         let refused = connections(64, Some(100), 4_096).unwrap_err().to_string();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_raised_and_stays() {
+    fn the_raised_limit_is_kept() {
         let raised = raise();
         assert_eq!(raise(), raised);
     }

@@ -1,9 +1,8 @@
-//! One request and its answer: what the handlers behind are given and what becomes of the part of a body that they do
-//! not read.
+//! One request and its response, and the handling of the part of the body that a handler does not read.
 //!
-//! A handler may refuse a request before it has read the body, and most clients read the answer only after they have
-//! sent everything. If the server closed then, the client's system would throw the answer away with the connection. So
-//! the answer says that the connection closes, and what still comes is read and discarded, within bounds.
+//! A handler may refuse a request before reading its body, and most clients read the response only after they have sent
+//! everything. If the server closed the connection immediately, the client's system would discard the response. The
+//! response therefore has `Connection: close`, and the rest of the body is read and discarded, within limits.
 
 use std::{
     convert::Infallible,
@@ -30,14 +29,15 @@ use tower::Service as _;
 
 use super::{Port, limits::ConnectionLimits, refusal, socket::Activity, stall::Patience};
 
-/// The rest of a body that is taken in before the answer, if it is there already, so that the connection can be used
-/// again.
+/// The largest rest of a body that is read before the response if it has already arrived, so that the connection can be
+/// reused.
 const KEPT_FOR: u64 = 64 * 1024;
 
-/// How often the connection is looked at for that rest: once for what it has read, and once for what it had not.
+/// How often the connection is polled for that rest: once for data that it has buffered, and once for data in the
+/// socket.
 const LOOKS: usize = 3;
 
-/// What the requests of one connection go through.
+/// The state of the requests of one connection.
 #[derive(Clone)]
 pub(super) struct Exchange {
     pub(super) handlers: Router,
@@ -45,7 +45,7 @@ pub(super) struct Exchange {
     pub(super) client: SocketAddr,
     pub(super) body_idle: Duration,
     pub(super) activity: Arc<Activity>,
-    /// What was left of the last request.
+    /// The unread rest of the last request.
     pub(super) rest: Arc<Mutex<Option<Rest>>>,
 }
 
@@ -80,7 +80,7 @@ impl Exchange {
         };
         let closes = match (rest, state) {
             (_, Reading::Whole) => false,
-            // Who sends nothing is not waited for again.
+            // A client that sends nothing is not waited for again.
             (_, Reading::Stalled) => {
                 response = refusal(self.port, StatusCode::REQUEST_TIMEOUT);
                 true
@@ -90,13 +90,13 @@ impl Exchange {
                 true
             }
             (Some(rest), Reading::Open) => {
-                // A client that waits for permission has sent nothing, and reading would be to give it.
+                // A client that waits for `100 Continue` has sent nothing, and reading would send it.
                 let rest = if waits_for_permission { Some(rest) } else { take_what_is_there(rest).await };
                 let closes = rest.is_some();
                 *locked(&self.rest) = rest.map(Rest);
                 closes
             }
-            // A task that goes on has it still, or has read it by now.
+            // A task that continues still has the body, or has read it by now.
             (None, Reading::Open) => locked(&body).state != Reading::Whole,
         };
         if closes {
@@ -111,14 +111,14 @@ impl Exchange {
     }
 }
 
-/// What is left after what has arrived is taken away.
+/// The rest of a body after the data that has already arrived.
 async fn take_what_is_there(mut incoming: Incoming) -> Option<Incoming> {
     let mut taken = 0;
     for _ in 0..LOOKS {
         let mut looked = false;
         let came = poll_fn(|cx| match Pin::new(&mut incoming).poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Some(frame)),
-            // The connection reads when it is polled again.
+            // The connection reads more data when it is polled again.
             Poll::Pending if looked => Poll::Ready(None),
             Poll::Pending => {
                 looked = true;
@@ -142,32 +142,31 @@ async fn take_what_is_there(mut incoming: Incoming) -> Option<Incoming> {
     Some(incoming)
 }
 
-/// How far a body was read.
+/// How much of a body was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
     Open,
-    /// To its end.
+    /// All of it.
     Whole,
-    /// It stopped coming.
+    /// The client stopped sending.
     Stalled,
-    /// It is not what its head said, or the client is gone.
+    /// It does not match its head, or the client has disconnected.
     Broken,
 }
 
 struct Received {
-    /// What the handler did not read, once it has let go of it.
+    /// The part that the handler did not read, after it has dropped the body.
     rest: Option<Incoming>,
     state: Reading,
 }
 
-/// The body of a request as its handler sees it.
+/// The body of a request for its handler.
 struct Sent {
     incoming: Option<Incoming>,
     patience: Patience,
     body: Arc<Mutex<Received>>,
 }
 
-/// A client stopped sending.
 #[derive(Clone, Copy, Debug)]
 struct Stalled;
 
@@ -226,10 +225,10 @@ impl Drop for Sent {
     }
 }
 
-/// The rest of a body that nobody wants.
+/// The unread rest of a body.
 pub(super) struct Rest(Incoming);
 
-/// Reads the rest of a body to nowhere, as far as the limits allow.
+/// Reads and discards the rest of a body within the limits.
 pub(super) struct Discarding {
     incoming: Incoming,
     left: u64,
@@ -249,7 +248,7 @@ impl Discarding {
         }
     }
 
-    /// Ready when nothing more comes, or nothing more is read.
+    /// Ready when the body has ended, or the limit is reached.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
             let Some(Ok(frame)) = frame else { return Poll::Ready(()) };
@@ -267,7 +266,7 @@ impl Discarding {
     }
 }
 
-/// A request is worked on for as long as this lives.
+/// Marks a request as in progress until it is dropped.
 struct Working(Arc<Activity>);
 
 impl Drop for Working {
@@ -276,7 +275,7 @@ impl Drop for Working {
     }
 }
 
-/// The body of an answer. The request ends with it.
+/// The body of a response. The request ends with it.
 pub(super) struct Answer {
     body: Body,
     _working: Working,

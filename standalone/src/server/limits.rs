@@ -1,4 +1,4 @@
-//! What a server grants its clients: how many connections, and how long each may take for what.
+//! The limits for clients: the number of connections, and the time limits.
 
 use std::{
     fmt,
@@ -10,52 +10,52 @@ use std::{
 
 use xfiles_core::intent::ByteSize;
 
-/// The most connections that are open at once unless an operator asks for another number. Each costs some 20 KB, and
-/// as many idle ones as this a small machine still holds.
+/// The default limit of open connections. Each needs about 20 KB, so that a small machine can hold this many idle ones.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 4_096;
 
-/// The part of all connections that one address may have unless an operator says otherwise: a quarter, so that it takes
-/// more than three to fill a server, and a whole office behind one address is far below it.
+/// The default share of one address: a quarter, so that more than three addresses are needed to fill a server, while a
+/// whole office behind one address stays far below it.
 const ADDRESS_SHARE: usize = 4;
 
-/// The smallest number that the bound of one address is derived as: a browser opens six connections to each port.
+/// The minimum of the derived limit for one address: a browser opens six connections to each port.
 const MIN_PER_ADDRESS: usize = 16;
 
-/// What a server grants. The defaults are right unless an operator has a reason; tests make them short.
+/// The limits. The defaults suit most installations; tests use shorter ones.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimits {
-    /// How many connections are open at once, over all ports. `None`: as many as file descriptors allow, at most
-    /// [`DEFAULT_MAX_CONNECTIONS`]. More than they allow are refused at the start.
+    /// The limit of open connections over all ports. `None` means as many as file descriptors allow, at most
+    /// [`DEFAULT_MAX_CONNECTIONS`]. A number that the descriptors do not allow is refused at the start.
     pub max: Option<NonZeroUsize>,
-    /// How many connections one address may have; of IPv6, one network of 64 bits. `None`: a quarter of `max`. Loopback
-    /// and proxies may have any number.
+    /// The limit of connections of one address; an IPv6 /64 network counts as one address. `None` means a quarter of
+    /// `max`. Loopback and proxies have no limit.
     pub max_per_address: Option<NonZeroUsize>,
-    /// Addresses from which many clients come, such as a reverse proxy's.
+    /// Addresses that many clients share, such as that of a reverse proxy.
     pub proxies: Vec<AddressRange>,
-    /// How long the head of a request may take: from the opening of the connection, or from the first byte on a
-    /// connection that was used before.
+    /// The time limit for the head of a request, from the opening of the connection or from the first byte of a later
+    /// request.
     pub head: Duration,
-    /// How long a connection is kept for another request. Longer than the 60 s of common proxies, so that it is they
+    /// How long an idle connection is kept open. Longer than the 60 s of common proxies, so that the proxy closes
+    /// first.
     /// who close.
     pub keep_alive: Duration,
-    /// How long a server waits for `MIN_PROGRESS` of a request's body.
+    /// The time limit for each `MIN_PROGRESS` bytes of a request's body.
     pub body_idle: Duration,
-    /// How long a server waits until a client has taken `MIN_PROGRESS` of an answer.
+    /// The time limit for a client to read each `MIN_PROGRESS` bytes of a response.
     pub write_idle: Duration,
-    /// How long the rest of a refused request's body is read and discarded, so that the client can read the answer.
+    /// How long the rest of a refused request's body is read and discarded, so that the client can read the response.
     pub discard: Duration,
-    /// How long such a client may pause.
+    /// The longest pause of such a client.
     pub discard_idle: Duration,
-    /// How many bytes are discarded.
+    /// The largest number of bytes that are discarded.
     pub discard_bytes: u64,
-    /// How long new connections wait for a place, unanswered, before they are answered 503.
+    /// How long new connections wait for a place before they get 503.
     pub queue: Duration,
 }
 
-/// What must pass within the idle times: less is as good as nothing, so a byte now and then does not hold a connection.
+/// The bytes that must be transferred within the idle times, so that single bytes do not keep a connection open.
 pub const MIN_PROGRESS: usize = 1_024;
 
-/// The longest head of a request, in bytes: a presigned URL with temporary credentials takes 3 KB, other servers allow
+/// The longest head of a request, in bytes. A presigned URL with temporary credentials takes 3 KB; other servers allow
 /// 8 to 32 KB.
 pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 
@@ -69,10 +69,10 @@ impl Default for ConnectionLimits {
             keep_alive: Duration::from_secs(75),
             body_idle: Duration::from_secs(30),
             write_idle: Duration::from_secs(30),
-            // Browsers read an answer only after they have sent everything: 100 MB in this time are 7 Mbit/s.
+            // Browsers read a response only after they have sent everything: 100 MB in this time are 7 Mbit/s.
             discard: Duration::from_secs(120),
             discard_idle: Duration::from_secs(5),
-            // The largest upload, and what chunks add to it.
+            // The largest upload, and the overhead of chunks.
             discard_bytes: ByteSize::MAX.bytes() + 4 * 1024 * 1024,
             queue: Duration::from_secs(5),
         }
@@ -80,32 +80,32 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// How many connections one address may have when there may be `max`.
+    /// The limit for one address if `max` connections are allowed.
     pub(super) fn per_address(&self, max: usize) -> usize {
         self.max_per_address.map_or_else(|| (max / ADDRESS_SHARE).max(MIN_PER_ADDRESS).min(max), NonZeroUsize::get)
     }
 
-    /// Whether many clients may come from this address.
+    /// Returns true if many clients may share this address.
     pub(super) fn is_shared(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_loopback() || self.proxies.iter().any(|range| range.contains(address))
     }
 }
 
-/// One address, or all that begin alike: `10.0.0.7`, `172.16.0.0/12`, `fd00::/8`.
+/// One address or a network: `10.0.0.7`, `172.16.0.0/12`, `fd00::/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressRange {
     first: IpAddr,
     bits: u8,
 }
 
-/// A text that is no address and no range of them.
+/// The text is neither an address nor a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an address is like 10.0.0.7, 172.16.0.0/12 or fd00::/8")]
 pub struct InvalidRange;
 
 impl AddressRange {
-    /// Whether the address is in the range.
+    /// Returns true if the address is in this range.
     pub fn contains(&self, address: IpAddr) -> bool {
         prefix(address.to_canonical(), self.bits) == Some(self.first)
     }
@@ -130,7 +130,7 @@ impl fmt::Display for AddressRange {
     }
 }
 
-/// The first address of the network that an address is in; none when an address has not so many bits.
+/// The first address of the network of an address; `None` if the prefix is longer than the address.
 fn prefix(address: IpAddr, bits: u8) -> Option<IpAddr> {
     match address {
         IpAddr::V4(address) => {
@@ -146,11 +146,11 @@ fn prefix(address: IpAddr, bits: u8) -> Option<IpAddr> {
     }
 }
 
-/// Whom an address stands for: one IPv4 address, or a network of 64 bits, which is what a subscriber of IPv6 has.
-pub(super) fn household(address: IpAddr) -> IpAddr {
+/// The unit to which the limit applies: an IPv4 address, or an IPv6 /64 network, which is what a subscriber has.
+pub(super) fn client_network(address: IpAddr) -> IpAddr {
     let address = address.to_canonical();
     let bits = if address.is_ipv4() { 32 } else { 64 };
-    prefix(address, bits).expect("an address has so many bits")
+    prefix(address, bits).expect("an address has at least this many bits")
 }
 
 #[cfg(test)]
@@ -181,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn a_household_is_an_ipv4_address_or_64_bits_of_an_ipv6_one() {
-        assert_eq!(household(address("203.0.113.9")), address("203.0.113.9"));
-        assert_eq!(household(address("::ffff:203.0.113.9")), address("203.0.113.9"));
-        assert_eq!(household(address("2001:db8:1:2:3:4:5:6")), address("2001:db8:1:2::"));
+    fn a_client_network_is_an_ipv4_address_or_an_ipv6_64() {
+        assert_eq!(client_network(address("203.0.113.9")), address("203.0.113.9"));
+        assert_eq!(client_network(address("::ffff:203.0.113.9")), address("203.0.113.9"));
+        assert_eq!(client_network(address("2001:db8:1:2:3:4:5:6")), address("2001:db8:1:2::"));
     }
 
     #[test]
-    fn one_address_gets_a_quarter_and_proxies_get_everything() {
+    fn one_address_gets_a_quarter_and_proxies_have_no_limit() {
         let limits = ConnectionLimits { proxies: vec!["172.16.0.0/12".parse().unwrap()], ..Default::default() };
         assert_eq!((limits.per_address(4_096), limits.per_address(40), limits.per_address(8)), (1_024, 16, 8));
         assert!(limits.is_shared(address("127.0.0.1")) && limits.is_shared(address("::1")));

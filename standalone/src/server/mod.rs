@@ -1,11 +1,10 @@
-//! The HTTP server of both ports: which connections there are, and what each may take.
+//! The HTTP server of both ports: admission and limits of connections.
 //!
-//! A connection crosses the files in this order: `accept` takes it from the system and asks `admission` for a place;
-//! `connection` drives it and closes it; `socket` carries its bytes; `exchange` carries a request to the handlers and an
-//! answer back. `limits` has every limit that an operator or a test may want to change, `descriptors` what the system
-//! allows.
+//! A connection passes the files in this order: `accept` accepts it and requests a place from `admission`; `connection`
+//! drives and closes it; `socket` transfers its bytes; `exchange` passes a request to the handlers and returns the
+//! response. `limits` has the limits that an operator or a test may change, `descriptors` those of the system.
 //!
-//! It knows nothing of what is served.
+//! The server is independent of the services behind it.
 
 mod accept;
 
@@ -40,7 +39,7 @@ pub use self::{
     limits::{AddressRange, ConnectionLimits, DEFAULT_MAX_CONNECTIONS, InvalidRange, MAX_HEAD_BYTES},
 };
 
-/// The connections of this process, after it was allowed as many open files as it may have.
+/// Raises the limit of open files and creates the connections of this process.
 pub(crate) fn connections(limits: ConnectionLimits, registry: &Registry) -> Result<Connections, TooFew> {
     let files = descriptors::raise();
     let wanted = limits.max.map(std::num::NonZeroUsize::get);
@@ -48,10 +47,10 @@ pub(crate) fn connections(limits: ConnectionLimits, registry: &Registry) -> Resu
     Ok(Connections::new(limits, max, registry))
 }
 
-/// When somebody who found no place is to try again.
+/// `Retry-After` for clients without a place.
 const RETRY_AFTER_SECONDS: &str = "2";
 
-/// What the server itself refuses, in the form that clients of the port know.
+/// A refusal by the server itself, in the format of the port.
 fn refusal(port: Port, status: StatusCode) -> Response<Body> {
     let (content_type, body) = refusal_text(port, status);
     let mut response = Response::new(Body::from(body));
@@ -61,7 +60,7 @@ fn refusal(port: Port, status: StatusCode) -> Response<Body> {
     response
 }
 
-/// The same as bytes, for a connection on which no request was read.
+/// The refusal as bytes, for a connection on which no request was read.
 fn raw_refusal(port: Port, status: StatusCode) -> String {
     let (content_type, body) = refusal_text(port, status);
     let retry = match status {

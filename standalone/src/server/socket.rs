@@ -1,5 +1,5 @@
-//! A client's connection as bytes: it counts them, notes what they mean for the connection, and gives up on a client
-//! that takes nothing.
+//! The bytes of a client's connection: counts them, records the state of the connection, and ends it if the client does
+//! not read.
 
 use std::{
     io::{self, IoSlice},
@@ -19,21 +19,21 @@ use tokio::{
 
 use super::stall::Patience;
 
-/// What goes on on a connection. All of it is set and read by the one task that drives the connection, except where a
-/// handler has given a body to another task.
+/// The activity on a connection. Set and read only by the task that drives the connection, except if a handler has
+/// passed a body to another task.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    /// Requests that were begun and whose answers were not handed over whole.
+    /// Requests that were begun and whose responses are not complete.
     requests: AtomicUsize,
     served: AtomicU64,
-    /// Bytes that came since the last request began or the last answer ended.
+    /// Bytes received since the last request began or the last response ended.
     since_request: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
     write_blocked: AtomicBool,
-    /// The client sends no more.
+    /// The client has closed its sending side.
     ended: AtomicBool,
-    /// The client sent what was not read and never will be.
+    /// The client has sent data that will not be read.
     unread: AtomicBool,
     took_nothing: AtomicBool,
 }
@@ -49,17 +49,15 @@ impl Activity {
         self.requests.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether a request is worked on, or its answer is not on its way.
+    /// Returns true if a request is in progress or its response is not complete.
     pub(super) fn is_working(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0 || self.write_blocked.load(Ordering::Relaxed)
     }
 
-    /// How many requests there were.
     pub(super) fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }
 
-    /// Whether a head has begun to arrive.
     pub(super) fn has_begun(&self) -> bool {
         self.since_request.load(Ordering::Relaxed) > 0
     }
@@ -80,13 +78,13 @@ impl Activity {
         self.took_nothing.load(Ordering::Relaxed)
     }
 
-    /// How many bytes came and went since this was last asked.
+    /// The bytes received and sent since the last call.
     pub(super) fn take_bytes(&self) -> (u64, u64) {
         (self.received.swap(0, Ordering::Relaxed), self.sent.swap(0, Ordering::Relaxed))
     }
 }
 
-/// A connection that is watched.
+/// A monitored connection.
 pub(super) struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,

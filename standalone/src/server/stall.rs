@@ -1,4 +1,4 @@
-//! Whether somebody who is waited for makes progress.
+//! Detection of stalled transfers.
 
 use std::{
     pin::Pin,
@@ -10,8 +10,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::limits::MIN_PROGRESS;
 
-/// Measures how long something is waited for without enough of it coming. Only the time in which it is waited for
-/// counts: a server that is slow itself blames no client.
+/// Measures the time without enough progress. Only time spent waiting counts, so that a slow server does not blame its
+/// clients.
 pub(super) struct Patience {
     whole: Duration,
     left: Duration,
@@ -25,7 +25,7 @@ impl Patience {
         Self { whole, left: whole, moved: 0, waiting_since: None, alarm: None }
     }
 
-    /// So much came, or was taken.
+    /// Records progress of this many bytes.
     pub(super) fn progress(&mut self, bytes: usize) {
         let Some(since) = self.waiting_since.take() else { return };
         self.left = self.left.saturating_sub(since.elapsed());
@@ -35,12 +35,12 @@ impl Patience {
         }
     }
 
-    /// Everything came that was waited for.
+    /// Resets the timer: everything has arrived.
     pub(super) fn restore(&mut self) {
         (self.left, self.moved, self.waiting_since) = (self.whole, 0, None);
     }
 
-    /// Nothing comes now. Ready once it has been waited for too long; until then the task is woken for that.
+    /// Called while waiting. Ready once the time limit is exceeded; until then the task is woken for that.
     pub(super) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.waiting_since.is_none() {
             self.waiting_since = Some(Instant::now());
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn progress_restores_patience_and_a_byte_does_not() {
+    async fn progress_resets_the_timer_and_a_single_byte_does_not() {
         let mut patience = Patience::new(IDLE);
         assert!(!lost_within(&mut patience, 29).await);
         patience.progress(MIN_PROGRESS);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_waiting_counts() {
+    async fn only_waiting_time_counts() {
         let mut patience = Patience::new(IDLE);
         assert!(!lost_within(&mut patience, 20).await);
         patience.progress(1);

@@ -17,7 +17,7 @@ use crate::{
     secrets::Secrets,
 };
 
-/// Where everything is kept, in the hands of this process.
+/// The location of the data, locked by this process.
 pub(super) enum Home {
     Directory { path: PathBuf, room: Room, index: Keeper, table: Keeper },
     Temporary(TempDir),
@@ -39,12 +39,12 @@ impl Home {
     }
 }
 
-/// The projects in a data directory, whether or not a server runs on it. With this the owner of the machine makes a key
-/// when all keys are lost.
+/// Opens the projects in a data directory, in use or not. The owner of the machine uses this to create a key if all are
+/// lost.
 pub async fn open_projects(data: &Path) -> Result<Projects, StartError> {
     let database = Piece::Table.path(data);
     if !custody::was_served(data) {
-        let source = io::Error::new(io::ErrorKind::NotFound, "nothing was ever served from it");
+        let source = io::Error::new(io::ErrorKind::NotFound, "it was never used by `xf serve`");
         return Err(StartError::Data { path: data.to_owned(), source });
     }
     let hold = match Custody::open(data, false) {

@@ -1,4 +1,4 @@
-//! The whole of XFiles in one process: engines, API, worker, distribution and schedule, started and stopped together.
+//! All of XFiles in one process: engines, API, worker, distribution and schedule, started and stopped together.
 
 mod home;
 mod options;
@@ -54,18 +54,19 @@ use crate::{
     server::{self, Port},
 };
 
-/// How much the CDN's stand-in keeps in memory.
+/// The capacity of the CDN stand-in's cache.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-/// How many pictures wait for their placeholders. Of those beyond, the first variant makes it.
+/// The maximum number of images that wait for their placeholders. The placeholders of others are made with their first
+/// variant.
 const PICTURES_WAITING: usize = 50_000;
 
-/// How long requests in flight may take to finish once a stop was asked for.
+/// How long requests in progress may take to finish after a stop was requested.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// A running stack. Dropping it ends it without waiting; [`Stack::stop`] drains.
+/// A running stack. Dropping it ends it at once; [`Stack::stop`] waits for requests in progress.
 pub struct Stack {
-    // Ended before the store that it reads is closed.
+    // Stopped before the store that it reads is closed.
     _scrubbing: Option<Scrubbing>,
     url: BaseUrl,
     listens_at: BaseUrl,
@@ -81,12 +82,12 @@ pub struct Stack {
     api: Api,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
-    // Removed when everything above is gone.
+    // Removed after everything above is dropped.
     _temporary: Option<TempDir>,
 }
 
 impl Stack {
-    /// Starts everything and returns once it answers.
+    /// Starts everything and returns when it is ready.
     pub async fn start(options: StackOptions) -> Result<Self, StartError> {
         let registry = Registry::default();
         let connections = server::connections(options.connections.clone(), &registry)?;
@@ -118,7 +119,7 @@ impl Stack {
                 (Dynamo::memory()?, ObjectStore::open(store(folder.path(), false))?, None, Some(folder))
             }
         };
-        // What goes with the process has no time to rot.
+        // An ephemeral store needs no scrub.
         let scrub_every = options.scrub_every.filter(|_| temporary.is_none());
         let scrubbing = scrub_every.map(|period| store.scrub_every(period)).transpose()?;
         let engines = Engines::new(dynamo, store, secrets.s3.clone(), s3_url.clone(), options.clock.clone());
@@ -165,16 +166,16 @@ impl Stack {
         if let Some(listener) = metrics_listener {
             tasks.spawn(metrics::serve(listener, registry.clone(), engines.store().clone(), stopping.clone()));
         }
-        // Removing what arrives too late is part of the cleanup.
-        let hears = options.auto_confirm || options.cleanup_every.is_some();
-        if let Some(notifications) = hears.then(|| engines.store().notifications()).flatten() {
+        // The removal of bytes that arrive too late is part of the cleanup.
+        let handles_arrivals = options.auto_confirm || options.cleanup_every.is_some();
+        if let Some(notifications) = handles_arrivals.then(|| engines.store().notifications()).flatten() {
             tasks.spawn(take_arrivals(files.clone(), notifications, options.auto_confirm, stopping.clone()));
         }
         if let Some(every) = options.cleanup_every {
-            let (name, help) = ("xfiles_cleanup_age_seconds", "Time since the last cleanup that succeeded.");
+            let (name, help) = ("xfiles_cleanup_age_seconds", "Time since the last successful cleanup.");
             let cleaned = LastSuccess::gauge(&registry, name, help, &options.clock);
             tasks.spawn(clean_up(files.clone(), engines.clone(), room, every, cleaned, stopping.clone()));
-            let (name, help) = ("xfiles_outbox_age_seconds", "Time since the outbox was last gone through.");
+            let (name, help) = ("xfiles_outbox_age_seconds", "Time since events were last sent successfully.");
             let sent = LastSuccess::gauge(&registry, name, help, &options.clock);
             tasks.spawn(send_events(files.clone(), courier.clone(), sent, stopping));
         }
@@ -198,32 +199,32 @@ impl Stack {
         })
     }
 
-    /// Where the API and the CDN are.
+    /// The URL of the API and the CDN.
     pub fn url(&self) -> &BaseUrl {
         &self.url
     }
 
-    /// Where this machine finds the API and the CDN.
+    /// The URL of the API and the CDN on this machine.
     pub fn listens_at(&self) -> &BaseUrl {
         &self.listens_at
     }
 
-    /// Where the object store is.
+    /// The URL of the object store.
     pub fn s3_url(&self) -> &BaseUrl {
         &self.s3_url
     }
 
-    /// Where the metrics are, without the path; none when they are nowhere.
+    /// The URL of the metrics listener, without the path; `None` if there is none.
     pub fn metrics_url(&self) -> Option<&BaseUrl> {
         self.metrics_url.as_ref()
     }
 
-    /// What this process counts.
+    /// The metrics of this process.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// What the object store accepts.
+    /// The credentials of the object store.
     pub fn s3_credentials(&self) -> &S3Credentials {
         self.engines.s3_credentials()
     }
@@ -233,59 +234,59 @@ impl Stack {
         self.project
     }
 
-    /// The API key, if this start made one.
+    /// The API key, if this start created one.
     pub fn first_key(&self) -> Option<&ApiKey> {
         self.first_key.as_ref()
     }
 
-    /// What the handlers work on.
+    /// The files that the handlers use.
     pub fn files(&self) -> &Files {
         &self.files
     }
 
-    /// The same files through connections that pass through `wrap`: what another process on the same stores would
-    /// have, and where a test can lose requests and replies.
+    /// The same files through connections wrapped by `wrap`, like another process on the same stores. Tests use this to
+    /// lose requests and responses.
     pub fn files_through(&self, wrap: impl Fn(SharedHttpClient) -> SharedHttpClient) -> Files {
         self.engines.files(self.files.cdn().clone(), wrap)
     }
 
-    /// The object store's API, straight.
+    /// A direct client of the object store.
     pub fn s3_client(&self) -> aws_sdk_s3::Client {
         self.engines.s3_client(|client| client)
     }
 
-    /// What the object store counts of damaged bytes and of its scrub.
+    /// The object store's counters of damage and of the scrub.
     pub async fn integrity(&self) -> s3::Integrity {
         self.engines.store().integrity().await
     }
 
-    /// The CDN's stand-in.
+    /// The stand-in for the CDN.
     pub fn distribution(&self) -> &Distribution {
         &self.distribution
     }
 
-    /// Who carries events to webhooks and to the worker.
+    /// The courier that sends events to webhooks and to the worker.
     pub fn courier(&self) -> &Courier {
         &self.courier
     }
 
-    /// Takes no new requests, lets those in flight finish, and ends.
+    /// Stops accepting requests, waits for those in progress, and ends.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         let all = async {
             while self.tasks.join_next().await.is_some() {}
-            // Those whose clients have left go on without a connection.
+            // Requests of disconnected clients continue without a connection.
             self.api.ended().await;
         };
         if tokio::time::timeout(DRAIN, all).await.is_err() {
-            tracing::warn!(drain.s = DRAIN.as_secs(), "requests in flight did not finish in time and are dropped");
+            tracing::warn!(drain.s = DRAIN.as_secs(), "requests in progress did not finish in time and are dropped");
         }
-        // Both databases are put into their main files, which waits for the disk. A panic there was reported.
+        // Seals both databases, which waits for a sync. A panic has already been reported.
         drop(tokio::task::spawn_blocking(move || drop(self)).await);
     }
 }
 
-/// The worker serves whoever has a URL, so that its share of the metadata store is one of its own.
+/// The worker serves unauthenticated viewers, so it has its own share of the metadata store.
 async fn on_behalf_of_viewers(request: Request, next: Next) -> Response {
     Share::of(Class::Viewer).scope(next.run(request)).await
 }
@@ -295,13 +296,13 @@ async fn listen(options: &StackOptions) -> Result<(TcpListener, TcpListener), St
         TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, flag, source })
     };
     let api = bind(options.listen, "--listen").await?;
-    // Beside a port that was asked for the next is expected; beside a free one, another free one.
+    // Beside an explicitly given port the next one is expected; beside a free one, another free one.
     let next = options.listen.port().checked_add(1).filter(|port| *port > 1).unwrap_or(0);
     let s3_address = options.s3_listen.unwrap_or_else(|| SocketAddr::new(options.listen.ip(), next));
     Ok((api, bind(s3_address, "--s3-listen").await?))
 }
 
-/// Where a client on this machine finds a listener.
+/// The URL of a listener for a client on this machine.
 fn address_of(listener: &TcpListener) -> BaseUrl {
     let mut address = listener.local_addr().expect("a bound socket has an address");
     if address.ip().is_unspecified() {
@@ -313,7 +314,7 @@ fn address_of(listener: &TcpListener) -> BaseUrl {
     format!("http://{address}").parse().expect("an address is a host and a port")
 }
 
-/// Makes what a first start needs and finds what a later one has.
+/// Creates what a first start needs, or finds what a later one has.
 async fn prepare(files: &Files, quota_bytes: u64) -> Result<(ProjectId, Option<ApiKey>), Error> {
     files.create_stores().await?;
     let (project, first_key) = files.projects().first(quota_bytes).await?;

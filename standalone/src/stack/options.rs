@@ -19,29 +19,29 @@ use crate::{
     server::{ConnectionLimits, TooFew},
 };
 
-/// Where everything is kept.
+/// Where the data is kept.
 #[derive(Clone, Debug)]
 pub enum Data {
-    /// In this directory, which is made if it is not there.
+    /// In this directory, which is created if it does not exist.
     Directory(PathBuf),
-    /// Nowhere: gone at the end.
+    /// In memory and a temporary directory, deleted at the end.
     Ephemeral,
 }
 
-/// When the placeholder of a picture is made.
+/// When the placeholder of an image is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placeholders {
-    /// Soon after the picture was confirmed, whether or not anybody looks at it.
+    /// Soon after the image is confirmed.
     OnConfirm,
     /// With its first variant.
     OnView,
 }
 
 impl Placeholders {
-    /// Both.
+    /// All values.
     pub const ALL: [Self; 2] = [Self::OnConfirm, Self::OnView];
 
-    /// Its name.
+    /// The name on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::OnConfirm => "on-confirm",
@@ -50,63 +50,64 @@ impl Placeholders {
     }
 }
 
-/// How to start.
+/// The configuration of a stack.
 #[derive(Clone, Debug)]
 pub struct StackOptions {
-    /// Where everything is kept.
+    /// Where the data is kept.
     pub data: Data,
-    /// Where the API and the CDN listen. Port 0 takes a free one.
+    /// The address of the API and the CDN. Port 0 selects a free one.
     pub listen: SocketAddr,
-    /// Where the object store listens. `None`: one port after `listen`, or a free one.
+    /// The address of the object store. `None` means the next port after `listen`, or a free one.
     pub s3_listen: Option<SocketAddr>,
-    /// Where the metrics are.
+    /// The address of the metrics.
     pub metrics_listen: MetricsListen,
-    /// What is granted to connections.
+    /// The limits of connections.
     pub connections: ConnectionLimits,
-    /// Where clients find the API and the CDN. `None`: where they listen.
+    /// The public URL of the API and the CDN. `None` means that of their listener.
     pub public_url: Option<BaseUrl>,
-    /// Where clients find the object store. `None`: where it listens.
+    /// The public URL of the object store. `None` means that of its listener.
     pub s3_public_url: Option<BaseUrl>,
-    /// The quota of the project that the first start makes, in bytes.
+    /// The quota of the project that the first start creates, in bytes.
     pub quota_bytes: u64,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// How often the cleanup runs by itself. `None`: never, and events are not sent by themselves either.
+    /// The interval of the cleanup. `None` disables it and the sending of events.
     pub cleanup_every: Option<Duration>,
-    /// Whether an upload is confirmed as soon as its bytes have arrived.
+    /// Whether uploads are confirmed when their bytes have arrived.
     pub auto_confirm: bool,
-    /// When the placeholder of a picture is made. Soon after the confirmation is when that is told, so never by itself
-    /// where events are not sent by themselves.
+    /// When the placeholder of an image is made. `OnConfirm` requires that events are sent, so it has no effect without
+    /// `cleanup_every`.
     pub placeholders: Placeholders,
-    /// How long a pass of the scrub over all stored bytes takes. `None`: they are compared only when they are read.
+    /// The duration of a pass of the scrub over all stored bytes. `None` disables it: bytes are only compared when they
+    /// are read.
     pub scrub_every: Option<Duration>,
-    /// The API's limits.
+    /// The limits of the API.
     pub api: ApiOptions,
-    /// How many uploads may be pending.
+    /// The limits on pending uploads.
     pub upload_limits: UploadLimits,
-    /// What JPEG variants show where their original is transparent. Stored ones keep theirs.
+    /// The background of JPEG variants of transparent images. Stored variants are not changed.
     pub jpeg_background: Colour,
-    /// How much memory all renders together may take, in bytes.
+    /// The memory limit of all concurrent renders, in bytes.
     pub render_memory: u64,
-    /// Whether private URLs are signed with a new key from this start on. What the old key signed works until it
-    /// expires.
+    /// Whether private URLs are signed with a new key from this start on. URLs signed with the old key work until they
+    /// expire.
     pub rotate_signing_key: bool,
 }
 
 impl StackOptions {
-    /// The port of the API and the CDN when nothing else is asked for; the object store has the next.
+    /// The default port of the API and the CDN; the object store uses the next.
     pub const DEFAULT_PORT: u16 = 8787;
-    /// The quota of the first project when nothing else is asked for: 10 GiB.
+    /// The default quota of the first project: 10 GiB.
     pub const DEFAULT_QUOTA: u64 = 10 * 1024 * 1024 * 1024;
-    /// What all renders together may take when nothing else is asked for.
+    /// The default memory limit of all concurrent renders.
     pub const DEFAULT_RENDER_MEMORY: u64 = Worker::RENDER_MEMORY;
-    /// The least that they may be given.
+    /// The smallest memory limit of renders.
     pub const LEAST_RENDER_MEMORY: u64 = Worker::LEAST_RENDER_MEMORY;
 
-    /// How long a pass of the scrub takes when nothing else is asked for: a week, in which a terabyte is 1.7 MB a second.
+    /// The default duration of a pass of the scrub: a week, in which a terabyte takes 1.7 MB a second.
     pub const DEFAULT_SCRUB: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-    /// What `xf serve` does without flags.
+    /// The options of `xf serve` without flags.
     pub fn new(data: Data) -> Self {
         Self {
             data,
@@ -131,20 +132,20 @@ impl StackOptions {
     }
 }
 
-/// Why a stack did not start. Each message names the thing and what to do.
+/// The reason why a stack did not start. Each message names the thing and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is it taken? choose another with {flag}")]
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {source}; is it in use? choose another with {flag}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// The flag that changes it.
         flag: &'static str,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The system does not allow what the server needs.
+    /// The limit of open files is too low.
     #[error(transparent)]
     Descriptors(#[from] TooFew),
     /// Another process uses the data directory.
@@ -158,26 +159,26 @@ pub enum StartError {
     Data {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The parts of the data directory do not belong together.
     #[error(transparent)]
     Mismatch(#[from] Mismatch),
-    /// The data directory has a part that cannot be opened.
+    /// A part of the data directory cannot be opened.
     #[error(transparent)]
     Custody(CustodyError),
-    /// The metadata store.
+    /// The metadata store cannot be opened.
     #[error(transparent)]
     Dynamo(#[from] dynamodb::OpenError),
-    /// The object store.
+    /// The object store cannot be opened.
     #[error(transparent)]
     Store(#[from] s3::OpenError),
-    /// The scrub of the object store.
+    /// The scrub of the object store cannot start.
     #[error(transparent)]
     Scrub(#[from] s3::ScrubError),
     /// The first records could not be written.
-    #[error("the stores do not take the first records: {}", cause(.0))]
+    #[error("the first records cannot be written: {}", cause(.0))]
     Prepare(#[from] Error),
 }
 

@@ -23,21 +23,21 @@ use crate::{
     room::Room,
 };
 
-/// How long staged bytes are kept that no record knows of any more, such as those of a replayed upload URL.
+/// How long staged objects without a record are kept, such as those of a replayed upload URL.
 const STAGING_LIFE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
-/// How many uploads are confirmed at once because their bytes have arrived.
+/// The number of concurrent confirmations of uploads that have arrived.
 const CONFIRMED_AT_ONCE: usize = 8;
 
-/// How often the outbox is looked into.
+/// How often the outbox is checked.
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 
-/// How many times as long as a placeholder took nothing is done about the next: together they take a quarter of one
-/// processor from those who upload.
+/// The pause after a placeholder, as a multiple of the time that it took: placeholders use a quarter of one processor,
+/// so that uploads are not slowed down.
 const REST: u32 = 3;
 
-/// Confirms what has arrived, or only removes what arrived after its upload had ended. What is under way when the stack
-/// stops is finished by the client or the cleanup.
+/// Confirms uploads that have arrived, or only removes bytes that arrived after their upload had ended. Work in
+/// progress when the stack stops is finished by the client or the cleanup.
 pub(super) async fn take_arrivals(
     files: Files,
     notifications: Receiver<serde_json::Value>,
@@ -61,7 +61,7 @@ pub(super) async fn take_arrivals(
     }
 }
 
-/// Has a picture wait for its placeholder, if that is what was published and there is room.
+/// Queues a published image for its placeholder, if the queue is not full.
 pub(super) fn line_up(event: &Event, queue: &mpsc::Sender<FileId>) {
     let body = serde_json::from_str(&event.body).unwrap_or_default();
     if let Some(Err(error)) = published_picture(&body).map(|file| queue.try_send(file)) {
@@ -69,7 +69,8 @@ pub(super) fn line_up(event: &Event, queue: &mpsc::Sender<FileId>) {
     }
 }
 
-/// Makes placeholders one after the other, and rests. What waits when the stack stops is left to the first variant.
+/// Makes placeholders one after the other, with pauses. Those queued when the stack stops are made with the first
+/// variant.
 pub(super) async fn note_placeholders(
     worker: Worker,
     mut published: mpsc::Receiver<FileId>,
@@ -91,7 +92,7 @@ pub(super) async fn note_placeholders(
     }
 }
 
-/// Sends events soon after they are told: reading an outbox that is in the process costs next to nothing.
+/// Sends events soon after they are written: reading the outbox of the embedded store costs next to nothing.
 pub(super) async fn send_events(
     files: Files,
     courier: Courier,
@@ -100,7 +101,7 @@ pub(super) async fn send_events(
 ) {
     tokio::select! {
         () = xfiles_cleanup_cron::deliver_every(&files, &courier, OUTBOX_EVERY, || done.note()) => {}
-        // What was claimed falls due again.
+        // Claimed deliveries become due again.
         _ = stopping.wait_for(|stop| *stop) => {}
     }
 }
@@ -125,7 +126,7 @@ pub(super) async fn clean_up(
         let dynamo = engines.dynamo().clone();
         let forgotten = tokio::task::spawn_blocking(move || dynamo.forget_expired()).await;
         if let Ok(Err(error)) = forgotten {
-            tracing::error!(%error, "expired idempotency keys could not be forgotten");
+            tracing::error!(%error, "expired idempotency keys could not be removed");
         }
         if let Err(error) = engines.store().expire(BUCKET, "staging/", STAGING_LIFE).await {
             tracing::error!(%error, "abandoned uploads could not be removed");
@@ -135,10 +136,10 @@ pub(super) async fn clean_up(
             let trimmed = move || {
                 dynamo.trim_log(room.log_limit());
                 store.trim_log(room.log_limit());
-                // Once there is room, at the latest now, and not only when somebody tries to write.
+                // As soon as there is space, and not only at the next write.
                 room.restore();
             };
-            // A panic there was reported when it happened.
+            // A panic has already been reported.
             drop(tokio::task::spawn_blocking(trimmed).await);
         }
     }

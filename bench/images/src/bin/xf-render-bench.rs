@@ -1,4 +1,5 @@
-//! Renders one variant over and over, bytes to bytes, with the worker's own `render`, and prints what each time took.
+//! Renders one variant repeatedly with the worker's own `render`, from input bytes to output bytes, and prints the
+//! times.
 
 use std::{fs, path::PathBuf, process::ExitCode, thread, time::Instant};
 
@@ -8,8 +9,7 @@ use serde_json::json;
 use xfiles_core::variant::{ImageFormat, VariantSpec, Width};
 use xfiles_edge_variants::render::render;
 
-/// Renders one variant over and over and prints a line of JSON:
-/// {"wall_ms":[…],"cpu_ms":[…],"bytes":N,"maxrss_kb":N}.
+/// Renders one variant repeatedly and prints a line of JSON: {"wall_ms":[…],"cpu_ms":[…],"bytes":N,"maxrss_kb":N}.
 #[derive(Parser)]
 #[command(name = "xf-render-bench")]
 struct Args {
@@ -22,19 +22,19 @@ struct Args {
     /// webp, jpeg, png or avif.
     #[arg(long, value_parser = format)]
     format: ImageFormat,
-    /// The quality. The worker has one at most for each format, so only that is accepted.
+    /// The quality. The worker has at most one for each format, so only that is accepted.
     #[arg(long)]
     quality: Option<u8>,
-    /// How many render at once; each time is then that of all of them.
+    /// The number of concurrent renders; each time is then that of all of them.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Renders before the first that is measured.
+    /// The number of renders before the measurement.
     #[arg(long, default_value_t = 1)]
     warm: usize,
-    /// Renders that are measured.
+    /// The number of measured renders.
     #[arg(long, default_value_t = 5)]
     iters: usize,
-    /// Where to put the variant.
+    /// The file for the variant.
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -53,8 +53,8 @@ fn run(args: &Args) -> Result<(), String> {
     let quality = fixed_quality(args.format);
     if args.quality.is_some_and(|asked| Some(asked) != quality) {
         return Err(match quality {
-            Some(quality) => format!("--quality: the worker makes this format at {quality}, and at nothing else"),
-            None => "--quality: this format has none".to_owned(),
+            Some(quality) => format!("--quality: the worker renders this format only at {quality}"),
+            None => "--quality: this format has no quality".to_owned(),
         });
     }
     let original = fs::read(&args.input).map_err(|error| format!("{}: {error}", args.input.display()))?;
@@ -101,21 +101,21 @@ fn fixed_quality(format: ImageFormat) -> Option<u8> {
     match format {
         ImageFormat::WebP => Some(80),
         ImageFormat::Avif => Some(68),
-        // JPEG has steps of its own, which no number scales.
+        // JPEG has its own quantization steps, which no quality scales.
         ImageFormat::Jpeg | ImageFormat::Auto | ImageFormat::Png => None,
     }
 }
 
-/// The processor time of the process, all threads, in milliseconds.
+/// The processor time of all threads of the process, in milliseconds.
 fn cpu_ms() -> f64 {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
 }
 
-/// The most memory that the process ever had resident, in KiB.
+/// The peak resident memory of the process, in KiB.
 fn peak_kb() -> Result<u64, String> {
     let status = fs::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.ok_or_else(|| "the system does not tell the peak of resident memory".to_owned())
+    number.ok_or_else(|| "the system does not report the peak resident memory".to_owned())
 }

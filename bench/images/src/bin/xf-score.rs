@@ -1,6 +1,7 @@
-//! Scores a variant by SSIMULACRA2 against the original, made smaller in floating point with Lanczos3 in gamma space.
+//! Scores a variant with SSIMULACRA2 against the original, resized in floating point with Lanczos3 in gamma space.
 //!
-//! Both are PNG of 8 bits; transparency is laid on white. The score goes to standard output: 100 is the reference itself.
+//! Both are 8-bit PNGs; transparent areas are composited on white. The score is printed on standard output: 100 is the
+//! reference itself.
 
 use std::{env, f64::consts::PI, process::ExitCode};
 
@@ -43,7 +44,7 @@ fn frame(picture: &Rgb32FImage) -> Result<Rgb, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Columns first, then rows, with nothing rounded between.
+/// Columns first, then rows, without rounding in between.
 fn lanczos(picture: &Rgb32FImage, width: u32, height: u32) -> Rgb32FImage {
     let (from_width, from_height) = (picture.width() as usize, picture.height() as usize);
     let (width, height) = (width as usize, height as usize);
@@ -68,7 +69,7 @@ fn lanczos(picture: &Rgb32FImage, width: u32, height: u32) -> Rgb32FImage {
     Rgb32FImage::from_raw(width as u32, height as u32, small).expect("three samples for each pixel")
 }
 
-/// For each target sample, the first source sample that it takes and the weights from there on.
+/// For each target sample, the first source sample and the weights from there on.
 fn taps(from: usize, to: usize) -> Vec<(usize, Vec<f32>)> {
     let ratio = from as f64 / to as f64;
     let stretch = ratio.max(1.0);

@@ -1,7 +1,7 @@
 //! GIF: the first frame in its place, as far as it goes.
 //!
-//! Few fields of a GIF say anything that viewers rely on. A screen that is smaller than its first frame, or nothing, grows
-//! to it; codes may begin at any length; and a picture without a palette is of greys.
+//! Many fields of a GIF mean nothing to viewers. A screen that is empty or smaller than its first frame grows to it;
+//! code sizes may start anywhere; and an image without a palette is grey.
 
 use image::RgbaImage;
 use weezl::{BitOrder, LzwStatus, decode::Configuration};
@@ -10,13 +10,13 @@ use xfiles_core::sniff::Dimensions;
 use super::Decoded;
 use crate::render::{Refusal, limits};
 
-/// The signature, and the description of the screen.
+/// The signature and the logical screen descriptor.
 const HEADER: usize = 13;
 const EXTENSION: u8 = 0x21;
 const FRAME: u8 = 0x2C;
 const GRAPHIC_CONTROL: u8 = 0xF9;
 const APPLICATION: u8 = 0xFF;
-/// The first frame is not searched for behind more blocks than that.
+/// The greatest number of blocks before the first frame.
 const MAX_BLOCKS: usize = 10_000;
 
 pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
@@ -42,12 +42,12 @@ struct Frame<'a> {
     width: usize,
     height: usize,
     is_interlaced: bool,
-    /// Red, green and blue, one after the other.
+    /// RGB triples.
     palette: &'a [u8],
     clear: Option<u8>,
-    /// Bits of an index.
+    /// The LZW minimum code size.
     depth: u8,
-    /// Blocks of codes, each behind its length.
+    /// Data sub-blocks, each behind its length.
     blocks: &'a [u8],
     profile: Option<Vec<u8>>,
 }
@@ -91,7 +91,7 @@ impl<'a> Frame<'a> {
                         profile,
                     });
                 }
-                // Padding, which some writers leave.
+                // Padding of some encoders.
                 0 => rest = rest.get(1..)?,
                 _ => return None,
             }
@@ -99,7 +99,7 @@ impl<'a> Frame<'a> {
         None
     }
 
-    /// The indices of all pixels that are there, in the order of the file; the rest are those of what is clear, or 0.
+    /// The indices of all pixels in the order of the file; missing ones have the transparent index, or 0.
     fn indices(&self) -> Option<Vec<u8>> {
         if self.width == 0 || self.height == 0 || self.depth > 11 {
             return None;
@@ -108,7 +108,7 @@ impl<'a> Frame<'a> {
         let mut indices = vec![0; self.width * self.height];
         let mut decoder = Configuration::new(BitOrder::Lsb, self.depth).with_yield_on_full_buffer(true).build();
         let (mut read, mut written) = (0, 0);
-        // As far as the codes make sense.
+        // As far as the codes are valid.
         while read < codes.len() && written < indices.len() {
             let step = decoder.decode_bytes(&codes[read..], &mut indices[written..]);
             (read, written) = (read + step.consumed_in, written + step.consumed_out);
@@ -118,16 +118,16 @@ impl<'a> Frame<'a> {
             }
         }
         indices.truncate(written.next_multiple_of(self.width));
-        // Pixels of a row that breaks off are clear if any can be.
+        // Missing pixels of a row are transparent, if there is a transparent index.
         indices[written..].fill(self.clear.unwrap_or_default());
         if self.width * self.height == 1 && written == 0 {
-            // A file of one pixel that says nothing is a placeholder, and clear.
+            // A one-pixel file without data is a tracking placeholder: transparent.
             indices = vec![self.clear.unwrap_or_default()];
         }
         (!indices.is_empty()).then_some(indices)
     }
 
-    /// Where the rows go, in the order of the file.
+    /// The rows of the image in the order of the file, which may be interlaced.
     fn rows(&self) -> impl Iterator<Item = usize> {
         let passes: &[(usize, usize)] = if self.is_interlaced { &[(0, 8), (4, 8), (2, 4), (1, 2)] } else { &[(0, 1)] };
         let height = self.height;
@@ -135,12 +135,12 @@ impl<'a> Frame<'a> {
     }
 
     fn colour(&self, index: u8) -> [u8; 4] {
-        // Nobody sees the colour of what is clear.
+        // Transparent pixels have no colour.
         let alpha = if self.clear == Some(index) { 0 } else { u8::MAX };
         let at = usize::from(index) * 3;
         match self.palette.get(at..).and_then(<[u8]>::first_chunk) {
             Some(&[red, green, blue]) => [red, green, blue, alpha],
-            // Without a palette there are greys.
+            // Without a palette, indices are greys.
             None if self.palette.is_empty() => {
                 let most = (1_u32 << self.depth.min(8)) - 1;
                 let grey = u8::try_from(u32::from(index).min(most) * 255 / most.max(1)).unwrap_or(u8::MAX);
@@ -157,7 +157,7 @@ fn palette(bytes: &[u8], flags: u8) -> Option<(&[u8], &[u8])> {
     bytes.split_at_checked(length)
 }
 
-/// What blocks hold, as far as they are there.
+/// The data of sub-blocks, as far as they are there.
 fn joined(blocks: &[u8]) -> Vec<u8> {
     let mut all = Vec::new();
     let mut rest = blocks;
@@ -172,7 +172,7 @@ fn joined(blocks: &[u8]) -> Vec<u8> {
     all
 }
 
-/// What follows the last of some blocks.
+/// What follows the last of some sub-blocks.
 fn behind(mut blocks: &[u8]) -> &[u8] {
     while let Some((&length, after)) = blocks.split_first() {
         blocks = after.get(usize::from(length)..).unwrap_or_default();

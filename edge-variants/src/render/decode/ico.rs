@@ -1,6 +1,7 @@
-//! Icons: the largest picture that is whole, with the most colours of those.
+//! Icons: the largest intact image, and of those the one with the most colours.
 //!
-//! What the directory says of a picture is a hint. Its own header counts, and if it is damaged, the next one is shown.
+//! The directory's description of an image is a hint only. The image's own header counts, and if it is damaged, the
+//! next image is shown.
 
 use std::io::Cursor;
 
@@ -14,7 +15,7 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
     let mut last = Refusal::Corrupt;
     for picture in icon_pictures(original) {
         match decode_one(&picture) {
-            // Another than the largest is shown at the size that the largest was to have.
+            // An image other than the largest is shown at the largest's size.
             Ok(decoded) if picture.size == stored => return Ok(decoded),
             Ok(Decoded { pixels, profile, .. }) => {
                 let pixels = pixels.resize_exact(stored.width, stored.height, image::imageops::FilterType::Triangle);
@@ -31,7 +32,7 @@ fn decode_one(picture: &IconPicture<'_>) -> Result<Decoded, Refusal> {
     if png::is_png(picture.bytes) {
         return png::decode(picture.bytes, picture.size);
     }
-    // A bitmap without its file header, in a directory that says what its own header does.
+    // A BMP without its file header, in a directory with the same description as its own header.
     let side = |pixels: u32| u8::try_from(pixels).unwrap_or_default();
     let length = u32::try_from(picture.bytes.len()).map_err(|_| Refusal::Corrupt)?;
     let mut file = vec![0, 0, 1, 0, 1, 0, side(picture.size.width), side(picture.size.height), 0, 0, 1, 0, 32, 0];

@@ -1,7 +1,7 @@
-//! From the bytes of an original to its pixels as they are stored: not yet turned, not yet in sRGB.
+//! Decoders: from an original to its pixels as stored, before orientation and colour conversion.
 //!
-//! Every decoder here is handed the size that the header claimed and refuses bytes that turn out to be of another, so
-//! that the limits hold for what is allocated as well.
+//! Every decoder is given the size that the header claims, and refuses data of another size, so that the limits hold
+//! for what it allocates as well.
 
 mod avif;
 mod gif;
@@ -26,10 +26,10 @@ use super::{
     planes::Planar,
 };
 
-/// Why there are no pixels.
+/// Why decoding failed.
 pub(super) enum Failure {
     Refused(Refusal),
-    /// So many bytes were asked for and not granted.
+    /// This much memory was asked for and not granted.
     Short(u64),
 }
 
@@ -39,18 +39,18 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// The memory for a decoding.
+/// The memory of a decoding.
 pub(super) struct Memory<'m> {
-    /// What is needed beside it.
+    /// What is needed besides.
     pub beside: u64,
-    /// What was asked for it alone.
+    /// What was asked for decoding alone.
     pub asked: u64,
-    /// Whether there are so many bytes in all.
+    /// Grants this much memory in all, or refuses.
     pub allowance: &'m mut dyn FnMut(u64) -> bool,
 }
 
 impl Memory<'_> {
-    /// Asks for so many bytes beside those that the original takes.
+    /// Asks for this much memory besides the original itself.
     fn ask(&mut self, original: &Original<'_>, bytes: u64) -> Result<(), Failure> {
         self.asked = need::BASE + original.held_bytes() + bytes;
         let all = self.asked + self.beside;
@@ -58,7 +58,7 @@ impl Memory<'_> {
     }
 }
 
-/// What people call a kind of picture.
+/// The usual name of a format.
 pub(super) fn name(raster: Raster) -> &'static str {
     match raster {
         Raster::Jpeg => "JPEG",
@@ -72,11 +72,11 @@ pub(super) fn name(raster: Raster) -> &'static str {
     }
 }
 
-/// The pixels of an original and the colour profile that came with them.
+/// The pixels of an original, and its colour profile.
 pub(super) struct Decoded {
     /// Grey or RGB, with alpha or without, in 8 or 16 bits.
     pub pixels: DynamicImage,
-    /// Whether alpha weighs their colours by now.
+    /// Whether colours are multiplied by alpha.
     pub is_weighted: bool,
     /// An ICC profile, unchecked.
     pub profile: Option<Vec<u8>>,
@@ -88,52 +88,52 @@ impl Decoded {
     }
 }
 
-/// A picture to make a smaller one of.
+/// A decoded image, to be scaled.
 pub(super) enum Source {
-    /// What lossy formats have, of the stored size or smaller.
+    /// Planes, of the stored size or smaller.
     Planes(Planar),
     /// All pixels.
     Pixels(Decoded),
-    /// A picture of the wanted size already, for no other.
+    /// An image of the wanted size, which serves no other.
     Small(Decoded),
-    /// All pixels as what is to be printed: cyan, magenta, yellow and black.
+    /// All pixels in CMYK.
     Inks(DynamicImage, Inks),
 }
 
-/// Whether a picture is decoded without being held, however large it is.
+/// Whether an image of any size can be decoded, because the frame is not held.
 pub(super) fn walks(raster: Raster, original: &mut Original<'_>) -> bool {
     raster == Raster::Jpeg && jpeg::walks(original)
 }
 
-/// Where the pixels of a JPEG begin, or 0.
+/// Where the entropy-coded data of a JPEG begin, or 0.
 pub(super) fn start(original: &mut Original<'_>) -> usize {
     jpeg::start(original)
 }
 
-/// The width, upright, beyond which a picture cannot be shown: its own, or half of it if it cannot be held.
+/// The greatest width of a variant: that of the upright image, or half of it if the frame is too large to be held.
 pub(super) fn widest(header: &Header) -> u32 {
     let width = header.upright().width;
     if limits::admit(header.stored).is_ok() { width } else { (width / 2).max(1) }
 }
 
-/// How much of a picture is decoded. Variants of the same original with the same choice are made of the same pixels.
+/// How much of an image is decoded. Variants of one original with equal choices are made from the same pixels.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Choice {
     scales: Option<jpeg::Scales>,
     hides_blocks: bool,
     is_own_size: bool,
-    /// Made smaller while it is decoded, to that size.
+    /// Scaled to this size while it is decoded.
     exactly: Option<Dimensions>,
 }
 
 impl Choice {
-    /// The same for a picture of the size `wanted`, where another choice for the same original serves one size only.
+    /// The same choice for the size `wanted`, if `other`, for the same original, serves only one size.
     pub(super) fn or_exactly(self, other: &Self, wanted: Dimensions) -> Self {
         if other.exactly.is_some() { Self { exactly: Some(wanted), is_own_size: false, ..self } } else { self }
     }
 }
 
-/// As little as a picture of the size `wanted` needs that will have half of the colours or all of them.
+/// The least that a variant of the size `wanted` needs, with chroma subsampled or not.
 pub(super) fn choice(raster: Raster, stored: Dimensions, wanted: Dimensions, has_half_colours: bool) -> Choice {
     let whole = Choice { scales: None, hides_blocks: false, is_own_size: stored == wanted, exactly: None };
     match raster {
@@ -146,7 +146,7 @@ pub(super) fn choice(raster: Raster, stored: Dimensions, wanted: Dimensions, has
     }
 }
 
-/// The choice, by what the original says of its pixels beside their number.
+/// The choice, adjusted to what the header says about pixels besides their number.
 pub(super) fn settled(
     raster: Raster,
     original: &mut Original<'_>,
@@ -159,7 +159,7 @@ pub(super) fn settled(
     if is_streamed { Choice { exactly: Some(wanted), is_own_size: false, ..choice } } else { choice }
 }
 
-/// Decodes what was chosen, once there is the memory for it.
+/// Decodes what was chosen, once the memory is granted.
 pub(super) fn source(
     raster: Raster,
     original: &mut Original<'_>,
@@ -184,7 +184,7 @@ pub(super) fn source(
         }
         Raster::Png | Raster::Gif | Raster::Bmp | Raster::Ico => None,
     };
-    // What was given up in the middle is not begun in another way.
+    // After the deadline, no other decoder is tried.
     deadline.check()?;
     if let Some(planes) = planes {
         return Ok(Source::Planes(planes));
@@ -204,7 +204,7 @@ pub(super) fn source(
     }
 }
 
-/// What decoding and making smaller take, by what the header tells.
+/// The memory that decoding and scaling take, estimated from the header.
 fn need(raster: Raster, original: &mut Original<'_>, stored: Dimensions, wanted: Dimensions) -> u64 {
     let pixels = stored.pixels();
     match raster {
@@ -215,7 +215,7 @@ fn need(raster: Raster, original: &mut Original<'_>, stored: Dimensions, wanted:
             }
             Some(shape) => {
                 let held = shape.held_per_pixel(stored);
-                // While bytes become words there are both.
+                // The expansion from 8 to 16 bits holds both.
                 let frame = if held > shape.channels { pixels * held * 2 } else { pixels * held };
                 frame + need::whole(stored, wanted, shape.channels, held > shape.channels)
             }
@@ -231,8 +231,8 @@ fn need(raster: Raster, original: &mut Original<'_>, stored: Dimensions, wanted:
     }
 }
 
-/// Whether so little is left of a picture that nobody sees the edges of its blocks. Then they need not be smoothed, which
-/// is most of the work of decoding an AVIF of few bytes: at a fourth of the width it scores as high without.
+/// Whether the image is scaled down so much that the edges of its blocks do not show. Then they need not be filtered,
+/// which is most of the work for an AVIF of few bytes: at a fourth of the width it scores as high without.
 fn hides_blocks(stored: Dimensions, wanted: Dimensions) -> bool {
     const TIMES: u32 = 4;
 
@@ -242,7 +242,7 @@ fn hides_blocks(stored: Dimensions, wanted: Dimensions) -> bool {
 
 pub(super) type Decoder = fn(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal>;
 
-/// The decoder of all pixels of a kind of picture.
+/// The decoder of whole frames of a format.
 pub(super) fn decoder(raster: Raster) -> Decoder {
     match raster {
         Raster::Jpeg => jpeg::decode,
@@ -258,7 +258,7 @@ pub(super) fn decoder(raster: Raster) -> Decoder {
 
 fn bmp(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
     match whole_bmp(original, stored) {
-        // What is not there is black. Rows are stored from the bottom, so that is the upper part.
+        // Missing pixels are black. Rows are stored bottom up, so it is the upper part that is missing.
         Err(refusal) => match padded_bmp(original, stored) {
             Some(padded) => whole_bmp(&padded, stored),
             None => Err(refusal),
@@ -273,7 +273,7 @@ fn whole_bmp(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
     frame(decoder, stored)
 }
 
-/// The bytes of a bitmap that ends within its pixels, with zeros for what lacks.
+/// A BMP that ends within its pixels, padded with zeros.
 fn padded_bmp(original: &[u8], stored: Dimensions) -> Option<Vec<u8>> {
     let pixels = usize::try_from(u32::from_le_bytes(*original.get(10..)?.first_chunk()?)).ok()?;
     let bits = u64::from(u16::from_le_bytes(*original.get(28..)?.first_chunk()?));
@@ -292,7 +292,7 @@ fn frame(mut decoder: impl ImageDecoder, stored: Dimensions) -> Result<Decoded, 
         return Err(Refusal::Corrupt);
     }
     limits::frame_bytes(stored, decoder.color_type().bytes_per_pixel())?;
-    // A profile that cannot be read is as good as none.
+    // An unreadable profile is ignored.
     let profile = decoder.icc_profile().unwrap_or(None);
     let pixels = DynamicImage::from_decoder(decoder).map_err(|error| refusal(&error, stored))?;
     Ok(Decoded::new(pixels, profile))

@@ -1,7 +1,7 @@
-//! PNG: of every depth, plain or interlaced, and as much of a damaged one as is there.
+//! PNG of every depth, interlaced or not, and as much of a damaged file as is there.
 //!
-//! A large picture of 16 bits is never held. Its rows are made smaller as they are decoded: the frame alone would take
-//! eight bytes a pixel, and as much again while alpha is multiplied in.
+//! A large 16-bit image is never held: its rows are scaled as they are decoded. The frame alone would take eight bytes
+//! for each pixel, and as much again to multiply by alpha.
 
 use std::io::Cursor;
 
@@ -21,16 +21,16 @@ use crate::render::{
 
 const SIGNATURE: &[u8; 8] = b"\x89PNG\r\n\x1A\n";
 
-/// Frames of 16 bits that take more bytes than this are made smaller row by row.
+/// 16-bit frames with more bytes than this are scaled row by row.
 const STREAMED_FROM: u64 = 32 << 20;
 
-/// Bits of a 16-bit sample that reach the streaming resampling, which makes 8 of them.
+/// The bits of a 16-bit sample that the streaming resampler takes, whose result has 8.
 const STREAMED_BITS: u32 = 12;
 
-/// Rows between two looks at the clock.
+/// Rows between two checks of the deadline.
 const ROWS_BETWEEN_LOOKS: usize = 64;
 
-/// What the first chunk says of the pixels.
+/// What IHDR says about pixels.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub channels: u64,
@@ -39,7 +39,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// `None` if the file ends before it. A palette may have alpha, and so may any colour that a chunk makes clear.
+    /// `None` if the file ends before it. A palette may have alpha, and so may any image, by a tRNS chunk.
     pub(super) fn of(original: &[u8]) -> Option<Self> {
         let &[depth, colours, _, _, interlace] = original.get(24..)?.first_chunk()?;
         let has_key = || chunks(original).take_while(|(name, _)| name != b"IDAT").any(|(name, _)| name == *b"tRNS");
@@ -57,24 +57,24 @@ impl Shape {
         if self.is_deep { self.channels * 2 } else { self.channels }
     }
 
-    /// Whether a picture of that size is made smaller while it is decoded.
+    /// Whether an image of this size is scaled while it is decoded.
     pub(super) fn is_streamed(self, stored: Dimensions) -> bool {
         self.is_deep && !self.is_interlaced && stored.pixels() * self.bytes_per_pixel() > STREAMED_FROM
     }
 
-    /// Whether a picture of that size is reduced to 8 bits while it is decoded: interlaced rows come in no order in which
-    /// they could be made smaller.
+    /// Whether an image of this size is reduced to 8 bits while it is decoded: interlaced rows do not come in the order
+    /// that scaling needs.
     fn is_halved(self, stored: Dimensions) -> bool {
         self.is_deep && self.is_interlaced && stored.pixels() * self.bytes_per_pixel() > STREAMED_FROM
     }
 
-    /// Bytes of a pixel of the frame that is held.
+    /// Bytes for each pixel of the frame that is held.
     pub(super) fn held_per_pixel(self, stored: Dimensions) -> u64 {
         if self.is_halved(stored) { self.channels } else { self.bytes_per_pixel() }
     }
 }
 
-/// The still picture, if it is animated.
+/// The default image, if the file is animated.
 pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Refusal> {
     let shape = Shape::of(original).ok_or(Refusal::Corrupt)?;
     let extra = if shape.is_halved(stored) { Transformations::STRIP_16 } else { Transformations::IDENTITY };
@@ -90,13 +90,13 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
         (ColorType::GrayscaleAlpha, _) => shallow::<image::LumaA<u8>>(opened, stored)?,
         (ColorType::Rgb, _) => shallow::<image::Rgb<u8>>(opened, stored)?,
         (ColorType::Rgba, _) => shallow::<image::Rgba<u8>>(opened, stored)?,
-        // It is expanded.
+        // Palettes and low depths are expanded.
         (ColorType::Indexed, _) => return Err(Refusal::Unsupported),
     };
     Ok(Decoded::new(pixels, profile))
 }
 
-/// A large picture of 16 bits, made smaller while it is decoded.
+/// Decodes a large 16-bit image and scales it meanwhile.
 pub(super) fn shrink(
     original: &[u8],
     stored: Dimensions,
@@ -128,7 +128,7 @@ pub(super) fn shrink(
                 }
             }
             Err(_) if y == 0 => return Err(Refusal::Corrupt),
-            // Where nothing arrived it is clear, or white of what cannot be clear, as it is in a browser.
+            // Missing pixels are transparent, or white without an alpha channel, as in browsers.
             Err(_) if matches!(channels, 2 | 4) => samples.fill(0),
             Err(_) => samples.fill(u16::MAX),
         }
@@ -146,7 +146,7 @@ pub(super) fn shrink(
     Ok(Decoded::new(if is_opaque { resize::without_alpha(small) } else { small }, profile))
 }
 
-/// Multiplies colours with their alpha, which comes last. Whether all of it is opaque.
+/// Multiplies colours by alpha, the last channel. Returns whether all of it is opaque.
 fn weigh<const CHANNELS: usize>(samples: &mut [u16]) -> bool {
     let mut is_opaque = true;
     for pixel in samples.as_chunks_mut::<CHANNELS>().0 {
@@ -163,21 +163,21 @@ fn weigh<const CHANNELS: usize>(samples: &mut [u16]) -> bool {
     is_opaque
 }
 
-/// A decoder in front of the pixels.
+/// A decoder that has read everything before the pixels.
 struct Opened<'a> {
     reader: Reader<Cursor<&'a [u8]>>,
     original: &'a [u8],
     extra: Transformations,
 }
 
-/// A damaged file is read without what is beside its pixels.
+/// A damaged file is read again without its ancillary chunks.
 fn opened(original: &[u8], stored: Dimensions, extra: Transformations) -> Result<Opened<'_>, Refusal> {
     let reader = reader(original, extra).map_err(|error| match error {
         DecodingError::LimitsExceeded => Refusal::TooManyPixels { width: stored.width, height: stored.height },
         DecodingError::IoError(_) | DecodingError::Format(_) | DecodingError::Parameter(_) => Refusal::Corrupt,
     })?;
     let info = reader.info();
-    // A first frame of an animation that is not the whole picture.
+    // A first frame that does not cover the canvas.
     let is_whole = info.frame_control.is_none_or(|frame| (frame.width, frame.height) == info.size());
     if info.size() != (stored.width, stored.height) || !is_whole {
         return Err(Refusal::Corrupt);
@@ -189,7 +189,7 @@ fn reader(original: &[u8], extra: Transformations) -> Result<Reader<Cursor<&[u8]
     let limits = Limits { bytes: usize::try_from(MAX_SCRATCH_BYTES).unwrap_or(usize::MAX) };
     let mut decoder = Decoder::new_with_limits(Cursor::new(original), limits);
     decoder.set_ignore_text_chunk(true);
-    // A wrong checksum is no reason to show nothing.
+    // Wrong checksums are ignored.
     decoder.ignore_checksums(true);
     decoder.set_transformations(Transformations::EXPAND | extra);
     decoder.read_info()
@@ -218,7 +218,7 @@ where
     Ok(cut(whole.expect("there is one sample for each channel of each pixel").into(), rows))
 }
 
-/// Reads the rows of a frame, as far as they go, and says how many there are.
+/// Reads the rows of a frame as far as they go, and returns their number.
 fn read_frame(mut opened: Opened<'_>, frame: &mut [u8], stride: usize) -> Result<usize, Refusal> {
     let height = frame.len() / stride.max(1);
     if !opened.reader.info().interlaced {
@@ -244,7 +244,7 @@ fn read_frame(mut opened: Opened<'_>, frame: &mut [u8], stride: usize) -> Result
             Err(_) => break,
         }
     }
-    // It breaks off, so what came first stands for what did not come, as in a browser.
+    // The interlaced file is cut short. As in browsers, pixels of early passes fill in for those of missing passes.
     let mut again = reader(opened.original, opened.extra).map_err(|_| Refusal::Corrupt)?;
     let mut has_any = false;
     while let Ok(Some(row)) = again.next_interlaced_row() {
@@ -256,7 +256,7 @@ fn read_frame(mut opened: Opened<'_>, frame: &mut [u8], stride: usize) -> Result
     if has_any { Ok(height) } else { Err(Refusal::Corrupt) }
 }
 
-/// A picture of which only so many rows are there: the rest is clear, as in a browser.
+/// An image of which only the first `rows` rows are there: the rest is transparent, as in browsers.
 pub(super) fn cut(whole: DynamicImage, rows: usize) -> DynamicImage {
     let height = whole.height() as usize;
     if rows >= height {
@@ -285,7 +285,7 @@ where
     std::mem::replace(image, ImageBuffer::new(0, 0))
 }
 
-/// What the chunks say of the colours: code points before a profile before the name of sRGB before curve and primaries.
+/// The colour profile that the chunks describe. In order of precedence: cICP, iCCP, sRGB, gAMA with cHRM.
 fn profile(info: &Info<'_>) -> Result<Option<Vec<u8>>, Refusal> {
     let is_grey = matches!(info.color_type, ColorType::Grayscale | ColorType::GrayscaleAlpha);
     if let Some(codes) = info.coding_independent_code_points.filter(|codes| codes.matrix_coefficients == 0) {
@@ -300,13 +300,13 @@ fn profile(info: &Info<'_>) -> Result<Option<Vec<u8>>, Refusal> {
     Ok(measured(info, is_grey))
 }
 
-/// The profile of a gamma and of primaries. Nearly those of sRGB are those of sRGB.
+/// A profile of gAMA and cHRM. `None` if it is close to sRGB.
 fn measured(info: &Info<'_>, is_grey: bool) -> Option<Vec<u8>> {
-    /// In hundred-thousandths.
+    /// In 1 / 100,000.
     const SRGB: f32 = 45_455.0;
-    /// As libpng has it.
+    /// The threshold of libpng.
     const NEAR: f32 = 0.05;
-    /// Beyond that it says nothing.
+    /// Beyond these values it is ignored.
     const MOST: f32 = 10.0;
 
     let exponent = info.gama_chunk.map(|gamma| gamma.into_scaled() as f32).filter(|gamma| *gamma > 0.0);
@@ -316,12 +316,12 @@ fn measured(info: &Info<'_>, is_grey: bool) -> Option<Vec<u8>> {
         return ColorProfile::new_gray_with_gamma(exponent?).encode().ok();
     }
     let mut profile = ColorProfile::new_srgb();
-    // It would count before the curves.
+    // Otherwise moxcms would prefer the code points to the curves.
     profile.cicp = None;
     let place = |(x, y): (png::ScaledFloat, png::ScaledFloat)| Chromaticity { x: x.into_value(), y: y.into_value() };
     let is_real = |at: &Chromaticity| (0.0..=1.0).contains(&at.x) && (0.001..=1.0).contains(&at.y);
     let primaries = info.chrm_chunk.map(|it| [it.white, it.red, it.green, it.blue].map(place));
-    // Primaries without a curve are passed over by viewers.
+    // Viewers ignore primaries without a curve.
     let primaries = primaries.filter(|all| all.iter().all(is_real) && is_triangle(all) && info.gama_chunk.is_some());
     if let Some([white, red, green, blue]) = primaries {
         profile.update_rgb_colorimetry(white.to_xyyb(), ColorPrimaries { red, green, blue });
@@ -334,13 +334,13 @@ fn measured(info: &Info<'_>, is_grey: bool) -> Option<Vec<u8>> {
     if exponent.is_some() || primaries.is_some() { profile.encode().ok() } else { None }
 }
 
-/// Whether three colours span an area.
+/// Whether three chromaticities span an area.
 fn is_triangle([_, red, green, blue]: &[Chromaticity; 4]) -> bool {
     let area = (green.x - red.x) * (blue.y - red.y) - (blue.x - red.x) * (green.y - red.y);
     area.abs() > 0.001
 }
 
-/// The chunks of a file, by name, as far as they go.
+/// The chunks of a file, by type, as far as they go.
 pub(super) fn chunks(original: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     let mut rest = original.get(SIGNATURE.len()..).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -353,7 +353,7 @@ pub(super) fn chunks(original: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> 
     })
 }
 
-/// Whether these are the bytes of a PNG.
+/// Whether the file has PNG's signature.
 pub(super) fn is_png(bytes: &[u8]) -> bool {
     bytes.starts_with(SIGNATURE)
 }

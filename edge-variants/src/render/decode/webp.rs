@@ -1,7 +1,7 @@
 //! WebP: lossy and lossless, with alpha or without, and the first frame of an animation.
 //!
-//! libwebp decodes; it takes a quarter of the time of the decoder in Rust, and compares the size of the picture with
-//! the canvas before it allocates. It has no call for the first frame alone, so that is handed to it as a file.
+//! libwebp decodes. It takes a quarter of the time of the decoder in Rust, and compares the size of the image with the
+//! canvas before it allocates. It has no call for the first frame alone, so the frame is made a file of its own.
 
 use image::{DynamicImage, GenericImage as _, RgbImage, RgbaImage};
 use webp::{BitstreamFeatures, PixelLayout};
@@ -28,19 +28,19 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
     Ok(Decoded::new(pixels, chunk(*b"ICCP").map(<[u8]>::to_vec)))
 }
 
-/// What decoding takes, and making smaller.
+/// The memory that decoding and scaling take.
 pub(super) fn need(head: &[u8], stored: Dimensions, wanted: Dimensions) -> u64 {
     let pixels = stored.pixels();
     if head.get(12..16) == Some(b"VP8 ") {
-        // Planes of the whole, and rows of the decoder.
+        // Planes of the whole image, and rows of the decoder.
         pixels * 2 + u64::from(stored.width) * 128 + need::streaming(stored, wanted, 1)
     } else {
-        // Its own words and what they were transformed from, and our copy.
+        // libwebp's pixels and what they were transformed from, and our copy.
         pixels * 13 + need::whole(stored, wanted, 4, false)
     }
 }
 
-/// The planes of a lossy still picture without alpha.
+/// The planes of a lossy still image without alpha.
 pub(super) fn planes(original: &[u8], stored: Dimensions, hides_blocks: bool) -> Option<Planar> {
     let side = |pixels: u32| usize::try_from(pixels).ok();
     let (width, height) = (side(stored.width)?, side(stored.height)?);
@@ -70,7 +70,7 @@ fn still(file: &[u8], stored: Dimensions) -> Result<DynamicImage, Refusal> {
     Ok(pixels.expect("there is one sample for each channel of each pixel"))
 }
 
-/// As much of a picture as is there.
+/// As much of an image as is there.
 fn beginning(file: &[u8], stored: Dimensions) -> Result<DynamicImage, Refusal> {
     let (width, height) = (stored.width as usize, stored.height as usize);
     let (pixels, rows) = xfiles_webp_planes::decode_beginning(file, width, height).map_err(|_| Refusal::Corrupt)?;
@@ -78,8 +78,8 @@ fn beginning(file: &[u8], stored: Dimensions) -> Result<DynamicImage, Refusal> {
     Ok(png::cut(whole.expect("there is one sample for each channel of each pixel").into(), rows))
 }
 
-/// Puts the first frame in its place. What it leaves free is transparent: no viewer paints the background that a file
-/// may ask for.
+/// Puts the first frame in its place. The rest of the canvas is transparent: no viewer paints the background colour
+/// that a file may ask for.
 fn on_canvas(frame: &Frame<'_>, canvas: Dimensions) -> Result<DynamicImage, Refusal> {
     // Both are within 25 bits.
     if frame.left + frame.size.width > canvas.width || frame.top + frame.size.height > canvas.height {
@@ -99,12 +99,12 @@ struct Frame<'a> {
     left: u32,
     top: u32,
     size: Dimensions,
-    /// The chunks of a still picture: the bits, and before them perhaps alpha.
+    /// The chunks of a still image: VP8 or VP8L, and perhaps ALPH before it.
     chunks: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    /// Two places and two sides of three bytes each, then three of duration, one of flags.
+    /// Two offsets and two sides of three bytes each, then three of duration, and one of flags.
     const HEADER: usize = 16;
 
     fn parse(data: &'a [u8]) -> Option<Self> {
@@ -117,7 +117,7 @@ impl<'a> Frame<'a> {
         Some(Self { left: field(0)? * 2, top: field(3)? * 2, size, chunks })
     }
 
-    /// The frame as a file of its own. It says that it has alpha, which it may or may not.
+    /// The frame as a file of its own. Its header claims alpha, which it may or may not have.
     fn as_file(&self) -> Vec<u8> {
         const HAS_ALPHA: u32 = 0x10;
 
@@ -140,7 +140,7 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
         let (&length, after) = after.split_first_chunk()?;
         let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
         let data = after.get(..length).unwrap_or(after);
-        // A chunk of odd length is padded.
+        // Chunks of odd length are padded.
         rest = length.checked_add(length % 2).and_then(|padded| after.get(padded..)).unwrap_or_default();
         Some((kind, data))
     })

@@ -1,23 +1,23 @@
-//! AVIF by rav1e, 4:4:4 in 8 bits, with alpha kept.
+//! AVIF by rav1e: 4:4:4 in 8 bits, with alpha.
 //!
-//! It takes ten to fifty times as long as the other formats, nearly all of it in one call that cannot be interrupted;
-//! who calls it decides how long somebody waits for it.
+//! It takes ten to fifty times as long as other formats, nearly all of it in one call that cannot be interrupted. The
+//! caller decides how long a request waits for it.
 
 use image::DynamicImage;
 use ravif::{BitDepth, EncodedImage, Encoder, Img, RGB8, RGBA8};
 
 use crate::render::Refusal;
 
-/// 1..=100. Looks like sharp's default, 50, on average over two photographs at three widths.
+/// 1..=100. Scores like sharp's default, 50, on average over two photographs at three widths.
 const QUALITY: f32 = 68.0;
 
-/// 1..=10, from small to fast. Each step down doubles the time for a few percent of bytes.
+/// 1..=10, from small to fast. Each step down doubles the time for a few percent fewer bytes.
 const SPEED: u8 = 10;
 
 pub(super) fn encode(pixels: DynamicImage) -> Result<Vec<u8>, Refusal> {
     let side = |pixels: u32| usize::try_from(pixels).expect("a variant's sides are within 14 bits");
     let (width, height) = (side(pixels.width()), side(pixels.height()));
-    // In 10 bits it takes twice the time for 3 % of the bytes, and old viewers show nothing.
+    // 10 bits take twice the time for 3 % fewer bytes, and old viewers do not show them.
     let encoder = Encoder::new()
         .with_quality(QUALITY)
         .with_alpha_quality(QUALITY)

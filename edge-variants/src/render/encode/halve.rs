@@ -1,10 +1,10 @@
-//! From pixels to planes, with the colours of 2 x 2 pixels in one sample.
+//! Converts pixels to planes of 4:2:0.
 
 use image::{GrayImage, RgbImage};
 
 use crate::render::planes::{Halves, Range};
 
-/// The planes of a picture that has pixels. Where a side is odd, its last pixels count twice.
+/// Converts an image. If a side is odd, the last pixels are repeated.
 pub(super) fn halves(pixels: &RgbImage, range: Range) -> Halves {
     let (width, height) = pixels.dimensions();
     let matrix = Matrix::to(range);
@@ -29,13 +29,13 @@ pub(super) fn halves(pixels: &RgbImage, range: Range) -> Halves {
     Halves { luma, differences: Some(differences), range }
 }
 
-/// Pixels two by two. The last counts twice if it has no other.
+/// Pairs of pixels. A last single pixel is repeated.
 fn pairs(row: &[[u8; 3]]) -> impl Iterator<Item = [[u8; 3]; 2]> {
     let (pairs, rest) = row.as_chunks::<2>();
     pairs.iter().copied().chain(rest.iter().map(|pixel| [*pixel; 2]))
 }
 
-/// What luma and the differences have of red, green and blue, by BT.601, in parts of `1 << BITS`.
+/// The matrix of BT.601 in 1 / 2^[`BITS`]: Y, Cb and Cr from red, green and blue.
 struct Matrix {
     luma: [i32; 3],
     black: i32,
@@ -54,7 +54,7 @@ impl Matrix {
                 blue: [-11_058, -21_710, 32_768],
                 red: [32_768, -27_439, -5329],
             },
-            // By 219 / 255 and 224 / 255 of that.
+            // Scaled by 219 / 255 and 224 / 255.
             Range::Limited => Self {
                 luma: [16_829, 33_039, 6416],
                 black: 16,
@@ -69,7 +69,7 @@ impl Matrix {
     }
 }
 
-/// A colour difference, of four pixels together.
+/// A chroma sample of four pixels.
 fn difference(weights: [i32; 3], sum: [i32; 3]) -> u8 {
     const FOURTHS: u32 = BITS + 2;
 
@@ -80,7 +80,7 @@ fn weighted(weights: [i32; 3], [red, green, blue]: [i32; 3]) -> i32 {
     weights[0] * red + weights[1] * green + weights[2] * blue
 }
 
-/// A sample that has so many bits of fraction.
+/// Rounds a sample with this many fractional bits.
 #[expect(clippy::cast_sign_loss, reason = "clamped to a byte")]
 fn rounded(sample: i32, fraction: u32) -> u8 {
     ((sample + (1 << (fraction - 1))) >> fraction).clamp(0, 255) as u8

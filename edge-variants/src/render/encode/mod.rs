@@ -1,18 +1,17 @@
-//! From pixels to the bytes of a variant. No encoder here is given anything but pixels.
+//! Encoders: from pixels or planes to the bytes of a variant. They get nothing else, so no metadata can pass.
 
 mod avif;
 mod halve;
 mod jpeg;
 mod png;
-mod vp8;
 mod webp;
 
 use xfiles_core::variant::{Colour, ImageFormat};
 
 use super::{Picture, Refusal, limits::MAX_AVIF_PIXELS, planes::Range};
 
-/// What a picture is encoded as: the format asked for, or what shows it to every viewer. What would take too long as AVIF
-/// is WebP, which every viewer of AVIF knows.
+/// The format that is encoded: the one asked for or, for `auto`, one that every viewer shows. An image that would take
+/// too long as AVIF becomes WebP, which every viewer of AVIF knows.
 pub(super) fn settle(format: ImageFormat, picture: &Picture) -> ImageFormat {
     let is_large = matches!(picture, Picture::Pixels(pixels)
         if u64::from(pixels.width()) * u64::from(pixels.height()) > MAX_AVIF_PIXELS);
@@ -25,18 +24,17 @@ pub(super) fn settle(format: ImageFormat, picture: &Picture) -> ImageFormat {
     }
 }
 
-/// The range of the planes that the encoder takes, if it takes planes.
+/// The range of planes that the encoder takes, if it takes planes.
 pub(super) fn range(format: ImageFormat) -> Option<Range> {
     match format {
         ImageFormat::WebP => Some(Range::Limited),
-        // Planes have no alpha, so what is left to the worker will be JPEG.
+        // Planes have no alpha, so `auto` becomes JPEG.
         ImageFormat::Jpeg | ImageFormat::Auto => Some(Range::Full),
         ImageFormat::Png | ImageFormat::Avif => None,
     }
 }
 
-/// Encodes as `format`, in 8 bits: grey stays grey where the format knows it. Of JPEG, what is transparent shows the
-/// background.
+/// Encodes in 8 bits. Grey stays grey if the format has grey. In JPEG, transparent pixels show the background.
 pub(super) fn encode(picture: Picture, format: ImageFormat, background: Colour) -> Result<Vec<u8>, Refusal> {
     match (format, picture) {
         (ImageFormat::WebP, Picture::Pixels(pixels)) => webp::encode(pixels),

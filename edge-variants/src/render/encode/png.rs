@@ -1,4 +1,4 @@
-//! PNG, quick rather than small: the fast deflate with adaptive filters is smaller than zlib's default without.
+//! PNG, fast rather than small: fast deflate with adaptive filters is smaller than zlib's default without filters.
 
 use image::{
     DynamicImage,

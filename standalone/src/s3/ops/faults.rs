@@ -8,10 +8,10 @@ use xfiles_core::blobs::DAMAGE_HEADER;
 
 use crate::s3::{blob::WriteError, damage::Damage, index::Unwritten};
 
-/// Why the store itself failed. The client learns nothing but that it did.
+/// An internal error of the store. Clients do not see its details.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::s3) enum Fault {
-    #[error("the disk refused: {0}")]
+    #[error("disk error: {0}")]
     Disk(#[from] io::Error),
     #[error("the index could not be read: {0}")]
     Index(#[from] rusqlite::Error),
@@ -25,7 +25,7 @@ pub(in crate::s3) enum Fault {
 
 impl From<Fault> for S3Error {
     fn from(fault: Fault) -> Self {
-        // It was reported when it was found, and every request for the object meets it.
+        // The damage was reported when it was found, and every request for the object encounters it.
         if let Fault::Damaged(damage) = fault {
             let mut refusal = s3_error!(InternalError, "The object's bytes are damaged on the store's disk.");
             let (name, xml) = (HeaderName::from_static(DAMAGE_HEADER), HeaderValue::from_static("application/xml"));
@@ -37,7 +37,7 @@ impl From<Fault> for S3Error {
         if let Fault::Disk(error) = &fault
             && error.kind() == io::ErrorKind::StorageFull
         {
-            let message = "There is no room left for the object.";
+            let message = "There is no space left for the object.";
             let mut full = Self::with_message(S3ErrorCode::Custom("InsufficientStorage".into()), message);
             full.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
             return full;
@@ -61,8 +61,8 @@ impl From<WriteError> for S3Error {
     }
 }
 
-/// The protocol layer verifies the body's hash and signatures while it streams. The types of its errors are private, so
-/// the whole text identifies them; `s3_conformance.rs` fails if it changes.
+/// The protocol layer verifies the body's hash and signatures while streaming, and does not export its error types.
+/// The whole text identifies them; `s3_conformance.rs` fails if it changes.
 pub(super) fn broken_body(error: &StdError) -> S3Error {
     let text = error.to_string();
     if text == "UploadStreamError: Sha256Mismatch" {

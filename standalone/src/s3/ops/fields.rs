@@ -20,9 +20,9 @@ use crate::s3::{
     index::{Entry, Object},
 };
 
-/// The largest object that one PUT may make, as on S3.
+/// The largest object that one PUT may create, as on S3.
 const MAX_OBJECT_BYTES: u64 = 5 << 30;
-/// The most user metadata an object may have, as on S3: names and values together.
+/// The largest user metadata of an object, as on S3: names and values together.
 const MAX_METADATA_BYTES: usize = 2 << 10;
 
 pub(super) fn readable(object: &Object, conditions: &ReadConditions) -> S3Result {
@@ -37,7 +37,7 @@ pub(super) fn readable(object: &Object, conditions: &ReadConditions) -> S3Result
     }
 }
 
-/// What RFC 9110 wants in a 304.
+/// The headers that RFC 9110 requires in a 304.
 pub(super) fn validators(object: &Object) -> HeaderMap {
     let headers = [
         (ETAG, HeaderValue::try_from(format!("\"{}\"", object.md5)).ok()),
@@ -47,7 +47,7 @@ pub(super) fn validators(object: &Object) -> HeaderMap {
     headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// A time as HTTP writes it.
+/// A time in the format of HTTP headers.
 pub(in crate::s3) fn http_date(time: Timestamp) -> Option<HeaderValue> {
     let mut text = Vec::new();
     date(time).format(TimestampFormat::HttpDate, &mut text).ok()?;
@@ -71,7 +71,7 @@ pub(super) fn metadata(sent: Option<dto::Metadata>) -> S3Result<BTreeMap<String,
     Ok(metadata)
 }
 
-/// `aws-chunked` tells how the request was framed, not what the object is.
+/// `aws-chunked` describes the framing of the request, not the object.
 pub(super) fn content_encoding(sent: Option<String>) -> Option<String> {
     let sent = sent?;
     let kept: Vec<_> = sent.split(',').map(str::trim).filter(|coding| *coding != "aws-chunked").collect();
@@ -92,7 +92,7 @@ pub(super) fn content_md5(base64: &str) -> S3Result<[u8; 16]> {
     digest.ok_or_else(|| s3_error!(InvalidDigest, "The Content-MD5 you specified is not valid."))
 }
 
-/// There are no versions and no parts here.
+/// Versions and parts are not supported.
 pub(super) fn whole_current_object(version: Option<&str>, part: Option<i32>) -> S3Result {
     match (version, part) {
         (None | Some("null"), None) => Ok(()),
@@ -109,7 +109,7 @@ pub(super) fn condition(headers: &HeaderMap, name: HeaderName) -> S3Result<Optio
     headers.get(&name).map(parse).transpose()
 }
 
-/// How keys are written in a listing: as they are, or so that XML can carry any of them.
+/// How keys are encoded in a listing: unchanged, or URL-encoded so that XML can contain any key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     Plain,
@@ -135,7 +135,7 @@ impl Encoding {
     }
 }
 
-/// How much to put on a page, and what the answer says the page size is.
+/// The number of entries on a page, and the page size in the response.
 pub(super) fn page_size(asked: Option<i32>) -> S3Result<(usize, i32)> {
     let asked = asked.unwrap_or(1000);
     match usize::try_from(asked) {

@@ -1,7 +1,7 @@
-//! The operations of S3 that this store has: what each asks of the index and the blobs, and what it answers.
+//! The S3 operations of this store, on the index and the blobs.
 //!
-//! An operation that is not here answers `NotImplemented`. Nothing here checks who asks, and nothing becomes visible
-//! except by a change of the index.
+//! Other operations return `NotImplemented`. Authorisation is checked elsewhere, and nothing becomes visible except
+//! through a change of the index.
 
 mod faults;
 mod fields;
@@ -44,34 +44,34 @@ use super::{
 };
 use crate::{lock::Locks, room::Room};
 
-/// Keys per DeleteObjects, keys and prefixes per page of a listing.
+/// Keys per DeleteObjects request; keys and prefixes per page of a listing.
 const MAX_KEYS: usize = 1000;
-/// What S3 serves an object as that came without a content type.
+/// The content type of objects that were uploaded without one, as on S3.
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 
-/// The store behind the protocol layer. Clones share it.
+/// The operations behind the protocol layer. Clones share the store.
 #[derive(Clone, Debug)]
 pub(super) struct Operations {
     pub(super) index: Arc<Index>,
     pub(super) blobs: Blobs,
     pub(super) clock: Clock,
     pub(super) region: String,
-    /// Who is told of new objects.
+    /// The listener for new objects.
     pub(super) listener: Arc<OnceLock<Sender<serde_json::Value>>>,
-    /// The disk's room, if it is watched.
+    /// The free space of the disk, if it is monitored.
     pub(super) room: Arc<OnceLock<Room>>,
     pub(super) watch: Watch,
-    /// Held until the index, which is dropped before it, is closed.
+    /// Held until the index, which is dropped before, is closed.
     pub(super) _locks: Arc<Locks>,
 }
 
-/// Runs work that blocks on the disk.
+/// Runs blocking work on the disk.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await?
 }
 
 impl Operations {
-    /// The notification that S3 sends of a new object.
+    /// The notification that S3 sends for a new object.
     fn created(&self, at: &Location, object: &Object) -> serde_json::Value {
         let key = percent_encoding::utf8_percent_encode(&at.key, percent_encoding::NON_ALPHANUMERIC).to_string();
         serde_json::json!({"Records": [{
@@ -96,7 +96,7 @@ impl Operations {
         blocking(move || Ok(readers.read(read)?)).await
     }
 
-    /// Makes a change that may be refused, once it is committed or refused.
+    /// Makes a change that may be refused, and waits for its commit.
     async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<S3Result<T>> + Send + 'static,
@@ -109,7 +109,7 @@ impl Operations {
         if self.read(move |rows| rows.has_bucket(&wanted)).await? { Ok(()) } else { Err(no_such_bucket()) }
     }
 
-    /// Opens an object's bytes as they are now.
+    /// Opens an object's bytes in their current version.
     async fn open(&self, at: Location, conditions: ReadConditions, range: Option<dto::Range>) -> S3Result<Opened> {
         self.look(at, conditions, range, |blobs, object, slice| {
             blobs.read(&object.blob, object.size, &object.md5, slice.bytes.clone())
@@ -127,7 +127,7 @@ impl Operations {
         })
     }
 
-    /// Finds an object that may be read, and looks at its blob.
+    /// Finds a readable object and its blob.
     async fn look<T: Send + 'static>(
         &self,
         at: Location,
@@ -159,8 +159,8 @@ impl Operations {
                 match read(&blobs, &object, &slice) {
                     Ok(value) => return Ok(Ok((at, object, slice, value))),
                     Err(ReadError::Disk(error)) => return Err(error.into()),
-                    // A file that is gone may belong to an object that was replaced since its row was read: look again.
-                    // Twice the same blob is no race.
+                    // If the file is missing, the object may have been replaced since its row was read, so the row is
+                    // read again. If it names the same blob, the blob is damaged.
                     Err(ReadError::Damaged(damage)) => {
                         if seen.as_ref().is_some_and(|(blob, _)| *blob == object.blob) {
                             watch.report(&index, &object.blob, &at.key, damage, clock.now());
@@ -174,7 +174,7 @@ impl Operations {
         looked.await?
     }
 
-    /// What is known of the bytes' condition.
+    /// The current integrity counters.
     pub(super) async fn integrity(&self) -> Integrity {
         let known = self.read(|rows| Ok((rows.damaged_blobs()?, rows.last_pass()?))).await;
         let (damaged_blobs, last_pass) = known.map_or((None, None), |(blobs, pass)| (Some(blobs), pass));
@@ -196,7 +196,7 @@ impl Operations {
         page.await?.ok_or_else(no_such_bucket)
     }
 
-    /// Removes objects under a prefix that were last modified before a time, at most as many as one page holds.
+    /// Removes at most a page of objects under a prefix that were last modified before a time.
     pub(super) async fn expire(&self, bucket: String, prefix: String, before: Timestamp) -> Result<usize, Fault> {
         let scanned = bucket.clone();
         let old = self.read(move |rows| {
@@ -217,7 +217,7 @@ impl Operations {
             let mut removed = 0;
             for key in old {
                 let at = Location { bucket: bucket.clone(), key };
-                // It may have been put again since.
+                // It may have been replaced since.
                 if batch.rows().object(&at)?.is_some_and(|object| object.modified < before) {
                     batch.remove(&at)?;
                     removed += 1;
@@ -229,14 +229,14 @@ impl Operations {
     }
 }
 
-/// An object and the part of its bytes that was asked for.
+/// An object and the requested range of its bytes.
 struct Opened {
     object: Object,
     slice: Slice,
     reader: BlobReader,
 }
 
-/// The part of an object's bytes that an answer carries.
+/// The range of an object's bytes in a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Slice {
     bytes: Range<u64>,
@@ -269,7 +269,7 @@ impl Slice {
     }
 }
 
-/// Finds an object, or tells why there is none.
+/// Finds an object, or returns the error for a missing one.
 fn find(rows: Rows<'_>, at: &Location) -> rusqlite::Result<S3Result<Object>> {
     match rows.object(at)? {
         Some(object) => Ok(Ok(object)),
@@ -278,8 +278,8 @@ fn find(rows: Rows<'_>, at: &Location) -> rusqlite::Result<S3Result<Object>> {
     }
 }
 
-/// The object that the conditions of a write are about. A damaged one counts as
-/// absent, so that a client that can produce the bytes again, such as the worker, may replace it.
+/// The object to which the conditions of a write apply. A damaged one counts as missing, so that a client that has the
+/// bytes, such as the worker, can replace it.
 fn replaceable(rows: Rows<'_>, at: &Location) -> rusqlite::Result<Option<Object>> {
     match rows.object(at)? {
         Some(object) if rows.damage(&object.blob)?.is_some() => Ok(None),
@@ -287,7 +287,7 @@ fn replaceable(rows: Rows<'_>, at: &Location) -> rusqlite::Result<Option<Object>
     }
 }
 
-/// The headers to keep, from the input of PutObject or CopyObject, which name them alike and share no type.
+/// The headers to store, from the input of PutObject or CopyObject, which have the same field names but no common type.
 macro_rules! headers_of {
     ($input:ident) => {
         Headers {
@@ -302,7 +302,7 @@ macro_rules! headers_of {
     };
 }
 
-/// The conditions of GetObject or HeadObject, which name them alike and share no type.
+/// The conditions of GetObject or HeadObject, which have the same field names but no common type.
 macro_rules! read_conditions_of {
     ($input:ident) => {
         ReadConditions {
@@ -314,11 +314,11 @@ macro_rules! read_conditions_of {
     };
 }
 
-/// An object in the output of GetObject or HeadObject, which name its fields alike and share no type.
+/// An object in the output of GetObject or HeadObject, which have the same field names but no common type.
 macro_rules! present {
     ($output:ident, $object:ident, $slice:ident, $checksum_mode:expr) => {{
         let Facts { headers, checksum } = $object.facts;
-        // A checksum is of the whole object.
+        // A checksum applies to the whole object.
         let checksum = checksum.filter(|_| $checksum_mode.is_some() && $slice.content_range.is_none());
         let checksum = checksum.map(Checksum::into_fields).unwrap_or_default();
         dto::$output {
@@ -381,7 +381,7 @@ impl S3 for Operations {
         request: S3Request<dto::GetBucketLocationInput>,
     ) -> S3Result<S3Response<dto::GetBucketLocationOutput>> {
         self.require_bucket(&request.input.bucket).await?;
-        // S3's oldest region has no name here.
+        // For S3's oldest region the response has no name.
         let name = Some(self.region.clone()).filter(|region| region != "us-east-1");
         let location_constraint = name.map(dto::BucketLocationConstraint::from);
         Ok(S3Response::new(dto::GetBucketLocationOutput { location_constraint }))
@@ -449,10 +449,10 @@ impl S3 for Operations {
             }
             batch.put(&at, &object, blob).map(Ok)
         };
-        // Told by the index itself: the object is there even if its client leaves now, and the listener must hear of it.
+        // Sent by the index's thread, so that the listener is notified even if the client disconnects now.
         let tell = move |stored: &S3Result<()>| {
             if let (Ok(()), Some((listener, created))) = (stored, created) {
-                // When the stack ends, or too many wait, the client's confirmation is left to do it.
+                // If the stack is stopping or the queue is full, the client's confirmation is needed.
                 drop(listener.try_send(created));
             }
         };
@@ -557,7 +557,7 @@ impl S3 for Operations {
     ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
         let input = request.input;
         let CopySource::Bucket { bucket, key, version_id } = input.copy_source else {
-            return Err(s3_error!(NotImplemented, "There are no access points here"));
+            return Err(s3_error!(NotImplemented, "Access points are not supported"));
         };
         whole_current_object(version_id.as_deref(), None)?;
         let from = Location { bucket: bucket.into(), key: key.into() };
@@ -568,7 +568,7 @@ impl S3 for Operations {
             modified_since: input.copy_source_if_modified_since,
             unmodified_since: input.copy_source_if_unmodified_since,
         };
-        // The protocol layer does not know that a copy may have conditions on its target.
+        // The protocol layer does not support conditions on the target of a copy.
         let if_none_match = condition(&request.headers, IF_NONE_MATCH)?;
         let conditions = WriteConditions::new(condition(&request.headers, IF_MATCH)?, if_none_match.as_ref())?;
         let headers = match input.metadata_directive.as_ref().map(dto::MetadataDirective::as_str) {
@@ -680,7 +680,7 @@ impl S3 for Operations {
             is_truncated: Some(page.last.is_some()),
             contents: Some(page.entries.into_iter().map(|entry| listed(entry, encoding)).collect()),
             common_prefixes: Some(common_prefixes(page.prefixes, encoding)),
-            // S3 leaves it to the client to take the last key where no prefix can be the last.
+            // As on S3, clients use the last key if there is no delimiter.
             next_marker: page.last.filter(|_| delimiter.is_some()).map(|last| encoding.apply(last)),
             delimiter: delimiter.map(|d| encoding.apply(d)),
             encoding_type: input.encoding_type,
@@ -689,7 +689,7 @@ impl S3 for Operations {
     }
 }
 
-/// Deletes an object of a bucket that exists; one that is not there is no error unless a condition says so.
+/// Deletes an object of an existing bucket. A missing object is not an error unless a condition requires it.
 fn delete(batch: &mut Batch<'_>, at: &Location, conditions: &WriteConditions) -> rusqlite::Result<S3Result> {
     let current = batch.rows().object(at)?;
     match conditions.check(current.as_ref().map(|o| o.md5.as_str())) {

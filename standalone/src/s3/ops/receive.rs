@@ -16,11 +16,11 @@ use crate::s3::{
     checksum::Declared,
 };
 
-/// Bytes of an upload that are hashed and written at once. Two such pieces per upload are in memory.
+/// The chunk size for hashing and writing an upload. Two chunks per upload are in memory.
 const WRITE_BYTES: usize = 512 * 1024;
 
 impl Operations {
-    /// Takes in a body for a bucket: bytes go to the disk as they come, and are verified before this returns.
+    /// Receives a body for a bucket: bytes are written as they arrive, and are verified before this returns.
     pub(super) async fn receive(
         &self,
         bucket: &str,
@@ -31,7 +31,7 @@ impl Operations {
         let algorithm = declared.algorithm();
         let (readers, blobs, bucket) = (self.index.readers().clone(), self.blobs.clone(), bucket.to_owned());
         let room = self.room.clone();
-        // Given back when the body has been taken in, or has ended early.
+        // Dropped when the body has been received or has ended early.
         let claim = blocking(move || {
             let claim = room.get().map(|room| room.claim(size).ok_or_else(|| io::ErrorKind::StorageFull.into()));
             claim.transpose().map_err(Fault::Disk)
@@ -39,7 +39,7 @@ impl Operations {
         let _claim = match claim.await {
             Ok(claim) => claim,
             Err(full) => {
-                pass_over(&mut body).await;
+                discard_body(&mut body).await;
                 return Err(full.into());
             }
         };
@@ -48,7 +48,7 @@ impl Operations {
             if exists { Ok(blobs.create(size, algorithm).map_err(Fault::from)?) } else { Err(no_such_bucket()) }
         });
         loop {
-            // While one piece is written, the next one is already read from the network.
+            // While a chunk is written, the next one is read from the network.
             let piece = next_piece(&mut body).await.map_err(|e| broken_body(&e))?;
             let mut writer = writing.await.map_err(Fault::from)??;
             let write = move || -> S3Result<BlobWriter> {
@@ -65,7 +65,7 @@ impl Operations {
     }
 }
 
-/// What an upload says of itself before its body.
+/// The headers of an upload.
 pub(super) struct Upload {
     pub(super) size: u64,
     pub(super) md5: Option<[u8; 16]>,
@@ -93,13 +93,14 @@ async fn next_piece(body: &mut StreamingBlob) -> Result<Piece, StdError> {
     Ok(Piece { chunks, last: false })
 }
 
-/// How much of a refused body is read. A client that still sends when the connection is closed does not see the answer.
-const PASSED_OVER_BYTES: usize = 16 * 1024 * 1024;
+/// The largest part of a refused body that is read. A client that is still sending when the connection is closed does
+/// not see the response.
+const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
 
-/// Reads a refused body and keeps nothing of it.
-async fn pass_over(body: &mut StreamingBlob) {
+/// Reads and discards a refused body.
+async fn discard_body(body: &mut StreamingBlob) {
     let mut read = 0;
-    while read < PASSED_OVER_BYTES
+    while read < DISCARDED_BYTES
         && let Ok(piece) = next_piece(body).await
         && !piece.last
     {

@@ -1,6 +1,6 @@
-//! What an AVIF file says of its primary picture: which bits, which alpha, which tiles, which colours.
+//! The boxes of an AVIF file: the data, alpha, grid and colour description of its primary image.
 //!
-//! It reads boxes and copies bits, and decodes nothing. Sequences are read by the still picture that they carry.
+//! Nothing is decoded here. Of an image sequence, the still image that it has as well is read.
 
 use std::ops::Range;
 
@@ -8,33 +8,33 @@ use xfiles_core::sniff::{Aperture, Dimensions, boxes};
 
 use crate::render::limits::MAX_PROFILE_BYTES;
 
-/// Beyond what a grid of a large picture has; each is an item with bits of its own.
+/// More than the grid of any large image has; each tile is an item.
 const MAX_TILES: usize = 256;
 
-/// Pictures that may be the alpha of the primary one. Files have one, and perhaps a depth map.
+/// Items that may be alpha of the primary image. Files have one, and perhaps a depth map.
 const MAX_AUXILIARIES: usize = 16;
 
-/// What describes a file is a few hundred bytes, and a profile.
+/// The meta box has a few hundred bytes, and a profile.
 const MAX_META_BYTES: usize = MAX_PROFILE_BYTES + (1 << 20);
 
-/// A picture in a file.
+/// An image of the file.
 pub(super) struct Item {
     pub content: Content,
     pub colour: Option<Colour>,
     /// An ICC profile.
     pub profile: Option<Vec<u8>>,
-    /// Of the pixels, if the file says it.
+    /// The size in pixels, if the file has it.
     pub size: Option<Dimensions>,
-    /// The part of it that is shown, if that is not all.
+    /// The clean aperture, if it is not the whole image.
     pub aperture: Option<Aperture>,
-    /// Whether samples have more than 8 bits, as far as the file says.
+    /// Whether samples have more than 8 bits, by the file's properties.
     pub is_deep: bool,
 }
 
 pub(super) enum Content {
-    /// AV1 bits.
+    /// OBUs.
     Bits(Vec<u8>),
-    /// Pictures of one size, row by row, of which the whole shows as much as its own size.
+    /// A grid: tiles of one size, row by row, of which the image shows as much as its own size.
     Grid { columns: usize, tiles: Vec<Vec<u8>> },
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Colour {
     pub full_range: bool,
 }
 
-/// The primary picture, its alpha, and whether the colours are multiplied with it.
+/// The primary image, its alpha, and whether colours are premultiplied.
 pub(super) struct Pictures {
     pub colour: Item,
     pub alpha: Option<Item>,
@@ -79,13 +79,13 @@ fn is_alpha(payload: &[u8]) -> bool {
         .any(|urn| kind.starts_with(urn))
 }
 
-/// The box that describes the file, with the file that it points into.
+/// The meta box, with the file that its extents point into.
 struct Meta<'a> {
     file: &'a [u8],
     payload: &'a [u8],
 }
 
-/// That one item is something to others.
+/// A reference from one item to others.
 struct Link {
     from: u32,
     to: Vec<u32>,
@@ -135,7 +135,7 @@ impl<'a> Meta<'a> {
             (width > 0 && height > 0).then_some(Dimensions { width, height })
         });
         let aperture = of(b"clap").zip(size).and_then(|(payload, size)| Aperture::of(payload, size));
-        // Bits of each channel, or those of the coder's configuration.
+        // The bits of each channel (pixi), or those of the decoder configuration (av1C).
         let is_deep = match (of(b"pixi").and_then(|payload| payload.get(5)), of(b"av1C").and_then(|it| it.get(2))) {
             (Some(bits), _) => *bits > 8,
             (None, Some(flags)) => flags & 0x40 != 0,
@@ -195,7 +195,7 @@ impl<'a> Meta<'a> {
         })
     }
 
-    /// The bytes of an item, wherever they lie.
+    /// The data of an item, in one or more extents.
     fn data(&self, id: u32) -> Option<Vec<u8>> {
         let locations = self.child(b"iloc")?;
         let version = version(locations)?;
@@ -232,12 +232,11 @@ impl<'a> Meta<'a> {
     }
 }
 
-/// The parts of `source` one after another. Together they are no longer than it: extents that overlap could make much
-/// of little.
+/// Concatenates extents. Together they must not be longer than `source`: overlapping extents could make much of little.
 fn join(source: &[u8], extents: &[Range<usize>]) -> Option<Vec<u8>> {
     let mut joined = Vec::new();
     for extent in extents {
-        // A length of zero is all that follows.
+        // A length of zero reaches to the end.
         let end = if extent.is_empty() { source.len() } else { extent.end };
         joined.extend_from_slice(source.get(extent.start..end)?);
         if joined.len() > source.len() {
@@ -247,14 +246,14 @@ fn join(source: &[u8], extents: &[Range<usize>]) -> Option<Vec<u8>> {
     Some(joined)
 }
 
-/// The places of an item's properties in the list of all, counted from 1.
+/// The indices of an item's properties in ipco, from 1.
 fn associations(map: &[u8], id: u32) -> Option<Vec<usize>> {
     let (item, index) = (if version(map)? == 0 { 2 } else { 4 }, if map.get(3)? & 1 == 0 { 1 } else { 2 });
     let mut words = Words(map.get(4..)?);
     for _ in 0..words.next(4)? {
         let found = words.next(item)? == id;
         let count = words.next(1)?;
-        // The highest bit says whether a reader must understand the property.
+        // The highest bit is the essential flag.
         let mask = if index == 1 { 0x7F } else { 0x7FFF };
         let places = (0..count).map(|_| usize::try_from(words.next(index)? & mask).ok()).collect::<Option<Vec<_>>>()?;
         if found {
@@ -272,7 +271,7 @@ fn be(bytes: &[u8], width: usize) -> Option<u32> {
     Words(bytes).next(width)
 }
 
-/// Numbers, big-endian, one after another.
+/// A reader of big-endian numbers.
 struct Words<'a>(&'a [u8]);
 
 impl Words<'_> {

@@ -1,7 +1,7 @@
-//! AVIF: in 8, 10 or 12 bits, grey or in colour, with alpha or without, in one piece or in tiles.
+//! AVIF: 8, 10 or 12 bits, grey or colour, with alpha or without, as one item or as a grid.
 //!
-//! How it is turned is read by the header, as for every picture. Pictures in high dynamic range are refused: shown as
-//! if they were not, they are grey.
+//! The orientation is part of the header, as for every format. High dynamic range is refused: without tone mapping it
+//! would look grey.
 
 mod container;
 
@@ -19,18 +19,18 @@ use crate::render::{
     planes::{Planar, Range},
 };
 
-/// Curves of high dynamic range.
+/// The transfer characteristics PQ and HLG.
 const PQ: u16 = 16;
 const HLG: u16 = 18;
 
-/// What decoding takes: planes in the decoder, and pixels that are made of them where they do not stay planes.
+/// The memory that decoding takes: the decoder's planes, and pixels where planes are converted.
 pub(super) fn need(original: &[u8], stored: Dimensions) -> u64 {
     let is_deep = container::read(original).is_none_or(|pictures| pictures.is_deep());
     let (plane, pixel) = if is_deep { (2, 8) } else { (1, 4) };
     stored.pixels() * (plane * 4 + pixel)
 }
 
-/// The planes of an opaque picture in one piece whose colours are coded as in JPEG; the pixels of others.
+/// The planes of an opaque image without a grid whose matrix is JPEG's; the pixels of others.
 pub(super) fn source(original: &[u8], stored: Dimensions, hides_blocks: bool) -> Result<Source, Refusal> {
     let finish = if hides_blocks { Finish::Bare } else { Finish::Whole };
     let (pictures, first) = opened(original, stored, finish)?;
@@ -71,7 +71,7 @@ pub(super) fn decode(original: &[u8], stored: Dimensions) -> Result<Decoded, Ref
     cropped(&pictures, first, stored, Finish::Whole)
 }
 
-/// Of a picture that is not shown whole, the part that is.
+/// The part of the image within its clean aperture.
 fn cropped(pictures: &Pictures, first: Picture, stored: Dimensions, finish: Finish) -> Result<Decoded, Refusal> {
     let (Some(whole), Some(part)) = (pictures.colour.size, pictures.colour.aperture) else {
         return painted(pictures, first, stored, finish);
@@ -84,12 +84,12 @@ fn cropped(pictures: &Pictures, first: Picture, stored: Dimensions, finish: Fini
     Ok(decoded)
 }
 
-/// What the file holds, and the first tile of the picture.
+/// The items of the file, and the first tile of the image.
 fn opened(original: &[u8], stored: Dimensions, finish: Finish) -> Result<(Pictures, Picture), Refusal> {
     let pictures = container::read(original).ok_or(Refusal::Corrupt)?;
     let whole = pictures.colour.size.filter(|_| pictures.colour.aperture.is_some()).unwrap_or(stored);
     limits::admit(whole)?;
-    // Planes of two bytes in the decoder, and the frame that is made of them.
+    // The decoder's planes of two bytes, and the frame that is made from them.
     limits::frame_bytes(whole, 6)?;
     let first = first_tile(&pictures.colour, whole, finish)?;
     Ok((pictures, first))
@@ -131,7 +131,7 @@ fn bits_of(item: &Item) -> (usize, &[Vec<u8>]) {
 }
 
 fn decode_tile(bits: &[u8], whole: Dimensions, finish: Finish) -> Result<Picture, Refusal> {
-    // The tiles of a grid may reach beyond the picture by less than one of them.
+    // The tiles of a grid may exceed the image by less than one tile.
     let pixels = u64::from(whole.width).saturating_mul(u64::from(whole.height)).saturating_mul(4);
     let pixels = u32::try_from(pixels).unwrap_or(u32::MAX).clamp(1 << 16, u32::MAX);
     let pixels = NonZeroU32::new(pixels).expect("clamped above zero");
@@ -143,7 +143,7 @@ fn first_tile(item: &Item, stored: Dimensions, finish: Finish) -> Result<Picture
     decode_tile(tiles.first().ok_or(Refusal::Corrupt)?, stored, finish)
 }
 
-/// Calls `put` for each tile with where it goes, and checks that together they cover the picture.
+/// Calls `put` for each tile with its position, and checks that the tiles cover the image.
 fn each_tile(
     item: &Item,
     mut first: Option<Picture>,
@@ -176,7 +176,7 @@ fn sides(size: Dimensions) -> (usize, usize) {
     (side(size.width), side(size.height))
 }
 
-/// A sample of the frame, from one that uses all of 16 bits.
+/// A sample of the frame, converted from 16 bits.
 trait Sample: Primitive {
     fn from_16(value: i32) -> Self;
 }
@@ -228,7 +228,7 @@ fn paint<P: Pixel<Subpixel: Sample>>(
     })?;
     if let Some(alpha) = alpha {
         each_tile(alpha, None, stored, finish, |tile, left, top| {
-            // Alpha uses all of its bits whatever the header of its bits says, unless it says that it does not.
+            // Alpha is full-range unless its colour description says otherwise.
             let levels = Levels::of(tile.depth(), tile.coding.full_range);
             let shown = tile.width().min(width.saturating_sub(left));
             for y in 0..tile.height().min(height.saturating_sub(top)) {
@@ -252,7 +252,7 @@ fn sample(row: Row<'_>, x: usize) -> i32 {
     }
 }
 
-/// A row of both chroma planes at the width of luma.
+/// A row of both chroma planes, upsampled to the width of luma.
 struct Chroma {
     u: Vec<i32>,
     v: Vec<i32>,
@@ -264,7 +264,7 @@ impl Chroma {
         Self { u: vec![middle; picture.width()], v: vec![middle; picture.width()] }
     }
 
-    /// Interpolates between samples that lie in the middle of the luma that they colour.
+    /// Interpolates chroma that is sited at the center of its luma samples.
     fn upsample(&mut self, picture: &Picture, y: usize) {
         for (plane, out) in [(Plane::U, &mut self.u), (Plane::V, &mut self.v)] {
             let Some((width, height)) = picture.size(plane) else { return };
@@ -287,16 +287,16 @@ impl Chroma {
     }
 }
 
-/// Of the samples of a plane at half the size, the one next to the nearest, on the side where `at` lies.
+/// The second-nearest of the samples of a plane at half the size.
 fn second_nearest(at: usize, samples: usize) -> usize {
     if at.is_multiple_of(2) { (at / 2).saturating_sub(1) } else { (at / 2 + 1).min(samples - 1) }
 }
 
-/// The range that samples use.
+/// The range of samples.
 #[derive(Clone, Copy)]
 struct Levels {
     black: i32,
-    /// 2^16 times 65535, over the span of luma.
+    /// 2^16 times 65,535, divided by the range of luma.
     luma: i64,
     chroma: f64,
     middle: i32,
@@ -325,21 +325,21 @@ impl Levels {
     }
 }
 
-/// From luma and chroma to red, green and blue of 16 bits.
+/// The conversion of YCbCr to RGB of 16 bits.
 struct Conversion {
     levels: Levels,
     matrix: Matrix,
 }
 
 enum Matrix {
-    /// The planes are green, blue and red.
+    /// Identity: the planes are G, B and R.
     None,
     Differences(Weights),
-    /// Green and orange, as differences of whole steps: the factor of both.
+    /// YCgCo: the factor of both.
     GreenOrange(i64),
 }
 
-/// What a step of chroma adds, in 2^-12 of a step of 16 bits.
+/// What a step of chroma adds, in 2^-12 of a 16-bit step.
 #[derive(Clone, Copy)]
 struct Weights {
     red_by_v: i64,
@@ -359,13 +359,13 @@ impl Conversion {
         let (red, blue) = match coding.matrix {
             0 => return Ok(Self { levels, matrix: Matrix::None }),
             1 => (0.2126, 0.0722),
-            // Unspecified is what JPEG has.
+            // Unspecified means BT.601, as in JPEG.
             2 | 5 | 6 => (0.299, 0.114),
             4 => (0.30, 0.11),
             7 => (0.212, 0.087),
             8 => return Ok(Self { levels, matrix: Matrix::GreenOrange(weight(1.0)) }),
             9 => (0.2627, 0.0593),
-            // By the primaries.
+            // Derived from the primaries.
             12 => match coding.primaries {
                 9 => (0.2627, 0.0593),
                 12 => (0.229, 0.0793),
@@ -401,7 +401,7 @@ impl Conversion {
     }
 }
 
-/// What the file says of its colours, or else what the bits say.
+/// The colour description of the file, or else that of the AV1 data.
 fn coding(item: &Item, picture: &Picture) -> Colour {
     let bits = picture.coding;
     item.colour.unwrap_or(Colour {
@@ -412,7 +412,7 @@ fn coding(item: &Item, picture: &Picture) -> Colour {
     })
 }
 
-/// The profile of primaries that are not those of sRGB.
+/// A profile for primaries other than those of sRGB.
 fn wide_gamut(primaries: u16) -> Option<Vec<u8>> {
     match primaries {
         9 => ColorProfile::new_bt2020().encode().ok(),
@@ -421,7 +421,7 @@ fn wide_gamut(primaries: u16) -> Option<Vec<u8>> {
     }
 }
 
-/// Divides by alpha what was multiplied with it.
+/// Divides colours by alpha.
 fn unmultiply<S: Sample + Into<i64>>(canvas: &mut ImageBuffer<Rgba<S>, Vec<S>>)
 where
     Rgba<S>: Pixel<Subpixel = S>,

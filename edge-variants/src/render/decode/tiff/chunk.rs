@@ -1,4 +1,4 @@
-//! A strip or a tile of a TIFF: from its bytes to its samples.
+//! A strip or tile of a TIFF: from its bytes to its samples.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -17,7 +17,7 @@ use zune_jpeg::{
 use super::fax::{self, Coding};
 use crate::render::Refusal;
 
-/// What samples are.
+/// SampleFormat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Unsigned,
@@ -25,11 +25,11 @@ pub(super) enum Format {
     Float,
 }
 
-/// How a chunk is coded and how its samples lie.
+/// How a chunk is compressed, and the layout of its samples.
 pub(super) struct Chunk<'a> {
     pub width: usize,
     pub height: usize,
-    /// Of a pixel.
+    /// SamplesPerPixel within the chunk.
     pub samples: usize,
     pub bits: usize,
     pub format: Format,
@@ -37,13 +37,13 @@ pub(super) struct Chunk<'a> {
     pub compression: u16,
     pub predictor: u16,
     pub fax_options: u32,
-    /// Whether the bits of each byte stand from the lowest to the highest.
+    /// FillOrder 2: the first bit is the lowest.
     pub is_reversed: bool,
     pub tables: Option<&'a [u8]>,
     pub subsampling: (usize, usize),
 }
 
-/// The samples of a chunk, row by row, spread over all of their bits.
+/// The samples of a chunk, row by row, expanded to their type.
 pub(super) enum Decoded {
     Eight(Vec<u8>),
     Sixteen(Vec<u16>),
@@ -88,7 +88,8 @@ impl Chunk<'_> {
         (self.width * self.samples * self.bits).div_ceil(8)
     }
 
-    /// Decodes what is there of the chunk; what lacks is zero. Refused if nothing is there or nobody knows the coding.
+    /// Decodes as much of the chunk as is there; the rest is zero. Refused if nothing is there or the compression is
+    /// unknown.
     pub(super) fn decode(&self, data: &[u8]) -> Result<Decoded, Refusal> {
         if data.is_empty() {
             return Err(Refusal::Corrupt);
@@ -116,12 +117,12 @@ impl Chunk<'_> {
         Ok(self.unpacked(bytes))
     }
 
-    /// The bytes of the chunk, at most so many.
+    /// Decompresses the chunk to at most this many bytes.
     fn inflated(&self, data: &[u8], length: usize) -> Result<Vec<u8>, Refusal> {
         let read = |mut reader: Box<dyn std::io::Read + '_>| {
             let mut bytes = vec![0; length];
             let mut filled = 0;
-            // As far as it goes.
+            // As far as the data go.
             while filled < length {
                 match reader.read(&mut bytes[filled..]) {
                     Ok(0) | Err(_) => break,
@@ -136,7 +137,7 @@ impl Chunk<'_> {
             5 => return Ok(unpacked_lzw(data, length)),
             8 | 32_946 => {
                 let bytes = read(Box::new(ZlibDecoder::new(data)));
-                // Some writers leave out the header.
+                // Some encoders leave out the zlib header.
                 return Ok(if bytes.is_empty() { read(Box::new(DeflateDecoder::new(data))) } else { bytes });
             }
             32_773 => return Ok(unpacked_bits(data, length)),
@@ -151,7 +152,7 @@ impl Chunk<'_> {
         Ok(fax::decode(data, self.width, self.height, coding))
     }
 
-    /// Undoes the differences between samples side by side.
+    /// Undoes the horizontal predictor.
     fn predict(&self, bytes: &mut [u8]) -> Result<(), Refusal> {
         let stride = self.stride();
         match self.predictor {
@@ -180,7 +181,7 @@ impl Chunk<'_> {
                     for at in self.samples..row.len() {
                         row[at] = row[at].wrapping_add(row[at - self.samples]);
                     }
-                    // The highest bytes of all samples come first, then those below them.
+                    // The highest bytes of all samples come first, then the next lower ones.
                     let planes = row.to_vec();
                     let count = planes.len() / width;
                     for (sample, place) in row.chunks_exact_mut(width).enumerate() {
@@ -204,13 +205,13 @@ impl Chunk<'_> {
         if self.is_little { bytes[..width].iter().rev().fold(0, sum) } else { bytes[..width].iter().fold(0, sum) }
     }
 
-    /// Samples of any bits as 8 or 16.
+    /// Converts samples of any depth to 8 or 16 bits.
     fn unpacked(&self, bytes: Vec<u8>) -> Decoded {
         let count = self.width * self.samples;
         let stride = self.stride();
         match (self.format, self.bits) {
             (Format::Unsigned, 8) => Decoded::Eight(bytes),
-            // What is below zero is black.
+            // Negative values are black.
             (Format::Signed, 8) => {
                 Decoded::Eight(bytes.into_iter().map(|byte| if byte < 128 { byte } else { 0 }).collect())
             }
@@ -257,7 +258,7 @@ impl Chunk<'_> {
                     }
                 };
                 let values: Vec<f32> = bytes.chunks_exact(self.bits / 8).map(|word| double(word) as f32).collect();
-                // Programs mean by the brightest 1, or 255.
+                // Programs use 1, or 255, as the maximum.
                 let most = values.iter().copied().filter(|value| value.is_finite()).fold(0.0_f32, f32::max);
                 let scale = if most <= 1.0 { 65_535.0 } else { 257.0 };
                 Decoded::Sixteen(values.into_iter().map(|value| (value * scale).clamp(0.0, 65_535.0) as u16).collect())
@@ -268,7 +269,7 @@ impl Chunk<'_> {
                     if format == Format::Signed { value.cast_signed().max(0).cast_unsigned() } else { value }
                 });
                 let words: Vec<u32> = words.collect();
-                // Few programs use all of 32 bits.
+                // Few programs use the full range of 32 bits.
                 let most = words.iter().copied().max().unwrap_or_default();
                 let sixteen = |value: u32| match most {
                     ..=0xFF => value * 257,
@@ -282,7 +283,7 @@ impl Chunk<'_> {
         }
     }
 
-    /// Bytes of a chunk whose colours are told once for several pixels: the luma of those, then the colours.
+    /// The bytes of a chunk with subsampled YCbCr: luma of several pixels, then their chroma.
     fn subsampled_bytes(&self) -> usize {
         let (across, down) = self.subsampling;
         self.width.div_ceil(across) * self.height.div_ceil(down) * (across * down + 2)
@@ -304,7 +305,7 @@ impl Chunk<'_> {
         samples
     }
 
-    /// A JPEG in a chunk, with the tables that all chunks share.
+    /// A chunk that is a JPEG, with tables that all chunks share.
     fn jpeg(&self, data: &[u8]) -> Result<Decoded, Refusal> {
         const START: &[u8] = b"\xFF\xD8";
         const END: &[u8] = b"\xFF\xD9";
@@ -323,7 +324,7 @@ impl Chunk<'_> {
         decoder.decode_headers().map_err(|_| Refusal::Corrupt)?;
         let info = decoder.info().ok_or(Refusal::Corrupt)?;
         let own = decoder.input_colorspace().ok_or(Refusal::Corrupt)?;
-        // What the directory says of the colours counts, so they are left as they are.
+        // The photometric interpretation counts, so the decoder must not convert colours.
         decoder.set_options(options.jpeg_set_out_colorspace(own));
         let channels = own.num_components();
         let (width, height) = (usize::from(info.width), usize::from(info.height));
@@ -345,7 +346,7 @@ impl Chunk<'_> {
 }
 
 fn unpacked_lzw(data: &[u8], length: usize) -> Vec<u8> {
-    // Before the standard was settled the bits stood the other way round, and codes grew one later.
+    // The old LZW variant has the bits of codes reversed, and lengthens codes one code later.
     let is_old = data.first() == Some(&0) && data.get(1).is_some_and(|byte| byte & 1 == 1);
     let configuration = if is_old {
         Configuration::new(BitOrder::Lsb, 8)

@@ -1,5 +1,5 @@
-//! The codes of facsimiles (ITU-T T.4 and T.6): one row after the other, as runs of white and black or against the row
-//! before.
+//! Fax compression, ITU-T T.4 and T.6: rows one-dimensional, as runs of white and black, or two-dimensional, relative
+//! to the previous row.
 
 use std::convert::Infallible;
 
@@ -8,19 +8,19 @@ use fax::{
     maps::{Mode, black, mode, white},
 };
 
-/// How rows are coded.
+/// The coding of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// Runs, and each row begins with a byte.
+    /// One-dimensional, and each row begins at a byte boundary.
     Rle,
-    /// Runs between ends of rows, which may say that the next is told against the one before.
+    /// T.4: one-dimensional with EOL codes, which may announce that the next row is two-dimensional.
     Group3 { is_two_dimensional: bool },
-    /// Every row is told against the one before.
+    /// T.6: two-dimensional.
     Group4,
 }
 
-/// The rows of a picture, one bit for each pixel, from the highest, 1 for black. Where the codes end or make no sense it is
-/// white.
+/// The rows of an image, one bit for each pixel, highest first, 1 for black. Where codes end or are invalid, the rest
+/// is white.
 pub(super) fn decode(data: &[u8], width: usize, height: usize, coding: Coding) -> Vec<u8> {
     let stride = width.div_ceil(8);
     let mut rows = vec![0; stride * height];
@@ -52,7 +52,7 @@ pub(super) fn decode(data: &[u8], width: usize, height: usize, coding: Coding) -
     rows
 }
 
-/// Makes the pixels black from each change to the next, beginning with the first.
+/// Fills with black between pairs of changing elements, from the first on.
 fn paint(row: &mut [u8], changes: &[usize], width: usize) {
     for black in changes.chunks(2) {
         let end = black.get(1).copied().unwrap_or(width);
@@ -71,7 +71,7 @@ struct Bits<'a> {
 impl BitReader for Bits<'_> {
     type Error = Infallible;
 
-    /// Behind the end there are zeros.
+    /// Behind the end, it reads zeros.
     fn peek(&self, bits: u8) -> Option<u16> {
         let byte = |at: usize| u32::from(self.data.get(at).copied().unwrap_or_default());
         let first = self.at / 8;
@@ -101,14 +101,14 @@ impl Bits<'_> {
         bit
     }
 
-    /// Passes over what fills up and the mark of the end of a row, if that comes next: eleven zeros or more and a one.
+    /// Skips fill bits and EOL, if they come next: eleven zeros or more, and a one.
     fn skip_end_of_row(&mut self) {
         if self.peek(11) == Some(0) {
             while !self.is_at_end() && !self.next_bit() {}
         }
     }
 
-    /// Goes to the next mark of the end of a row. Whether there is one.
+    /// Moves to the next EOL. Returns whether there is one.
     fn seek_end_of_row(&mut self) -> bool {
         while !self.is_at_end() {
             if self.peek(12) == Some(1) {
@@ -119,7 +119,7 @@ impl Bits<'_> {
         false
     }
 
-    /// The length of a run, of all its codes.
+    /// The length of a run: make-up codes and a terminating code.
     fn run(&mut self, is_black: bool) -> Option<usize> {
         let mut length = 0;
         loop {
@@ -134,7 +134,7 @@ impl Bits<'_> {
         }
     }
 
-    /// Where the colour changes in a row of runs, and whether the row is whole.
+    /// Decodes a one-dimensional row: its changing elements, and whether the row is complete.
     fn runs(&mut self, width: usize) -> (Vec<usize>, bool) {
         let (mut changes, mut at, mut is_black) = (Vec::new(), 0, false);
         while at < width {
@@ -146,7 +146,7 @@ impl Bits<'_> {
         (changes, true)
     }
 
-    /// The same in a row that is told against the changes of the one before.
+    /// Decodes a two-dimensional row, relative to the changing elements of the previous one.
     fn against(&mut self, before: &[usize], width: usize) -> (Vec<usize>, bool) {
         let (mut changes, mut at, mut is_black) = (Vec::new(), 0, false);
         let (mut is_start, mut next) = (true, 0);
@@ -154,7 +154,7 @@ impl Bits<'_> {
             if self.is_at_end() {
                 return (changes, false);
             }
-            // The next change of the row before to the other colour, beyond where this row is, and the one after it.
+            // b1 and b2: the next changing elements of the previous row, of the other colour.
             while before.get(next).is_some_and(|change| *change <= at && !(is_start && *change == 0)) {
                 next += 1;
             }

@@ -1,13 +1,13 @@
-//! The directory of a TIFF or BigTIFF: tags and their values. Nothing here decodes a sample.
+//! The first directory of a TIFF or BigTIFF: tags and their values. Samples are not decoded here.
 
-/// More values than that no tag has that is read here: a strip for each row of the tallest picture, in four planes.
+/// The greatest number of values of any tag that is read: one strip for each row of the tallest image, in four planes.
 const MAX_VALUES: usize = 4 << 16;
 
 pub(super) struct File<'a> {
     bytes: &'a [u8],
     is_little: bool,
     is_big: bool,
-    /// Of the first picture.
+    /// The entries of the first directory.
     entries: &'a [u8],
 }
 
@@ -46,25 +46,25 @@ impl<'a> File<'a> {
         if self.is_big { 20 } else { 12 }
     }
 
-    /// A number of that many bytes.
+    /// A number of this many bytes.
     fn number(&self, bytes: &[u8], width: usize) -> Option<u64> {
         let digits = bytes.get(..width)?;
         let sum = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
         Some(if self.is_little { digits.iter().rev().fold(0, sum) } else { digits.iter().fold(0, sum) })
     }
 
-    /// The values under a tag as they stand, and the bytes of each.
+    /// The raw values of a tag, and the bytes of each.
     fn raw(&self, tag: u16) -> Option<(&'a [u8], usize)> {
         let entry =
             self.entries.chunks_exact(self.entry_length()).find(|entry| self.number(entry, 2) == Some(tag.into()))?;
         let width = match self.number(entry.get(2..)?, 2)? {
-            // Bytes, text, signed bytes and what has no type.
+            // BYTE, ASCII, SBYTE and UNDEFINED.
             1 | 2 | 6 | 7 => 1,
-            // Short numbers, signed or not.
+            // SHORT and SSHORT.
             3 | 8 => 2,
-            // Long ones, floats and directories.
+            // LONG, SLONG, FLOAT and IFD.
             4 | 9 | 11 | 13 => 4,
-            // Fractions, doubles and longer numbers.
+            // RATIONAL, SRATIONAL, DOUBLE and 64-bit integers.
             5 | 10 | 12 | 16 | 17 | 18 => 8,
             _ => return None,
         };
@@ -79,12 +79,12 @@ impl<'a> File<'a> {
         Some((self.at(at, length as u64), width))
     }
 
-    /// The bytes under a tag.
+    /// The bytes of a tag.
     pub(super) fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
         self.raw(tag).map(|(bytes, _)| bytes)
     }
 
-    /// The whole numbers under a tag, as many as are there.
+    /// The integers of a tag, as many as are there.
     pub(super) fn numbers(&self, tag: u16) -> Option<Vec<u64>> {
         let (bytes, width) = self.raw(tag)?;
         bytes.chunks_exact(width).take(MAX_VALUES).map(|value| self.number(value, width)).collect()

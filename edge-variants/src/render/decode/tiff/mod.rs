@@ -1,8 +1,8 @@
-//! TIFF and BigTIFF: the first picture, in strips or tiles, in one plane or several, grey, in a palette, RGB, YCbCr, Lab or
-//! inks, in 1 to 32 bits.
+//! TIFF and BigTIFF: the first image, in strips or tiles, chunky or planar, grey, palette, RGB, YCbCr, Lab or CMYK, of
+//! 1 to 32 bits.
 //!
-//! The samples of all chunks go into one frame; then their colours are made plain. A chunk that is damaged or missing is
-//! left as it is, as by other viewers; a picture of which no chunk is there is refused.
+//! The samples of all chunks go into one frame, whose colours are converted then. A damaged or missing chunk is left
+//! out, as by other viewers; an image without any chunk is refused.
 
 mod chunk;
 mod fax;
@@ -44,13 +44,13 @@ mod tag {
     pub(super) const PROFILE: u16 = 34_675;
 }
 
-/// The compression that is a JPEG for each chunk.
+/// JPEG compression: each chunk is a JPEG.
 const JPEG: u16 = 7;
 
-/// How samples stand for colours.
+/// PhotometricInterpretation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Colours {
-    /// Black is the least, or the most.
+    /// Whether black is 0 or the maximum.
     Grey {
         is_inverted: bool,
     },
@@ -73,27 +73,27 @@ impl Colours {
     }
 }
 
-/// What alpha does.
+/// ExtraSamples: what alpha means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Alpha {
     None,
     Plain,
-    /// Colours are multiplied with it.
+    /// Associated: colours are premultiplied.
     Multiplied,
 }
 
-/// The layout of a file.
+/// The layout of an image.
 struct Layout<'a> {
     size: Dimensions,
     colours: Colours,
     alpha: Alpha,
-    /// Of a pixel, in the file.
+    /// SamplesPerPixel.
     samples: usize,
     bits: usize,
     format: Format,
-    /// Whether each sample has chunks of its own.
+    /// PlanarConfiguration 2: each channel has chunks of its own.
     is_planar: bool,
-    /// Rows and columns of a chunk.
+    /// The width and height of a chunk.
     chunk: (usize, usize),
     across: usize,
     down: usize,
@@ -154,7 +154,7 @@ impl<'a> Layout<'a> {
             _ if samples == channels || colours == Colours::Palette => Alpha::None,
             Some(1) => Alpha::Multiplied,
             Some(2) => Alpha::Plain,
-            // Writers that say nothing of a fourth sample of RGB mean alpha.
+            // Encoders that do not declare a fourth sample of RGB mean alpha.
             None if colours == Colours::Rgb => Alpha::Plain,
             _ => Alpha::None,
         };
@@ -174,7 +174,7 @@ impl<'a> Layout<'a> {
         if !(1..=most).contains(&chunk_width) || !(1..=most).contains(&chunk_height) {
             return Err(Refusal::Corrupt);
         }
-        // A tile may be larger than the picture, by as much as tiles are.
+        // A tile may exceed the image, by up to the sizes that tiles have.
         let tile = u64::try_from(chunk_width * chunk_height * samples * bits.div_ceil(8)).unwrap_or(u64::MAX);
         if tile > limits::MAX_FRAME_BYTES {
             return Err(Refusal::TooManyPixels { width: size.width, height: size.height });
@@ -216,7 +216,7 @@ impl<'a> Layout<'a> {
         self.alpha != Alpha::None
     }
 
-    /// Samples of a pixel that are looked at.
+    /// The samples of a pixel that are used.
     fn used(&self) -> usize {
         self.colours.channels() + usize::from(self.has_alpha())
     }
@@ -225,7 +225,7 @@ impl<'a> Layout<'a> {
         self.bits > 8
     }
 
-    /// How the rows of a chunk lie.
+    /// The layout of a chunk's rows.
     fn chunk(&self, file: &File<'_>, height: usize) -> Chunk<'a> {
         Chunk {
             width: self.chunk.0,
@@ -244,20 +244,20 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// What decoding takes, by the directory, and making smaller.
+/// The memory that decoding and scaling take, by the directory.
 pub(super) fn need(original: &[u8], stored: Dimensions, wanted: Dimensions) -> u64 {
     let layout = File::open(original).and_then(|file| Layout::read(&file, stored).ok());
-    // What is refused takes nothing.
+    // A refused image takes nothing.
     layout.map_or(0, |layout| {
         let (used, sample) = (layout.used() as u64, if layout.is_deep() { 2 } else { 1 });
         let frames = match layout.colours {
-            // As inks of 8 bits, as colours, and with alpha again.
+            // CMYK of 8 bits, converted, and with alpha again.
             Colours::Inks => 3,
-            // And as red, green and blue.
+            // And as RGB.
             Colours::Palette => 4,
             Colours::Grey { .. } | Colours::Rgb | Colours::YCbCr | Colours::Lab { .. } => 1,
         };
-        // A chunk as it is inflated, and its samples where they are not the same.
+        // A chunk after decompression, and its samples if they are not the same.
         let per_sample = match (layout.format, layout.bits) {
             (Format::Unsigned, 8) if layout.compression != JPEG => 1,
             (Format::Unsigned, ..=8) => 2,
@@ -298,7 +298,7 @@ trait Sample: image::Primitive + Into<u32> {
 
     fn of(value: u32) -> Self;
 
-    /// A part of the most, from 0 to 1.
+    /// From a fraction of the maximum, 0 to 1.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 16 bits is of 16 bits")]
     fn share(share: f64) -> Self {
         Self::of((share.clamp(0.0, 1.0) * f64::from(Self::MOST)).round() as u32)
@@ -331,7 +331,7 @@ impl Sample for u16 {
     }
 }
 
-/// The samples that are looked at, pixel by pixel, of all chunks that are there.
+/// The used samples of all chunks that are there, pixel by pixel.
 fn frame<S: Sample>(file: &File<'_>, layout: &Layout<'_>) -> Result<Vec<S>, Refusal> {
     let (width, height) = (layout.size.width as usize, layout.size.height as usize);
     let used = layout.used();
@@ -342,7 +342,7 @@ fn frame<S: Sample>(file: &File<'_>, layout: &Layout<'_>) -> Result<Vec<S>, Refu
     for number in 0..per_plane * planes {
         let (plane, place) = (number / per_plane, number % per_plane);
         let (left, top) = (place % layout.across * layout.chunk.0, place / layout.across * layout.chunk.1);
-        // A strip ends with the picture; a tile does not.
+        // The last strip ends with the image; a tile does not.
         let is_strip = layout.across == 1 && layout.chunk.0 == width;
         let rows = if is_strip { layout.chunk.1.min(height - top) } else { layout.chunk.1 };
         let Some(offset) = layout.offsets.get(number) else { continue };
@@ -374,7 +374,7 @@ fn frame<S: Sample>(file: &File<'_>, layout: &Layout<'_>) -> Result<Vec<S>, Refu
     if shown == 0 { Err(refused.unwrap_or(Refusal::Corrupt)) } else { Ok(frame) }
 }
 
-/// Makes the colours of a frame plain.
+/// Converts the colours of a frame.
 fn finished<S: Sample>(
     layout: &Layout<'_>,
     mut frame: Vec<S>,
@@ -404,7 +404,7 @@ where
     let decoded = |pixels: Pixels<S>, profile| Ok(Source::Pixels(Decoded::new(pixels.into(), profile)));
     match layout.colours {
         Colours::Grey { is_inverted } => {
-            // The most is as many bits as there are; ones of few bits are spread over the whole range already.
+            // The maximum is that of the depth; low depths are expanded already.
             if is_inverted {
                 for pixel in frame.chunks_exact_mut(used) {
                     pixel[0] = S::of(S::MOST - pixel[0].into());
@@ -416,13 +416,13 @@ where
         Colours::Palette => {
             let palette = file.numbers(tag::PALETTE).ok_or(Refusal::Corrupt)?;
             let count = palette.len() / 3;
-            // Some writers give bytes where there should be words.
+            // Some encoders write 8-bit values where 16 are specified.
             let is_narrow = palette.iter().all(|value| *value < 256);
             let sample = |value: u64| u32::try_from(if is_narrow { value } else { value >> 8 }).unwrap_or_default();
             let most = (1_u32 << layout.bits) - 1;
             let mut rgb = Vec::with_capacity(frame.len() * 3);
             for index in frame {
-                // Indices were spread like samples.
+                // Indices were expanded like samples.
                 let index = (index.into() * most / S::MOST) as usize;
                 for plane in 0..3 {
                     let value = palette.get(plane * count + index).copied().unwrap_or_default();
@@ -444,7 +444,7 @@ where
         Colours::Lab { is_signed } => {
             for pixel in frame.chunks_exact_mut(used) {
                 let share = |at: usize| f64::from(pixel[at].into()) / f64::from(S::MOST);
-                // Signed samples of 8 and 16 bits, as they stand.
+                // Signed samples of 8 and 16 bits, unchanged.
                 let axis = |at: usize| {
                     let steps = share(at) * 255.0;
                     if is_signed && steps >= 128.0 {
@@ -466,7 +466,7 @@ where
     }
 }
 
-/// Inks with a profile stay inks until they are small; without one, or with alpha, they become colours at once.
+/// CMYK with a profile is converted after scaling; without one, or with alpha, at once.
 fn inks<S: Sample>(layout: &Layout<'_>, frame: &[S], profile: Option<&[u8]>) -> Source {
     let Dimensions { width, height } = layout.size;
     let used = layout.used();
@@ -498,7 +498,7 @@ fn inks<S: Sample>(layout: &Layout<'_>, frame: &[S], profile: Option<&[u8]>) -> 
     }
 }
 
-/// Red, green and blue of inks without a profile.
+/// RGB of CMYK without a profile.
 fn plainly([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
     [cyan, magenta, yellow].map(|ink| {
         let light = u32::from(255 - ink) * u32::from(255 - black);
@@ -506,10 +506,10 @@ fn plainly([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
     })
 }
 
-/// By the light of D50, as TIFF has it, adapted to that of sRGB.
+/// CIELAB under D50, as TIFF has it, adapted to D65.
 fn srgb_from_lab(lightness: f64, a: f64, b: f64) -> [f64; 3] {
     const D50: [f64; 3] = [0.9642, 1.0, 0.8249];
-    /// From XYZ under D50 to linear sRGB, by Bradford.
+    /// From XYZ under D50 to linear sRGB, by Bradford adaptation.
     const MATRIX: [[f64; 3]; 3] = [
         [3.133_856_1, -1.616_866_7, -0.490_614_6],
         [-0.978_768_4, 1.916_141_5, 0.033_454_0],
@@ -526,7 +526,7 @@ fn srgb_from_lab(lightness: f64, a: f64, b: f64) -> [f64; 3] {
     })
 }
 
-/// Samples on their way to a picture.
+/// Samples of a frame.
 struct Pixels<S> {
     width: u32,
     height: u32,
@@ -534,7 +534,7 @@ struct Pixels<S> {
     samples: Vec<S>,
 }
 
-/// There is one sample for each channel of each pixel.
+/// The length is right: there is one sample for each channel of each pixel.
 const FILLED: &str = "there is one sample for each channel of each pixel";
 
 impl From<Pixels<u8>> for DynamicImage {
