@@ -88,13 +88,13 @@ function Shell({ path }: { path: string[] }) {
       <a class="skip" href="#main" onClick={(e) => { e.preventDefault(); document.querySelector<HTMLElement>("main h1")?.focus(); }}>To the content</a>
       <div class="app">
         <Side project={project} page={page} open={menu} close={() => setMenu(false)} help={() => setHelp(true)} options={() => setOptions(true)} />
-        <div class="topbar"><Button kind="gho" icon="menu" label="Menu" expanded={menu} onClick={() => setMenu(true)} /><span class="b cut sp">{project === null ? "XFiles" : <ProjectName id={project} />}</span>{canDrop && <Button kind="gho" icon="upload" label="Upload" onClick={choose} />}</div>
+        <header class="topbar"><Button kind="gho" icon="menu" label="Menu" expanded={menu} onClick={() => setMenu(true)} /><span class="b cut sp">{project === null ? "XFiles" : <ProjectName id={project} />}</span>{canDrop && <Button kind="gho" icon="upload" label="Upload" onClick={choose} />}</header>
         <main class="main" id="main">
           {!connected && <div class="line warn" role="status"><Icon name="offline" /><span><b class="b">Offline.</b> What is shown was loaded before. Uploads go on when the connection is back.</span></div>}
           <Screen project={project} page={page} path={path} choose={choose} />
+          <input ref={input} type="file" multiple class="vh" tabIndex={-1} aria-label="Files to upload" id="chooser" onChange={(e) => { take([...(e.currentTarget.files ?? [])]); e.currentTarget.value = ""; }} />
         </main>
       </div>
-      <input ref={input} type="file" multiple class="vh" tabIndex={-1} aria-label="Files to upload" id="chooser" onChange={(e) => { take([...(e.currentTarget.files ?? [])]); e.currentTarget.value = ""; }} />
       {dropping && <div class="dropveil" aria-hidden="true"><div class="drop"><Icon name="upload" large /><b class="b">{canDrop ? "Drop to upload" : project === null ? "Open a project to upload" : "Your sign-in lacks the scope write"}</b></div></div>}
       <Tray />
       <LiveRegion />
@@ -163,7 +163,7 @@ function Side({ project, page, open, close, help, options }: { project: string |
   const arrived = useStore(arrivals);
   const list = useStore(items);
   for (const p of projects) names[p.id] = p.name;
-  const usage = useLoad(project && (may("read", project)) ? `sideusage/${project}/${arrived}` : null, (signal) => call<Usage>("GET", "usage", { project: project!, signal }));
+  const usage = useLoad(project && (may("read", project)) ? `sideusage/${project}/${page}/${arrived}` : null, (signal) => call<Usage>("GET", "usage", { project: project!, signal }));
   const kept = useRef<Usage | null>(null);
   if (usage.data) kept.current = usage.data;
   const shown = usage.data ?? (project ? kept.current : null);
@@ -189,7 +189,7 @@ function Side({ project, page, open, close, help, options }: { project: string |
       <Menu label={project === null ? "Projects" : `Project ${name}`} items={[
         ...others.map((p) => ({ label: p.name, icon: "folder" as const, onClick: () => go(href("p", p.id, ...(["files", "keys", "webhooks", "settings", "uploads", "members", "audit", "playground"].includes(page) ? [page] : []))) })),
         ...(others.length ? ["-" as const] : []), { label: "All projects", icon: "grid" as const, onClick: () => go(href("projects")) },
-      ]} button={<>{project === null ? <Mark /> : <span class="av sq">{name.slice(0, 1).toUpperCase()}</span>}<span class="sp cut lbl">{name}</span><Icon name="updown" /></>} />
+      ]} button={<>{project === null ? <Mark /> : <span class="av sq" aria-hidden="true">{name.slice(0, 1).toUpperCase()}</span>}<span class="sp cut lbl">{name}</span><Icon name="updown" /></>} />
       {project !== null ? <><nav class="nav" aria-label="Project">{PROJECT_PAGES.map((p) => link(p, ["p", project]))}</nav><nav class="nav" aria-label="Manage"><p>Manage</p>{MANAGE_PAGES.map((p) => link(p, ["p", project]))}</nav></> : <nav class="nav" aria-label="Server">{SERVER_PAGES.map((p) => link(p, []))}</nav>}
       <div class="foot">{storage}
         <div class="me"><Menu up label={`Signed in as ${me.label}`} items={[

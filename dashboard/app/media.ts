@@ -30,7 +30,7 @@ const BY_EXTENSION: Record<string, string> = {
 
 export const extension = (name: string) => /\.([A-Za-z0-9]{1,8})$/.exec(name)?.[1]?.toLowerCase() ?? "";
 /** Null where neither the browser nor the name tells. */
-export const typeOf = (file: { name: string; type: string }): string | null => file.type || BY_EXTENSION[extension(file.name)] || null;
+export const typeOf = (file: { name: string; type: string }): string | null => (file.type !== "application/octet-stream" && file.type) || BY_EXTENSION[extension(file.name)] || null;
 
 /** Families that the API filters by, as it writes them. */
 export const FAMILIES = [

@@ -214,7 +214,7 @@ function explain(job: Job, error: unknown): NonNullable<Item["error"]> {
   if (error instanceof ApiError) {
     const { code, detail, hint, requestId, errors } = error.problem;
     const first = errors?.[0]?.detail;
-    const words = code === "content_type_mismatch" ? `Named ${job.item.type}, but the bytes are something else` : first ?? detail;
+    const words = errors?.some((e) => e.pointer === "/contentType") ? `Files of the type ${job.item.type} are not allowed` : code === "content_type_mismatch" ? `Named ${job.item.type}, but the bytes are something else` : first ?? detail;
     // The bytes of a refused upload are gone; it begins anew.
     if (error.status >= 400 && error.status !== 401 && error.status !== 429) job.upload = null;
     return { code, detail: words, ...(hint ? { hint } : {}), ...(requestId ? { requestId } : {}), retryable: error.status === 0 || error.status === 401 || error.status === 413 || error.status >= 429 };

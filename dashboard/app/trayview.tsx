@@ -37,6 +37,7 @@ function Row({ i }: { i: Item }) {
   const share = i.size ? Math.min(0.99, i.sent / i.size) : 0, percent = Math.floor(share * 100);
   const ended = i.state === "done" || i.state === "failed" || i.state === "cancelled";
   const offline = !useStore(online);
+  const [broken, setBroken] = useState(false);
   let words: preact.ComponentChildren;
   switch (i.state) {
     case "queued": words = `Waiting, ${bytes(i.size)}`; break;
@@ -50,7 +51,7 @@ function Row({ i }: { i: Item }) {
   }
   return (
     <li class={cx(i.state === "failed" && "wide")} data-state={i.state}>
-      <span class="thumb ty">{i.preview ? <img class="in-view" src={i.preview} alt="" /> : <Icon name={iconOf(i.type)} />}</span>
+      <span class="thumb ty">{i.preview && !broken ? <img class="in-view" src={i.preview} alt="" onError={() => setBroken(true)} /> : <Icon name={iconOf(i.type)} />}</span>
       <div class="trayname"><div class="b"><MidCut text={i.name} /></div><div class="say2 t2 row g1">{words}</div>
         {(i.state === "uploading" || i.state === "waiting" || i.state === "confirming") && <span role="progressbar" aria-label={`Upload of ${i.name}`} aria-valuemin={0} aria-valuemax={100} aria-valuenow={percent} class="blk"><Bar parts={[[share, i.state === "waiting" ? "held" : "now"]]} of={1} /></span>}
         {i.state === "failed" && <div class="fixes row wrap">{i.error!.retryable && <Button small icon="again" onClick={() => retry(i.id)}>Retry</Button>}{i.error!.requestId && <CopyButton text={`${i.error!.code} ${i.error!.requestId}`}>Copy the error</CopyButton>}</div>}</div>

@@ -444,7 +444,7 @@ export function Menu({ label, items, button, up }: { label: string; items: MenuI
   return (
     <div class={button ? "menuroot full" : "menuroot"} ref={root} onKeyDown={onKey as never}>
       {button
-        ? <button type="button" class="switch" aria-haspopup="menu" aria-expanded={open} aria-label={label} onClick={() => setOpen(!open)}>{button}</button>
+        ? <button type="button" class="switch" aria-haspopup="menu" aria-expanded={open} title={label} onClick={() => setOpen(!open)}>{button}</button>
         : <button type="button" class="btn gho ic s" aria-haspopup="menu" aria-expanded={open} aria-label={label} title={label} onClick={(e) => { e.stopPropagation(); setOpen(!open); }}><Icon name="more" /></button>}
       {open && <div class="menu" role="menu" aria-label={label} ref={list}>
         {items.map((item, i) => item === "-" ? <hr key={i} /> : (

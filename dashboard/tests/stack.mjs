@@ -35,6 +35,7 @@ export async function serve({ bin = process.env.XFILES_BIN ?? join(here, "../tar
     });
     await new Promise((done) => proxy.listen(0, "127.0.0.1", done));
   }
+  if (proxy && listen.endsWith(":0")) listen = await freePort();
   const own = proxy ? ["--public-url", `http://127.0.0.1:${proxy.address().port}`] : [];
   const child = spawn(bin, ["serve", ...(data ? ["--data", data] : ["--ephemeral"]), "--listen", listen, "--ready-file", ready, "--quiet", ...own, ...args], { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
@@ -45,30 +46,15 @@ export async function serve({ bin = process.env.XFILES_BIN ?? join(here, "../tar
     await new Promise((done) => setTimeout(done, 50));
   }
   target = JSON.parse(readFileSync(ready, "utf8"));
-  const listens = target.url;
-  if (proxy) {
-    // The server knows itself by its public address; requests go to where it listens.
-    target.url = `http://${await listening(child.pid, said, target)}`;
-  }
+  // The server names its public address; the proxy's requests go to where it listens.
+  if (proxy) target.url = `http://${listen}`;
   const stop = async () => { child.kill("SIGKILL"); await ended; proxy?.closeAllConnections(); proxy?.close(); rmSync(folder, { recursive: true, force: true }); };
   process.on("exit", () => child.kill("SIGKILL"));
-  return { url: proxy ? `http://127.0.0.1:${proxy.address().port}` : listens, key: target.apiKey, project: target.projectId, s3: target.s3.endpoint, stop };
+  return { url: proxy ? `http://127.0.0.1:${proxy.address().port}` : target.url, key: target.apiKey, project: target.projectId, s3: target.s3.endpoint, stop };
 }
 
-/** Where a server listens whose ready file names its public address only. */
-async function listening(pid, _said, target) {
-  const inodes = new Set();
-  const { readdirSync, readlinkSync } = await import("node:fs");
-  for (const fd of readdirSync(`/proc/${pid}/fd`)) {
-    try { const found = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`)); if (found) inodes.add(found[1]); } catch { /* Closed meanwhile. */ }
-  }
-  const ports = readFileSync("/proc/net/tcp", "utf8").split("\n").slice(1).map((line) => line.trim().split(/\s+/)).filter((f) => f[3] === "0A" && inodes.has(f[9])).map((f) => parseInt(f[1].split(":")[1], 16));
-  const not = [target.s3.endpoint, target.metricsUrl].filter(Boolean).map((u) => Number(new URL(u).port));
-  for (const port of ports.filter((p) => !not.includes(p))) {
-    const ok = await fetch(`http://127.0.0.1:${port}/healthz`).then((r) => r.ok, () => false);
-    if (ok) return `127.0.0.1:${port}`;
-  }
-  throw new Error("the API's port was not found");
+function freePort() {
+  return new Promise((done) => { const probe = createServer().listen(0, "127.0.0.1", () => { const { port } = probe.address(); probe.close(() => done(`127.0.0.1:${port}`)); }); });
 }
 
 /** The browser, or null with the reason. */

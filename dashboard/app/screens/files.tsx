@@ -401,7 +401,7 @@ function Windowed({ list, table, narrow, picked, setPicked, open, openPage, open
       {width > 0 && indices.map((row) => (
         <div key={row} role="row" aria-rowindex={row + 1} class="gridrow" style={{ height: `${rowHeight}px`, gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))` }}>
           {files.slice(row * columns, (row + 1) * columns).map((f, c) => { const i = row * columns + c; return (
-            <div key={f.id} role="gridcell" aria-selected={picked.has(f.id)} aria-label={`${f.originalFilename}, ${f.visibility}, ${bytes(f.size)}`} class={cx("tile", picked.has(f.id) && "picked", opened === f.id && "opened")} {...cell(i)}>
+            <div key={f.id} role="gridcell" aria-selected={picked.has(f.id)} class={cx("tile", picked.has(f.id) && "picked", opened === f.id && "opened")} {...cell(i)}>
               {tick(f, i)}<Cover file={f} />
               <div class="name"><MidCut text={f.originalFilename} /></div>
               <div class="meta">{lock(f)}<span>{f.width ? `${f.width} × ${f.height}, ` : ""}{bytes(f.size)}</span></div>

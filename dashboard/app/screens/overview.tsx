@@ -55,7 +55,7 @@ function UsagePanel({ usage }: { usage: Usage | null }) {
       <div class="stat wide"><p class="t2">Storage</p><p class="big">{bytes(usage.usedBytes)} <small>of {bytes(usage.quotaBytes)}</small></p>
         <Bar large parts={[[usage.usedBytes, full ? "warn" : "tone1"], [usage.reservedBytes, "tone3"]]} of={usage.quotaBytes} />
         <p class="leg"><span><i class="tone1" />Files {bytes(usage.usedBytes)}</span><span><i class="tone3" />Reserved {bytes(usage.reservedBytes)}</span><span>Free {bytes(usage.freeBytes)}</span></p></div>
-      <div class="stat"><p class="t2">Files</p><p class="big">{count(usage.files)}</p><p class="t3 sm">confirmed and pending</p></div>
+      <div class="stat"><p class="t2">Files</p><p class="big">{count(usage.files)}</p><p class="t3 sm">confirmed</p></div>
       <div class="stat"><p class="t2">Free</p><p class="big">{bytes(usage.freeBytes)}</p><p class={full ? "warn sm" : "t3 sm"}>{full ? "Nearly full" : "for new uploads"}</p></div>
     </div>
   );
