@@ -53,7 +53,7 @@ export async function serve({ bin = process.env.XFILES_BIN ?? join(here, "../tar
   return { url: proxy ? `http://127.0.0.1:${proxy.address().port}` : target.url, key: target.apiKey, project: target.projectId, s3: target.s3.endpoint, stop };
 }
 
-function freePort() {
+export function freePort() {
   return new Promise((done) => { const probe = createServer().listen(0, "127.0.0.1", () => { const { port } = probe.address(); probe.close(() => done(`127.0.0.1:${port}`)); }); });
 }
 
