@@ -55,7 +55,7 @@ function Row({ i }: { i: Item }) {
       <div class="trayname"><div class="b"><MidCut text={i.name} /></div><div class="say2 t2 row g1">{words}</div>
         {(i.state === "uploading" || i.state === "waiting" || i.state === "confirming") && <span role="progressbar" aria-label={`Upload of ${i.name}`} aria-valuemin={0} aria-valuemax={100} aria-valuenow={percent} class="blk"><Bar parts={[[share, i.state === "waiting" ? "held" : "now"]]} of={1} /></span>}
         {i.state === "failed" && <div class="fixes row wrap">{i.error!.retryable && <Button small icon="again" onClick={() => retry(i.id)}>Retry</Button>}{i.error!.requestId && <CopyButton text={`${i.error!.code} ${i.error!.requestId}`}>Copy the error</CopyButton>}</div>}</div>
-      <div class="row g1">{i.state === "done" && i.file && <><CopyButton text={() => `${location.origin}${href("p", i.project, "files", i.file!.id)}`} label={`Copy the link to ${i.name}`}>Copy link</CopyButton><Button kind="gho" small icon="out" label={`Open ${i.name}`} onClick={() => go(href("p", i.project, "files", i.file!.id))} /></>}
+      <div class="row g1">{i.state === "done" && i.file && <><CopyButton text={() => `${location.origin}${href("p", i.project, "files", i.file!.id)}`}>Copy link</CopyButton><Button kind="gho" small icon="out" label={`Open ${i.name}`} onClick={() => go(href("p", i.project, "files", i.file!.id))} /></>}
         <Button kind="gho" small icon="x" label={ended ? `Dismiss ${i.name}` : `Cancel ${i.name}`} onClick={() => (ended ? dismiss(i.id) : cancel(i.id))} /></div>
     </li>
   );

@@ -147,7 +147,7 @@ async function copyText(text: string): Promise<boolean> {
 export function CopyButton({ text, label, children, kind = "gho", small = true }: { text: string | (() => string); label?: string; children?: ComponentChildren; kind?: ButtonProps["kind"]; small?: boolean }) {
   const [done, copy] = useCopy();
   return (
-    <Button icon={done ? "check" : "copy"} kind={kind} small={small} label={label ?? (children ? undefined : "Copy")} onClick={() => copy(typeof text === "string" ? text : text())}>
+    <Button icon={done ? "check" : "copy"} kind={kind} small={small} label={children && done ? undefined : label ?? (children ? undefined : "Copy")} onClick={() => copy(typeof text === "string" ? text : text())}>
       {children && (done ? "Copied" : children)}
     </Button>
   );
@@ -267,7 +267,9 @@ export function States<T>({ of, need, what, absent, skeleton, children }: {
 }) {
   const { data, error } = of;
   if (error?.absent && absent) return <>{absent}</>;
-  if (error?.status === 403 && !data) return <Denied need={need} what={what} />;
+  // A key of an unknown project names none, which is a 404 before the scope is looked at.
+  const lacks = !session.value?.admin && !session.value?.scopes.has(need);
+  if ((error?.status === 403 || (error?.status === 404 && lacks)) && !data) return <Denied need={need} what={what} />;
   return <>
     {data !== null ? <div aria-busy={of.loading}>{children(data)}</div> : !error && (skeleton ?? <SkelRows />)}
     {error && <Failure error={error} retry={of.reload} />}
