@@ -67,7 +67,8 @@ fn policy(hosts: &Hosts) -> HeaderValue {
         requests.push_str(origin);
     }
     let mut policy = String::from("default-src 'none'; script-src 'self'; style-src 'self'");
-    write!(policy, "; img-src {images}; media-src {media}; connect-src {requests}").expect("a String takes every write");
+    write!(policy, "; img-src {images}; media-src {media}; connect-src {requests}")
+        .expect("a String takes every write");
     policy.push_str("; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
     policy.push_str("; require-trusted-types-for 'script'; trusted-types 'none'");
     HeaderValue::try_from(policy).expect("origins are printable ASCII")
@@ -77,7 +78,8 @@ fn policy(hosts: &Hosts) -> HeaderValue {
 fn is_origin(text: &str) -> bool {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     host.is_some_and(|host| {
-        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'))
+        !host.is_empty()
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'))
     })
 }
 
@@ -143,7 +145,8 @@ fn accepts_gzip(request: &HeaderMap) -> bool {
         for coding in value.split(',') {
             let mut parts = coding.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
-            let refused = parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0)));
+            let refused =
+                parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0)));
             if name.eq_ignore_ascii_case("gzip") {
                 return !refused;
             }

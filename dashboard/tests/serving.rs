@@ -19,7 +19,8 @@ fn here() -> &'static Path {
 }
 
 async fn get(path: &str, headers: &[(&str, &str)]) -> Response<Body> {
-    let hosts = Hosts { store: Some("http://127.0.0.1:9000".to_owned()), cdn: Some("https://cdn.example.com".to_owned()) };
+    let hosts =
+        Hosts { store: Some("http://127.0.0.1:9000".to_owned()), cdn: Some("https://cdn.example.com".to_owned()) };
     let mut request = Request::get(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -88,12 +89,18 @@ async fn the_page_loads_only_files_that_exist_and_holds_no_inline_script_or_styl
         assert_eq!(header(&response, "cache-control"), "public, max-age=31536000, immutable");
     }
     assert!(!page.contains("<style") && !page.contains("style="), "no inline style");
-    assert_eq!(page.matches("<script").count(), page.matches("<script type=\"module\" src=").count(), "no inline script");
+    assert_eq!(
+        page.matches("<script").count(),
+        page.matches("<script type=\"module\" src=").count(),
+        "no inline script"
+    );
 }
 
 #[tokio::test]
 async fn an_unknown_file_is_404_and_never_the_page() {
-    for path in ["/dashboard/app.00000000.js", "/dashboard/index.html.map", "/dashboard/SOURCES.sha256", "/dashboard/x/app.js"] {
+    for path in
+        ["/dashboard/app.00000000.js", "/dashboard/index.html.map", "/dashboard/SOURCES.sha256", "/dashboard/x/app.js"]
+    {
         let response = get(path, &[]).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         assert_eq!(header(&response, "cache-control"), "no-store");
@@ -155,7 +162,10 @@ fn an_origin_that_is_none_does_not_reach_the_policy() {
         .block_on(router.oneshot(Request::get("/dashboard/").body(Body::empty()).unwrap()))
         .unwrap();
     let policy = header(&response, "content-security-policy");
-    assert!(policy.contains("connect-src 'self'; ") && !policy.contains("javascript") && !policy.contains('*'), "{policy}");
+    assert!(
+        policy.contains("connect-src 'self'; ") && !policy.contains("javascript") && !policy.contains('*'),
+        "{policy}"
+    );
 }
 
 /// A forgotten build is found without Node: the sums that the build wrote are those of the sources.
