@@ -25,6 +25,8 @@ after(async () => { await chromium.close(); await server.stop(); });
 async function open({ width = 1440, height = 900, scheme = "light", at = server } = {}) {
   const context = await chromium.newContext({ viewport: { width, height }, colorScheme: scheme });
   const page = await context.newPage();
+  // A busy machine is slow; what never comes fails all the same.
+  page.setDefaultTimeout(120_000);
   page.faults = [];
   page.on("pageerror", (error) => page.faults.push(`script: ${error.message}`));
   page.on("console", (message) => { if (/Content Security Policy|Trusted/i.test(message.text())) page.faults.push(message.text()); });
