@@ -1,11 +1,7 @@
 //! `GET /docs`: the API's description as a page to read and try. Everything that it loads is in the program, and it asks
 //! nothing of any other host. The page keeps a key that is typed into it in its memory and nowhere else.
 
-use axum::{
-    Router,
-    response::{IntoResponse, Redirect},
-    routing::get,
-};
+use axum::{Router, response::IntoResponse, routing::get};
 use http::header;
 
 /// Only what comes from here; no plug-in, no frame, no form that leaves.
@@ -16,10 +12,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// under CC0 1.0, made smaller.
 const SAMPLE: &[u8] = include_bytes!("../assets/sample.jpg");
 
-/// The page, and a way to it from `/`. It reads `/openapi.json`, which is the API's own.
+/// The page. It reads `/openapi.json`, which is the API's own.
 pub fn docs_router() -> Router {
     Router::new()
-        .route("/", get(|| async { Redirect::temporary("/docs") }))
         .route("/docs", get(|| asset("text/html; charset=utf-8", include_str!("../assets/docs.html"))))
         .route("/docs/docs.css", get(|| asset("text/css; charset=utf-8", include_str!("../assets/docs.css"))))
         .route("/docs/docs.js", get(|| asset("text/javascript; charset=utf-8", include_str!("../assets/docs.js"))))

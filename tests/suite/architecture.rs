@@ -41,7 +41,11 @@ fn workspace_crates_depend_on_each_other_in_one_direction_only() {
         ("xfiles-webp-planes", &[]),
         ("xfiles-edge-variants", &["xfiles-core", "xfiles-av1", "xfiles-jpeg", "xfiles-vp8", "xfiles-webp-planes"]),
         ("xfiles-cleanup-cron", &["xfiles-core"]),
-        ("xfiles-standalone", &["xfiles-core", "xfiles-control-api", "xfiles-edge-variants", "xfiles-cleanup-cron"]),
+        ("xfiles-dashboard", &[]),
+        (
+            "xfiles-standalone",
+            &["xfiles-core", "xfiles-control-api", "xfiles-dashboard", "xfiles-edge-variants", "xfiles-cleanup-cron"],
+        ),
         ("xfiles-cli", &["xfiles-core", "xfiles-api-types", "xfiles-standalone"]),
     ] {
         let ours = dependencies(&metadata, package).into_iter().filter(|name| name.starts_with("xfiles-"));

@@ -222,7 +222,7 @@ async fn the_documentation_page_contacts_no_other_host_and_stores_no_key() {
     let home = world.get("/").await;
     assert_eq!(
         (home.status(), home.headers()["location"].to_str().unwrap()),
-        (StatusCode::TEMPORARY_REDIRECT, "/docs")
+        (StatusCode::TEMPORARY_REDIRECT, "/dashboard/")
     );
     for path in ["/docs", "/docs/docs.css", "/docs/docs.js"] {
         let asset = world.get(path).await;

@@ -34,6 +34,7 @@ use xfiles_core::{
     prometheus::Registry,
     share::{Class, Share},
 };
+use xfiles_dashboard::Hosts;
 use xfiles_edge_variants::Worker;
 
 use self::{
@@ -157,7 +158,9 @@ impl Stack {
             tasks.spawn(note_placeholders(worker.clone(), published, stopping.clone()));
         }
         let api = Api::new(files.clone(), options.api).counting_in(&registry).waiting_until(stopping.clone());
-        let apis = xfiles_control_api::docs_router().fallback_service(xfiles_control_api::router(api.clone()));
+        let hosts = Hosts { store: Some(s3_url.to_string()), cdn: Some(url.to_string()) };
+        let pages = xfiles_dashboard::router(&hosts).merge(xfiles_control_api::docs_router());
+        let apis = pages.fallback_service(xfiles_control_api::router(api.clone()));
         let variants = worker.router().layer(middleware::from_fn(on_behalf_of_viewers));
         let front = distribution.router(variants).fallback_service(apis);
         let store = metrics::counted_store(engines.store().service(), &registry);
