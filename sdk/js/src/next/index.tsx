@@ -19,13 +19,12 @@ export function XFilesImage({ file, ...rest }: XFilesImageProps) {
   if (!src) throw new TypeError("XFilesImage needs `variants`: list the file with include: \"urls\", and upload it with variants enabled");
   const preview = placeholder(file.thumbhash);
   const size = rest.fill || rest.width !== undefined ? {} : { width: file.width, height: file.height };
-  return (
-    <ClientImage
-      {...size}
-      {...(rest as ImageProps)}
-      src={src}
-      original={file.width}
-      {...(preview ? { placeholder: preview as `data:image/${string}` } : {})}
-    />
-  );
+  const properties = {
+    ...size,
+    ...rest,
+    src,
+    original: file.width,
+    ...(preview ? { placeholder: preview as `data:image/${string}` } : {}),
+  };
+  return <ClientImage {...(properties as ImageProps & { original: number | undefined })} />;
 }
