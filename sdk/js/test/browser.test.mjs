@@ -1,15 +1,12 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
-import { delimiter, join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { XFiles } from "@xfiles/sdk";
 import { createUploads, route, toNodeHandler } from "@xfiles/sdk/server";
 import { build } from "esbuild";
 import { chromium } from "playwright-core";
-import { listen, serve } from "./support.mjs";
+import { browserPath, listen, serve } from "./support.mjs";
 
-const onPath = (name) => (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, name)).find(existsSync);
-const executablePath = process.env.XFILES_CHROMIUM || onPath("chromium") || onPath("google-chrome");
+const executablePath = browserPath();
 const skip = executablePath ? false : "there is no Chromium: set XFILES_CHROMIUM, or put one on PATH";
 if (skip) process.on("exit", () => console.log(`SKIPPED: the browser tests; ${skip}`));
 
@@ -96,6 +93,7 @@ describe("in Chromium", { skip }, () => {
     await open();
     const before = await client.usage();
     await throttle(200_000);
+    const cancelled = page.waitForResponse((answer) => answer.request().postData()?.includes('"cancel"') ?? false);
     const result = await page.evaluate(async () => {
       const up = uploader({ limits: { maxBytes: 5_000_000 } });
       const all = up.add([file("a.unknown", 3, ""), file("huge.txt", 5_000_001), file("slow.txt", 4_000_000)]);
@@ -105,7 +103,7 @@ describe("in Chromium", { skip }, () => {
       return (await all).map(({ status, error, retryable }) => [status, error?.code, retryable]);
     });
     assert.deepEqual(result, [["failed", "content_type_not_allowed", false], ["failed", "file_too_large", false], ["cancelled", undefined, undefined]]);
-    await page.waitForLoadState("networkidle");
+    await (await cancelled).finished();
     assert.deepEqual(await client.usage(), before);
     await page.close();
   });

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, watch } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -16,6 +16,12 @@ export function binary() {
   const found = candidates.find((path) => path && existsSync(path));
   if (!found) throw new Error("there is no xf: set XF_BIN, or run `cargo build --bin xf`");
   return found;
+}
+
+/** A Chromium to test with: $XFILES_CHROMIUM, or one on PATH. */
+export function browserPath() {
+  const onPath = (name) => (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, name)).find(existsSync);
+  return process.env.XFILES_CHROMIUM || onPath("chromium") || onPath("google-chrome");
 }
 
 /** Runs `xf serve --ephemeral`; resolves when it answers. */
