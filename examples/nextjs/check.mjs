@@ -1,7 +1,7 @@
 // Builds the example, runs it against `xf serve --ephemeral` and uses it as a visitor does.
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -126,6 +126,7 @@ it("a visitor adds a product, uploads, reorders and deletes", { skip: !executabl
 
 it("every URL of every srcset is there, in little HTML", async () => {
   const html = await (await fetch(url)).text();
+  if (process.env.KEEP_HTML) writeFileSync(process.env.KEEP_HTML, html);
   assert.ok(html.length <= 30_000, `the page has ${html.length} characters`);
   const urls = new Set();
   for (const [, set] of [...html.matchAll(/srcset="([^"]+)"/gi)]) {

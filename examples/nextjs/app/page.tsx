@@ -1,9 +1,10 @@
 import { XFilesImage } from "@xfiles/sdk/next";
 import { AddManual } from "@/components/add-manual";
 import { AddPictures } from "@/components/add-pictures";
+import { PictureButtons } from "@/components/picture-buttons";
 import { listProducts } from "@/lib/products";
 import { client } from "@/lib/uploads";
-import { addProduct, moveToFront, removePicture, removeProduct } from "./actions";
+import { addProduct, removeProduct } from "./actions";
 
 // Signed URLs end, so the page is made for each request.
 export const dynamic = "force-dynamic";
@@ -31,8 +32,7 @@ export default async function Page() {
           {pictures[index].map((file) => (
             <figure key={file.id}>
               <XFilesImage file={file} alt={file.originalFilename} width={300} height={200} style={{ objectFit: "cover" }} />
-              <form action={moveToFront.bind(null, product.id, file.id)}><button>To the front</button></form>
-              <form action={removePicture.bind(null, file.id)}><button>Delete</button></form>
+              <PictureButtons productId={product.id} fileId={file.id} />
             </figure>
           ))}
           <AddPictures productId={product.id} />
