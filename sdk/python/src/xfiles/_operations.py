@@ -81,7 +81,7 @@ def delete_where(wire: Wire, filters: Mapping[str, Any]) -> Op[int]:
         answer = yield from wire.call("DELETE", path("files"), query=filters)
         deleted += answer["deleted"]
         if not answer.get("more"):
-            return deleted
+            return int(deleted)
 
 
 def reorder(wire: Wire, entity_type: str, entity_id: str, ids: Sequence[str]) -> Op[Any]:
