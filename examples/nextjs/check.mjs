@@ -76,6 +76,8 @@ it("a visitor adds a product, uploads, reorders and deletes", { skip: !executabl
   const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
   try {
     const page = await browser.newPage();
+    // Slow machines build the page anew for each change.
+    page.setDefaultTimeout(120_000);
     let largest = 0;
     page.on("request", (request) => {
       if (request.url().startsWith(url)) largest = Math.max(largest, request.postDataBuffer()?.length ?? 0);
