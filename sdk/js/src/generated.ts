@@ -16,25 +16,35 @@ export interface BatchOfUploads {
 }
 
 /** What a cleanup did, or would do. */
-export type Cleanup = {
+export type Cleanup = CleanupDue | CleanupDone | CleanupReport;
+
+/** What a cleanup did. */
+export interface CleanupDone {
   /** The ids of those that could not be; the next run tries again. */
   failed: string[];
   /** Whether it stopped at its bounds with more to do. */
   more: boolean;
   /** How many records were settled. */
   settled: number;
-} | {
+}
+
+/** What a cleanup would do. */
+export interface CleanupDue {
+  /** Whether there is more than is listed. */
   more: boolean;
   overdue: Overdue[];
-} | {
+}
+
+/** `{"report": Reconciliation}`. */
+export interface CleanupReport {
   report: Reconciliation;
-};
+}
 
 /** How to clean up. */
 export interface CleanupWish {
-  /** Only say what is overdue; without it, false. */
+  /** Only list what is overdue. */
   dryRun?: boolean | null | undefined;
-  /** Only compare bucket, records and quota, and say what does not agree; without it, false. */
+  /** Only compare bucket, records and quota, and list what does not agree. */
   report?: boolean | null | undefined;
 }
 
@@ -45,7 +55,7 @@ export interface CursorPage {
   nextCursor: string | null;
 }
 
-/** What owes work: a file in a state, or a project that is being cleared. */
+/** Why a record is overdue: the state of a file, or a project that is being cleared. */
 export type DebtorState = "pending" | "confirming" | "confirmed" | "moving" | "expiring" | "deleting" | "removed" | "clearing";
 
 /** What a bulk deletion did. */
@@ -99,7 +109,7 @@ export interface Delivery {
   type: EventName;
 }
 
-/** How far a delivery is: it will be tried, was taken, or was given up and waits to be replayed. */
+/** How far a delivery is: it will be tried, was accepted, or was given up and waits to be replayed. */
 export type DeliveryState = "pending" | "delivered" | "parked";
 
 /** A description of an API, as the OpenAPI specification has it. */
@@ -132,7 +142,7 @@ export interface Entity {
 export interface EntityPlace {
   /** Which one. */
   id: string;
-  /** Its place in the order; without it, 0. */
+  /** Its place in the order. */
   position?: number | null | undefined;
   /** What the file is to it, such as `cover`. */
   role?: string | null | undefined;
@@ -203,12 +213,14 @@ export interface FileChange {
   /** Only a file with an entity has one. */
   position?: number | null | undefined;
   transformations?: TransformationsWish | null | undefined;
+  /** Moves the file between its public and its private path. */
   visibility?: Visibility | null | undefined;
 }
 
 /** Files in their order. */
 export interface FileOrder {
-  fileIds: OrderedIds;
+  /** Each once; the first gets position 0. */
+  fileIds: string[];
 }
 
 /** Either kind of page. */
@@ -245,11 +257,14 @@ export interface FilesToDelete {
   fileIds: string[];
 }
 
-/** Well: whoever is not answers otherwise, or not at all. */
+/** The answer of a health check. */
 export interface Health {
   /** `ok`. */
   status: string;
 }
+
+/** The encoding of a variant. */
+export type ImageFormat = "webp" | "jpeg" | "png" | "avif" | "auto";
 
 /** Whether variants are made of an image, and who may read them. */
 export interface ImageTransformations {
@@ -259,10 +274,14 @@ export interface ImageTransformations {
 
 /** Whether variants are made of an image, and who may read them. */
 export interface ImageWish {
-  /** Without it, false for a new upload; a change leaves it as it is. */
+  /** Left out, it is false for a new upload and stays as it is in a change. */
   enabled?: boolean | null | undefined;
+  /** Left out, it is private for a new upload and stays as it is in a change. */
   visibility?: Visibility | null | undefined;
 }
+
+/** What a list adds to each file. */
+export type Include = "urls";
 
 /** A refusal inside a batch: the status and code that a request for this item alone would have got. */
 export interface ItemProblem {
@@ -292,7 +311,7 @@ export interface ApiKey {
   scopes: KeyScope[];
 }
 
-/** A key and, in the one answer that makes it, what opens something. */
+/** A key and, in the one answer that makes it, the raw key. */
 export interface KeyAnswer {
   apiKey?: string | undefined;
   key: ApiKey;
@@ -300,7 +319,7 @@ export interface KeyAnswer {
 
 /** How the old key ends. */
 export interface KeyRotation {
-  /** Seconds that the old key works on, 30 days at the most; without it, a day. */
+  /** Seconds that the old key still works, 30 days at most. */
   gracePeriod?: number | null | undefined;
 }
 
@@ -313,29 +332,26 @@ export interface KeysAnswer {
 }
 
 /** A file in a list, with its URLs beside its own fields if they were asked for. */
-export type ListedFile = StoredFile & ListedUrls;
-
-/** What `include=urls` adds to a file of a list. */
-export interface ListedUrls {
+export type ListedFile = StoredFile & {
   /** Seconds; present where anything is signed. */
   expiresIn?: number | undefined;
   url?: string | undefined;
   variants?: Variant[] | undefined;
-}
+};
 
 /** An allowed media type, or another name in use for it; `File.contentType` has the registered name. Parameters may follow, as in `text/plain; charset=utf-8` or `video/webm;codecs=vp9`: the upload is sent with the same text, and of a text the charset is served. */
 export type MediaType = "image/jpeg" | "image/png" | "image/gif" | "image/webp" | "image/svg+xml" | "image/avif" | "image/tiff" | "image/bmp" | "image/x-icon" | "image/heic" | "image/heif" | "image/jxl" | "image/jp2" | "image/vnd.adobe.photoshop" | "application/pdf" | "application/msword" | "application/vnd.ms-excel" | "application/vnd.ms-powerpoint" | "application/vnd.ms-outlook" | "application/vnd.oasis.opendocument.text" | "application/vnd.oasis.opendocument.spreadsheet" | "application/vnd.oasis.opendocument.presentation" | "application/vnd.oasis.opendocument.graphics" | "application/rtf" | "application/epub+zip" | "application/vnd.apple.pages" | "application/vnd.apple.numbers" | "application/vnd.apple.keynote" | "text/plain" | "text/csv" | "text/tab-separated-values" | "text/markdown" | "text/calendar" | "text/vcard" | "text/vtt" | "application/x-subrip" | "application/yaml" | "application/toml" | "text/html" | "application/xhtml+xml" | "text/css" | "text/javascript" | "application/json" | "application/geo+json" | "application/xml" | "application/gpx+xml" | "application/wasm" | "application/zip" | "application/gzip" | "application/x-tar" | "application/x-7z-compressed" | "application/vnd.rar" | "application/x-bzip2" | "application/x-xz" | "application/zstd" | "audio/mpeg" | "audio/wav" | "audio/ogg" | "audio/webm" | "audio/mp4" | "audio/aac" | "audio/flac" | "audio/midi" | "audio/aiff" | "video/mp4" | "video/quicktime" | "video/webm" | "video/ogg" | "video/matroska" | "video/x-msvideo" | "video/3gpp" | "model/gltf-binary" | "font/woff" | "font/woff2" | "font/ttf" | "font/otf" | "image/jpg" | "image/pjpeg" | "image/x-png" | "image/apng" | "image/vnd.mozilla.apng" | "image/svg" | "image/avif-sequence" | "image/tif" | "image/x-tiff" | "image/x-bmp" | "image/x-ms-bmp" | "image/vnd.microsoft.bmp" | "image/ico" | "image/vnd.microsoft.icon" | "image/icon" | "image/heic-sequence" | "image/heif-sequence" | "image/jpx" | "image/x-photoshop" | "image/psd" | "application/x-photoshop" | "application/photoshop" | "application/x-pdf" | "application/vnd.ms-word" | "application/msexcel" | "application/x-msexcel" | "application/mspowerpoint" | "text/rtf" | "application/x-rtf" | "text/richtext" | "application/x-iwork-pages-sffpages" | "application/x-iwork-numbers-sffnumbers" | "application/x-iwork-keynote-sffkey" | "application/csv" | "text/x-csv" | "text/comma-separated-values" | "text/x-markdown" | "text/x-vcard" | "text/directory" | "text/srt" | "text/x-srt" | "application/x-yaml" | "text/yaml" | "text/x-yaml" | "text/toml" | "application/javascript" | "application/x-javascript" | "text/ecmascript" | "application/ecmascript" | "text/json" | "application/x-json" | "text/xml" | "application/x-zip-compressed" | "application/x-zip" | "application/zip-compressed" | "application/x-gzip" | "application/x-gtar-compressed" | "application/x-compressed-tar" | "application/tar" | "application/x-gtar" | "application/7z" | "application/x-rar-compressed" | "application/x-rar" | "application/bzip2" | "application/x-bzip" | "application/xz" | "application/x-zstd" | "audio/mp3" | "audio/x-mp3" | "audio/x-mpeg" | "audio/mpeg3" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave" | "audio/x-pn-wav" | "audio/opus" | "application/ogg" | "audio/x-m4a" | "audio/m4a" | "audio/x-aac" | "audio/aacp" | "audio/x-flac" | "audio/x-midi" | "audio/mid" | "audio/x-aiff" | "video/x-m4v" | "application/mp4" | "video/x-matroska" | "video/avi" | "video/msvideo" | "audio/3gpp" | "application/font-woff" | "application/x-font-woff" | "application/font-woff2" | "application/x-font-ttf" | "application/font-sfnt" | "font/sfnt" | "application/x-font-otf" | "application/vnd.ms-opentype" | (string & {});
 
-/** What the upload is sent with. */
+/** The method of the upload. */
 export type UploadMethod = "PUT";
 
 /** A key to make. */
 export interface NewKey {
-  /** Seconds until it ends, ten years at the most; without it, never. */
+  /** Seconds until it ends, ten years at most; if it is left out, never. */
   expiresIn?: number | null | undefined;
-  /** By which people know it. */
+  /** The name that people know it by. */
   name: string;
-  /** Without them, all but `admin`. */
+  /** If they are left out, all but `admin`. */
   scopes?: KeyScope[] | null | undefined;
 }
 
@@ -348,9 +364,9 @@ export interface NewProject {
 
 /** A webhook to make. */
 export interface NewWebhook {
-  /** Without it, true. */
+  /** Whether anything is sent. */
   enabled?: boolean | null | undefined;
-  /** Which events; without them or empty, all. */
+  /** Which events; all if there are none. */
   events?: EventName[] | null | undefined;
   url: PublicUrl;
 }
@@ -369,14 +385,11 @@ export interface NumberedPage {
   totalPages: number;
 }
 
-/** Each once; the first gets position 0. */
-export type OrderedIds = string[];
-
-/** An object that no record knows of. */
+/** An object without a record. */
 export interface Orphan {
   key: string;
   /** When the cleanup first found it. */
-  since?: string | null | undefined;
+  since?: string | undefined;
 }
 
 /** A record that owes work. */
@@ -443,19 +456,19 @@ export type PublicUrl = string;
 
 /** What a walk through bucket, records and quota found. */
 export interface Reconciliation {
-  /** Published files whose bytes are there, and are not those that were published. Only the embedded store looks. */
+  /** Published files whose bytes are not those that were published. Only the embedded store checks this. */
   damaged: string[];
   /** Projects whose free bytes are not what their files leave. */
   drifts: Drift[];
-  /** How many objects have keys that are none of XFiles'. Nobody touches them. */
+  /** How many objects have keys that XFiles does not make. They are left alone. */
   foreign: number;
-  /** Published files whose bytes are not there. */
+  /** Published files whose bytes are missing. */
   missing: string[];
   /** Whether the time of one request was not enough for all of it. */
   more: boolean;
   /** How many objects were looked at. */
   objects: number;
-  /** Objects that no record knows of. The cleanup removes those that it has known for a day. */
+  /** Objects without a record. The cleanup removes those that it has known for a day. */
   orphans: Orphan[];
   /** How many published files were looked at. */
   records: number;
@@ -463,7 +476,7 @@ export interface Reconciliation {
 
 /** What to replay. */
 export interface ReplayWish {
-  /** One delivery, whatever became of it; without it, all that are parked. */
+  /** One delivery, whatever its status; if it is left out, all that are parked. */
   deliveryId?: string | null | undefined;
 }
 
@@ -477,12 +490,9 @@ export interface ReplayedAnswer {
 
 /** How the old secret ends. */
 export interface SecretRotation {
-  /** Seconds for which messages carry the old secret's signature too, 30 days at the most; without it, a day. */
+  /** Seconds for which messages carry the old secret's signature too, 30 days at most. */
   gracePeriod?: number | null | undefined;
 }
-
-/** Exactly the headers that the upload is sent with, by name. */
-export type SignedHeaders = Record<string, string>;
 
 /** What is made of a file. */
 export interface Transformations {
@@ -494,13 +504,14 @@ export interface TransformationsWish {
   image?: ImageWish | null | undefined;
 }
 
-/** The answer to `upload-intent`. */
+/** Where and how to upload. */
 export interface Upload {
   expiresAt: string;
   /** Seconds until the URL ends. */
   expiresIn: number;
   fileId: string;
-  headers: SignedHeaders;
+  /** Exactly the headers that the upload is sent with, by name. */
+  headers: Record<string, string>;
   /** Where the file will be on the CDN once it is confirmed. */
   key: string;
   method: UploadMethod;
@@ -521,12 +532,13 @@ export interface UploadIntent {
   /** Bytes. */
   size: number;
   transformations?: TransformationsWish | null | undefined;
+  /** Who may read the original. */
   visibility?: Visibility | null | undefined;
 }
 
 /** Several uploads. */
 export interface UploadIntents {
-  /** Whether one that has no room refuses all; without it, each is judged alone. */
+  /** Whether all are refused if there is no room for one; otherwise each is judged alone. */
   allOrNothing?: boolean | null | undefined;
   files: UploadIntent[];
 }
@@ -542,8 +554,8 @@ export interface UrlWish {
   /** Whether `url` makes a browser save the original, under the name that it had on the client. */
   download?: boolean | null | undefined;
   /**
-   * Seconds that signed URLs live, a week at the most. More than an hour needs the scope `write` as well. Without
-   * it, five to six minutes, and the same URLs for everybody who asks within a minute.
+   * Seconds that signed URLs live, a week at most. More than an hour needs the scope `write` as well. If it is
+   * left out, they live five to six minutes, and requests within the same minute get the same URLs.
    */
   expiresIn?: number | null | undefined;
 }
@@ -658,20 +670,23 @@ export interface FileFilter {
   role?: string | undefined;
   /** Of this user of the application. */
   ownerUserId?: string | undefined;
-  /** With originals readable so. */
-  visibility?: "public" | "private" | undefined;
-  /** With variants readable so. */
-  variantVisibility?: "public" | "private" | undefined;
-  /** Confirmed files, or pending uploads instead of them. */
-  uploadStatus?: "confirmed" | "pending" | undefined;
+  /** With originals of this visibility. */
+  visibility?: Visibility | undefined;
+  /** With variants of this visibility. */
+  variantVisibility?: Visibility | undefined;
+  /** Confirmed files, which is the default, or pending uploads instead of them. */
+  uploadStatus?: UploadStatus | undefined;
   /** Begun at this time or later. */
   createdAfter?: string | undefined;
   /** Begun before this time. */
   createdBefore?: string | undefined;
   /** Of this media type, or of a family such as `image/*`. */
   contentType?: string | undefined;
-  /** With a client-side name that begins so, whatever the case. */
+  /** With a client-side name that begins so; case does not matter. */
   q?: string | undefined;
-  /** The encoding of the variants whose URLs are listed; `auto` is what the viewer's `Accept` prefers. */
-  format?: "webp" | "jpeg" | "png" | "avif" | "auto" | undefined;
+  /**
+   * The encoding of the variants whose URLs are listed, `webp` if it is left out; `auto` is what the viewer's
+   * `Accept` prefers.
+   */
+  format?: ImageFormat | undefined;
 }

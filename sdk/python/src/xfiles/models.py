@@ -21,26 +21,25 @@ class BatchOfUploads(TypedDict):
     results: list["UploadResult"]
 
 
-class Cleanup0(TypedDict):
-    """It ran."""
+class CleanupDone(TypedDict):
+    """What a cleanup did."""
 
     failed: list[str]
     more: bool
     settled: int
 
 
-class Cleanup1(TypedDict):
-    """It only looked."""
+class CleanupDue(TypedDict):
+    """What a cleanup would do."""
 
     more: bool
     overdue: list["Overdue"]
 
 
-class Cleanup2(TypedDict):
+class CleanupReport(TypedDict):
+    """`{"report": Reconciliation}`."""
+
     report: "Reconciliation"
-
-
-Cleanup = Union[Cleanup0, Cleanup1, Cleanup2]
 
 
 class CleanupWish(TypedDict):
@@ -181,7 +180,7 @@ class FileChange(TypedDict):
 class FileOrder(TypedDict):
     """Files in their order."""
 
-    fileIds: "OrderedIds"
+    fileIds: list[str]
 
 
 class FileReference(TypedDict):
@@ -221,7 +220,7 @@ class FilesToDelete(TypedDict):
 
 
 class Health(TypedDict):
-    """Well: whoever is not answers otherwise, or not at all."""
+    """The answer of a health check."""
 
     status: str
 
@@ -271,7 +270,7 @@ class Key(TypedDict):
 
 
 class KeyAnswer(TypedDict):
-    """A key and, in the one answer that makes it, what opens something."""
+    """A key and, in the one answer that makes it, the raw key."""
 
     apiKey: NotRequired[str]
     key: "Key"
@@ -289,16 +288,10 @@ class KeysAnswer(TypedDict):
     keys: list["Key"]
 
 
-class ListedUrls(TypedDict):
-    """What `include=urls` adds to a file of a list."""
-
+class ListedFile(File):
     expiresIn: NotRequired[int]
     url: NotRequired[str]
     variants: NotRequired[list["Variant"]]
-
-
-class ListedFile(File, ListedUrls):
-    pass
 
 
 class NewKey(TypedDict):
@@ -335,10 +328,10 @@ class NumberedPage(TypedDict):
 
 
 class Orphan(TypedDict):
-    """An object that no record knows of."""
+    """An object without a record."""
 
     key: str
-    since: NotRequired[Union[str, None]]
+    since: NotRequired[str]
 
 
 class Overdue(TypedDict):
@@ -439,12 +432,12 @@ class TransformationsWish(TypedDict):
 
 
 class Upload(TypedDict):
-    """The answer to `upload-intent`."""
+    """Where and how to upload."""
 
     expiresAt: str
     expiresIn: int
     fileId: str
-    headers: "SignedHeaders"
+    headers: dict[str, str]
     key: str
     method: "Method"
     uploadUrl: str
@@ -533,6 +526,9 @@ class WebhooksAnswer(TypedDict):
     webhooks: list["Webhook"]
 
 
+Cleanup = Union["CleanupDue", "CleanupDone", "CleanupReport"]
+
+
 DebtorState = Literal["pending", "confirming", "confirmed", "moving", "expiring", "deleting", "removed", "clearing"]
 
 
@@ -554,6 +550,12 @@ FilePage = Union["NumberedPage", "CursorPage"]
 FileResult = Union["FileAnswer", "ItemRefused"]
 
 
+ImageFormat = Literal["webp", "jpeg", "png", "avif", "auto"]
+
+
+Include = Literal["urls"]
+
+
 KeyScope = Literal["read", "write", "delete", "admin"]
 
 
@@ -563,16 +565,10 @@ MediaType = Union[Literal["image/jpeg", "image/png", "image/gif", "image/webp", 
 Method = Literal["PUT"]
 
 
-OrderedIds = list[str]
-
-
 ProjectStatus = Literal["active", "emptying", "deleting"]
 
 
 PublicUrl = str
-
-
-SignedHeaders = dict[str, str]
 
 
 UploadResult = Union["Upload", "ItemRefused"]
