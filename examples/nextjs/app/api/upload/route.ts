@@ -1,0 +1,3 @@
+import { uploads } from "@/lib/uploads";
+
+export const { GET, POST } = uploads;
