@@ -104,7 +104,7 @@ impl<'a> Console<'a> {
         }
     }
 
-    /// Goes on if `yes` was given, or if the answer to the question begins with `y`. Without a terminal there is no
+    /// Continues if `yes` was given, or if the answer to the question begins with `y`. Without a terminal there is no
     /// answer, so the command is refused: a script must say `--yes`.
     pub(crate) fn agree(&mut self, yes: bool, question: &str, otherwise: &str) -> Result<(), Failure> {
         if yes {

@@ -62,7 +62,7 @@ pub(crate) struct UploadArgs {
     /// Show what would be uploaded, and send nothing
     #[arg(long)]
     dry_run: bool,
-    /// Let anybody read the files; otherwise only with a signed URL
+    /// Make the files public; otherwise they can only be read with a signed URL
     #[arg(long)]
     public: bool,
     /// Enable image variants, with the file's visibility unless one is given

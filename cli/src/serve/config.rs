@@ -97,7 +97,7 @@ fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// A text in lines of at most so many characters.
+/// Wraps a text into lines of at most this many characters.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

@@ -29,7 +29,7 @@ pub(super) struct Identity {
     pub(super) opening: u64,
     /// The state of the databases.
     pub(super) state: State,
-    /// SHA-256 of `secrets.json` in hex: one value, or the values before and after a rotation that is under way.
+    /// SHA-256 of `secrets.json` in hex: one value, or the values before and after a rotation in progress.
     pub(super) secrets: Vec<String>,
 }
 
