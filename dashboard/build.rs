@@ -13,8 +13,12 @@ use std::{
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest, Sha256};
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo names the output folder of a build script in the environment only"
+)]
 fn main() -> Result<(), Box<dyn Error>> {
-    let dist = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("dist");
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     println!("cargo:rerun-if-changed={}", dist.display());
 

@@ -1,4 +1,5 @@
 //! What the declarations of requests and answers promise of every field.
+#![cfg(test)]
 
 use std::collections::BTreeSet;
 

@@ -15,6 +15,8 @@ use crate::{
     config::{CleanupConfig, SigningKeySource, SigningSecret, StoreConfig},
     error::{Cause, Error, Result},
     metrics::Metrics,
+    operations::{Files, Variants},
+    stores::fault::failed,
 };
 
 /// How long a store may take to accept a connection.

@@ -1,4 +1,5 @@
 //! The console as it is served: headers, encodings, and the proof that `dist/` was built from `app/`.
+#![cfg(test)]
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,6 @@
 //! The Lambda function behind the CDN, and behind the rule for published images.
+// The future of `main` nests those of the AWS SDK deeper than the compiler follows by default.
+#![recursion_limit = "256"]
 
 use lambda_http::{Adapter, LambdaEvent, Service as _, lambda_runtime, request::LambdaRequest, service_fn};
 use xfiles_core::{aws::Connection, config::WorkerConfig, error::Cause, event::published_picture};

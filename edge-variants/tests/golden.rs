@@ -3,6 +3,7 @@
 //! A change that must not alter images proves it here; an update of a codec dependency that does alter them shows which
 //! fixtures and formats to look at. If a difference is intended, copy the file that the failure names over
 //! `tests/golden/FORMAT.txt` and say in the commit what changed in the images.
+#![cfg(test)]
 
 use std::{fmt::Write as _, fs, path::Path};
 

@@ -122,7 +122,7 @@ impl World {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let key = match stack.first_key() {
             Some(key) => key.clone(),
-            None => add_key(&stack.files().inspect().catalog, stack.project(), &Scope::ALL, clock.now()).await,
+            None => add_key(stack.files().inspect().catalog, stack.project(), &Scope::ALL, clock.now()).await,
         };
         let client = Client { url: stack.listens_at().to_string(), key: key.reveal().to_owned(), http: http.clone() };
         Self { stack, clock, client, http }
@@ -172,7 +172,7 @@ impl World {
     }
 
     async fn client_of(&self, project: ProjectId, scopes: &[Scope]) -> Client {
-        let key = add_key(&self.files().inspect().catalog, project, scopes, self.clock.now()).await;
+        let key = add_key(self.files().inspect().catalog, project, scopes, self.clock.now()).await;
         Client { key: key.reveal().to_owned(), ..self.client.clone() }
     }
 

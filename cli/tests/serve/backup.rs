@@ -1,6 +1,5 @@
 //! Backups of a server under load are killed and restored: every change acknowledged before is present byte for byte,
 //! and others are complete or absent.
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
     collections::BTreeSet,

@@ -1,6 +1,5 @@
 //! Tests of connections with processes and signals: few file descriptors, and a stop while clients keep connections
 //! open.
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
     fs::{self, File},

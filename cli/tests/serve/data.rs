@@ -1,6 +1,5 @@
 //! Tests of the data directory from an operator's perspective: a first start that is killed or raced, a lost part, and
 //! `xf repair`.
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
     fs,

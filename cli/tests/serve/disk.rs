@@ -2,7 +2,6 @@
 //!
 //! The disk is a small one in memory, mounted so that only the test's own processes see it. Where this is not
 //! permitted, the tests print that they are skipped.
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
     io::{Read as _, Write as _},

@@ -1,6 +1,5 @@
 //! The process is killed repeatedly under load. Acknowledged changes are present at the next start, others are complete
 //! or absent, and nothing is left behind.
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is the failure of a test")]
 
 use std::{
     collections::BTreeSet,

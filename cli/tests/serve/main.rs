@@ -1,5 +1,6 @@
 //! Tests of the `xf` binary as a process: the printed block can be pasted, the server stops on request, and failed
 //! starts have clear messages. Commands that need no separate process are tested in the workspace's suite.
+#![cfg(test)]
 
 mod backup;
 mod connections;

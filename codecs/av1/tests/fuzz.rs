@@ -1,5 +1,6 @@
 //! Damaged data are undecodable or a picture whose rows can be read. `tests/fuzz -p xfiles-av1 pictures 600` runs this with
 //! libFuzzer.
+#![cfg(test)]
 
 use std::num::NonZeroU32;
 

@@ -1,4 +1,5 @@
 //! The decoder beside another one, at every scale, and on damaged files.
+#![cfg(test)]
 #![expect(clippy::cast_possible_truncation, reason = "the texture stays within the range of a sample")]
 
 use jpeg_decoder::{ColorTransform, Decoder};

@@ -1,4 +1,5 @@
 //! Files of the encoder, read by two other decoders and marker by marker.
+#![cfg(test)]
 #![expect(clippy::cast_possible_truncation, reason = "samples and sides are kept small")]
 
 use std::io::Cursor;

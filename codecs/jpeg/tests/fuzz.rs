@@ -1,5 +1,5 @@
 //! Damaged and random files. `tests/fuzz -p xfiles-jpeg files 600` runs this with libFuzzer.
-
+#![cfg(test)]
 #![expect(clippy::cast_possible_truncation, reason = "an image has few samples")]
 
 use xfiles_jpeg::{

@@ -1,5 +1,6 @@
 //! Any pixels have a hash that its text stands for, and any text is a hash or refused. `tests/fuzz -p xfiles-thumbhash
 //! pixels_and_texts 600` runs this with libFuzzer.
+#![cfg(test)]
 
 use xfiles_thumbhash::ThumbHash;
 

@@ -1,4 +1,5 @@
 //! Any planes become a frame that libwebp decodes. `tests/fuzz -p xfiles-vp8 planes 600` runs this with libFuzzer.
+#![cfg(test)]
 
 use xfiles_vp8::{Image, Quantization, encode};
 use xfiles_webp_planes::Finish;

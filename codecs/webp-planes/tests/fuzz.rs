@@ -1,5 +1,6 @@
 //! Damaged files are undecodable or have planes of the expected size. `tests/fuzz -p xfiles-webp-planes files 600` runs
 //! this with libFuzzer.
+#![cfg(test)]
 
 use webp::Encoder;
 use xfiles_webp_planes::{Finish, decode, decode_beginning};
