@@ -1,12 +1,12 @@
 // Numbers, bytes and times as the console writes them.
-const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
-/** SI units; one decimal below 100, none in bytes. */
+/** IEC units, as the command line writes them and the API counts its limits; at most one decimal. */
 export function bytes(n: number): string {
   let unit = 0, value = n;
-  while (value >= 999.5 && unit < UNITS.length - 1) { value /= 1000; unit++; }
+  while (value >= 1023.5 && unit < UNITS.length - 1) { value /= 1024; unit++; }
   const digits = unit === 0 || value >= 99.95 ? 0 : 1;
-  return `${value.toFixed(digits)} ${UNITS[unit]}`;
+  return `${value.toFixed(digits).replace(/\.0$/, "")} ${UNITS[unit]}`;
 }
 
 export const count = (n: number) => n.toLocaleString("en-GB");
@@ -60,12 +60,12 @@ export function percent(part: number, whole: number): string {
   return `${p > 0 && p < 10 ? p.toFixed(1) : Math.round(p)} %`;
 }
 
-/** A size as a person types it: `500 MB`, `10GB`, `1048576`. Null if it is none. */
+/** A size as a person types it: `500 MiB`, `10GB` (read as GiB), `1048576`. Null if it is none. */
 export function parseSize(text: string): number | null {
-  const found = /^\s*(\d+(?:[.,]\d+)?)\s*(B|kB|MB|GB|TB)?\s*$/i.exec(text);
+  const found = /^\s*(\d+(?:[.,]\d+)?)\s*(?:([KMGT])i?)?B?\s*$/i.exec(text);
   if (!found) return null;
-  const unit = UNITS.findIndex((u) => u.toLowerCase() === (found[2] ?? "B").toLowerCase());
-  const n = Math.round(Number(found[1]!.replace(",", ".")) * 1000 ** unit);
+  const unit = found[2] ? "KMGT".indexOf(found[2].toUpperCase()) + 1 : 0;
+  const n = Math.round(Number(found[1]!.replace(",", ".")) * 1024 ** unit);
   return n <= 9_007_199_254_740_992 ? n : null;
 }
 

@@ -60,9 +60,9 @@ test("filters survive the address, and what is not a filter stays in it", () => 
   assert.ok(!f.anySet(f.NONE) && f.anySet(filters));
 });
 
-test("bytes are SI with one decimal below 100, and are read back", () => {
-  for (const [bytes, text] of [[0, "0 B"], [999, "999 B"], [1000, "1.0 kB"], [632_699, "633 kB"], [1_800_000, "1.8 MB"], [99_960_000, "100 MB"], [999_999, "1.0 MB"], [38.6e9, "38.6 GB"]]) assert.equal(n.bytes(bytes), text);
-  for (const [text, bytes] of [["10 GB", 10e9], ["500MB", 5e8], ["1,5 kB", 1500], ["7", 7], ["ten", null], ["1 XB", null], ["", null], ["-1", null]]) assert.equal(n.parseSize(text), bytes);
+test("bytes have IEC units and at most one decimal, and are read back", () => {
+  for (const [bytes, text] of [[0, "0 B"], [1023, "1023 B"], [1024, "1 KiB"], [1536, "1.5 KiB"], [632_699, "618 KiB"], [2_936_013, "2.8 MiB"], [104_857_600, "100 MiB"], [1_048_575, "1 MiB"], [10 * 2 ** 30, "10 GiB"]]) assert.equal(n.bytes(bytes), text);
+  for (const [text, bytes] of [["10 GB", 10 * 2 ** 30], ["10GiB", 10 * 2 ** 30], ["500MiB", 500 * 2 ** 20], ["1,5 KiB", 1536], ["7", 7], ["7 B", 7], ["ten", null], ["1 XB", null], ["", null], ["-1", null]]) assert.equal(n.parseSize(text), bytes);
   assert.equal(n.relative("2026-01-01T00:00:00Z", Date.parse("2026-01-01T00:02:00Z")), "2 min ago");
   assert.equal(n.relative("2026-01-01T00:12:00Z", Date.parse("2026-01-01T00:00:00Z")), "in 12 min");
   assert.equal(n.clock(3581), "59:41");

@@ -29,7 +29,7 @@ export function Projects() {
       <States of={load} need="admin" what="list projects">{({ projects }) => {
         const used = projects.reduce((n, p) => n + p.usage.usedBytes, 0), given = projects.reduce((n, p) => n + p.usage.quotaBytes, 0);
         const shown = projects.filter((p) => `${p.name} ${p.id}`.toLowerCase().includes(filter.toLowerCase()));
-        if (projects.length === 0) return <Say icon="grid" title="No project yet" actions={<Button kind="pri" onClick={() => setOpen({ what: "new" })}>New project</Button>} command="xf projects create website --quota 10GB">A project holds files up to its quota, and has keys of its own.</Say>;
+        if (projects.length === 0) return <Say icon="grid" title="No project yet" actions={<Button kind="pri" onClick={() => setOpen({ what: "new" })}>New project</Button>} command="xf projects create website --quota 10GiB">A project holds files up to its quota, and has keys of its own.</Say>;
         return <>
           <div class="row wrap gapb"><label class="in search"><Icon name="search" /><span class="vh">Filter projects</span><input id="filter" placeholder="Filter projects" value={filter} onInput={(e) => setFilter(e.currentTarget.value)} />{!narrow && <span class="kbd" aria-hidden="true">/</span>}</label><span class="sp" /><span class="t3">{plural(projects.length, "project")}, {bytes(used)} used of {bytes(given)} given out</span></div>
           <div class="bleed"><table class="tbl tall"><thead><tr><th>Project</th>{!narrow && <><th class="w300">Storage</th><th class="num w100">Files</th><th class="w200 gapl">Status</th><th class="w120 p3">Created</th></>}<th class="w48"><span class="vh">Actions</span></th></tr></thead>
@@ -67,7 +67,7 @@ function ProjectLoss({ what, project: p, close, done }: { what: "empty" | "delet
 
 function ProjectDialog({ project, close, saved }: { project?: Project; close: () => void; saved: (project: Project) => void }) {
   const [name, setName] = useState(project?.name ?? "");
-  const [quota, setQuota] = useState(project ? bytes(project.usage.quotaBytes) : "10 GB");
+  const [quota, setQuota] = useState(project ? bytes(project.usage.quotaBytes) : "10 GiB");
   const [tried, setTried] = useState(false);
   const { busy, error, run } = useAction();
   // A quota that was not touched is not sent: what is shown is rounded.
@@ -81,7 +81,7 @@ function ProjectDialog({ project, close, saved }: { project?: Project; close: ()
   return (
     <Dialog title={project ? project.name : "New project"} onClose={close} onSubmit={() => void submit()} footer={<><span class="sp" /><Button onClick={close}>Cancel</Button><Button kind="pri" type="submit" busy={busy}>{project ? "Save" : "Make project"}</Button></>}>
       <div class="stack"><Text label="Name" value={name} set={setName} autofocus maxLength={100} autocomplete="off" error={tried && !name.trim() ? "A project needs a name" : faultOf(error, "/name")} />
-        <Text label="Quota" value={quota} set={setQuota} autocomplete="off" help="Such as 500 MB or 10 GB." error={tried && size === null ? "A number with B, kB, MB, GB or TB" : faultOf(error, "/quotaBytes")} />{error && <Failure error={error} />}</div>
+        <Text label="Quota" value={quota} set={setQuota} autocomplete="off" help="Such as 500 MiB or 10 GiB." error={tried && size === null ? "A number with B, KiB, MiB, GiB or TiB" : faultOf(error, "/quotaBytes")} />{error && <Failure error={error} />}</div>
     </Dialog>
   );
 }
@@ -103,7 +103,7 @@ export function Settings({ project }: { project: string }) {
         const save = () => { if (size === null || name === "") return; void run(async () => { await call("PATCH", `projects/${p.id}`, { project, body: { ...(name === null ? {} : { name: name.trim() }), ...(quota === null ? {} : { quotaBytes: size }) } }); setName(null); setQuota(null); load.reload(); }); };
         return <form noValidate onSubmit={(e) => { e.preventDefault(); save(); }}>
           <section class="set"><div><h2>Project</h2><p>Name and id. The id never changes.</p></div><div class="fields"><Text label="Name" value={name ?? p.name} set={(v) => setName(v === p.name ? null : v)} maxLength={100} error={name === "" ? "A project needs a name" : faultOf(error, "/name")} /><div class="field"><span class="lab">Project id</span><div class="inl w240"><span class="mono">{p.id}</span><CopyButton text={p.id} label="Copy the project id" /></div></div></div></section>
-          <section class="set"><div><h2>Quota</h2><p>{bytes(p.usage.usedBytes)} used, {bytes(p.usage.reservedBytes)} reserved.</p></div><div class="fields"><Text label="Quota" value={quota ?? bytes(p.usage.quotaBytes)} set={(v) => setQuota(v === bytes(p.usage.quotaBytes) ? null : v)} error={size === null ? "A number with B, kB, MB, GB or TB" : faultOf(error, "/quotaBytes")} help="Not below what the files hold and uploads have reserved." /></div></section>
+          <section class="set"><div><h2>Quota</h2><p>{bytes(p.usage.usedBytes)} used, {bytes(p.usage.reservedBytes)} reserved.</p></div><div class="fields"><Text label="Quota" value={quota ?? bytes(p.usage.quotaBytes)} set={(v) => setQuota(v === bytes(p.usage.quotaBytes) ? null : v)} error={size === null ? "A number with B, KiB, MiB, GiB or TiB" : faultOf(error, "/quotaBytes")} help="Not below what the files hold and uploads have reserved." /></div></section>
           <section class="set"><div><h2>New files, keeping, links</h2><p>Allowed types, largest file, default visibility, retention.</p></div><div class="fields">{more.error?.absent ? <p class="t2">Not available on this server: the version that runs here has no settings of a project beyond name and quota.</p> : more.error ? <Failure error={more.error} retry={more.reload} /> : more.data ? <ServerSettings project={project} value={more.data} reload={more.reload} /> : <span class="skel w60" />}</div></section>
           <section class="set"><div><h2>Empty or delete</h2><p>{plural(p.usage.files, "file")}, {bytes(p.usage.usedBytes)}.</p></div><div class="row wrap"><Button kind="bad" icon="broom" onClick={() => setLoss("empty")}>Empty project</Button><Button kind="bad" icon="trash" onClick={() => setLoss("delete")}>Delete project</Button></div></section>
           {error && <Failure error={error} />}

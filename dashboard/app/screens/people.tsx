@@ -84,7 +84,7 @@ function Invite({ project, close, made }: { project: string; close: () => void; 
   const [quota, setQuota] = useState("");
   const { busy, error, run } = useAction();
   const size = quota.trim() ? parseSize(quota) : null;
-  const wrong = quota.trim() && size === null ? "A number with B, kB, MB, GB or TB" : null;
+  const wrong = quota.trim() && size === null ? "A number with B, KiB, MiB, GiB or TiB" : null;
   return <Dialog title="Invite to this project" sub="The link works once, for 72 hours." onClose={close} onSubmit={() => { if (!wrong) void run(async () => { const answer = await call<{ url?: string; invitation?: { url: string } }>("POST", `projects/${project}/members`, { project, body: { role, ...(size === null ? {} : { quotaBytes: size }) } }); made(answer.url ?? answer.invitation?.url ?? ""); }); }} footer={<><span class="sp" /><Button onClick={close}>Cancel</Button><Button kind="pri" type="submit" busy={busy}>Make link</Button></>}>
     <div class="stack"><div class="field"><Select label="Role" value={role} set={setRole} options={ROLES as readonly (readonly [string, string])[]} /></div><Text label="Quota of this person" value={quota} set={setQuota} error={wrong ?? faultOf(error, "/quotaBytes")} help="Empty: only the project's quota counts." />{error && <Failure error={error} />}</div>
   </Dialog>;
