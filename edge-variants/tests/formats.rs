@@ -1,5 +1,5 @@
 //! Variants in each format, read by other decoders, are near the lossless one. This holds with our own codecs and with those
-//! that can replace them: `.ci/run retreat` runs it with `--features retreat`.
+//! that can replace them: `--features retreat` runs it with them.
 #![cfg(test)]
 
 use std::{fs, io::Cursor, path::Path};
